@@ -1,0 +1,139 @@
+# Files -> one checked cohort -> quality and resamples.
+
+
+rule simulate_cohort:
+    output:
+        clinical="<results>/input/clinical.tsv",
+        truth="<results>/input/truth.parquet",
+        omics=expand("<results>/input/{omic}.parquet", omic=OMICS),
+    log:
+        "<results>/logs/simulate_cohort.log",
+    benchmark:
+        "<results>/benchmarks/simulate_cohort.tsv"
+    conda:
+        "../../envs/stratiome.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    params:
+        settings=settings("data", "endpoint", "seed"),
+        library=library("cohort", "survival"),
+    message:
+        "Simulating the cohort"
+    script:
+        "../scripts/simulate_cohort.py"
+
+
+rule export_example:
+    output:
+        clinical="<results>/input/clinical.tsv",
+        omics=expand("<results>/input/{omic}.parquet", omic=OMICS),
+    log:
+        "<results>/logs/export_example.log",
+    benchmark:
+        "<results>/benchmarks/export_example.tsv"
+    conda:
+        "../../envs/stratiome.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    params:
+        settings=settings("data"),
+        library=library("cohort"),
+    message:
+        "Writing the example cohort"
+    script:
+        "../scripts/export_example.py"
+
+
+if HAS_TRUTH:
+
+    ruleorder: simulate_cohort > export_example
+
+else:
+
+    ruleorder: export_example > simulate_cohort
+
+
+rule ingest_cohort:
+    input:
+        clinical_file=str(clinical_file(CONFIG)),
+        omic_files=[str(path) for path in omic_files(CONFIG).values()],
+    output:
+        cohort_file="<results>/cohort/cohort.h5mu",
+        clinical="<results>/cohort/clinical.parquet",
+        outcome="<results>/cohort/outcome.parquet",
+        flow="<results>/cohort/patient_flow.parquet",
+        overlap="<results>/cohort/omic_overlap.parquet",
+        manifest_file="<results>/manifest.json",
+    log:
+        "<results>/logs/ingest_cohort.log",
+    benchmark:
+        "<results>/benchmarks/ingest_cohort.tsv"
+    conda:
+        "../../envs/stratiome.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    params:
+        settings=settings() | {"analysis": CONFIG.model_dump(mode="json")},
+        library=library("cohort", "omics"),
+    message:
+        "Reading and checking the cohort"
+    script:
+        "../scripts/ingest_cohort.py"
+
+
+rule check_quality:
+    input:
+        cohort_file="<results>/cohort/cohort.h5mu",
+    output:
+        tables=expand("<results>/quality/{omic}.parquet", omic=OMICS),
+        figures=expand("<results>/quality/{omic}.svg", omic=OMICS),
+        summary="<results>/quality/summary.parquet",
+    log:
+        "<results>/logs/check_quality.log",
+    benchmark:
+        "<results>/benchmarks/check_quality.tsv"
+    conda:
+        "../../envs/stratiome.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    params:
+        settings=settings(),
+        library=library("quality", "omics"),
+    message:
+        "Measuring the quality of every omic"
+    script:
+        "../scripts/check_quality.py"
+
+
+rule design_resamples:
+    input:
+        clinical="<results>/cohort/clinical.parquet",
+        outcome="<results>/cohort/outcome.parquet",
+    output:
+        resample_table="<results>/cohort/resamples.parquet",
+    log:
+        "<results>/logs/design_resamples.log",
+    benchmark:
+        "<results>/benchmarks/design_resamples.tsv"
+    conda:
+        "../../envs/stratiome.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    params:
+        settings=settings("resamples", "site", "treatments", "seed"),
+        library=library("resample"),
+        sites=SITES,
+    message:
+        "Splitting patients into training and held-out"
+    script:
+        "../scripts/design_resamples.py"

@@ -1,0 +1,94 @@
+# The config, the plan, and the few helpers that rules use.
+import fcntl
+import hashlib
+import sys
+from pathlib import Path
+
+from snakemake.exceptions import WorkflowError
+
+WORKFLOW = Path(workflow.current_basedir.get_path_or_uri(secret_free=True)).parent
+sys.path.insert(0, str(WORKFLOW / "scripts"))
+
+from stratiome.cohort.preflight import clinical_file, omic_files, plan
+from stratiome.config import ConfigError
+from stratiome.resample.design import resample_names
+
+# A config file given on the command line replaces the demo; it is never merged into it.
+if not workflow.config_settings.configfiles:
+
+    configfile: "config/config.yaml"
+
+
+try:
+    CONFIG, SITES = plan(dict(config), ", ".join(map(str, workflow.configfiles)) or "config")
+except ConfigError as error:
+    raise WorkflowError(f"The config cannot be run.\n{error}")
+
+RESAMPLES = resample_names(CONFIG.resamples, SITES)
+OMICS = list(CONFIG.omics)
+HAS_TRUTH = CONFIG.data.simulate is not None
+
+
+pathvars:
+    results=CONFIG.results_folder,
+
+
+wildcard_constraints:
+    resample="|".join(RESAMPLES),
+    omic="|".join(OMICS),
+
+
+def settings(*keys):
+    """Part of the config that a rule depends on; a change of another part does not make it run again."""
+    dumped = CONFIG.model_dump(mode="json")
+    return {key: dumped[key] for key in (*keys, "threads")}
+
+
+def library(*packages):
+    """Digest of the parts of the library that a rule uses; an edit to one of them makes the rule run again."""
+    root = WORKFLOW / "scripts" / "stratiome"
+    files = sorted(root.glob("*.py")) + [f for p in packages for f in sorted((root / p).glob("*.py"))]
+    digest = hashlib.sha256()
+    for file in files:
+        digest.update(file.name.encode() + file.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def truth(wildcards):
+    """The planted truth, where the cohort is simulated."""
+    return ["<results>/input/truth.parquet"] if HAS_TRUTH else []
+
+
+def treatment_table(name):
+    """An evaluation table of treatments, where the config has any."""
+    return [f"<results>/evaluation/{name}.parquet"] if CONFIG.treatments else []
+
+
+def hold_folder(handle=[]):
+    """Refuse a second run in this folder. The system frees the lock when the holder dies, even by kill -9."""
+    lock = Path(CONFIG.results_folder)
+    lock.mkdir(parents=True, exist_ok=True)
+    handle.append(open(lock / ".lock", "w"))
+    try:
+        fcntl.flock(handle[-1], fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        raise WorkflowError(
+            f"Another run is writing to {lock}. Suggestion: wait for it, or give `results:` another folder in the config"
+        )
+
+
+onstart:
+    hold_folder()
+
+
+onsuccess:
+    if (Path(CONFIG.results_folder) / "report.html").exists():
+        print(f"\nReport: {Path(CONFIG.results_folder) / 'report.html'}", file=sys.stderr)
+
+
+onerror:
+    print(
+        f"\nStopped. The message is above, details are in {CONFIG.results_folder}/logs. "
+        "Run the same command again to go on where it stopped.",
+        file=sys.stderr,
+    )

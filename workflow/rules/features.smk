@@ -1,0 +1,27 @@
+# Features of one resample, learned on its training patients.
+
+
+rule build_features:
+    input:
+        cohort_file="<results>/cohort/cohort.h5mu",
+        resample_table="<results>/cohort/resamples.parquet",
+    output:
+        feature_file="<results>/resamples/{resample}/features.h5mu",
+        transforms="<results>/resamples/{resample}/transforms.safetensors",
+    log:
+        "<results>/logs/{resample}/build_features.log",
+    benchmark:
+        "<results>/benchmarks/{resample}/build_features.tsv"
+    conda:
+        "../../envs/stratiome.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    params:
+        settings=settings("features", "site"),
+        library=library("features", "omics"),
+    message:
+        "{wildcards.resample}: building features"
+    script:
+        "../scripts/build_features.py"

@@ -1,0 +1,29 @@
+# The latent model of one resample and its baseline.
+
+
+rule train_latent:
+    input:
+        features="<results>/resamples/{resample}/features.h5mu",
+    output:
+        latents="<results>/resamples/{resample}/latent.h5ad",
+        weights="<results>/resamples/{resample}/latent.safetensors",
+        description="<results>/resamples/{resample}/latent.json",
+        history="<results>/resamples/{resample}/training.parquet",
+    log:
+        "<results>/logs/{resample}/train_latent.log",
+    benchmark:
+        "<results>/benchmarks/{resample}/train_latent.tsv"
+    conda:
+        "../../envs/stratiome.yaml"
+    threads: 1
+    resources:
+        mem_mb=6000,
+        runtime=240,
+        gpu=1 if CONFIG.latent.device == "cuda" else 0,
+    params:
+        settings=settings("latent", "seed"),
+        library=library("latent", "features"),
+    message:
+        "{wildcards.resample}: training the latent model"
+    script:
+        "../scripts/train_latent.py"

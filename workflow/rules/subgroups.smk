@@ -1,0 +1,69 @@
+# Subgroups of one resample, and what held-out patients say about them.
+
+
+rule find_subgroups:
+    input:
+        latents="<results>/resamples/{resample}/latent.h5ad",
+    output:
+        assignment="<results>/resamples/{resample}/subgroups.parquet",
+        memberships="<results>/resamples/{resample}/memberships.parquet",
+        selection="<results>/resamples/{resample}/selection.parquet",
+        stability="<results>/resamples/{resample}/stability.parquet",
+        mixture="<results>/resamples/{resample}/mixture.json",
+    log:
+        "<results>/logs/{resample}/find_subgroups.log",
+    benchmark:
+        "<results>/benchmarks/{resample}/find_subgroups.tsv"
+    conda:
+        "../../envs/stratiome.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=240,
+    params:
+        settings=settings("subgroups", "seed"),
+        library=library("subgroups"),
+    message:
+        "{wildcards.resample}: looking for subgroups"
+    script:
+        "../scripts/find_subgroups.py"
+
+
+rule evaluate_subgroups:
+    input:
+        clinical="<results>/cohort/clinical.parquet",
+        outcome="<results>/cohort/outcome.parquet",
+        resamples="<results>/cohort/resamples.parquet",
+        features="<results>/resamples/full/features.h5mu",
+        latents="<results>/resamples/full/latent.h5ad",
+        assignments=expand("<results>/resamples/{resample}/subgroups.parquet", resample=RESAMPLES),
+        selections=expand("<results>/resamples/{resample}/selection.parquet", resample=RESAMPLES),
+        stabilities=expand("<results>/resamples/{resample}/stability.parquet", resample=RESAMPLES),
+        truth=truth,
+    output:
+        assignment="<results>/evaluation/subgroup_assignment.parquet",
+        summary="<results>/evaluation/subgroup_summary.parquet",
+        agreement="<results>/evaluation/subgroup_agreement.parquet",
+        profile="<results>/evaluation/subgroup_profile.parquet",
+        markers="<results>/evaluation/subgroup_markers.parquet",
+        curves="<results>/evaluation/subgroup_curves.parquet",
+        tests="<results>/evaluation/subgroup_tests.parquet",
+        map="<results>/evaluation/latent_map.parquet",
+        selection="<results>/evaluation/subgroup_selection.parquet",
+    log:
+        "<results>/logs/evaluate_subgroups.log",
+    benchmark:
+        "<results>/benchmarks/evaluate_subgroups.tsv"
+    conda:
+        "../../envs/stratiome.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    params:
+        settings=settings("endpoint", "covariates", "known_labels", "site", "evaluation", "seed", "data"),
+        library=library("subgroups", "survival", "features"),
+    message:
+        "Judging the subgroups on held-out patients"
+    script:
+        "../scripts/evaluate_subgroups.py"

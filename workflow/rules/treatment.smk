@@ -1,0 +1,63 @@
+# Treatment: curves under each arm in one resample, and effects in held-out subgroups.
+
+
+rule fit_treatment:
+    input:
+        clinical="<results>/cohort/clinical.parquet",
+        outcome="<results>/cohort/outcome.parquet",
+        resamples="<results>/cohort/resamples.parquet",
+        assignment="<results>/resamples/{resample}/subgroups.parquet",
+    output:
+        propensity="<results>/resamples/{resample}/treatment/propensity.parquet",
+        curves="<results>/resamples/{resample}/treatment/curves.parquet",
+    log:
+        "<results>/logs/{resample}/fit_treatment.log",
+    benchmark:
+        "<results>/benchmarks/{resample}/fit_treatment.tsv"
+    conda:
+        "../../envs/stratiome.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=60,
+    params:
+        settings=settings("data", "endpoint", "treatments", "seed"),
+        library=library("treatment", "survival"),
+    message:
+        "{wildcards.resample}: survival under each treatment arm"
+    script:
+        "../scripts/fit_treatment.py"
+
+
+rule evaluate_treatment:
+    input:
+        clinical="<results>/cohort/clinical.parquet",
+        outcome="<results>/cohort/outcome.parquet",
+        assignment="<results>/evaluation/subgroup_assignment.parquet",
+        truth=truth,
+        fits=expand("<results>/resamples/{resample}/treatment/curves.parquet", resample=RESAMPLES),
+    output:
+        trial="<results>/evaluation/treatment_trial.parquet",
+        flow="<results>/evaluation/treatment_flow.parquet",
+        balance="<results>/evaluation/treatment_balance.parquet",
+        overlap="<results>/evaluation/treatment_overlap.parquet",
+        curves="<results>/evaluation/treatment_curves.parquet",
+        effects="<results>/evaluation/treatment_effects.parquet",
+        interaction="<results>/evaluation/treatment_interaction.parquet",
+    log:
+        "<results>/logs/evaluate_treatment.log",
+    benchmark:
+        "<results>/benchmarks/evaluate_treatment.tsv"
+    conda:
+        "../../envs/stratiome.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    params:
+        settings=settings("data", "endpoint", "treatments", "evaluation", "seed"),
+        library=library("treatment", "survival"),
+    message:
+        "Estimating treatment effects, overall and in held-out subgroups"
+    script:
+        "../scripts/evaluate_treatment.py"

@@ -1,0 +1,58 @@
+"""Rule build_features: features learned on training patients, applied to all."""
+
+import numpy as np
+import polars as pl
+
+from stratiome import omics
+from stratiome.config import FeatureConfig
+from stratiome.features.block import FeatureSet, write_features
+from stratiome.features.build import fit_transform, make_block, save_transforms
+from stratiome.tables import Resamples, read_table
+
+
+def main(
+    *,
+    cohort_file: str,
+    resample_table: str,
+    feature_file: str,
+    transforms: str,
+    features: FeatureConfig,
+    site: str | None,
+    resample: str,
+) -> None:
+    """Make the features of one resample."""
+    import mudata
+
+    with mudata.set_options(pull_on_update=False):
+        data = mudata.read_h5mu(cohort_file)
+    roles = read_table(resample_table, Resamples).filter(pl.col("resample") == resample).sort("patient_id")
+    ids = roles["patient_id"].to_list()
+    role = roles["role"].to_numpy().astype(str)
+    row = {patient: i for i, patient in enumerate(ids)}
+    where = None
+    if site and features.adjust_site:
+        where = data.obs[site].reindex(ids).astype(object).fillna("").astype(str).to_numpy()
+    blocks, fitted, names = [], {}, {}
+    for name in map(str, data.uns["omics"]):
+        part = data.mod[name]
+        kind = omics.get(str(part.uns["kind"]))
+        values = np.full((len(ids), part.n_vars), np.nan, dtype=np.float32)
+        values[[row[str(i)] for i in part.obs_names]] = np.asarray(part.layers["scaled"])
+        names[name] = tuple(map(str, part.var_names))
+        at = where if kind.continuous else None
+        fitted[name] = fit_transform(values, role == "train", features, continuous=kind.continuous, site=at)
+        if len(fitted[name].keep):
+            blocks.append(make_block(name, values, names[name], fitted[name], kind.likelihood, at))
+    if not blocks:
+        raise omics.OmicError(
+            f"resample {resample}: no feature of any omic varies in the training patients. "
+            "Suggestion: see the quality tables; raise `features.max_missing` if values are missing"
+        )
+    write_features(FeatureSet(tuple(ids), role, tuple(blocks)), feature_file)
+    save_transforms(fitted, names, transforms)
+
+
+if "snakemake" in globals():
+    from stratiome import job
+
+    job.run(main, snakemake)  # noqa: F821

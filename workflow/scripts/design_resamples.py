@@ -1,0 +1,36 @@
+"""Rule design_resamples: who is learned from and who is held out."""
+
+import polars as pl
+
+from stratiome.config import ResampleConfig, TreatmentConfig
+from stratiome.resample.design import design_resamples
+from stratiome.tables import Resamples, write_table
+
+
+def main(
+    *,
+    clinical: str,
+    outcome: str,
+    resample_table: str,
+    resamples: ResampleConfig,
+    site: str | None,
+    treatments: dict[str, TreatmentConfig],
+    seed: int,
+    sites: dict[str, list[str]],
+) -> None:
+    """Deal the folds, stratified by event, treatment and site."""
+    table = pl.read_parquet(clinical)
+    events = table.join(pl.read_parquet(outcome), on="patient_id", how="left", maintain_order="left")["event"]
+    strata = [events.cast(pl.String).fill_null("none").to_numpy()]
+    strata += [table[t.column].cast(pl.String).fill_null("none").to_numpy() for t in treatments.values()]
+    where = table[site].cast(pl.String).fill_null("").to_numpy() if site else None
+    if where is not None:
+        strata.append(where)
+    ids = table["patient_id"].to_list()
+    write_table(design_resamples(ids, strata, resamples, where, sites, seed), resample_table, Resamples)
+
+
+if "snakemake" in globals():
+    from stratiome import job
+
+    job.run(main, snakemake)  # noqa: F821

@@ -1,0 +1,157 @@
+"""Fit the survival models of one resample and predict its held-out patients."""
+
+import logging
+
+import numpy as np
+import polars as pl
+
+from stratiome import tables
+from stratiome.config import DataConfig, EndpointConfig, PrognosisConfig
+from stratiome.features.block import FeatureSet, read_features
+from stratiome.prognosis.models import Fit, Inputs, Omic, fit_models
+from stratiome.survival.design import ClinicalDesign
+from stratiome.survival.outcome import check_outcome, time_grid
+
+logger = logging.getLogger("stratiome.prognosis")
+
+
+def main(
+    *,
+    clinical: str,
+    outcome: str,
+    resamples: str,
+    features: str,
+    latents: str,
+    curves: str,
+    risks: str,
+    coefficients: str,
+    models: str,
+    data: DataConfig,
+    endpoint: EndpointConfig,
+    covariates: tuple[str, ...],
+    prognosis: PrognosisConfig,
+    seed: int,
+    resample: str,
+) -> None:
+    """Read what the stages above wrote, fit, and write the four tables."""
+    measured = read_features(features)
+    roles = _roles(resamples, resample, measured.patient_ids)
+    inputs = _inputs(measured, roles, clinical, outcome, latents, data, covariates)
+    grid = time_grid(endpoint)
+    fits = fit_models(
+        inputs,
+        grid,
+        l1_ratio=prognosis.l1_ratio,
+        inner_folds=prognosis.inner_folds,
+        min_events=prognosis.min_events,
+        rng=np.random.default_rng(seed),
+    )
+    for fit in fits:
+        logger.info("%s: %s", fit.model, fit.note)
+    test = roles == "test"
+    ids = np.asarray(measured.patient_ids, dtype=object)[test]
+    tables.write_table(_curves(fits, ids, test, resample, grid), curves, tables.PrognosisCurves)
+    tables.write_table(_risks(fits, ids, test, resample), risks, tables.PrognosisRisks)
+    tables.write_table(_coefficients(fits, resample), coefficients, tables.PrognosisCoefficients)
+    tables.write_table(_models(fits, inputs, resample), models, tables.PrognosisModels)
+
+
+def _roles(path: str, resample: str, patients: tuple[str, ...]) -> np.ndarray:
+    table = tables.read_table(path, tables.Resamples).filter(pl.col("resample") == resample)
+    known = dict(zip(table["patient_id"], table["role"], strict=True))
+    return np.array([known.get(p, "out") for p in patients], dtype=str)
+
+
+def _inputs(
+    measured: FeatureSet,
+    roles: np.ndarray,
+    clinical: str,
+    outcome: str,
+    latents: str,
+    data: DataConfig,
+    covariates: tuple[str, ...],
+) -> Inputs:
+    patients = pl.DataFrame({"patient_id": list(measured.patient_ids)}, schema={"patient_id": pl.String})
+    table = patients.join(pl.read_parquet(clinical), on="patient_id", how="left", maintain_order="left")
+    times = patients.join(pl.read_parquet(outcome), on="patient_id", how="left", maintain_order="left")
+    usable = times["time_months"].is_not_null().to_numpy()
+    train = usable & (roles == "train")
+    time, event = np.zeros(len(roles)), np.zeros(len(roles), dtype=bool)
+    known = times.filter(pl.Series(usable))
+    time[usable], event[usable] = check_outcome(known["time_months"].to_numpy(), known["event"].to_numpy())
+    logger.info("%d training patients, %d with an outcome, %d events", (roles == "train").sum(), train.sum(), event[train].sum())
+    design = ClinicalDesign.fit(table, covariates, data.types, train)
+    scores, n_omics = _latents(latents, measured.patient_ids)
+    omics = tuple(Omic(b.name, b.values, b.features) for b in measured.blocks)
+    return Inputs(train, time, event, design.transform(table), tuple(design.names), omics, scores, n_omics)
+
+
+def _latents(path: str, patients: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray]:
+    import anndata
+
+    stored = anndata.read_h5ad(path)
+    row = {str(p): i for i, p in enumerate(stored.obs_names)}
+    values = np.asarray(stored.obsm["vae"], dtype=np.float64)
+    counts = stored.obs["n_omics"].to_numpy()
+    # A patient without any omic has no latent: kept as missing here, at the training mean in the model.
+    scores, n_omics = np.full((len(patients), values.shape[1]), np.nan), np.zeros(len(patients), dtype=np.int64)
+    here = [i for i, p in enumerate(patients) if p in row]
+    there = [row[patients[i]] for i in here]
+    scores[here], n_omics[here] = values[there], counts[there]
+    return scores, n_omics
+
+
+def _curves(fits: tuple[Fit, ...], ids: np.ndarray, test: np.ndarray, resample: str, grid: np.ndarray) -> pl.DataFrame:
+    parts = [
+        pl.DataFrame(
+            {
+                "patient_id": pl.Series(np.repeat(ids, len(grid)), dtype=pl.String),
+                "resample": pl.Series([resample], dtype=pl.String).new_from_index(0, len(ids) * len(grid)),
+                "model": pl.Series([fit.model], dtype=pl.String).new_from_index(0, len(ids) * len(grid)),
+                "time_months": np.tile(grid, len(ids)),
+                "survival": fit.survival[test].ravel(),
+            }
+        )
+        for fit in fits
+    ]
+    return pl.concat(parts)
+
+
+def _risks(fits: tuple[Fit, ...], ids: np.ndarray, test: np.ndarray, resample: str) -> pl.DataFrame:
+    rows = [
+        {"patient_id": str(p), "resample": resample, "model": fit.model, "risk": float(r)}
+        for fit in fits
+        for p, r in zip(ids, fit.risk[test], strict=True)
+    ]
+    return tables.from_rows(rows, tables.PrognosisRisks)
+
+
+def _coefficients(fits: tuple[Fit, ...], resample: str) -> pl.DataFrame:
+    rows = [
+        {
+            "resample": resample,
+            "model": fit.model,
+            "feature": c.feature,
+            "coefficient": c.value,
+            "lower": c.lower,
+            "upper": c.upper,
+        }
+        for fit in fits
+        for c in fit.coefficients
+    ]
+    return tables.from_rows(rows, tables.PrognosisCoefficients)
+
+
+def _models(fits: tuple[Fit, ...], inputs: Inputs, resample: str) -> pl.DataFrame:
+    n, events = int(inputs.train.sum()), int(inputs.event[inputs.train].sum())
+    rows = [
+        {"resample": resample, "model": f.model, "n": n, "events": events, "parameters": f.parameters, "note": f.note}
+        for f in fits
+    ]
+    return tables.from_rows(rows, tables.PrognosisModels)
+
+
+if "snakemake" in globals():
+    from stratiome import job
+
+    job.run(main, snakemake)  # noqa: F821

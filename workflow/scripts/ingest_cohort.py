@@ -1,0 +1,37 @@
+"""Rule ingest_cohort: files -> one checked cohort, with manifest and patient flow."""
+
+from pathlib import Path
+
+from stratiome.cohort.ingest import read_cohort, write_cohort
+from stratiome.cohort.manifest import manifest, write_json
+from stratiome.config import Config
+from stratiome.tables import OmicOverlap, PatientFlow, write_table
+
+
+def main(
+    *,
+    clinical_file: str,
+    omic_files: list[str],
+    cohort_file: str,
+    clinical: str,
+    outcome: str,
+    flow: str,
+    overlap: str,
+    manifest_file: str,
+    analysis: Config,
+) -> None:
+    """Read, check and join all files."""
+    omics = dict(zip(analysis.omics, map(Path, omic_files), strict=True))
+    cohort = read_cohort(analysis, Path(clinical_file), omics)
+    write_cohort(cohort, analysis, cohort_file)
+    cohort.clinical.covariates.write_parquet(clinical, compression="zstd", statistics=False)
+    cohort.clinical.outcome.write_parquet(outcome, compression="zstd", statistics=False)
+    write_table(cohort.flow, flow, PatientFlow)
+    write_table(cohort.overlap, overlap, OmicOverlap)
+    write_json(manifest(analysis, cohort.inputs), manifest_file)
+
+
+if "snakemake" in globals():
+    from stratiome import job
+
+    job.run(main, snakemake)  # noqa: F821

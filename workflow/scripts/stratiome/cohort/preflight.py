@@ -1,0 +1,78 @@
+"""Everything that can be wrong with an analysis and is cheap to find, found together before any job starts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from stratiome.cohort.clinical import read_clinical, site_counts
+from stratiome.cohort.errors import CohortError
+from stratiome.cohort.read import missing_column, read_header
+from stratiome.config import Config, ConfigError, check_config, resolve
+from stratiome.resample.design import site_groups
+
+
+def plan(raw: dict[str, Any], source: str) -> tuple[Config, dict[str, list[str]]]:
+    """Validate a config and the files it names.
+
+    Parameters
+    ----------
+    raw
+        The config as read from YAML.
+    source
+        File name for messages.
+
+    Returns
+    -------
+    tuple
+        The config, and the sites to hold out (resample name -> sites).
+
+    Raises
+    ------
+    ConfigError
+        With every mistake of the config, the headers of the files and the clinical table.
+    """
+    config, problems = check_config(raw)
+    sites: dict[str, list[str]] = {}
+    if config is not None and config.data.clinical is not None:
+        problems += _check_matrices(config)
+        try:
+            clinical = read_clinical(clinical_file(config), config)
+            if config.site and config.resamples.leave_site_out:
+                sites = site_groups(site_counts(clinical.covariates, config.site), config.resamples.min_site)
+        except CohortError as error:
+            problems += error.problems
+    elif config is not None and config.data.simulate is not None and config.resamples.leave_site_out:
+        planned = config.data.simulate
+        if planned.patients / planned.sites >= config.resamples.min_site:
+            sites = site_groups({f"site_{i}": config.resamples.min_site for i in range(1, planned.sites + 1)}, 1)
+    if problems or config is None:
+        raise ConfigError(problems, source)
+    return config, sites
+
+
+def clinical_file(config: Config) -> Path:
+    """Path of the clinical table, given or made by the workflow."""
+    if config.data.clinical is not None:
+        return resolve(config.data.folder, config.data.clinical)
+    return Path(config.results_folder) / "input" / "clinical.tsv"
+
+
+def omic_files(config: Config) -> dict[str, Path]:
+    """Paths of the omics matrices, given or made by the workflow."""
+    if config.data.clinical is not None:
+        return {name: resolve(config.data.folder, omic.path) for name, omic in config.data.omics.items()}
+    return {name: Path(config.results_folder) / "input" / f"{name}.parquet" for name in config.omics}
+
+
+def _check_matrices(config: Config) -> list[str]:
+    problems = []
+    for name, path in omic_files(config).items():
+        try:
+            header = read_header(path)
+        except CohortError as error:
+            problems += [f"`data.omics.{name}.path`: {text}" for text in error.problems]
+            continue
+        if config.data.patient_id not in header:
+            problems.append(missing_column(path, config.data.patient_id, header, f"data.omics.{name}"))
+    return problems

@@ -1,0 +1,197 @@
+"""Reading of tables and matrices; every file is checked before a number of it is used."""
+
+from __future__ import annotations
+
+import difflib
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from stratiome.cohort.errors import CohortError, some_ids
+
+logger = logging.getLogger(__name__)
+
+NULL_TEXTS = ["", "NA", "N/A", "n/a", "NaN", "nan", "null", "NULL", "None", "none", "."]
+SEPARATORS = {".tsv": "\t", ".txt": "\t", ".csv": ","}
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """One omics matrix.
+
+    Attributes
+    ----------
+    patient_ids
+        Length `n_patients`, unique, sorted.
+    features
+        Length `n_features`, unique, in the order of the file.
+    values
+        Shape `(n_patients, n_features)`, float32, NaN where missing.
+    """
+
+    patient_ids: tuple[str, ...]
+    features: tuple[str, ...]
+    values: np.ndarray
+
+
+def read_header(path: Path) -> list[str]:
+    """Column names of a table, without reading its rows.
+
+    Raises
+    ------
+    CohortError
+        If the file is absent, empty, of an unknown kind or cannot be read.
+    """
+    return list(_scan(path).collect_schema().names())
+
+
+def read_table(path: Path) -> pl.DataFrame:
+    """Read a clinical table; numbers become Float64, texts String, missing cells null.
+
+    Raises
+    ------
+    CohortError
+        If the file is absent, empty, of an unknown kind or cannot be read.
+    """
+    try:
+        frame = _scan(path).collect()
+    except (pl.exceptions.PolarsError, OSError, UnicodeDecodeError) as error:
+        raise CohortError(f"{path}: cannot be read ({type(error).__name__}). {_advice(path)}") from None
+    if frame.height == 0:
+        raise CohortError(f"{path}: has a header but no rows. Suggestion: check how the file was exported")
+    numeric = [n for n in frame.columns if frame[n].dtype.is_numeric() or frame[n].dtype == pl.Boolean]
+    texts = [n for n in frame.columns if frame[n].dtype == pl.String]
+    return frame.with_columns(pl.col(numeric).cast(pl.Float64).fill_nan(None), pl.col(texts).str.strip_chars()).with_columns(
+        pl.when(pl.col(texts).is_in(NULL_TEXTS)).then(None).otherwise(pl.col(texts)).name.keep()
+    )
+
+
+def read_patients(path: Path, patient_id: str, show_ids: bool) -> pl.DataFrame:
+    """Read a table with one row per patient, sorted by identifier.
+
+    Raises
+    ------
+    CohortError
+        If the identifier column is absent, has gaps or has duplicates.
+    """
+    frame = _with_text_ids(path, patient_id)
+    if patient_id not in frame.columns:
+        raise CohortError(missing_column(path, patient_id, frame.columns, "data.patient_id"))
+    ids = frame[patient_id]
+    if ids.null_count():
+        raise CohortError(
+            f"{path}: column `{patient_id}` is empty in {ids.null_count()} rows. Suggestion: give every row an identifier"
+        )
+    twice = ids.filter(ids.is_duplicated()).unique(maintain_order=True).sort().to_list()
+    if twice:
+        raise CohortError(
+            f"{path}: column `{patient_id}` has {len(twice)} identifiers on more than one row ({some_ids(twice, show_ids)}). "
+            "Suggestion: keep one row (one sample) per patient"
+        )
+    return frame.sort(patient_id)
+
+
+def read_matrix(path: Path, patient_id: str, show_ids: bool) -> Matrix:
+    """Read an omics matrix with patients as rows.
+
+    Raises
+    ------
+    CohortError
+        If identifiers or feature names are missing or repeated, or a cell is not a finite number.
+    """
+    frame = read_patients(path, patient_id, show_ids)
+    features = [c for c in frame.columns if c != patient_id]
+    if not features:
+        raise CohortError(f"{path}: no feature columns beside `{patient_id}`. Suggestion: check the separator")
+    texts = [c for c in features if frame[c].dtype == pl.String]
+    empty = [c for c in texts if frame[c].null_count() == frame.height]
+    texts = [c for c in texts if c not in empty]
+    if texts:
+        raise CohortError(
+            f"{path}: columns that are not numeric: {', '.join(texts[:5])}{' ...' if len(texts) > 5 else ''}. "
+            "Suggestion: remove annotation columns; write decimals with a point; leave missing cells empty"
+        )
+    values = frame.select(pl.col(features).cast(pl.Float32)).to_numpy()
+    infinite = np.isinf(values)
+    if infinite.any():
+        columns = [features[j] for j in np.flatnonzero(infinite.any(axis=0))[:5]]
+        raise CohortError(
+            f"{path}: {int(infinite.sum())} infinite values (columns {', '.join(columns)}). "
+            "Suggestion: write missing values as empty cells, and take logarithms of positive numbers only"
+        )
+    _refuse_repeated_features(path, features)
+    return Matrix(tuple(frame[patient_id].to_list()), tuple(features), np.ascontiguousarray(values))
+
+
+def missing_column(path: Path, column: str, present: list[str], key: str) -> str:
+    """Text on a column that a file lacks, with the nearest one it has."""
+    near = difflib.get_close_matches(column, present, n=1, cutoff=0.5)
+    by_case = [c for c in present if c.lower() == column.lower()]
+    hint = (by_case or near or [None])[0]
+    fix = f"Did you mean `{hint}`?" if hint else f"Suggestion: use one of its {len(present)} columns, as {', '.join(present[:8])}"
+    return f"`{key}`: {path} has no column `{column}`. {fix}"
+
+
+def _refuse_repeated_features(path: Path, features: list[str]) -> None:
+    # polars renames a repeated header to name_duplicated_0
+    repeated = sorted({f.rsplit("_duplicated_", 1)[0] for f in features if "_duplicated_" in f})
+    if repeated:
+        raise CohortError(
+            f"{path}: features listed more than once: {', '.join(repeated[:5])}. Suggestion: keep one column per feature"
+        )
+
+
+def _with_text_ids(path: Path, patient_id: str) -> pl.DataFrame:
+    frame = read_table(path)
+    if patient_id in frame.columns and frame[patient_id].dtype != pl.String:
+        if path.suffix in SEPARATORS:
+            # Identifiers as 007 would lose their zeros as numbers.
+            text = _scan(path, pl.Schema({patient_id: pl.String})).select(patient_id).collect()[patient_id]
+        else:
+            text = pl.read_parquet(path, columns=[patient_id])[patient_id].cast(pl.String)
+        frame = frame.with_columns(text.alias(patient_id))
+    return frame
+
+
+def _scan(path: Path, types: pl.Schema | None = None) -> pl.LazyFrame:
+    if not path.exists():
+        near = difflib.get_close_matches(path.name, [p.name for p in path.parent.glob("*")], n=1, cutoff=0.5)
+        hint = f"Did you mean `{near[0]}`?" if near else "Suggestion: check the path, and the working folder it is relative to"
+        raise CohortError(f"{path}: no such file. {hint}")
+    if path.is_dir() or path.stat().st_size == 0:
+        raise CohortError(f"{path}: {'is a folder' if path.is_dir() else 'is empty'}. Suggestion: give the path of the table")
+    if path.suffix == ".parquet":
+        try:
+            scan = pl.scan_parquet(path)
+            scan.collect_schema()
+        except (pl.exceptions.PolarsError, OSError) as error:
+            raise CohortError(f"{path}: not a readable parquet file ({type(error).__name__}). {_advice(path)}") from None
+        return scan
+    if path.suffix not in SEPARATORS:
+        raise CohortError(
+            f"{path}: unknown kind of file `{path.suffix}`. Suggestion: use one of .tsv, .csv, .parquet"
+        )
+    try:
+        scan = pl.scan_csv(
+            path,
+            separator=SEPARATORS[path.suffix],
+            null_values=NULL_TEXTS,
+            infer_schema_length=None,
+            schema_overrides=types,
+            encoding="utf8",
+        )
+        names = scan.collect_schema().names()
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise CohortError(f"{path}: cannot be read as a table ({type(error).__name__}). {_advice(path)}") from None
+    if len(names) == 1:
+        raise CohortError(f"{path}: only one column found. Suggestion: .tsv needs tabs, .csv needs commas between columns")
+    return scan
+
+
+def _advice(path: Path) -> str:
+    return {
+        ".parquet": "Suggestion: the file may be truncated; copy it again and compare its checksum",
+    }.get(path.suffix, "Suggestion: save it as UTF-8 text with one header line and equal numbers of columns in every row")

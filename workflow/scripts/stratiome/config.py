@@ -1,0 +1,543 @@
+"""The analysis as a frozen, closed pydantic model.
+
+A config that loads is complete: every default is resolved, every key is known. All problems of a config are
+collected and reported together, each with its key path, the reason, the fix and, for a misspelt key, the nearest
+valid one.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+import math
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+DAYS_PER_MONTH = 30.4375
+"""Mean length of a month in days (365.25 / 12)."""
+
+Kind = Literal[
+    "counts", "expression", "methylation", "copy_number", "mutation", "protein", "mirna", "metabolite", "features"
+]
+TimeUnit = Literal["days", "weeks", "months", "years"]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")]
+"""A name that is safe in a path and in a table: a letter, then letters, digits or underscores."""
+
+
+class ConfigError(ValueError):
+    """A config that cannot be run. `problems` holds one text per mistake."""
+
+    def __init__(self, problems: list[str], source: str = "config") -> None:
+        self.problems = problems
+        count = f"{len(problems)} problem{'s' if len(problems) != 1 else ''}"
+        super().__init__(f"{source}: {count}\n" + "\n".join(f"  {i}. {text}" for i, text in enumerate(problems, 1)))
+
+
+class Section(BaseModel):
+    """Base of every block of the config: closed and immutable."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+
+
+class OmicConfig(Section):
+    """One omics matrix."""
+
+    path: str = Field(description="Matrix file (TSV, CSV or Parquet), patients as rows; relative to `data.folder`.")
+    kind: Kind = Field(description="What the numbers are; fixes accepted values, quality control and transform.")
+
+
+class SimulatedOmic(Section):
+    """One omic of a simulated cohort."""
+
+    kind: Literal["counts", "expression", "methylation", "protein", "mutation"] = Field(
+        description="Kind of measurement to simulate."
+    )
+    features: int = Field(ge=2, le=1_000_000, description="Number of features.")
+    informative: float = Field(0.2, ge=0, le=1, description="Share of the features that differ between subgroups.")
+    effect: float = Field(
+        1.0, ge=0, le=10, description="Size of the subgroup differences in within-subgroup standard deviations."
+    )
+
+
+class SimulatedTreatment(Section):
+    """Treatment of a simulated cohort."""
+
+    design: Literal["observational", "randomised", "none"] = Field(
+        "observational", description="Given by indication, by coin toss, or not at all."
+    )
+    log_hazard_ratios: tuple[float, ...] = Field(
+        (-0.9, 0.0, 0.5),
+        description="Log hazard ratio of treated against untreated, one per subgroup (recycled).",
+    )
+    confounding: float = Field(
+        1.0, ge=0, le=5, description="Strength with which sicker patients get the treatment (log odds per SD)."
+    )
+
+
+class SimulateConfig(Section):
+    """A cohort with known truth, written with its truth beside it."""
+
+    patients: int = Field(600, ge=20, le=1_000_000, description="Number of patients.")
+    sites: int = Field(4, ge=1, le=100, description="Number of sites.")
+    subgroups: int = Field(3, ge=1, le=10, description="Number of latent subgroups; 1 means that there are none.")
+    proportions: tuple[float, ...] | None = Field(
+        None, description="Share of each subgroup; default slightly unequal shares."
+    )
+    omics: dict[Name, SimulatedOmic] = Field(
+        {
+            "rna": SimulatedOmic(kind="counts", features=300),
+            "methylation": SimulatedOmic(kind="methylation", features=200),
+            "protein": SimulatedOmic(kind="protein", features=60),
+            "mutation": SimulatedOmic(kind="mutation", features=40),
+        },
+        description="Omics to simulate.",
+    )
+    subgroup_log_hazards: tuple[float, ...] = Field(
+        (0.0, 0.5, 1.0), description="Log hazard of each subgroup against the first (recycled)."
+    )
+    treatment: SimulatedTreatment = Field(SimulatedTreatment(), description="Treatment and its effect.")
+    batch_effect: float = Field(0.3, ge=0, le=5, description="Standard deviation of site shifts, in feature SDs.")
+    missing_omics: float = Field(0.2, ge=0, le=0.9, description="Probability that a patient lacks an omic entirely.")
+    missing_mechanism: Literal["random", "site"] = Field(
+        "random", description="Whether omics are lacking at random or by site."
+    )
+    median_survival: float = Field(60.0, gt=0, description="Median survival of the reference patient, in months.")
+    weibull_shape: float = Field(1.2, gt=0.1, le=10, description="Shape of the event-time distribution.")
+    competing_deaths: float = Field(
+        0.3, ge=0, lt=1, description="Share of the deaths that come from another cause in the reference patient."
+    )
+    censoring: float = Field(0.35, ge=0, lt=1, description="Approximate share of patients censored.")
+    marker_dependent_censoring: bool = Field(
+        False, description="Whether censoring depends on the baseline risk, so that it is informative given no covariates."
+    )
+
+
+class DataConfig(Section):
+    """Where the data are: files, an example that comes inside a dependency, or a simulated cohort."""
+
+    folder: str = Field(".", description="Folder of the data files; relative to the working folder.")
+    clinical: str | None = Field(None, description="Clinical table (TSV, CSV or Parquet), one row per patient.")
+    patient_id: str = Field("patient_id", description="Column of the patient identifier, in every file.")
+    omics: dict[Name, OmicConfig] = Field({}, description="Omics matrices by name.")
+    types: dict[str, Literal["numeric", "categorical"]] = Field(
+        {}, description="Type of clinical columns that would otherwise be taken from their values."
+    )
+    example: Literal["transbig"] | None = Field(None, description="A public cohort that comes inside a dependency.")
+    simulate: SimulateConfig | None = Field(None, description="Simulate the cohort instead of reading files.")
+
+    @model_validator(mode="after")
+    def _one_source(self) -> DataConfig:
+        given = [n for n in ("clinical", "example", "simulate") if getattr(self, n) is not None]
+        if len(given) != 1:
+            raise ValueError(
+                f"exactly one of `clinical`, `example` and `simulate` must be given, not {given or 'none'}. "
+                "Suggestion: set `clinical` to the path of your clinical table"
+            )
+        if self.clinical is not None and not self.omics:
+            raise ValueError("no omics given. Suggestion: name at least one matrix under `data.omics`")
+        if self.clinical is None and self.omics:
+            raise ValueError(f"`omics` cannot be combined with `{given[0]}`, which brings its own")
+        return self
+
+
+class EndpointConfig(Section):
+    """Time-to-event outcome. Times are converted to months on reading."""
+
+    time: str = Field(description="Column of the follow-up time from time zero.")
+    event: str = Field(description="Column of the event indicator: 1 = event, 0 = censored.")
+    unit: TimeUnit = Field("months", description="Unit of `time`, `horizons` and `tau`.")
+    horizons: tuple[float, ...] = Field(
+        min_length=1, description="Time points at which survival is predicted and compared, in `unit`."
+    )
+    tau: float | None = Field(
+        None, gt=0, description="Upper limit of restricted mean survival and integrated scores; default largest horizon."
+    )
+
+    @field_validator("horizons")
+    @classmethod
+    def _increasing(cls, value: tuple[float, ...]) -> tuple[float, ...]:
+        if any(not math.isfinite(h) or h <= 0 for h in value) or list(value) != sorted(set(value)):
+            raise ValueError(f"horizons must be positive and increasing, not {list(value)}")
+        return value
+
+    @property
+    def months_per_unit(self) -> float:
+        """Months in one `unit`."""
+        return {"days": 1 / DAYS_PER_MONTH, "weeks": 7 / DAYS_PER_MONTH, "months": 1.0, "years": 12.0}[self.unit]
+
+    @property
+    def horizons_months(self) -> tuple[float, ...]:
+        """Horizons in months."""
+        return tuple(round(h * self.months_per_unit, 6) for h in self.horizons)
+
+    @property
+    def tau_months(self) -> float:
+        """Upper limit of restricted means and integrated scores, in months."""
+        return max(self.horizons_months) if self.tau is None else round(self.tau * self.months_per_unit, 6)
+
+
+class TreatmentConfig(Section):
+    """A target trial: who is eligible, what is compared, and what has to be balanced."""
+
+    column: str = Field(description="Column of the treatment: 1 = treated, 0 = untreated; missing is not untreated.")
+    design: Literal["observational", "randomised"] = Field(description="How treatment was assigned.")
+    eligible: str | None = Field(
+        None, description="SQL condition on clinical columns that eligible patients meet, as `stage IN (1, 2, 3)`."
+    )
+    confounders: tuple[str, ...] = Field(
+        (), description="Clinical columns measured before treatment that drive both treatment and outcome."
+    )
+    label: str | None = Field(None, description="Name in the report; default the key.")
+
+    @model_validator(mode="after")
+    def _observational_needs_confounders(self) -> TreatmentConfig:
+        if self.design == "observational" and not self.confounders:
+            raise ValueError(
+                "an observational treatment needs `confounders`. Suggestion: list the clinical columns that guided "
+                "the decision to treat, or set `design: randomised` if it was assigned by chance"
+            )
+        return self
+
+
+class ResampleConfig(Section):
+    """How patients are split."""
+
+    folds: int = Field(5, ge=2, le=20, description="Number of cross-validation folds.")
+    repeats: int = Field(1, ge=1, le=50, description="Number of times the folds are drawn.")
+    leave_site_out: bool = Field(False, description="Whether to hold out each site in turn as well.")
+    min_site: int = Field(30, ge=1, description="Patients below which a site is not held out on its own.")
+
+
+class FeatureConfig(Section):
+    """How features are made, always fitted on the training patients of a resample."""
+
+    max_features: int = Field(
+        2000, ge=2, description="Most features kept per omic, by variance in the training patients."
+    )
+    max_missing: float = Field(0.2, ge=0, lt=1, description="Largest share of missing values of a kept feature.")
+    adjust_site: bool = Field(
+        True, description="Whether to remove site differences in location from continuous omics when `site` is given."
+    )
+
+
+class LatentConfig(Section):
+    """The multimodal variational autoencoder."""
+
+    dims: int = Field(8, ge=1, le=256, description="Number of latent dimensions.")
+    hidden: int = Field(64, ge=4, le=4096, description="Width of the hidden layer of each encoder.")
+    members: int = Field(4, ge=1, le=256, description="Models trained together from different seeds.")
+    epochs: int = Field(200, ge=1, le=10_000, description="Most passes over the training patients.")
+    patience: int = Field(20, ge=1, description="Epochs without improvement on inner validation before stopping.")
+    validation_fraction: float = Field(
+        0.15, gt=0, lt=0.5, description="Share of the training patients used to decide when to stop."
+    )
+    batch_size: int = Field(128, ge=2, description="Patients per gradient step.")
+    learning_rate: float = Field(2e-3, gt=0, lt=1, description="Step size of the Adam optimiser.")
+    kl_weight: float = Field(1.0, ge=0, le=100, description="Final weight of the Kullback-Leibler term.")
+    warmup_epochs: int = Field(20, ge=0, description="Epochs over which the Kullback-Leibler weight rises from zero.")
+    modality_dropout: float = Field(
+        0.2, ge=0, lt=1, description="Probability that an omic is hidden from the encoder in a training step."
+    )
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="Where to train; `auto` uses a GPU if there is one.")
+
+
+class SubgroupConfig(Section):
+    """Latent subgroups."""
+
+    k: tuple[int, ...] = Field((1, 2, 3, 4, 5, 6), min_length=1, description="Numbers of subgroups to consider.")
+    subsamples: int = Field(20, ge=4, le=1000, description="Subsamples per number of subgroups.")
+    subsample_fraction: float = Field(0.7, gt=0.3, lt=1, description="Share of patients in a subsample.")
+    reference_draws: int = Field(
+        39, ge=19, le=10_000, description="Cohorts without subgroups but the same covariance drawn as reference."
+    )
+    alpha: float = Field(0.05, gt=0, lt=1, description="Level of the test against no subgroups.")
+    min_stability: float = Field(
+        0.6, ge=0, le=1, description="Smallest mean adjusted Rand index between subsamples that is called stable."
+    )
+    min_probability: float = Field(
+        0.5, ge=0, le=1, description="Membership probability below which a patient stays unassigned."
+    )
+
+    @field_validator("k")
+    @classmethod
+    def _valid_k(cls, value: tuple[int, ...]) -> tuple[int, ...]:
+        if any(k < 1 for k in value) or list(value) != sorted(set(value)):
+            raise ValueError(f"k must be increasing whole numbers of at least 1, not {list(value)}")
+        return value if 1 in value else (1, *value)
+
+
+class PrognosisConfig(Section):
+    """Survival models."""
+
+    l1_ratio: float = Field(0.5, gt=0, le=1, description="Share of the lasso in the elastic-net penalty.")
+    inner_folds: int = Field(5, ge=2, le=20, description="Folds within the training patients that choose the penalty.")
+    min_events: int = Field(20, ge=2, description="Events in training below which no model is fitted.")
+
+
+class EvaluationConfig(Section):
+    """Uncertainty of the reported numbers."""
+
+    bootstraps: int = Field(500, ge=50, le=100_000, description="Bootstrap samples of held-out patients.")
+    level: float = Field(0.95, gt=0.5, lt=1, description="Level of intervals.")
+
+
+class AuditConfig(Section):
+    """Disclosure and groups."""
+
+    min_cell: int = Field(10, ge=1, le=100, description="Counts from 1 to this number less one are suppressed in reports.")
+    ids_in_messages: bool = Field(
+        True, description="Whether error messages may name patient identifiers (never any of their values)."
+    )
+
+
+class Config(Section):
+    """One analysis of one cohort."""
+
+    cohort: Name = Field(description="Short name of the cohort; names the results folder.")
+    title: str | None = Field(None, description="Title of the report; default the cohort's name.")
+    description: str = Field("", description="A sentence or two on the cohort for the report.")
+    results: str | None = Field(None, description="Folder of the results; default `results/<cohort>`.")
+    seed: int = Field(1, ge=0, lt=2**31, description="Seed of everything random.")
+    threads: int = Field(1, ge=1, le=64, description="Threads of numeric code in a job; fixed, since sums depend on it.")
+    data: DataConfig = Field(description="The data.")
+    endpoint: EndpointConfig = Field(description="The outcome.")
+    covariates: tuple[str, ...] = Field((), description="Clinical columns of the baseline model every other model must beat.")
+    site: str | None = Field(None, description="Column of the contributing site or batch.")
+    known_labels: tuple[str, ...] = Field((), description="Known classes to compare subgroups with; never learned from.")
+    treatments: dict[Name, TreatmentConfig] = Field({}, description="Treatments to compare.")
+    resamples: ResampleConfig = Field(ResampleConfig(), description="Splits.")
+    features: FeatureConfig = Field(FeatureConfig(), description="Features.")
+    latent: LatentConfig = Field(LatentConfig(), description="Latent model.")
+    subgroups: SubgroupConfig = Field(SubgroupConfig(), description="Subgroups.")
+    prognosis: PrognosisConfig = Field(PrognosisConfig(), description="Survival models.")
+    evaluation: EvaluationConfig = Field(EvaluationConfig(), description="Evaluation.")
+    audit: AuditConfig = Field(AuditConfig(), description="Audit and disclosure.")
+
+    @model_validator(mode="after")
+    def _outcome_is_no_predictor(self) -> Config:
+        outcome = {self.endpoint.time, self.endpoint.event}
+        for key, names in self._predictors().items():
+            bad = [n for n in names if n in outcome]
+            if bad:
+                raise ValueError(f"`{key}` contains the outcome {bad}. Suggestion: remove it; a predictor must be known at time zero")
+        for name, treatment in self.treatments.items():
+            if treatment.column in treatment.confounders:
+                raise ValueError(
+                    f"`treatments.{name}.confounders` contains the treatment `{treatment.column}` itself. Suggestion: remove it"
+                )
+        return self
+
+    def _predictors(self) -> dict[str, tuple[str, ...]]:
+        return {"covariates": self.covariates} | {
+            f"treatments.{name}.confounders": t.confounders for name, t in self.treatments.items()
+        }
+
+    @property
+    def results_folder(self) -> str:
+        """Folder of the results."""
+        return self.results or f"results/{self.cohort}"
+
+    @property
+    def omics(self) -> dict[str, Kind]:
+        """Kind of each omic, by name, whatever the source."""
+        if self.data.simulate is not None:
+            return {n: o.kind for n, o in self.data.simulate.omics.items()}
+        if self.data.example is not None:
+            return {"mrna": "expression"}
+        return {n: o.kind for n, o in self.data.omics.items()}
+
+    def clinical_columns(self) -> dict[str, str]:
+        """Clinical column -> key path of the config that asks for it (columns of `eligible` are not included)."""
+        asked = {self.endpoint.time: "endpoint.time", self.endpoint.event: "endpoint.event"}
+        if self.site:
+            asked.setdefault(self.site, "site")
+        for key, names in ({"known_labels": self.known_labels} | self._predictors()).items():
+            for name in names:
+                asked.setdefault(name, key)
+        for name, treatment in self.treatments.items():
+            asked.setdefault(treatment.column, f"treatments.{name}.column")
+        for name in self.data.types:
+            asked.setdefault(name, "data.types")
+        return asked
+
+    def hash(self) -> str:
+        """Hex digest (16 characters) of the resolved config."""
+        text = json.dumps(self.model_dump(mode="json"), sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def load_config(raw: dict[str, Any], source: str = "config") -> Config:
+    """Validate a config.
+
+    Parameters
+    ----------
+    raw
+        The config as read from YAML.
+    source
+        File name for messages.
+
+    Raises
+    ------
+    ConfigError
+        With one text per mistake.
+    """
+    config, problems = check_config(raw)
+    if config is None or problems:
+        raise ConfigError(problems, source)
+    return config
+
+
+def check_config(raw: dict[str, Any]) -> tuple[Config | None, list[str]]:
+    """Validate a config as far as possible.
+
+    Returns
+    -------
+    tuple
+        The config, and one text per mistake. With mistakes, the config is what remains when the faulty keys are taken
+        out, if that is enough for one, so that its files can be checked in the same go.
+    """
+    problems: list[str] = []
+    pruned: set[tuple[Any, ...]] = set()
+    for _ in range(3):
+        try:
+            return Config.model_validate(raw), problems
+        except ValidationError as error:
+            found = error.errors()
+            problems += [_describe(e) for e in found if e["loc"] not in pruned]
+            faulty = [e["loc"] for e in found if e["type"] != "missing"]
+            pruned.update(faulty)
+            raw = _without(raw, faulty)
+            if any(e["type"] == "missing" for e in found):
+                return None, problems
+    return None, problems
+
+
+def _without(raw: dict[str, Any], locations: list[tuple[Any, ...]]) -> dict[str, Any]:
+    pruned = json.loads(json.dumps(raw, default=str))
+    for location in locations:
+        node = pruned
+        for key in location[:-1]:
+            node = node[key] if isinstance(node, dict) and key in node else {}
+        if location and isinstance(node, dict):
+            node.pop(location[-1], None)
+    return pruned
+
+
+def _describe(error: Any) -> str:
+    keys = [str(k) for k in error["loc"] if k != "[key]"]
+    path = ".".join(keys) or "(whole config)"
+    if error["type"] == "extra_forbidden":
+        valid = _valid_keys(keys[:-1])
+        near = difflib.get_close_matches(keys[-1], valid, n=1, cutoff=0.6)
+        fix = f"Did you mean `{near[0]}`?" if near else f"Suggestion: remove it, or use one of {', '.join(sorted(valid))}."
+        return f"`{path}`: unknown key. {fix}"
+    if error["type"] == "missing":
+        text = _field_text(keys)
+        return f"`{path}`: missing. Suggestion: add it{f' ({text})' if text else ''}"
+    if error["type"] == "value_error":
+        message = str(error["ctx"]["error"]).rstrip(".")
+        return f"`{path}`: {message}."
+    text = _field_text(keys)
+    given = error["input"]
+    shown = f" (given: {given!r})" if isinstance(given, str | int | float | bool | type(None)) else ""
+    expected = f" Suggestion: {text}" if text else ""
+    if error["type"] == "string_pattern_mismatch":
+        expected = " Suggestion: start with a letter and use letters, digits and underscores only."
+    return f"`{path}`: {error['msg']}{shown}.{expected}"
+
+
+def _section_at(keys: list[str]) -> type[BaseModel] | None:
+    model: type[BaseModel] | None = Config
+    for key in keys:
+        if model is None:
+            return None
+        if key not in model.model_fields:
+            continue  # the free key of a dictionary
+        annotation = model.model_fields[key].annotation
+        model = next((a for a in _flatten(annotation) if isinstance(a, type) and issubclass(a, BaseModel)), None)
+    return model
+
+
+def _flatten(annotation: Any) -> list[Any]:
+    inner = get_args(annotation)
+    return [annotation] if not inner else [b for a in inner for b in _flatten(a)]
+
+
+def _valid_keys(keys: list[str]) -> list[str]:
+    model = _section_at(keys)
+    return list(model.model_fields) if model else []
+
+
+def _field_text(keys: list[str]) -> str:
+    while keys and re.fullmatch(r"\d+", keys[-1]):
+        keys = keys[:-1]
+    if not keys:
+        return ""
+    model = _section_at(keys[:-1])
+    field = model.model_fields.get(keys[-1]) if model else None
+    return field.description or "" if field else ""
+
+
+def json_schema() -> str:
+    """JSON schema of the config, as committed under `workflow/schemas`."""
+    return json.dumps(Config.model_json_schema(), indent=2, sort_keys=True) + "\n"
+
+
+def reference_tables() -> str:
+    """Markdown tables of every key with default and meaning, as committed in `config/README.md`."""
+    parts: list[str] = []
+    seen: set[type] = set()
+
+    def add(model: type[BaseModel], path: str) -> None:
+        if model in seen:
+            return
+        seen.add(model)
+        parts.append(f"### {f'`{path}`' if path else 'Top level'}\n")
+        parts.append((model.__doc__ or "").strip().split("\n")[0] + "\n")
+        parts.append("| key | default | meaning |\n|---|---|---|")
+        children = []
+        for name, field in model.model_fields.items():
+            default = "**required**" if field.is_required() else _default_text(field.get_default())
+            parts.append(f"| `{name}` | {default} | {field.description}{_bounds(field)} |")
+            inner = next(
+                (a for a in _flatten(field.annotation) if isinstance(a, type) and issubclass(a, BaseModel)), None
+            )
+            if inner is not None:
+                free = "." + "<name>" if "dict" in str(field.annotation) else ""
+                children.append((inner, f"{path}.{name}{free}".lstrip(".")))
+        parts.append("")
+        for inner, inner_path in children:
+            add(inner, inner_path)
+
+    add(Config, "")
+    return "\n".join(parts)
+
+
+def _default_text(value: Any) -> str:
+    if isinstance(value, BaseModel) or (isinstance(value, dict) and value):
+        return "see below"
+    if isinstance(value, tuple):
+        value = list(value)
+    return f"`{json.dumps(value)}`"
+
+
+def _bounds(field: Any) -> str:
+    signs = {"Ge": ("≥", "ge"), "Gt": (">", "gt"), "Le": ("≤", "le"), "Lt": ("<", "lt")}
+    found = [
+        f"{signs[type(m).__name__][0]} {getattr(m, signs[type(m).__name__][1])}"
+        for m in field.metadata
+        if type(m).__name__ in signs
+    ]
+    choices = [a for a in _flatten(field.annotation) if isinstance(a, str)]
+    if choices:
+        found.append("one of " + ", ".join(f"`{c}`" for c in choices))
+    return f" ({', '.join(found)})" if found else ""
+
+
+def resolve(folder: str, path: str) -> Path:
+    """Path of a data file given relative to the data folder."""
+    return Path(folder) / path

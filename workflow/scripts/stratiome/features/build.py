@@ -1,0 +1,164 @@
+"""Features of every omic, learned on training patients and applied to all."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from stratiome.config import FeatureConfig
+from stratiome.features.block import Block
+
+MIN_CARRIERS = 3
+CLIP = 8.0
+
+
+@dataclass(frozen=True)
+class OmicTransform:
+    """What was learned of one omic on training patients.
+
+    Attributes
+    ----------
+    keep
+        Indices of the kept features in the input.
+    mean, scale
+        Shape `(n_kept,)`, of the training patients after removal of site shifts; 0 and 1 for 0/1 features.
+    sites
+        Sites with a known shift.
+    shifts
+        Shape `(n_sites, n_kept)`, location of each site against the others, shrunk; new sites have none.
+    """
+
+    keep: np.ndarray
+    mean: np.ndarray
+    scale: np.ndarray
+    sites: tuple[str, ...]
+    shifts: np.ndarray
+
+    def apply(self, values: np.ndarray, site: np.ndarray | None) -> np.ndarray:
+        """Transformed features of any patients.
+
+        Parameters
+        ----------
+        values
+            Shape `(n_patients, n_features)` on the scaled unit of the kind.
+        site
+            Shape `(n_patients,)`, or None.
+
+        Returns
+        -------
+        numpy.ndarray
+            Shape `(n_patients, n_kept)`, float32, within 8 SD, NaN where missing.
+        """
+        kept = values[:, self.keep].astype(np.float64)
+        if site is not None:
+            for name, shift in zip(self.sites, self.shifts, strict=True):
+                kept[site == name] -= shift
+        return np.clip((kept - self.mean) / self.scale, -CLIP, CLIP).astype(np.float32)
+
+
+def fit_transform(
+    values: np.ndarray,
+    train: np.ndarray,
+    settings: FeatureConfig,
+    *,
+    continuous: bool,
+    site: np.ndarray | None = None,
+) -> OmicTransform:
+    """Learn selection, site shifts and standardisation of one omic from training patients only.
+
+    Kept are features with few missing values and some variation, at most `max_features` of the largest variance
+    (0/1 features: at least three training carriers and non-carriers).
+
+    Parameters
+    ----------
+    values
+        Shape `(n_patients, n_features)`, rows without the omic all NaN.
+    train
+        Shape `(n_patients,)`, True for training patients.
+    settings
+        Limits.
+    continuous
+        Whether features are standardised and site shifts removed.
+    site
+        Shape `(n_patients,)`, or None for no adjustment.
+    """
+    rows = train & np.isfinite(values).any(axis=1)
+    work = values[rows].astype(np.float64)
+    keep = _select(work, settings, continuous)
+    work = work[:, keep]
+    if not continuous:
+        return OmicTransform(keep, np.zeros(len(keep)), np.ones(len(keep)), (), np.zeros((0, len(keep))))
+    names, shifts = _site_shifts(work, site[rows]) if site is not None else ((), np.zeros((0, len(keep))))
+    if site is not None:
+        for name, shift in zip(names, shifts, strict=True):
+            work[site[rows] == name] -= shift
+    mean = np.nanmean(work, axis=0)
+    scale = np.nanstd(work, axis=0)
+    return OmicTransform(keep, mean, np.where(scale > 0, scale, 1.0), names, shifts)
+
+
+def _select(work: np.ndarray, settings: FeatureConfig, continuous: bool) -> np.ndarray:
+    if len(work) < 2:
+        return np.zeros(0, dtype=np.int64)
+    finite = np.isfinite(work)
+    enough = 1 - finite.mean(axis=0) <= settings.max_missing
+    if continuous:
+        with np.errstate(invalid="ignore"):
+            filled = np.where(finite, work, 0.0)
+            n = np.maximum(finite.sum(axis=0), 1)
+            mean = filled.sum(axis=0) / n
+            variance = (np.where(finite, work - mean, 0.0) ** 2).sum(axis=0) / n
+        good = enough & (variance > 1e-10 * (1 + mean**2))
+    else:
+        carriers = np.nansum(work, axis=0)
+        variance = np.minimum(carriers, finite.sum(axis=0) - carriers)
+        good = enough & (variance >= MIN_CARRIERS)
+    candidates = np.flatnonzero(good)
+    largest = np.argsort(-variance[candidates], kind="stable")[: settings.max_features]
+    return np.sort(candidates[largest])
+
+
+def _site_shifts(work: np.ndarray, site: np.ndarray) -> tuple[tuple[str, ...], np.ndarray]:
+    """Best linear unbiased prediction of site effects, one-way random effects by moments (Searle et al. 1992)."""
+    names = tuple(sorted(set(site.tolist()) - {""}))
+    if len(names) < 2:
+        return (), np.zeros((0, work.shape[1]))
+    n = np.array([np.isfinite(work[site == s]).sum(axis=0) for s in names], dtype=np.float64)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        means = np.array([np.where(np.isfinite(work[site == s]), work[site == s], 0.0).sum(axis=0) for s in names]) / n
+        squares = np.array([np.nansum((work[site == s] - m) ** 2, axis=0) for s, m in zip(names, means, strict=True)])
+        known = n > 0
+        total, groups = n.sum(axis=0), known.sum(axis=0)
+        within = squares.sum(axis=0) / np.maximum(total - groups, 1)
+        means = np.where(known, means, 0.0)
+        grand = (n * means).sum(axis=0) / total
+        between_ss = (n * (means - grand) ** 2 * known).sum(axis=0)
+        effective = total - (n**2).sum(axis=0) / total
+        between = np.maximum(between_ss - (groups - 1) * within, 0.0) / effective
+        shrink = n * between / np.where(n * between + within > 0, n * between + within, 1.0)
+    return names, np.nan_to_num(shrink * (means - grand) * known)
+
+
+def make_block(name: str, values: np.ndarray, features: tuple[str, ...], transform: OmicTransform, likelihood: str, site: np.ndarray | None) -> Block:
+    """Features of one omic for all patients."""
+    kept = tuple(features[j] for j in transform.keep)
+    return Block(name, transform.apply(values, site), likelihood, kept)  # type: ignore[arg-type]
+
+
+def save_transforms(transforms: dict[str, OmicTransform], features: dict[str, tuple[str, ...]], path: str) -> None:
+    """Write as safetensors; names travel in its JSON header."""
+    import json
+
+    from safetensors.numpy import save_file
+
+    tensors = {}
+    header = {}
+    for name, t in transforms.items():
+        tensors |= {
+            f"{name}.mean": np.ascontiguousarray(t.mean),
+            f"{name}.scale": np.ascontiguousarray(t.scale),
+            f"{name}.shifts": np.ascontiguousarray(t.shifts),
+        }
+        header[name] = json.dumps({"features": [features[name][j] for j in t.keep], "sites": list(t.sites)}, sort_keys=True)
+    save_file(tensors, path, metadata=header)

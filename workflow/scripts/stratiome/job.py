@@ -1,0 +1,107 @@
+"""The one door between a rule and the library: logging, seeds, threads, errors."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import os
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+logger = logging.getLogger("stratiome")
+
+_EXPECTED = ("ConfigError", "CohortError", "OutcomeError", "TableError", "OmicError", "LatentError", "TreatmentError")
+
+
+def run(main: Callable[..., None], snakemake: Any) -> None:
+    """Call the `main` of a rule's script with what the rule declares.
+
+    Named inputs and outputs arrive as paths (a list of files as a list), wildcards and other params as they are, and
+    the entries of `params.settings` as the typed sections of the config (`analysis` as the whole of it).
+
+    Parameters
+    ----------
+    main
+        Function with keyword arguments only.
+    snakemake
+        The object of the same name in a script.
+    """
+    arguments = _arguments(main, snakemake)
+    log = str(snakemake.log[0]) if snakemake.log else None
+    _set_logging(log)
+    threads = int(dict(snakemake.params).get("settings", {}).get("threads", 1))
+    _set_threads(threads)
+    logger.info("rule %s%s", snakemake.rule, "".join(f" {k}={v}" for k, v in snakemake.wildcards.items()))
+    try:
+        main(**arguments)
+    except Exception as error:
+        _report(error, snakemake, log)
+        logging.shutdown()
+        sys.exit(1)
+    logger.info("done")
+    logging.shutdown()
+
+
+def _arguments(main: Callable[..., None], snakemake: Any) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for group in (snakemake.input, snakemake.output):
+        for name, value in group.items():
+            found[name] = str(value) if isinstance(value, str) else [str(v) for v in value]
+    found |= {name: str(value) for name, value in snakemake.wildcards.items()}
+    parameters = dict(snakemake.params)
+    found |= typed_settings(parameters.pop("settings", {}))
+    found |= {name: value for name, value in parameters.items() if name != "library"}
+    wanted = inspect.signature(main).parameters
+    # `as_list` inputs of length one arrive as text: the annotation says which is meant.
+    for name, parameter in wanted.items():
+        if name in found and isinstance(found[name], str) and "list" in str(parameter.annotation):
+            found[name] = [found[name]]
+    return {name: value for name, value in found.items() if name in wanted}
+
+
+def typed_settings(settings: dict[str, Any]) -> dict[str, Any]:
+    """Config values by key, from plain data back to the types of the config."""
+    from pydantic import TypeAdapter
+
+    from stratiome.config import Config
+
+    typed: dict[str, Any] = {
+        key: TypeAdapter(Config.model_fields[key].annotation).validate_python(value)
+        for key, value in settings.items()
+        if key in Config.model_fields
+    }
+    if "analysis" in settings:
+        typed["analysis"] = Config.model_validate(settings["analysis"])
+    return typed
+
+
+def _set_logging(path: str | None) -> None:
+    handlers: list[logging.Handler] = []
+    if path:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        handlers.append(logging.FileHandler(path, mode="w", encoding="utf-8"))
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s", handlers=handlers, force=True)
+    logging.captureWarnings(True)
+
+
+def _set_threads(threads: int) -> None:
+    # Sums depend on the number of threads, so it never follows the number of cores.
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS", "NUMBA_NUM_THREADS"):
+        os.environ[name] = str(threads)
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    from threadpoolctl import threadpool_limits
+
+    threadpool_limits(threads)
+
+
+def _report(error: Exception, snakemake: Any, log: str | None) -> None:
+    expected = type(error).__name__ in _EXPECTED
+    where = f"rule {snakemake.rule}" + "".join(f", {k} {v}" for k, v in snakemake.wildcards.items())
+    logger.error("%s: %s", where, error)
+    if not expected:
+        logger.error("%s", traceback.format_exc())
+    text = f"\nStratiome stopped in {where}\n{error if expected else f'{type(error).__name__}: {error}'}\n"
+    print(text + (f"Details: {log}\n" if log else ""), file=sys.stderr, flush=True)

@@ -1,0 +1,60 @@
+"""One figure per omic: what its values look like and where they are missing."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from stratiome.omics import OmicKind
+
+
+def write_figure(name: str, values: np.ndarray, kind: OmicKind, path: str) -> None:
+    """Histogram of the values, spread of the features and missingness, as SVG with fixed bytes.
+
+    Parameters
+    ----------
+    name
+        Name of the omic.
+    values
+        Shape `(n_patients, n_features)`, as read.
+    kind
+        Kind of the omic.
+    path
+        SVG file to write.
+    """
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    settings = {"svg.hashsalt": f"stratiome-{name}", "svg.fonttype": "none", "font.family": "sans-serif", "font.size": 9}
+    with matplotlib.rc_context(settings):
+        figure, axes = plt.subplots(1, 3, figsize=(9, 2.4), constrained_layout=True)
+        scaled = kind.scale(values)
+        if kind.name == "mutation":
+            _bars(axes[0], np.sort(np.nanmean(scaled, axis=0))[::-1][:30], "genes, most frequent first", "share mutated")
+            _histogram(axes[1], np.nansum(scaled, axis=1), "mutated genes per patient", "patients")
+        else:
+            _histogram(axes[0], scaled[np.isfinite(scaled)], kind.scaled_unit, "values")
+            with np.errstate(invalid="ignore"):
+                _histogram(axes[1], np.nanmedian(scaled, axis=1), f"median per patient, {kind.scaled_unit}", "patients")
+        missing = 1 - np.isfinite(values).mean(axis=0)
+        _histogram(axes[2], missing, "share of patients missing", "features", limits=(0, max(0.05, float(missing.max()))))
+        figure.savefig(path, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+        plt.close(figure)
+
+
+def _histogram(axis, values: np.ndarray, x: str, y: str, limits: tuple[float, float] | None = None) -> None:  # type: ignore[no-untyped-def]
+    axis.hist(values, bins=30, range=limits, color="#4477AA")
+    _label(axis, x, y)
+
+
+def _bars(axis, heights: np.ndarray, x: str, y: str) -> None:  # type: ignore[no-untyped-def]
+    axis.bar(np.arange(len(heights)), heights, color="#4477AA", width=0.9)
+    axis.set_xticks([])
+    _label(axis, x, y)
+
+
+def _label(axis, x: str, y: str) -> None:  # type: ignore[no-untyped-def]
+    axis.set_xlabel(x)
+    axis.set_ylabel(y)
+    axis.spines[["top", "right"]].set_visible(False)

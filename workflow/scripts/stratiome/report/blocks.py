@@ -1,0 +1,129 @@
+"""The few kinds of thing that a section of the report is made of; the template knows how to print each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from stratiome.report.words import Verdict
+
+
+@dataclass(frozen=True)
+class Cell:
+    """Cell of a table: text, an optional tone that marks a verdict, and an optional colour swatch (1..6)."""
+
+    text: str
+    tone: str = ""
+    swatch: int = 0
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table whose first column heads its rows. `numeric` holds the columns (from 0) aligned as numbers."""
+
+    caption: str
+    head: Sequence[str]
+    rows: Sequence[Sequence[Cell | str]]
+    numeric: frozenset[int] = frozenset()
+    note: str = ""
+    kind: str = "table"
+
+
+@dataclass(frozen=True)
+class Figure:
+    """An SVG with its caption. `size` is the natural width in pixels, below which a wide figure scrolls in itself."""
+
+    svg: str
+    title: str
+    caption: str
+    size: int
+    kind: str = "figure"
+
+
+@dataclass(frozen=True)
+class Panels:
+    """Figures side by side under one caption."""
+
+    title: str
+    figures: Sequence[tuple[str, str]]  # heading of the panel, svg
+    caption: str
+    size: int = 300
+    kind: str = "panels"
+
+
+@dataclass(frozen=True)
+class Text:
+    """A paragraph."""
+
+    text: str
+    kind: str = "text"
+
+
+@dataclass(frozen=True)
+class Note:
+    """A paragraph set apart: `plain`, or `care` for what a reader must not overlook."""
+
+    text: str
+    tone: str = "plain"
+    kind: str = "note"
+
+
+@dataclass(frozen=True)
+class Items:
+    """A list of sentences."""
+
+    items: Sequence[str]
+    kind: str = "items"
+
+
+@dataclass(frozen=True)
+class Code:
+    """Text set as it is."""
+
+    text: str
+    kind: str = "code"
+
+
+@dataclass(frozen=True)
+class Cards:
+    """Short facts side by side: heading, colour swatch (0 for none), lines of label and value."""
+
+    cards: Sequence[tuple[str, int, Sequence[tuple[str, str]]]]
+    kind: str = "cards"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A verdict inside a section."""
+
+    verdict: Verdict
+    kind: str = "finding"
+
+
+@dataclass(frozen=True)
+class Heading:
+    """Heading within a section; `anchor` makes it a target of links."""
+
+    text: str
+    anchor: str = ""
+    level: int = 3
+    kind: str = "heading"
+
+
+@dataclass(frozen=True)
+class Fold:
+    """Blocks that open on demand."""
+
+    summary: str
+    blocks: Sequence[object]
+    kind: str = "fold"
+
+
+@dataclass(frozen=True)
+class Section:
+    """A section of the report."""
+
+    anchor: str
+    title: str
+    lede: str
+    blocks: list[object] = field(default_factory=list)

@@ -1,0 +1,210 @@
+"""Figures that compare estimates: forests, dots, calibration, overlap and balance. Each returns an SVG."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from stratiome.report import svg
+from stratiome.report.words import label
+
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of a forest: null estimates are said, not drawn; `truth` is drawn as a diamond; no `text` is a heading."""
+
+    name: str
+    estimate: float | None = None
+    lower: float | None = None
+    upper: float | None = None
+    text: str = ""
+    group: int = 1
+    hollow: bool = False
+    truth: float | None = None
+    heading: bool = False
+
+
+def forest(
+    lines: Sequence[Line],
+    slug: str,
+    description: str,
+    xlabel: str,
+    sides: tuple[str, str] = ("", ""),
+    null: float = 0.0,
+    log: bool = False,
+    width: float = 700,
+) -> str:
+    """Estimates with intervals, one a line, with their numbers at the right.
+
+    Parameters
+    ----------
+    lines
+        From top to bottom.
+    xlabel
+        What is estimated, with its unit.
+    sides
+        What values left and right of `null` mean.
+    null
+        Value that means no difference.
+    log
+        Whether the axis is logarithmic.
+    """
+    height = 26 * len(lines) + 78
+    with svg.canvas(width, height) as figure:
+        ax = svg.axes(figure, 196, 64, 190, 14)
+        for y, line in enumerate(lines):
+            _forest_line(ax, y, line)
+        ax.axvline(null, color=svg.MUTED, linewidth=1)
+        if log:
+            ax.set_xscale("log")
+        ax.set(ylim=(len(lines) - 0.4, -0.6), yticks=[], xlabel=xlabel)
+        ax.spines["left"].set_visible(False)
+        _keep_null_inside(ax, lines, null, log)
+        at = {"xycoords": ("data", "axes fraction"), "textcoords": "offset points", "annotation_clip": False, "color": svg.MUTED, "fontsize": 10.5}
+        if any(sides):
+            ax.annotate(f"← {sides[0]}", (null, 0), (-8, -54), ha="right", **at)
+            ax.annotate(f"{sides[1]} →", (null, 0), (8, -54), **at)
+        return svg.finish(figure, slug, description)
+
+
+def _forest_line(ax: Any, y: int, line: Line) -> None:
+    side = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points", "va": "center", "annotation_clip": False}
+    ax.annotate(line.name, (0, y), (-188 if line.heading else -176, 0), color=svg.MUTED if line.heading else svg.INK, **side)
+    if line.heading:
+        return
+    colour = svg.series(line.group)
+    ax.annotate(line.text, (1, y), (12, 0), color=svg.INK, **side)
+    if line.estimate is not None:
+        if line.lower is not None and line.upper is not None:
+            ax.plot([line.lower, line.upper], [y, y], color=colour, linewidth=2)
+        fill = svg.PAPER if line.hollow else colour
+        ax.plot([line.estimate], [y], "o" if line.group <= 0 else svg.marker(line.group), color=colour, markersize=7.5, markerfacecolor=fill, markeredgewidth=1.6)
+    if line.truth is not None:
+        ax.plot([line.truth], [y], "D", markersize=9, markerfacecolor="none", markeredgecolor=svg.INK, markeredgewidth=1.5, zorder=5)
+
+
+def _keep_null_inside(ax: Any, lines: Sequence[Line], null: float, log: bool) -> None:
+    values = [v for i in lines for v in (i.estimate, i.lower, i.upper, i.truth) if v is not None] + [null]
+    low, high = min(values), max(values)
+    if log:
+        ax.set_xlim(low / 1.15, high * 1.15)
+        ticks = [t for t in (0.1, 0.2, 0.33, 0.5, 0.67, 1, 1.5, 2, 3, 5, 10) if low / 1.15 <= t <= high * 1.15]
+        ax.set_xticks(ticks, [f"{t:g}" for t in ticks])
+        ax.minorticks_off()
+        return
+    pad = 0.08 * (high - low) or 0.1
+    ax.set_xlim(low - pad, high + pad)
+
+
+def calibration(rows: Sequence[Row], group: int, slug: str, description: str, width: float = 250) -> str:
+    """Observed against predicted risk in groups of predicted risk; the diagonal is perfect calibration.
+
+    Parameters
+    ----------
+    rows
+        Rows of `Calibration` of one model and horizon.
+    """
+    with svg.canvas(width, width) as figure:
+        ax = svg.axes(figure, 48, 42, 10, 10)
+        ax.plot([0, 1], [0, 1], color=svg.MUTED, linewidth=1, linestyle=svg.DASHES[1])
+        for r in rows:
+            ax.plot([r["predicted"]] * 2, [r["lower"], r["upper"]], color=svg.series(group), linewidth=1.5, alpha=0.7)
+        ax.plot([r["predicted"] for r in rows], [r["observed"] for r in rows], svg.marker(group), color=svg.series(group), markersize=5.5)
+        largest = max([0.2, *(r["upper"] for r in rows), *(r["predicted"] for r in rows)])
+        top = min(1.0, largest * 1.05)
+        ticks = [t / 10 for t in range(0, 11, 2 if top > 0.5 else 1) if t / 10 <= top]
+        ax.set(xlim=(0, top), ylim=(0, top), xticks=ticks, yticks=ticks, xlabel="Predicted risk", ylabel="Observed risk")
+        for axis in (ax.xaxis, ax.yaxis):
+            axis.set_major_formatter(lambda v, _: f"{100 * v:.0f} %")
+        return svg.finish(figure, slug, description)
+
+
+def by_resample(rows: Sequence[Row], models: Sequence[str], slug: str, description: str, width: float = 700) -> str:
+    """Uno's C of each model in each resample, one line a resample.
+
+    Parameters
+    ----------
+    rows
+        Rows of `PrognosisResamples` of one design.
+    models
+        Models drawn, in the order of their colours.
+    """
+    resamples = list(dict.fromkeys(r["resample"] for r in rows))
+    with svg.canvas(width, 26 * len(resamples) + 92) as figure:
+        ax = svg.axes(figure, 110, 50, 20, 38)
+        for y in range(len(resamples)):
+            ax.axhline(y, color=svg.RULE, linewidth=0.8)
+        for i, model in enumerate(models, 1):
+            here = {r["resample"]: r["uno_c"] for r in rows if r["model"] == model}
+            points = [(here[s], y) for y, s in enumerate(resamples) if here.get(s) is not None]
+            ax.plot([x for x, _ in points], [y for _, y in points], linestyle="none", marker=svg.marker(i), color=svg.series(i), markersize=7, label=label(model))
+        ax.axvline(0.5, color=svg.MUTED, linewidth=1, linestyle=svg.DASHES[1])
+        ax.set(ylim=(len(resamples) - 0.5, -0.5), yticks=range(len(resamples)), xlabel="Uno's C (0.5 = chance)")
+        ax.set_yticklabels([resample_name(s) for s in resamples])
+        ax.tick_params(axis="y", length=0, labelcolor=svg.INK)
+        ax.spines["left"].set_visible(False)
+        ax.legend(loc="lower left", bbox_to_anchor=(-0.01, 1.0), ncols=len(models), frameon=False, fontsize=10.5, handletextpad=0.2, columnspacing=1.6)
+        return svg.finish(figure, slug, description)
+
+
+def resample_name(name: str) -> str:
+    """`cv-1-3` as `Fold 3`, `site-A` as `Site A`."""
+    kind, _, rest = name.partition("-")
+    if kind == "cv":
+        repeat, _, fold = rest.partition("-")
+        return f"Fold {fold}" if repeat == "1" else f"Fold {fold}, repeat {repeat}"
+    return f"Site {rest.removeprefix('site_')}" if kind == "site" else name
+
+
+def propensity_overlap(rows: Sequence[Row], slug: str, description: str, min_cell: int, arms: tuple[str, str], width: float = 620) -> str:
+    """Histogram of the probability of treatment, treated upward and untreated downward.
+
+    Parameters
+    ----------
+    rows
+        Rows of `TreatmentOverlap`. Bins of fewer than `min_cell` patients are drawn pale at half that height.
+    arms
+        Labels of untreated and treated.
+    """
+    with svg.canvas(width, 250) as figure:
+        ax = svg.axes(figure, 56, 44, 14, 12)
+        for r in rows:
+            small = 0 < r["n"] < min_cell
+            drawn = (min_cell / 2 if small else r["n"]) * (1 if r["arm"] == 1 else -1)
+            ax.bar(r["bin_lower"], drawn, width=r["bin_upper"] - r["bin_lower"], align="edge", color=svg.series(2 if r["arm"] else 1),
+                   alpha=0.35 if small else 0.85, edgecolor=svg.PAPER, linewidth=0.8)  # fmt: skip
+        ax.axhline(0, color=svg.MUTED, linewidth=1)
+        low, high = ax.get_ylim()
+        ax.set(xlim=(0, 1), ylim=(low * 1.15, high * 1.15), xlabel="Probability of treatment given the confounders", ylabel="Patients")
+        ax.yaxis.set_major_formatter(lambda v, _: f"{abs(v):.0f}")
+        corner = {"xycoords": "axes fraction", "fontsize": 10.5, "ha": "right"}
+        ax.annotate(arms[1], (0.99, 0.93), color=svg.series(2), **corner)
+        ax.annotate(arms[0], (0.99, 0.04), color=svg.series(1), **corner)
+        return svg.finish(figure, slug, description)
+
+
+def love(rows: Sequence[Row], slug: str, description: str, width: float = 620) -> str:
+    """Absolute standardised mean differences of the confounders before (hollow) and after weighting (filled).
+
+    Parameters
+    ----------
+    rows
+        Rows of `TreatmentBalance` of all patients (subgroup 0).
+    """
+    rows = sorted(rows, key=lambda r: (-abs(r["crude"]), r["covariate"]))
+    with svg.canvas(width, 24 * max(len(rows), 1) + 52) as figure:
+        ax = svg.axes(figure, 176, 44, 16, 8)
+        for y, r in enumerate(rows):
+            ax.plot([abs(r["weighted"]), abs(r["crude"])], [y, y], color=svg.RULE, linewidth=1.4)
+        ax.plot([abs(r["crude"]) for r in rows], range(len(rows)), "o", markersize=7.5, markerfacecolor=svg.PAPER, markeredgecolor=svg.SERIES[1], markeredgewidth=1.6)
+        ax.plot([abs(r["weighted"]) for r in rows], range(len(rows)), "o", markersize=7.5, color=svg.ACCENT, clip_on=False, zorder=4)
+        ax.axvline(0.1, color=svg.MUTED, linewidth=1, linestyle=svg.DASHES[1])
+        ax.set(ylim=(len(rows) - 0.5, -0.5), yticks=range(len(rows)), xlabel="Absolute standardised mean difference")
+        ax.set_xlim(left=0)
+        ax.set_yticklabels([label(r["covariate"]) for r in rows])
+        ax.tick_params(axis="y", length=0, labelcolor=svg.INK)
+        ax.spines["left"].set_visible(False)
+        return svg.finish(figure, slug, description)

@@ -1,0 +1,60 @@
+"""What may be printed: counts of few patients are suppressed, and so is what would give them away in the same table.
+
+Cells of 1 to `min_cell` - 1 are printed as `<min_cell` (primary suppression). Where a part is printed beside its whole,
+a part whose *complement* is small is blurred too, and where cells of one table add up to a printed total, a lone small
+cell takes the next smallest with it (secondary suppression; Hundepool et al. 2012, Statistical Disclosure Control).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+MISSING = "–"
+
+
+def is_small(n: int | None, min_cell: int) -> bool:
+    """Whether a count is one of 1..`min_cell` - 1, so that it may not be printed."""
+    return n is not None and 0 < n < min_cell
+
+
+def count(n: int | None, min_cell: int) -> str:
+    """A count of patients or events as it may be printed: `1,204`, `0`, or `<10`."""
+    if n is None:
+        return MISSING
+    return f"<{min_cell}" if is_small(n, min_cell) else f"{int(n):,}"
+
+
+def part(n: int | None, whole: int | None, min_cell: int) -> str:
+    """A count beside its printed whole: suppressed if it is small, blurred if the rest of the whole is.
+
+    With `min_cell` 10, 597 of 600 is `>590`, since 597 would tell that 3 are missing.
+    """
+    if n is not None and whole is not None and is_small(whole - n, min_cell) and not is_small(n, min_cell):
+        return f">{whole - min_cell:,}"
+    return count(n, min_cell)
+
+
+def share(n: int | None, whole: int | None, min_cell: int) -> str:
+    """Percentage that `n` is of `whole`, suppressed where `part` would suppress the count."""
+    if n is None or not whole:
+        return MISSING
+    if is_small(n, min_cell):
+        return f"<{100 * min_cell / whole:.0f} %" if whole >= min_cell else MISSING
+    if is_small(whole - n, min_cell):
+        return f">{100 * (whole - min_cell) / whole:.0f} %"
+    return f"{100 * n / whole:.0f} %"
+
+
+def counts(cells: Sequence[int], min_cell: int) -> list[str]:
+    """Counts that add up to a printed total.
+
+    A single small cell could be had by subtraction; then the next smallest cell is printed rounded to a multiple of
+    `min_cell`, marked `≈`.
+    """
+    printed = [count(n, min_cell) for n in cells]
+    small = [i for i, n in enumerate(cells) if is_small(n, min_cell)]
+    large = sorted((n, i) for i, n in enumerate(cells) if n >= min_cell)
+    if len(small) == 1 and large:
+        n, i = large[0]
+        printed[i] = f"≈{max(min_cell, min_cell * round(n / min_cell)):,}"
+    return printed

@@ -1,0 +1,243 @@
+"""Figures of the cohort, the subgroups and survival. Each takes rows of a table and returns an SVG."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from stratiome.report import svg
+from stratiome.report.disclosure import count, counts
+from stratiome.report.words import label, months
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+Row = Mapping[str, Any]
+MOST_POINTS = 3000
+"""Points drawn per map; rows of the map are in random order, so the first are a random sample."""
+
+
+def month_ticks(last: float) -> list[float]:
+    """Ticks of a time axis at whole years or halves of one, at most seven of them."""
+    step = next((s for s in (3, 6, 12, 24, 36, 60, 120, 240) if last / s <= 6.01), 480)
+    return [float(step * i) for i in range(int(last // step) + 1)]
+
+
+def curves(
+    groups: Sequence[tuple[str, int, Sequence[Row]]],
+    slug: str,
+    description: str,
+    min_cell: int,
+    width: float = 620,
+    plot_height: float = 250,
+) -> str:
+    """Survival curves with pointwise bands and the numbers at risk beneath, which also serve as the legend.
+
+    Parameters
+    ----------
+    groups
+        Label, number that fixes colour and line style, and rows with `time_months`, `survival`, `lower`, `upper`,
+        `at_risk`, by time.
+    slug, description
+        Prefix of ids; text for readers who cannot see the figure.
+    min_cell
+        A curve ends where fewer patients than this are at risk.
+    width, plot_height
+        Natural size in pixels; the numbers at risk are added beneath.
+    """
+    left, row_height = 104.0, 17.0
+    bottom = 66 + row_height * len(groups)
+    last = max((r["time_months"] for _, _, rows in groups for r in rows), default=1.0)
+    ticks = month_ticks(last)
+    with svg.canvas(width, plot_height + bottom + 12) as figure:
+        ax = svg.axes(figure, left, bottom, 18, 12)
+        for _, group, rows in groups:
+            _curve(ax, group, [r for r in rows if r["at_risk"] >= min_cell])
+        ax.set(xlim=(0, last), ylim=(0, 1.02), yticks=[0, 0.25, 0.5, 0.75, 1], xticks=ticks)
+        ax.set_yticklabels(["0 %", "25 %", "50 %", "75 %", "100 %"])
+        ax.set_xlabel("Months from time zero", labelpad=3)
+        ax.set_ylabel("Survival")
+        ax.grid(axis="y", color=svg.RULE, linewidth=0.7)
+        ax.set_axisbelow(True)
+        _at_risk(ax, groups, ticks, min_cell, left, row_height)
+        return svg.finish(figure, slug, description)
+
+
+def _curve(ax: Axes, group: int, rows: Sequence[Row]) -> None:
+    if not rows:
+        return
+    time = [r["time_months"] for r in rows]
+    ax.fill_between(time, [r["lower"] for r in rows], [r["upper"] for r in rows], step="post",
+                    color=svg.series(group), alpha=0.14, linewidth=0)  # fmt: skip
+    ax.plot(time, [r["survival"] for r in rows], drawstyle="steps-post", color=svg.series(group),
+            linestyle=svg.dash(group), linewidth=2)  # fmt: skip
+
+
+def _at_risk(
+    ax: Axes, groups: Sequence[tuple[str, int, Sequence[Row]]], ticks: Sequence[float], min_cell: int, left: float, step: float
+) -> None:
+    place = {"xycoords": ("data", "axes fraction"), "textcoords": "offset points", "annotation_clip": False}
+    ax.annotate("At risk", (0, 0), (-left + 4, -46), color=svg.MUTED, fontsize=10, **place)
+    for i, (name, group, rows) in enumerate(groups):
+        y = -46 - step * (i + 1)
+        ax.annotate("", (0, 0), (0, 0), **place)
+        line = ax.annotate(
+            "", xy=(-left + 4, y + 4), xytext=(-left + 24, y + 4), xycoords=("axes points", "axes points"),
+            textcoords=("axes points", "axes points"), annotation_clip=False,
+            arrowprops={"arrowstyle": "-", "color": svg.series(group), "linewidth": 2.4, "linestyle": svg.dash(group), "shrinkA": 0, "shrinkB": 0},
+        )  # fmt: skip
+        line.set_in_layout(False)
+        ax.annotate(name, (0, 0), (-left + 29, y), color=svg.INK, fontsize=10.5, **place)
+        for tick in ticks:
+            here = [r["at_risk"] for r in rows if r["time_months"] <= tick + 1e-9]
+            text = count(here[-1] if here else None, min_cell)
+            ax.annotate(text, (tick, 0), (0, y), ha="center", color=svg.INK, fontsize=10.5, **place)
+
+
+def evidence(rows: Sequence[Row], slug: str, description: str, width: float = 320) -> str:
+    """Stability of each number of subgroups beside what cohorts without subgroups give.
+
+    Parameters
+    ----------
+    rows
+        Rows of `SubgroupSelection` of one resample and model.
+    """
+    tested = sorted((r for r in rows if r["k"] > 1 and r["stability"] is not None), key=lambda r: r["k"])
+    with svg.canvas(width, 250) as figure:
+        ax = svg.axes(figure, 48, 44, 12, 14)
+        ks = [r["k"] for r in tested]
+        known = [r for r in tested if r["null_mean"] is not None and r["null_upper"] is not None]
+        ax.fill_between([r["k"] for r in known], [r["null_mean"] for r in known], [r["null_upper"] for r in known],
+                        color=svg.GREY, alpha=0.3, linewidth=0)  # fmt: skip
+        ax.plot([r["k"] for r in known], [r["null_mean"] for r in known], color=svg.GREY, linewidth=1.4, linestyle=svg.DASHES[1])
+        ax.plot(ks, [r["stability"] for r in tested], color=svg.ACCENT, linewidth=2, marker="o", markersize=5)
+        for r in tested:
+            if r["chosen"]:
+                ax.plot([r["k"]], [r["stability"]], "o", markersize=12, markerfacecolor="none", markeredgecolor=svg.ACCENT, markeredgewidth=1.6)
+        ax.set(ylim=(0, 1.04), xticks=ks or [2], yticks=[0, 0.25, 0.5, 0.75, 1], xlabel="Number of subgroups, K", ylabel="Stability (ARI)")
+        if ks:
+            ax.set_xlim(ks[0] - 0.4, ks[-1] + 0.4)
+        ax.grid(axis="y", color=svg.RULE, linewidth=0.7)
+        return svg.finish(figure, slug, description)
+
+
+def latent_map(rows: pl.DataFrame, colour_by: str, slug: str, description: str, width: float = 320) -> str:
+    """Map of the latent space, one marker a patient, without identifiers.
+
+    Parameters
+    ----------
+    rows
+        Rows of `LatentMap` of one model, in random order.
+    colour_by
+        `subgroup` or `planted`.
+    """
+    rows = rows.head(MOST_POINTS)
+    dense = rows.height > 800
+    with svg.canvas(width, width) as figure:
+        ax = svg.axes(figure, 10, 10, 10, 10)
+        for group in sorted(rows[colour_by].drop_nulls().unique().to_list()):
+            part = rows.filter(pl.col(colour_by) == group)
+            ax.plot(part["x"].round(3).to_list(), part["y"].round(3).to_list(), linestyle="none", marker=svg.marker(group),
+                    markersize=3.4 if dense else 4.6, color=svg.series(group), alpha=0.55 if dense else 0.7,
+                    markeredgewidth=0)  # fmt: skip
+        ax.set(xticks=[], yticks=[])
+        for side in ("top", "right"):
+            ax.spines[side].set_visible(True)
+        ax.set_aspect("equal", adjustable="datalim")
+        return svg.finish(figure, slug, description)
+
+
+def omic_overlap(rows: Sequence[Row], slug: str, description: str, min_cell: int, most: int = 12) -> str:
+    """Patients by the set of omics that they have: a dot for each omic of the set, and a bar.
+
+    Parameters
+    ----------
+    rows
+        Rows of `OmicOverlap`.
+    most
+        Sets drawn, from the most frequent.
+    """
+    rows = sorted(rows, key=lambda r: (-r["n"], r["omics"]))
+    text = counts([r["n"] for r in rows], min_cell)[:most]
+    rows = rows[:most]
+    sets = [() if r["omics"] == "none" else tuple(r["omics"].split(" + ")) for r in rows]
+    names = list(dict.fromkeys(name for members in sets for name in members))
+    column, width = 74.0, 700.0
+    left = column * max(len(names), 1)
+    with svg.canvas(width, 34 + 23 * len(rows)) as figure:
+        ax = svg.axes(figure, 0, 4, 0, 30)
+        ax.set(xlim=(0, width), ylim=(len(rows) - 0.5, -0.5))
+        ax.axis("off")
+        largest = max([*(r["n"] for r in rows), 1])
+        for i, (row, members) in enumerate(zip(rows, sets, strict=True)):
+            inside = [column * (j + 0.5) for j, name in enumerate(names) if name in members]
+            ax.plot([column * (j + 0.5) for j in range(len(names))], [i] * len(names), "o", color=svg.RULE, markersize=7)
+            ax.plot(inside, [i] * len(inside), "o-", color=svg.ACCENT, markersize=7, linewidth=2)
+            drawn = row["n"] if row["n"] >= min_cell else min_cell / 2 * (row["n"] > 0)
+            length = (width - left - 80) * drawn / largest
+            ax.barh(i, length, left=left + 12, height=0.62, color=svg.ACCENT, alpha=0.8)
+            ax.annotate(text[i], (left + 12 + length, i), (6, 0), textcoords="offset points", va="center")
+        for j, name in enumerate(names):
+            ax.annotate(label(name), (column * (j + 0.5), -0.5), (0, 8), textcoords="offset points", ha="center", color=svg.MUTED, fontsize=10.5, annotation_clip=False)
+        ax.annotate("Patients", (left + 12, -0.5), (0, 8), textcoords="offset points", color=svg.MUTED, fontsize=10.5, annotation_clip=False)
+        return svg.finish(figure, slug, description)
+
+
+def history(rows: Sequence[Row], slug: str, description: str, width: float = 620) -> str:
+    """Training (dashed) and validation (solid) loss of each member of the ensemble.
+
+    Parameters
+    ----------
+    rows
+        Rows of `TrainingHistory`.
+    """
+    members = sorted({r["member"] for r in rows})
+    with svg.canvas(width, 230) as figure:
+        ax = svg.axes(figure, 56, 42, 14, 12)
+        for m in members:
+            here = sorted((r for r in rows if r["member"] == m), key=lambda r: r["epoch"])
+            epoch = [r["epoch"] for r in here]
+            ax.plot(epoch, [r["train_loss"] for r in here], color=svg.GREY, linewidth=1, linestyle=svg.DASHES[1])
+            ax.plot(epoch, [r["validation_loss"] for r in here], color=svg.series(m + 1), linewidth=1.4)
+        ax.set(xlabel="Epoch", ylabel="Loss")
+        ax.grid(axis="y", color=svg.RULE, linewidth=0.7)
+        return svg.finish(figure, slug, description)
+
+
+def markers(rows: Sequence[Row], group: int, slug: str, description: str, most: int = 10, width: float = 300) -> str:
+    """The features of a subgroup that differ most from all others, in standard deviations.
+
+    Parameters
+    ----------
+    rows
+        Rows of `SubgroupMarkers` of one subgroup.
+    """
+    top = sorted(rows, key=lambda r: (-abs(r["effect"]), r["omic"], r["feature"]))[:most]
+    with svg.canvas(width, 46 + 20 * max(len(top), 1)) as figure:
+        ax = svg.axes(figure, 128, 38, 12, 6)
+        effects = [r["effect"] for r in top]
+        ax.hlines(range(len(top)), 0, effects, color=svg.series(group), linewidth=1.6)
+        ax.plot(effects, range(len(top)), svg.marker(group), color=svg.series(group), markersize=6)
+        ax.axvline(0, color=svg.MUTED, linewidth=1)
+        ax.set(ylim=(len(top) - 0.5, -0.5), yticks=range(len(top)), xlabel="Standardised difference")
+        ax.set_yticklabels([_short(f"{r['feature']} · {r['omic']}") for r in top])
+        ax.tick_params(axis="y", length=0, labelcolor=svg.INK)
+        ax.margins(x=0.12)
+        ax.spines["left"].set_visible(False)
+        return svg.finish(figure, slug, description)
+
+
+def _short(text: str, most: int = 22) -> str:
+    return text if len(text) <= most else text[: most - 1] + "…"
+
+
+def describe_curves(groups: Sequence[tuple[str, int, Sequence[Row]]], horizon: float) -> str:
+    """What a reader who cannot see the curves is told: survival of each group at the horizon."""
+    said = []
+    for name, _, rows in groups:
+        here = [r for r in rows if r["time_months"] <= horizon + 1e-9]
+        if here:
+            said.append(f"{name} {100 * here[-1]['survival']:.0f} %")
+    return f"Survival at {months(horizon)} months: {', '.join(said) or 'none drawn'}."

@@ -1,0 +1,183 @@
+"""Everything that the report is drawn from."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from stratiome import tables
+from stratiome.config import (
+    AuditConfig,
+    DataConfig,
+    EndpointConfig,
+    EvaluationConfig,
+    FeatureConfig,
+    LatentConfig,
+    PrognosisConfig,
+    ResampleConfig,
+    SubgroupConfig,
+    TreatmentConfig,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+CONTRACTS: dict[str, type[tables.Table]] = {
+    "flow": tables.PatientFlow,
+    "overlap_omics": tables.OmicOverlap,
+    "quality_summary": tables.QualitySummary,
+    "resample_table": tables.Resamples,
+    "subgroup_summary": tables.SubgroupSummary,
+    "subgroup_agreement": tables.SubgroupAgreement,
+    "subgroup_profile": tables.SubgroupProfile,
+    "subgroup_markers": tables.SubgroupMarkers,
+    "subgroup_curves": tables.SubgroupCurves,
+    "subgroup_tests": tables.SurvivalTests,
+    "subgroup_selection": tables.SubgroupSelection,
+    "subgroup_stability": tables.SubgroupStability,
+    "latent_map": tables.LatentMap,
+    "training": tables.TrainingHistory,
+    "prognosis_metrics": tables.PrognosisMetrics,
+    "prognosis_resamples": tables.PrognosisResamples,
+    "calibration": tables.Calibration,
+    "coefficients": tables.PrognosisCoefficients,
+    "models": tables.PrognosisModels,
+    "treatment_trial": tables.TreatmentTrial,
+    "treatment_flow": tables.PatientFlow,
+    "treatment_balance": tables.TreatmentBalance,
+    "treatment_overlap": tables.TreatmentOverlap,
+    "treatment_curves": tables.TreatmentCurves,
+    "treatment_effects": tables.TreatmentEffects,
+    "treatment_interaction": tables.TreatmentInteraction,
+}
+"""Contract of each table, by the name of its input."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The parts of the config that the report states."""
+
+    cohort: str
+    data: DataConfig
+    endpoint: EndpointConfig
+    title: str | None = None
+    description: str = ""
+    covariates: tuple[str, ...] = ()
+    site: str | None = None
+    known_labels: tuple[str, ...] = ()
+    treatments: Mapping[str, TreatmentConfig] = field(default_factory=dict)
+    resamples: ResampleConfig = ResampleConfig()
+    features: FeatureConfig | None = None
+    latent: LatentConfig = LatentConfig()
+    subgroups: SubgroupConfig = SubgroupConfig()
+    prognosis: PrognosisConfig | None = None
+    evaluation: EvaluationConfig = EvaluationConfig()
+    audit: AuditConfig = AuditConfig()
+    seed: int = 1
+
+    @property
+    def min_cell(self) -> int:
+        """Smallest count that may be printed."""
+        return self.audit.min_cell
+
+    @property
+    def alpha(self) -> float:
+        """Level of tests that goes with the level of the intervals."""
+        return round(1 - self.evaluation.level, 10)
+
+    @property
+    def level(self) -> str:
+        """Level of the intervals in words, as `95 %`."""
+        return f"{100 * self.evaluation.level:g} %"
+
+
+@dataclass(frozen=True)
+class ReportInputs:
+    """Tables, figures, manifest and settings of one report.
+
+    Attributes
+    ----------
+    settings
+        The parts of the config that the report states.
+    manifest
+        Content of `manifest.json`; missing keys are tolerated.
+    tables
+        By the names of `CONTRACTS`; a table that is absent counts as empty.
+    quality
+        Omic -> table of its features.
+    quality_figures
+        Omic -> SVG drawn by the quality stage.
+    """
+
+    settings: Settings
+    manifest: dict[str, Any]
+    tables: Mapping[str, pl.DataFrame]
+    quality: Mapping[str, pl.DataFrame] = field(default_factory=dict)
+    quality_figures: Mapping[str, str] = field(default_factory=dict)
+
+    def rows(self, table: str, **where: Any) -> list[dict[str, Any]]:
+        """Rows of a table whose columns equal the given values (null matches null), in their order."""
+        frame = self.tables.get(table)
+        if frame is None:
+            return []
+        for column, value in where.items():
+            frame = frame.filter(pl.col(column).eq_missing(pl.lit(value)))
+        return frame.to_dicts()
+
+    def row(self, table: str, **where: Any) -> dict[str, Any] | None:
+        """First such row, or none."""
+        found = self.rows(table, **where)
+        return found[0] if found else None
+
+    @property
+    def simulated(self) -> bool:
+        """Whether the truth was planted."""
+        return self.settings.data.simulate is not None
+
+    def found(self, model: str = "vae") -> int | None:
+        """Number of subgroups chosen in all patients; null if none was recorded."""
+        row = self.row("subgroup_selection", resample="full", model=model, chosen=True)
+        return int(row["k"]) if row else None
+
+
+def read_inputs(
+    settings: Settings,
+    manifest: str,
+    paths: Mapping[str, str | Sequence[str]],
+    quality: Sequence[str] = (),
+    quality_figures: Sequence[str] = (),
+) -> ReportInputs:
+    """Read and check every table.
+
+    Parameters
+    ----------
+    settings
+        The parts of the config that the report states.
+    manifest
+        Path of `manifest.json`.
+    paths
+        Input name (of `CONTRACTS`) -> path, or list of none or more paths, read one beneath the other.
+    quality, quality_figures
+        One parquet table and one SVG per omic; the stem of the file is the omic.
+
+    Raises
+    ------
+    TableError
+        If a table breaks its contract.
+    """
+    read: dict[str, pl.DataFrame] = {}
+    for name, given in paths.items():
+        parts = [tables.read_table(p, CONTRACTS[name]) for p in ([given] if isinstance(given, str) else given)]
+        read[name] = pl.concat(parts) if parts else tables.from_rows([], CONTRACTS[name])
+    return ReportInputs(
+        settings=settings,
+        manifest=json.loads(Path(manifest).read_text(encoding="utf-8")),
+        tables=read,
+        quality={Path(p).stem: tables.read_table(p, tables.QualityFeatures) for p in quality},
+        quality_figures={Path(p).stem: Path(p).read_text(encoding="utf-8") for p in quality_figures},
+    )

@@ -1,0 +1,157 @@
+"""From a matplotlib figure to an SVG that takes its colours and its font from the page.
+
+Figures are drawn with marker colours that no reader ever sees: each is replaced by a CSS variable, so that one drawing
+serves light, dark and print. One unit is one CSS pixel at natural size.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from contextlib import contextmanager
+from html import escape
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+INK, MUTED, RULE, PAPER, ACCENT = "#010101", "#020202", "#030303", "#040404", "#050505"
+GREY = "#060606"
+"""Colour of what belongs to no group."""
+SERIES = ("#100101", "#100202", "#100303", "#100404", "#100505", "#100606", "#100707", "#100808")
+"""Colours of groups 1, 2, ...; they repeat with another line or marker."""
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "h")
+DASHES = ("-", (0, (5, 2)), (0, (1.5, 1.5)), (0, (7, 2, 1.5, 2)), (0, (3, 1)), (0, (9, 3)), (0, (1, 3)), (0, (5, 1, 1, 1)))
+
+_VARIABLES = {INK: "ink", MUTED: "muted", RULE: "rule", PAPER: "paper", ACCENT: "accent", GREY: "grey"} | {
+    colour: f"series-{i}" for i, colour in enumerate(SERIES, 1)
+}
+_STYLE = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "stratiome",
+    "font.family": "DejaVu Sans",
+    "font.size": 11,
+    "axes.edgecolor": RULE,
+    "axes.labelcolor": MUTED,
+    "axes.labelsize": 11,
+    "axes.linewidth": 1,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.facecolor": "none",
+    "figure.facecolor": "none",
+    "savefig.facecolor": "none",
+    "text.color": INK,
+    "xtick.color": RULE,
+    "ytick.color": RULE,
+    "xtick.labelcolor": MUTED,
+    "ytick.labelcolor": MUTED,
+    "xtick.labelsize": 10.5,
+    "ytick.labelsize": 10.5,
+    "path.simplify": True,
+    "axes.unicode_minus": True,
+    "lines.solid_capstyle": "butt",
+}
+
+
+def series(group: int) -> str:
+    """Colour of a group: 0 is unassigned."""
+    return GREY if group <= 0 else SERIES[(group - 1) % len(SERIES)]
+
+
+def marker(group: int) -> str:
+    """Marker of a group."""
+    return "." if group <= 0 else MARKERS[(group - 1) % len(MARKERS)]
+
+
+def dash(group: int) -> object:
+    """Line style of a group."""
+    return (0, (1, 1)) if group <= 0 else DASHES[(group - 1) % len(DASHES)]
+
+
+@contextmanager
+def canvas(width: float, height: float) -> Iterator[Figure]:
+    """An empty figure of `width` × `height` pixels in house style."""
+    import matplotlib
+    from matplotlib.figure import Figure as Canvas
+
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update(_STYLE)
+        yield Canvas(figsize=(width / 72, height / 72), dpi=72)
+
+
+def axes(figure: Figure, left: float, bottom: float, right: float, top: float) -> Axes:
+    """Axes with margins in pixels."""
+    width, height = figure.get_size_inches() * 72
+    return figure.add_axes((left / width, bottom / height, (width - left - right) / width, (height - bottom - top) / height))
+
+
+def finish(figure: Figure, slug: str, description: str) -> str:
+    """The SVG of a figure, ready to stand in the page.
+
+    Parameters
+    ----------
+    figure
+        The figure.
+    slug
+        Prefix that makes ids unique in the page.
+    description
+        What a reader who cannot see it is told.
+    """
+    buffer = io.StringIO()
+    figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+    return embed(buffer.getvalue(), slug, description)
+
+
+def embed(text: str, slug: str, description: str) -> str:
+    """A stand-alone SVG made part of the page: unique ids, colours of the page, no scripts and nothing loaded.
+
+    Parameters
+    ----------
+    text
+        The SVG file.
+    slug
+        Prefix of ids, unique in the page.
+    description
+        Text for readers who cannot see it.
+    """
+    start = text.find("<svg")
+    if start < 0:
+        return ""
+    text = text[start : text.rfind("</svg>") + 6]
+    for element in ("metadata", "script", "foreignObject", "title", "desc"):
+        text = re.sub(rf"<{element}\b.*?</{element}>|<{element}\b[^>]*/>", "", text, flags=re.S)
+    text = re.sub(r"<!--.*?-->", "", text, flags=re.S)
+    text = re.sub(r"\son[a-z]+\s*=\s*(\"[^\"]*\"|'[^']*')", "", text)
+    text = re.sub(r"(?:xlink:)?href=\"(?!#|data:image/)[^\"]*\"", "", text).replace("xlink:href=", "href=")
+    text = _unique_ids(text, slug)
+    text = _page_colours(text)
+    text = re.sub(r"font: ([\d.]+)px [^;\"]*", r"font-size: \1px", text)
+    text = re.sub(r"font-family: [^;\"]*;?\s*", "", text)
+    text = re.sub(r"\n\s*", "\n", text)
+    root, rest = text.split(">", 1)
+    box = re.search(r'viewBox="[^"]*"', root)
+    if box is None:
+        size = [re.search(rf'\b{side}="([\d.]+)', root) for side in ("width", "height")]
+        view = f'viewBox="0 0 {size[0][1]} {size[1][1]}"' if all(size) else ""
+    else:
+        view = box[0]
+    return f'<svg {view} role="img" aria-label="{escape(description, quote=True)}">{rest}'
+
+
+def _unique_ids(text: str, slug: str) -> str:
+    used = set(re.findall(r"url\(#([^)]+)\)", text)) | set(re.findall(r"href=\"#([^\"]+)\"", text))
+    text = re.sub(r"\sid=\"([^\"]+)\"", lambda m: f' id="{slug}-{m[1]}"' if m[1] in used else "", text)
+    text = re.sub(r"url\(#([^)]+)\)", rf"url(#{slug}-\1)", text)
+    return re.sub(r"href=\"#([^\"]+)\"", rf'href="#{slug}-\1"', text)
+
+
+def _page_colours(text: str) -> str:
+    for colour, name in _VARIABLES.items():
+        text = text.replace(colour, f"var(--{name})")
+    # Figures from other stages are drawn in black on white.
+    text = re.sub(r"(fill|stroke): (?:#000000|#000|black)\b", r"\1: var(--ink)", text)
+    return re.sub(r"(fill|stroke): (?:#ffffff|#fff|white)\b", r"\1: var(--paper)", text)

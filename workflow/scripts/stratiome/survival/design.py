@@ -1,0 +1,124 @@
+"""Design matrices of clinical columns, fitted on training patients."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import polars as pl
+
+ColumnType = Literal["numeric", "categorical"]
+
+
+@dataclass(frozen=True)
+class Term:
+    """One clinical column as learned from training patients.
+
+    Attributes
+    ----------
+    column
+        Name of the column.
+    type
+        numeric: centred and scaled, missing replaced by the training median beside an indicator;
+        categorical: one indicator per level but the most frequent one, missing being a level.
+    centre, scale, fill
+        Of a numeric column, in its own unit.
+    levels
+        Of a categorical column, without the reference.
+    missing
+        Whether an indicator of missing values is part of the design.
+    """
+
+    column: str
+    type: ColumnType
+    centre: float = 0.0
+    scale: float = 1.0
+    fill: float = 0.0
+    levels: tuple[str, ...] = ()
+    missing: bool = False
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the columns this term makes."""
+        made = [self.column] if self.type == "numeric" else [f"{self.column}: {level}" for level in self.levels]
+        return made + ([f"{self.column}: missing"] if self.missing else [])
+
+
+@dataclass(frozen=True)
+class ClinicalDesign:
+    """Clinical columns as a numeric matrix without missing values."""
+
+    terms: tuple[Term, ...]
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the columns of the matrix."""
+        return [name for term in self.terms for name in term.names]
+
+    @classmethod
+    def fit(
+        cls,
+        clinical: pl.DataFrame,
+        columns: tuple[str, ...],
+        types: dict[str, ColumnType],
+        train: np.ndarray,
+        min_level: int = 5,
+    ) -> ClinicalDesign:
+        """Learn medians, scales and levels.
+
+        Parameters
+        ----------
+        clinical
+            One row per patient.
+        columns
+            Columns to use; those constant in the training patients make no term.
+        types
+            Declared types; others are taken from the column's dtype.
+        train
+            Shape `(n_patients,)`, True for training patients.
+        min_level
+            Training patients below which a level (or missingness) is joined with the reference.
+        """
+        rows = clinical.filter(pl.Series(train))
+        return cls(tuple(t for t in (_learn(rows, c, types.get(c), min_level) for c in columns) if t is not None and t.names))
+
+    def transform(self, clinical: pl.DataFrame) -> np.ndarray:
+        """Matrix of shape `(n_patients, n_columns)`, float64, finite. Unseen levels count as the reference."""
+        parts = [part for term in self.terms for part in _apply(clinical[term.column], term)]
+        return np.column_stack(parts) if parts else np.zeros((clinical.height, 0))
+
+
+def column_type(series: pl.Series) -> ColumnType:
+    """Type of a column by its dtype."""
+    return "numeric" if series.dtype.is_numeric() or series.dtype == pl.Boolean else "categorical"
+
+
+def _learn(rows: pl.DataFrame, column: str, declared: ColumnType | None, min_level: int) -> Term | None:
+    series = rows[column]
+    n_missing = series.null_count()
+    flag = min_level <= n_missing <= rows.height - min_level
+    if (declared or column_type(series)) == "numeric":
+        values = series.cast(pl.Float64).drop_nulls().to_numpy()
+        if values.size == 0:
+            return None
+        fill = float(np.median(values))
+        filled = series.cast(pl.Float64).fill_null(fill).to_numpy()
+        scale = float(filled.std())
+        if scale <= 1e-12 * max(1.0, abs(fill)):
+            return Term(column, "categorical", missing=flag) if flag else None
+        return Term(column, "numeric", float(filled.mean()), scale, fill, missing=flag)
+    counts = series.drop_nulls().cast(pl.String).value_counts().sort(["count", series.name], descending=[True, False])
+    levels = [str(v) for v, n in counts.iter_rows() if n >= min_level][1:]
+    return Term(column, "categorical", levels=tuple(sorted(levels)), missing=flag)
+
+
+def _apply(series: pl.Series, term: Term) -> list[np.ndarray]:
+    missing = series.is_null().to_numpy()
+    if term.type == "numeric":
+        values = series.cast(pl.Float64).fill_null(term.fill).to_numpy()
+        parts = [(values - term.centre) / term.scale]
+    else:
+        text = series.cast(pl.String).fill_null("").to_numpy()
+        parts = [((text == level) & ~missing).astype(np.float64) for level in term.levels]
+    return parts + ([missing.astype(np.float64)] if term.missing else [])

@@ -1,0 +1,470 @@
+"""Every table that crosses a rule: one strict pandera model each, one line a column, validated on write and on read.
+
+Conventions: times are in months; `subgroup` 0 means unassigned; `held_out` is True where the number was obtained on
+patients that no fitted part has seen; a claim carries estimate, lower, upper, n, events, method and held_out.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pandera.polars as pa
+import polars as pl
+
+
+class TableError(ValueError):
+    """A table that breaks its contract."""
+
+
+class Table(pa.DataFrameModel):
+    """Base of all tables: exactly these columns, in this order, with these types."""
+
+    class Config:
+        strict = True
+        ordered = True
+        coerce = False
+
+
+def _null(**checks: Any) -> Any:
+    return pa.Field(nullable=True, **checks)
+
+
+class Claim(Table):
+    """Columns that every claimed number carries (base of the evaluation tables)."""
+
+    estimate: float = _null()  # NaN-free; null = not estimable, `method` says why
+    lower: float = _null()  # lower end of the interval
+    upper: float = _null()  # upper end of the interval
+    n: int = pa.Field(ge=0)  # patients
+    events: int = pa.Field(ge=0)  # events among them
+    method: str  # estimator and interval
+    held_out: bool  # computed on patients unseen in fitting
+
+
+class PatientFlow(Table):
+    """Patients at every step: n in, n out and why."""
+
+    step: str  # stage
+    scope: str  # what it concerns: `cohort`, an omic, an endpoint or a treatment
+    n_in: int = pa.Field(ge=0)
+    n_out: int = pa.Field(ge=0)
+    reason: str  # why the difference left, or "kept"
+
+
+class OmicOverlap(Table):
+    """Patients by the set of omics they have."""
+
+    omics: str  # omic names joined by " + ", or "none"
+    n: int = pa.Field(ge=0)
+
+
+class QualityFeatures(Table):
+    """Quality of each feature of one omic."""
+
+    omic: str
+    feature: str
+    n: int = pa.Field(ge=0)  # patients with a value
+    missing: float = pa.Field(ge=0, le=1)  # share missing among the patients who have the omic
+    mean: float = _null()  # on the scale of the input
+    sd: float = _null()
+    minimum: float = _null()
+    maximum: float = _null()
+    flag: str  # "" or what is wrong with it: constant, mostly missing, duplicate, heavy tail
+
+
+class QualitySummary(Table):
+    """Quality of each omic in one line a metric."""
+
+    omic: str
+    metric: str  # e.g. patients, features, missing values, constant features
+    value: float = _null()
+    note: str  # what it means, or ""
+
+
+class Resamples(Table):
+    """Role of each patient in each resample."""
+
+    patient_id: str
+    resample: str  # full, cv-<repeat>-<fold>, site-<site>
+    role: str = pa.Field(isin=["train", "test", "out"])
+
+
+class TrainingHistory(Table):
+    """Losses of the latent model."""
+
+    member: int = pa.Field(ge=0)
+    epoch: int = pa.Field(ge=0)
+    train_loss: float
+    validation_loss: float
+
+
+class Subgroups(Table):
+    """Subgroup of each patient in one resample."""
+
+    patient_id: str
+    resample: str
+    role: str = pa.Field(isin=["train", "test", "out"])
+    model: str  # vae or pca
+    subgroup: int = pa.Field(ge=0)  # 1..K, 0 = unassigned
+    probability: float = pa.Field(ge=0, le=1)  # of the most probable subgroup
+
+
+class Memberships(Table):
+    """Probability of each subgroup for each patient."""
+
+    patient_id: str
+    model: str
+    subgroup: int = pa.Field(ge=1)
+    probability: float = pa.Field(ge=0, le=1)
+
+
+class SubgroupSelection(Table):
+    """Evidence for each number of subgroups."""
+
+    resample: str
+    model: str
+    k: int = pa.Field(ge=1)
+    stability: float = _null()  # mean adjusted Rand index between subsamples (null for k = 1)
+    null_mean: float = _null()  # the same in reference cohorts without subgroups
+    null_upper: float = _null()  # 95th percentile of the same
+    p_value: float = _null()  # of the largest standardised excess over all k
+    chosen: bool
+
+
+class SubgroupStability(Table):
+    """Bootstrap Jaccard index of each subgroup (Hennig 2007)."""
+
+    resample: str
+    model: str
+    subgroup: int = pa.Field(ge=1)
+    n: int = pa.Field(ge=0)
+    jaccard: float = _null(ge=0, le=1)
+
+
+class PrognosisCurves(Table):
+    """Predicted survival of held-out patients on the time grid."""
+
+    patient_id: str
+    resample: str
+    model: str
+    time_months: float = pa.Field(ge=0)
+    survival: float = pa.Field(ge=0, le=1)
+
+
+class PrognosisRisks(Table):
+    """Predicted risk score (log partial hazard) of held-out patients."""
+
+    patient_id: str
+    resample: str
+    model: str
+    risk: float
+
+
+class PrognosisCoefficients(Table):
+    """Coefficients of the survival models (per SD for scaled inputs)."""
+
+    resample: str
+    model: str
+    feature: str
+    coefficient: float
+    lower: float = _null()  # 95 % Wald interval, null where penalised
+    upper: float = _null()
+
+
+class PrognosisModels(Table):
+    """What was fitted in one resample."""
+
+    resample: str
+    model: str
+    n: int = pa.Field(ge=0)  # training patients with an outcome
+    events: int = pa.Field(ge=0)
+    parameters: int = pa.Field(ge=0)  # coefficients that are not zero
+    note: str  # e.g. penalty chosen, or why it could not be fitted
+
+
+class Propensity(Table):
+    """Probability of treatment of each eligible patient."""
+
+    patient_id: str
+    resample: str
+    treatment: str
+    role: str = pa.Field(isin=["train", "test", "out"])
+    treated: int = pa.Field(isin=[0, 1])
+    propensity: float = pa.Field(ge=0, le=1)
+
+
+class CounterfactualCurves(Table):
+    """Survival under each arm for patients of a subgroup, learned in training patients."""
+
+    resample: str
+    treatment: str
+    subgroup: int = pa.Field(ge=0)  # 0 = all eligible patients
+    arm: int = pa.Field(isin=[0, 1])
+    time_months: float = pa.Field(ge=0)
+    survival: float = pa.Field(ge=0, le=1)
+    n: int = pa.Field(ge=0)
+
+
+class LatentMap(Table):
+    """Two-dimensional picture of the latent space (no identifiers)."""
+
+    model: str
+    x: float
+    y: float
+    subgroup: int = pa.Field(ge=0)  # of `full`
+    planted: int = _null()  # known to the simulator only
+    site: str = _null()
+
+
+class SubgroupAssignment(Table):
+    """Pooled held-out subgroup of each patient, labels matched to `full`."""
+
+    patient_id: str
+    model: str
+    subgroup: int = pa.Field(ge=0)  # held-out label
+    full_subgroup: int = pa.Field(ge=0)
+    probability: float = pa.Field(ge=0, le=1)
+
+
+class SubgroupSummary(Claim):
+    """One subgroup; the estimate is its Kaplan-Meier survival at the horizon on held-out patients."""
+
+    model: str
+    subgroup: int = pa.Field(ge=0)
+    horizon_months: float
+    share: float = pa.Field(ge=0, le=1)  # of all patients
+    mean_probability: float = _null()
+    jaccard: float = _null()
+
+
+class SubgroupAgreement(Claim):
+    """Agreement of held-out subgroups with known labels, planted truth, or the labels of `full`."""
+
+    model: str
+    label: str  # known label column, "planted" or "full"
+    metric: str  # adjusted_rand_index or normalised_mutual_information
+
+
+class SubgroupProfile(Table):
+    """Clinical profile of each held-out subgroup."""
+
+    model: str
+    subgroup: int = pa.Field(ge=0)
+    variable: str  # column, or column: level
+    kind: str = pa.Field(isin=["mean", "share"])
+    value: float = _null()
+    sd: float = _null()
+    n: int = pa.Field(ge=0)  # patients with a value
+    count: int = _null()  # patients with the level
+
+
+class SubgroupMarkers(Table):
+    """Features that differ between subgroups of `full`; descriptive, they defined the groups."""
+
+    model: str
+    subgroup: int = pa.Field(ge=1)
+    omic: str
+    feature: str
+    effect: float  # standardised mean difference against all other subgroups
+
+
+class SubgroupCurves(Table):
+    """Kaplan-Meier curves of held-out subgroups."""
+
+    model: str
+    subgroup: int = pa.Field(ge=0)
+    time_months: float = pa.Field(ge=0)
+    survival: float = pa.Field(ge=0, le=1)
+    lower: float = pa.Field(ge=0, le=1)
+    upper: float = pa.Field(ge=0, le=1)
+    at_risk: int = pa.Field(ge=0)
+
+
+class SurvivalTests(Table):
+    """Log-rank tests of groups; subgroups on held-out patients, known labels as they are."""
+
+    grouping: str  # e.g. "vae subgroups", or a known label column
+    statistic: float = _null()  # chi-squared
+    df: int = pa.Field(ge=0)
+    p_value: float = _null()
+    n: int = pa.Field(ge=0)
+    events: int = pa.Field(ge=0)
+    method: str
+    held_out: bool
+
+
+class PrognosisMetrics(Claim):
+    """Performance on held-out patients, and its paired difference to the clinical model."""
+
+    design: str = pa.Field(isin=["cross-validation", "leave-site-out"])
+    model: str
+    metric: str  # uno_c, harrell_c, ibs, ipa, brier, auc, calibration_slope, observed_expected
+    horizon_months: float = _null()  # null where the metric has none
+    versus: str = _null()  # "clinical" where the estimate is a difference (model minus clinical)
+
+
+class PrognosisResamples(Table):
+    """Performance in each resample."""
+
+    design: str
+    resample: str
+    model: str
+    uno_c: float = _null()
+    n: int = pa.Field(ge=0)
+    events: int = pa.Field(ge=0)
+
+
+class Calibration(Table):
+    """Predicted against observed risk in groups of predicted risk, held-out patients."""
+
+    model: str
+    horizon_months: float
+    group: int = pa.Field(ge=1)
+    predicted: float = pa.Field(ge=0, le=1)  # mean predicted risk
+    observed: float = pa.Field(ge=0, le=1)  # one minus Kaplan-Meier
+    lower: float = pa.Field(ge=0, le=1)
+    upper: float = pa.Field(ge=0, le=1)
+    n: int = pa.Field(ge=0)
+
+
+class TreatmentTrial(Table):
+    """The target trial beside its emulation."""
+
+    treatment: str
+    component: str  # eligibility, strategies, assignment, time zero, follow-up, outcome, contrast, analysis
+    target: str
+    emulation: str
+
+
+class TreatmentBalance(Table):
+    """Standardised mean differences of confounders before and after weighting."""
+
+    treatment: str
+    subgroup: int = pa.Field(ge=0)  # 0 = all
+    covariate: str
+    crude: float
+    weighted: float
+
+
+class TreatmentOverlap(Table):
+    """Histogram of propensities by arm."""
+
+    treatment: str
+    arm: int = pa.Field(isin=[0, 1])
+    bin_lower: float
+    bin_upper: float
+    n: int = pa.Field(ge=0)
+
+
+class TreatmentCurves(Table):
+    """Survival by arm, crude and weighted, all eligible patients (0) and held-out subgroups."""
+
+    treatment: str
+    subgroup: int = pa.Field(ge=0)
+    weighting: str = pa.Field(isin=["none", "overlap"])
+    arm: int = pa.Field(isin=[0, 1])
+    time_months: float = pa.Field(ge=0)
+    survival: float = pa.Field(ge=0, le=1)
+    lower: float = pa.Field(ge=0, le=1)
+    upper: float = pa.Field(ge=0, le=1)
+    at_risk: int = pa.Field(ge=0)  # unweighted number at risk
+
+
+class TreatmentEffects(Claim):
+    """Effect of treated against untreated."""
+
+    treatment: str
+    subgroup: int = pa.Field(ge=0)  # 0 = all eligible patients
+    weighting: str = pa.Field(isin=["none", "overlap"])
+    estimand: str = pa.Field(isin=["survival_difference", "rmst_difference", "hazard_ratio"])
+    horizon_months: float = _null()  # null for hazard_ratio
+    n_treated: int = pa.Field(ge=0)
+    effective_n: float = _null()  # effective sample size of the weights
+    p_value: float = _null()
+    p_holm: float = _null()  # over the subgroups of one treatment and estimand
+    truth: float = _null()  # known to the simulator only
+
+
+class TreatmentInteraction(Table):
+    """Omnibus test that the effect is the same in all held-out subgroups."""
+
+    treatment: str
+    estimand: str
+    horizon_months: float = _null()
+    statistic: float = _null()
+    df: int = pa.Field(ge=0)
+    p_value: float = _null()
+    method: str
+
+
+class Truth(Table):
+    """What the simulator planted for each patient."""
+
+    patient_id: str
+    subgroup: int = pa.Field(ge=1)
+    propensity: float = _null()  # true probability of treatment
+    time_months: float = pa.Field(ge=0)  # long: grid of times
+    survival_untreated: float = pa.Field(ge=0, le=1)  # true survival (all causes) of this patient without treatment
+    survival_treated: float = pa.Field(ge=0, le=1)  # and with it
+
+
+def order(frame: pl.DataFrame, model: type[Table]) -> pl.DataFrame:
+    """Columns of `frame` in the order of the contract, cast to its types where nothing is lost."""
+    schema = model.to_schema()
+    casts = []
+    for name, column in schema.columns.items():
+        if name not in frame.columns:
+            raise TableError(f"{model.__name__}: column `{name}` is missing")
+        casts.append(pl.col(name).cast(column.dtype.type, strict=True))
+    return frame.select(casts)
+
+
+def from_rows(rows: list[dict[str, Any]], model: type[Table]) -> pl.DataFrame:
+    """Table from a list of rows; an empty list gives an empty table of the right types."""
+    schema = {name: column.dtype.type for name, column in model.to_schema().columns.items()}
+    return pl.DataFrame(rows, schema=schema, orient="row")
+
+
+def write_table(frame: pl.DataFrame, path: str | Path, model: type[Table]) -> None:
+    """Validate a table and write it as parquet in one step that leaves no half-written file.
+
+    Raises
+    ------
+    TableError
+        If a column is missing, unknown, of another type, or out of its bounds.
+    """
+    frame = _validated(order(frame, model), model, str(path))
+    target = Path(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = target.with_name(f".{target.name}.partial")
+    frame.write_parquet(partial, compression="zstd", statistics=False)
+    os.replace(partial, target)
+
+
+def read_table(path: str | Path, model: type[Table]) -> pl.DataFrame:
+    """Read a table and check it against its contract.
+
+    Raises
+    ------
+    TableError
+        If the file breaks the contract.
+    """
+    return _validated(pl.read_parquet(path), model, str(path))
+
+
+def _validated(frame: pl.DataFrame, model: type[Table], where: str) -> pl.DataFrame:
+    for name in frame.columns:
+        if frame[name].dtype.is_float() and frame[name].is_nan().any():
+            raise TableError(f"{where} ({model.__name__}): column `{name}` holds NaN. Suggestion: use null for 'not estimable'")
+    try:
+        return model.validate(frame, lazy=True)
+    except (pa.errors.SchemaErrors, pa.errors.SchemaError) as error:
+        cases = getattr(error, "failure_cases", None)
+        if isinstance(cases, pl.DataFrame):
+            columns = [c for c in ("column", "check") if c in cases.columns]
+            detail = "; ".join(f"{r}" for r in cases.select(columns).unique(maintain_order=True).head(5).iter_rows())
+        else:
+            detail = type(error).__name__
+        raise TableError(f"{where} ({model.__name__}) breaks its contract: {detail}") from None
