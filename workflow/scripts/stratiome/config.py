@@ -209,7 +209,7 @@ class ResampleConfig(Section):
     folds: int = Field(5, ge=2, le=20, description="Number of cross-validation folds.")
     repeats: int = Field(1, ge=1, le=50, description="Number of times the folds are drawn.")
     leave_site_out: bool = Field(False, description="Whether to hold out each site in turn as well.")
-    min_site: int = Field(30, ge=1, description="Patients below which a site is not held out on its own.")
+    min_site: int = Field(30, ge=1, description="Patients with an outcome below which a site is not held out on its own.")
 
 
 class FeatureConfig(Section):

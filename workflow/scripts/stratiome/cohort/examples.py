@@ -25,16 +25,19 @@ def write_transbig(clinical: Path, omics: dict[str, Path]) -> None:
     covariates, outcome = load_breast_cancer()
     probes = [c for c in covariates.columns if c.startswith("X")]
     ids = [f"TRANSBIG-{i:03d}" for i in range(1, len(covariates) + 1)]
-    table = pl.DataFrame({"patient_id": ids}).with_columns(
-        [pl.Series(c, covariates[c].astype(str).tolist(), dtype=pl.String) for c in ("er", "grade")],
-        pl.Series("age", covariates["age"].to_numpy(dtype=float)),
-        pl.Series("size", covariates["size"].to_numpy(dtype=float)),
-        pl.Series("dm_days", outcome["t.tdm"].astype(float)),
-        pl.Series("dm_event", outcome["e.tdm"].astype(int)),
+    table = pl.DataFrame(
+        {
+            "patient_id": ids,
+            "age": [float(v) for v in covariates["age"]],
+            "size": [float(v) for v in covariates["size"]],
+            "grade": ["" if v == "unkown" else str(v) for v in covariates["grade"]],  # spelt so in the source
+            "er": [str(v) for v in covariates["er"]],
+            "dm_days": [float(v) for v in outcome["t.tdm"]],
+            "dm_event": [int(v) for v in outcome["e.tdm"]],
+        }
     )
     clinical.parent.mkdir(parents=True, exist_ok=True)
     table.write_csv(clinical, separator="\t")
-    matrix = pl.DataFrame({"patient_id": ids}).with_columns(
-        [pl.Series(p.removeprefix("X"), covariates[p].to_numpy(dtype="float32")) for p in probes]
-    )
+    values = {p.removeprefix("X"): covariates[p].astype("float32").tolist() for p in probes}
+    matrix = pl.DataFrame({"patient_id": ids} | values).with_columns(pl.exclude("patient_id").cast(pl.Float32))
     matrix.write_parquet(omics["mrna"], compression="zstd", statistics=False)

@@ -39,7 +39,9 @@ def plan(raw: dict[str, Any], source: str) -> tuple[Config, dict[str, list[str]]
         try:
             clinical = read_clinical(clinical_file(config), config)
             if config.site and config.resamples.leave_site_out:
-                sites = site_groups(site_counts(clinical.covariates, config.site), config.resamples.min_site)
+                # A site without follow-up cannot be predicted on, so only patients with an outcome count.
+                followed = clinical.covariates.join(clinical.outcome, on="patient_id", how="semi")
+                sites = site_groups(site_counts(followed, config.site), config.resamples.min_site)
         except CohortError as error:
             problems += error.problems
     elif config is not None and config.data.simulate is not None and config.resamples.leave_site_out:

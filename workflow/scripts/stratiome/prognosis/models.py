@@ -104,6 +104,8 @@ class Fit:
         All clinical coefficients and those of other columns that are not zero.
     note
         How it was fitted and what it fell back to.
+    plain
+        False where a penalty was needed for convergence, or predictions are those of a simpler model.
     """
 
     model: str
@@ -111,6 +113,7 @@ class Fit:
     survival: np.ndarray
     coefficients: tuple[Coefficient, ...]
     note: str
+    plain: bool = True
 
     @property
     def parameters(self) -> int:
@@ -179,7 +182,7 @@ def _kaplan_meier(inputs: Inputs, grid: np.ndarray) -> Fit:
 
 
 def _fall_back(simpler: Fit, model: str, reason: str) -> Fit:
-    return replace(simpler, model=model, note=f"{reason}; predictions are those of {simpler.model}")
+    return replace(simpler, model=model, note=f"{reason}; predictions are those of {simpler.model}", plain=False)
 
 
 def _guard(model: str, simpler: Fit, fit: Callable[[], Fit]) -> Fit:
@@ -219,6 +222,7 @@ def _cox(model: str, columns: _Columns, inputs: Inputs, grid: np.ndarray, note: 
         fitted.survival(columns.x, grid),
         tuple(_coefficients(fitted, columns.names)),
         "; ".join(n for n in notes if n),
+        plain=fitted.standard_errors is not None,
     )
 
 
@@ -235,8 +239,8 @@ def _clinical_omics(
     if not omics.names:
         return _fall_back(clinical, "clinical_omics", "no omics feature varies in training")
     # A clinical model that needed a penalty would run away unpenalised here too.
-    clinical_free = "ridge" not in clinical.note and "not fitted" not in clinical.note
-    yardstick = _standardise(inputs.clinical, inputs.clinical_names, train, keep_scale=True)
+    clinical_free = clinical.plain
+    yardstick = _standardise(inputs.clinical, inputs.clinical_names, train, keep_scale=clinical_free)
     columns = _joined([yardstick, omics])
     penalised = np.arange(len(columns.names)) >= (len(yardstick.names) if clinical_free else 0)
     net = fit_elastic_net(
@@ -252,7 +256,7 @@ def _clinical_omics(
     notes = [
         f"elastic-net Cox, Breslow ties, penalty {net.penalty:.4g} by {net.folds}-fold cross-validated partial "
         f"likelihood in training; {chosen} of {len(omics.names)} omics columns chosen",
-        "" if clinical_free else "clinical columns penalised too, since the clinical model needed it",
+        "" if clinical_free or not yardstick.names else "clinical columns penalised too, as the plain fit failed",
         "smallest penalty of the path chosen" if net.at_end else "",
     ]
     kept = [

@@ -96,10 +96,13 @@ def omic_quality(name: str, values: np.ndarray, table: pl.DataFrame, kind: OmicK
     for flag, count in flags.value_counts().sort("flag").iter_rows():
         rows.append(row(f"features: {flag}", float(count)))
     rows += [row(*r) for r in _kind_metrics(values, kind)]
-    copies = len(values) - len(np.unique(np.nan_to_num(values, nan=-1e30), axis=0))
-    rows.append(row("patients with the same values as another", float(copies), "possible duplicate samples" if copies else ""))
-    outliers = _outliers(kind.scale(values)) if kind.continuous else 0
-    rows.append(row("outlying patients", float(outliers), "median of the features beyond 6 robust SD of the cohort"))
+    if len(np.unique(values[np.isfinite(values)])) > 10:  # with few levels, equal rows are no sign of a duplicate
+        copies = len(values) - len(np.unique(np.nan_to_num(values, nan=-1e30), axis=0))
+        note = "possible duplicate samples" if copies else ""
+        rows.append(row("patients with the same values as another", float(copies), note))
+    if kind.continuous:
+        note = "median of the features beyond 6 robust SD of the cohort"
+        rows.append(row("outlying patients", float(_outliers(kind.scale(values))), note))
     return rows
 
 

@@ -1,0 +1,61 @@
+# Developer and user commands. `make help` lists them.
+SHELL := /bin/bash
+VENV ?= .venv
+BIN := $(VENV)/bin
+CORES ?= all
+CONFIG ?= config/config.yaml
+export PYTHONPATH := workflow/scripts
+
+.DEFAULT_GOAL := help
+.PHONY: help env env-dev demo report test lint format lock schema bench clean
+
+help: ## list these commands
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
+
+env: $(VENV)/.installed ## create the environment from the lock
+
+$(VENV)/.installed: envs/requirements.txt envs/install.sh
+	@envs/install.sh $(VENV) envs/requirements.txt
+	@touch $@
+
+$(VENV)/.installed-dev: envs/requirements-dev.txt $(VENV)/.installed
+	@envs/install.sh $(VENV) envs/requirements.txt envs/requirements-dev.txt
+	@touch $@
+
+env-dev: $(VENV)/.installed-dev ## the same with what tests and development need
+
+demo: $(VENV)/.installed ## run the workflow on the simulated cohort and say where the report is
+	@$(BIN)/snakemake --cores $(CORES) --quiet rules host reason --configfile $(CONFIG)
+
+report: $(VENV)/.installed ## the same for another config, as CONFIG=config/cohorts/transbig.yaml, with Snakemake's own report.zip
+	@$(BIN)/snakemake --cores $(CORES) --quiet rules host reason --configfile $(CONFIG)
+	@$(BIN)/snakemake --report report.zip --configfile $(CONFIG)
+
+test: $(VENV)/.installed-dev ## install what tests need and run them
+	@$(BIN)/python -m pytest -n 2 --dist loadgroup
+
+lint: $(VENV)/.installed-dev ## check style, types and the workflow
+	@$(BIN)/ruff check workflow tests
+	@$(BIN)/ruff format --check workflow tests
+	@$(BIN)/snakefmt --check Snakefile workflow
+	@$(BIN)/mypy
+	@$(BIN)/snakemake --lint
+
+format: $(VENV)/.installed-dev ## format the code and write generated files anew
+	@$(BIN)/ruff check --fix workflow tests
+	@$(BIN)/ruff format workflow tests
+	@$(BIN)/snakefmt Snakefile workflow
+	@$(MAKE) --no-print-directory schema
+
+schema: $(VENV)/.installed ## write the JSON schema and the tables of config/README.md anew
+	@$(BIN)/python -m stratiome.schema
+
+bench: $(VENV)/.installed-dev ## measure time and memory per stage, and write tests/benchmarks/RESULTS.md
+	@$(BIN)/python tests/benchmarks/stages.py
+
+lock: $(VENV)/.installed ## resolve envs/*.in to exact versions
+	@UV=../$(BIN)/uv envs/lock.sh
+
+clean: ## remove results and caches (not the environment)
+	@rm -rf results .snakemake .pytest_cache .mypy_cache .ruff_cache .hypothesis report.zip
+	@find workflow tests -name __pycache__ -type d -prune -exec rm -rf {} +
