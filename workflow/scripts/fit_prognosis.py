@@ -4,7 +4,6 @@ import logging
 
 import numpy as np
 import polars as pl
-
 from stratiome import tables
 from stratiome.config import DataConfig, EndpointConfig, PrognosisConfig
 from stratiome.features.block import FeatureSet, read_features
@@ -79,7 +78,8 @@ def _inputs(
     time, event = np.zeros(len(roles)), np.zeros(len(roles), dtype=bool)
     known = times.filter(pl.Series(usable))
     time[usable], event[usable] = check_outcome(known["time_months"].to_numpy(), known["event"].to_numpy())
-    logger.info("%d training patients, %d with an outcome, %d events", (roles == "train").sum(), train.sum(), event[train].sum())
+    counts = (int((roles == "train").sum()), int(train.sum()), int(event[train].sum()))
+    logger.info("%d training patients, %d with an outcome, %d events", *counts)
     design = ClinicalDesign.fit(table, covariates, data.types, train)
     scores, n_omics = _latents(latents, measured.patient_ids)
     omics = tuple(Omic(b.name, b.values, b.features) for b in measured.blocks)

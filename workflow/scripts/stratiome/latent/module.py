@@ -73,9 +73,10 @@ class StackedVae(nn.Module):
     The encoder of omic `o` gives an expert :math:`N(\mu_o(x_o), \tau_o^{-1})`; with the prior expert `N(0, I)` the
     posterior over the present omics `P` is
 
-    .. math:: \lambda = 1 + \sum_{o \in P} f_o \tau_o, \qquad m = \lambda^{-1} \sum_{o \in P} f_o \tau_o \mu_o(x_o)
+    .. math:: \lambda = 1 + \sum_{o \in P} f_o \tau_o, \qquad m = \lambda^{-1} \sum_{o \in P} \tau_o \mu_o(x_o)
 
-    with `f_o` the share of the features observed (Wu & Goodman 2018, NeurIPS 31). The mean is linear in the features
+    with `f_o` the share of the features observed (Wu & Goodman 2018, NeurIPS 31); `mu_o` is a sum over features, which
+    shrinks by itself with the features that are missing, so that only the precision needs the share. The mean is linear in the features
     plus one hidden layer that starts at nothing. The decoder is linear and the precision of an expert depends on what
     was measured, not on its values: for Gaussian features this is the exact form of the posterior (Tipping & Bishop
     1999, J R Stat Soc B 61:611), and it keeps Gaussian data Gaussian, so that no subgroup is made by the model itself.
@@ -118,9 +119,9 @@ class StackedVae(nn.Module):
             x = inputs[:, self.bounds[o] : self.bounds[o + 1]].expand(members, -1, -1)
             bent = torch.tanh(torch.baddbmm(w[f"hidden_bias_{o}"], x, w[f"hidden_{o}"]))
             mean = torch.baddbmm(w[f"mean_bias_{o}"], x, w[f"linear_{o}"]) + torch.bmm(bent, w[f"out_{o}"])
-            share = observed[..., o : o + 1] * w[f"log_precision_{o}"].clamp(max=MAX_LOG_PRECISION).exp()
-            precision = precision + share
-            weighted = weighted + share * mean
+            share, own = observed[..., o : o + 1], w[f"log_precision_{o}"].clamp(max=MAX_LOG_PRECISION).exp()
+            precision = precision + share * own
+            weighted = weighted + (share > 0) * own * mean
         variance = precision.reciprocal()
         return Posterior(weighted * variance, variance)
 

@@ -43,7 +43,8 @@ def calibration_slope(sample: Sample, survival: np.ndarray, horizon: float) -> n
     """
     x = np.log(-np.log(np.clip(survival, _CLIP, 1.0 - _CLIP)))
     event = sample.event & (sample.time <= horizon)
-    parts = [_Stratum.make(x[f], np.minimum(sample.time[f], horizon), event[f], sample.weights[:, f]) for f in sample.folds]
+    time = np.minimum(sample.time, horizon)
+    parts = [_Stratum.make(x[f], time[f], event[f], sample.weights[:, f]) for f in sample.folds]
     draws = len(sample.weights)
     slope, open_, failed = np.ones(draws), np.ones(draws, dtype=bool), np.zeros(draws, dtype=bool)
     for _ in range(_STEPS):

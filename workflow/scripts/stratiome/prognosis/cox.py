@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -12,6 +12,7 @@ RIDGES = (0.0, 1e-3, 1e-2, 1e-1)
 
 _MAX_LINEAR = 50.0  # beyond this a survival probability is 0 or 1 to the last digit
 _MAX_STANDARDISED = 10.0  # a coefficient or standard error per SD this large means a monotone likelihood
+_DEPENDENT = 1e-6  # share of a column's SD that others leave unexplained, below which it is left out
 
 
 class CoxError(ValueError):
@@ -36,6 +37,8 @@ class CoxModel:
         Shape `(n_columns,)`, or None where the fit was penalised.
     note
         What deviates from plain maximum likelihood, or "".
+    aliased
+        Columns left out, coefficient 0: constant, or linear combinations of columns before them.
     """
 
     coefficients: np.ndarray
@@ -44,6 +47,7 @@ class CoxModel:
     cumulative_hazard: np.ndarray
     standard_errors: np.ndarray | None = None
     note: str = ""
+    aliased: tuple[int, ...] = ()
 
     def risk(self, x: np.ndarray) -> np.ndarray:
         """Log partial hazard against the average training patient, shape `(n_patients,)`; higher = worse.
@@ -74,43 +78,51 @@ def fit_cox(x: np.ndarray, time: np.ndarray, event: np.ndarray) -> CoxModel:
     CoxError
         If no penalty up to 0.1 per patient gives a fit.
     """
-    scale = x.std(axis=0)
-    used = np.flatnonzero(scale > 1e-12)
+    used = independent_columns(x)
     if used.size == 0:
         raise CoxError("all covariates are constant in training")
-    standardised = (x[:, used] - x[:, used].mean(axis=0)) / scale[used]
+    scale = x[:, used].std(axis=0)
+    standardised = (x[:, used] - x[:, used].mean(axis=0)) / scale
     problems = []
     for ridge in RIDGES:
-        if ridge == 0.0 and np.linalg.matrix_rank(standardised) < used.size:
-            problems.append("covariates are linearly dependent")
-            continue
         try:
             found, errors = _newton(standardised, time, event, ridge)
         except CoxError as error:
             problems.append(str(error))
             continue
-        return _assemble(x, time, event, used, found / scale[used], errors / scale[used], ridge, problems)
+        coefficients = np.zeros(x.shape[1])
+        coefficients[used] = found / scale
+        standard_errors = None
+        if ridge == 0.0:
+            standard_errors = np.full(x.shape[1], np.nan)
+            standard_errors[used] = errors / scale
+        note = "" if ridge == 0.0 else f"ridge penalty {ridge:g} per patient, since {problems[0]}"
+        aliased = tuple(j for j in range(x.shape[1]) if j not in used)
+        fitted = with_baseline(x, time, event, coefficients)
+        return replace(fitted, standard_errors=standard_errors, note=note, aliased=aliased)
     raise CoxError(problems[0])
 
 
-def _assemble(
-    x: np.ndarray,
-    time: np.ndarray,
-    event: np.ndarray,
-    used: np.ndarray,
-    found: np.ndarray,
-    errors: np.ndarray,
-    ridge: float,
-    problems: list[str],
-) -> CoxModel:
-    coefficients = np.zeros(x.shape[1])
-    coefficients[used] = found
-    standard_errors = None
-    if ridge == 0.0:
-        standard_errors = np.full(x.shape[1], np.nan)
-        standard_errors[used] = errors
-    note = "" if ridge == 0.0 else f"ridge penalty {ridge:g} per patient, since {problems[0]}"
-    return with_baseline(x, time, event, coefficients, standard_errors, note)
+def independent_columns(x: np.ndarray) -> np.ndarray:
+    """Positions of columns that are neither constant nor a linear combination of columns before them.
+
+    Parameters
+    ----------
+    x
+        Shape `(n_patients, n_columns)`, finite.
+    """
+    scale = x.std(axis=0)
+    basis = np.zeros((len(x), 0))
+    kept = []
+    for j in np.flatnonzero(scale > 1e-12 * np.maximum(1.0, np.abs(x).max(axis=0, initial=0.0))):
+        column = (x[:, j] - x[:, j].mean()) / (scale[j] * np.sqrt(len(x)))
+        rest = column - basis @ (basis.T @ column)
+        rest -= basis @ (basis.T @ rest)  # once more against cancellation
+        size = float(np.linalg.norm(rest))
+        if size > _DEPENDENT:
+            basis = np.column_stack([basis, rest / size])
+            kept.append(int(j))
+    return np.asarray(kept, dtype=np.int64)
 
 
 def _newton(x: np.ndarray, time: np.ndarray, event: np.ndarray, ridge: float) -> tuple[np.ndarray, np.ndarray]:
@@ -143,8 +155,6 @@ def with_baseline(
     time: np.ndarray,
     event: np.ndarray,
     coefficients: np.ndarray,
-    standard_errors: np.ndarray | None = None,
-    note: str = "",
 ) -> CoxModel:
     """Add the Breslow baseline to coefficients.
 
@@ -159,7 +169,7 @@ def with_baseline(
     deaths = np.add.reduceat(event[order].astype(np.float64), starts)
     kept = deaths > 0
     hazard = np.cumsum(deaths[kept] / at_risk[kept])
-    return CoxModel(coefficients, centre, times[kept], hazard, standard_errors, note)
+    return CoxModel(coefficients, centre, times[kept], hazard)
 
 
 def partial_log_likelihood(risk: np.ndarray, time: np.ndarray, event: np.ndarray) -> np.ndarray:

@@ -215,12 +215,18 @@ def _clinical_latent(inputs: Inputs, clinical: Fit, grid: np.ndarray) -> Fit:
 def _cox(model: str, columns: _Columns, inputs: Inputs, grid: np.ndarray, note: str) -> Fit:
     train = inputs.train
     fitted = fit_cox(columns.x[train], inputs.time[train], inputs.event[train])
-    notes = [note, fitted.note, _sparse_note(inputs, len(columns.names))]
+    aliased = [columns.names[j] for j in fitted.aliased]
+    notes = [
+        note,
+        fitted.note,
+        f"left out as linear combinations of others: {', '.join(aliased)}" if aliased else "",
+        _sparse_note(inputs, len(columns.names) - len(aliased)),
+    ]
     return Fit(
         model,
         fitted.risk(columns.x),
         fitted.survival(columns.x, grid),
-        tuple(_coefficients(fitted, columns.names)),
+        tuple(c for j, c in enumerate(_coefficients(fitted, columns.names)) if j not in fitted.aliased),
         "; ".join(n for n in notes if n),
         plain=fitted.standard_errors is not None,
     )
@@ -240,7 +246,10 @@ def _clinical_omics(
         return _fall_back(clinical, "clinical_omics", "no omics feature varies in training")
     # A clinical model that needed a penalty would run away unpenalised here too.
     clinical_free = clinical.plain
-    yardstick = _standardise(inputs.clinical, inputs.clinical_names, train, keep_scale=clinical_free)
+    estimated = [c.feature for c in clinical.coefficients] if clinical_free else list(inputs.clinical_names)
+    used = [j for j, name in enumerate(inputs.clinical_names) if name in estimated]
+    names = tuple(inputs.clinical_names[j] for j in used)
+    yardstick = _standardise(inputs.clinical[:, used], names, train, keep_scale=clinical_free)
     columns = _joined([yardstick, omics])
     penalised = np.arange(len(columns.names)) >= (len(yardstick.names) if clinical_free else 0)
     net = fit_elastic_net(
@@ -260,9 +269,7 @@ def _clinical_omics(
         "smallest penalty of the path chosen" if net.at_end else "",
     ]
     kept = [
-        c
-        for j, c in enumerate(_coefficients(net.model, columns.names))
-        if j < len(yardstick.names) or c.value != 0.0
+        c for j, c in enumerate(_coefficients(net.model, columns.names)) if j < len(yardstick.names) or c.value != 0.0
     ]
     return Fit(
         "clinical_omics",

@@ -152,6 +152,7 @@ def _unique_ids(text: str, slug: str) -> str:
 def _page_colours(text: str) -> str:
     for colour, name in _VARIABLES.items():
         text = text.replace(colour, f"var(--{name})")
-    # Figures from other stages are drawn in black on white.
+    # Figures from other stages are drawn in black on white, with one blue.
+    text = re.sub(r"#4477aa", "var(--series-1)", text, flags=re.I)
     text = re.sub(r"(fill|stroke): (?:#000000|#000|black)\b", r"\1: var(--ink)", text)
     return re.sub(r"(fill|stroke): (?:#ffffff|#fff|white)\b", r"\1: var(--paper)", text)

@@ -1,0 +1,84 @@
+"""The config: closed, complete, and all its mistakes at once."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from stratiome.config import Config, ConfigError, EndpointConfig, load_config
+from stratiome.schema import generated
+
+ROOT = Path(__file__).resolve().parents[2]
+MINIMAL = {
+    "cohort": "x",
+    "data": {"clinical": "c.tsv", "omics": {"mrna": {"path": "m.tsv", "kind": "expression"}}},
+    "endpoint": {"time": "t", "event": "e", "horizons": [12, 60]},
+}
+
+
+def test_minimal_config_resolves_every_default():
+    config = load_config(MINIMAL)
+    assert config.endpoint.tau_months == 60
+    assert config.results_folder == "results/x"
+    assert config.omics == {"mrna": "expression"}
+    assert Config.model_validate(config.model_dump(mode="json")) == config
+
+
+@pytest.mark.parametrize("path", ["config/config.yaml", *sorted(str(p) for p in (ROOT / "config/cohorts").glob("*.yaml"))])
+def test_shipped_configs_are_valid(path):
+    load_config(yaml.safe_load((ROOT / path).read_text()))
+
+
+def test_all_mistakes_are_reported_together():
+    raw = MINIMAL | {"latnet": {"dims": 4}, "seed": -1, "resamples": {"folds": 1}, "subgroups": {"kk": [1]}}
+    with pytest.raises(ConfigError) as caught:
+        load_config(raw, "my.yaml")
+    text = str(caught.value)
+    assert len(caught.value.problems) == 4
+    assert "Did you mean `latent`?" in text
+    assert "`seed`" in text
+    assert "`resamples.folds`" in text
+    assert "Did you mean `k`?" in text
+    assert text.startswith("my.yaml: 4 problems")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"cohort": "a b"}, "letters, digits and underscores"),
+        ({"covariates": ["t"]}, "known at time zero"),
+        ({"data": {"clinical": "c.tsv"}}, "no omics given"),
+        ({"data": MINIMAL["data"] | {"example": "transbig"}}, "exactly one of"),
+        ({"endpoint": {"time": "t", "event": "e", "horizons": [60, 12]}}, "increasing"),
+        ({"endpoint": {"time": "t", "event": "e", "horizons": []}}, "horizons"),
+        ({"treatments": {"a": {"column": "a", "design": "observational"}}}, "needs `confounders`"),
+        ({"treatments": {"a": {"column": "a", "design": "randomized"}}}, "randomised"),
+        ({"treatments": {"a": {"column": "a", "design": "observational", "confounders": ["a"]}}}, "treatment `a` itself"),
+    ],
+)
+def test_each_mistake_has_its_message(change, message):
+    with pytest.raises(ConfigError, match=message):
+        load_config(MINIMAL | change)
+
+
+def test_config_is_frozen():
+    with pytest.raises(Exception, match="frozen"):
+        load_config(MINIMAL).cohort = "y"
+
+
+def test_units_convert_exactly():
+    days = EndpointConfig(time="t", event="e", unit="days", horizons=(1826.25, 3652.5))
+    assert days.horizons_months == (60.0, 120.0)
+    assert EndpointConfig(time="t", event="e", unit="years", horizons=(5,)).tau_months == 60.0
+
+
+def test_hash_follows_content_only():
+    again = dict(reversed(list(MINIMAL.items())))
+    assert load_config(MINIMAL).hash() == load_config(again).hash()
+    assert load_config(MINIMAL | {"seed": 2}).hash() != load_config(MINIMAL).hash()
+
+
+def test_generated_files_are_in_step(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    for path, content in generated().items():
+        assert (ROOT / path).read_text(encoding="utf-8") == content, f"{path} is out of step; run `make schema`"

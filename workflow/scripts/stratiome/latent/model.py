@@ -1,0 +1,219 @@
+"""The latent models as an analysis uses them: fit, transform, save, load."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from stratiome.config import LatentConfig
+from stratiome.features.block import FeatureSet
+from stratiome.latent.baselines import PcaModel
+from stratiome.latent.ensemble import Projection, fit_projection
+from stratiome.latent.errors import LatentError
+from stratiome.latent.inputs import Inputs, OmicSpec, align, learn_specs
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class LatentModel:
+    """Ensemble of multimodal variational autoencoders with one consensus space.
+
+    The posterior means of all members are put side by side and projected on their leading principal components in the
+    training patients: directions that all members found stay, those of a single member fade.
+
+    Attributes
+    ----------
+    specs
+        One per omic.
+    settings
+        Sizes: dims, hidden, members.
+    weights
+        Weights of `module.StackedVae`, leading axis the member.
+    projection
+        Consensus over members.
+    history
+        One entry per member and epoch: member, epoch, train_loss, validation_loss (nats per feature). Not stored.
+    """
+
+    specs: tuple[OmicSpec, ...]
+    settings: dict[str, int]
+    weights: dict[str, np.ndarray]
+    projection: Projection
+    history: list[dict[str, float]] = field(default_factory=list, repr=False)
+
+    @classmethod
+    def fit(cls, features: FeatureSet, settings: LatentConfig, seed: int) -> LatentModel:
+        """Train on the training patients who have at least one omic.
+
+        Parameters
+        ----------
+        features
+            Features of all patients; others than those with role train are not looked at.
+        settings
+            Sizes and schedule.
+        seed
+            Seed of everything random.
+
+        Raises
+        ------
+        LatentError
+            If too few training patients have omics, or a loss is not finite.
+        """
+        from stratiome.latent.module import OmicShape
+        from stratiome.latent.train import train
+
+        specs = learn_specs(features, balance=False)
+        inputs = align(features, specs)
+        rows = features.train & inputs.has_any
+        shapes = tuple(OmicShape(len(s.features), s.likelihood) for s in specs)
+        trained = train(_batch(inputs, rows), shapes, settings, seed)
+        weights = {k: v.numpy() for k, v in trained.weights.items()}
+        sizes = {"dims": settings.dims, "hidden": settings.hidden, "members": settings.members}
+        means = _posterior_means(inputs, specs, sizes, weights)[rows]
+        return cls(specs, sizes, weights, fit_projection(means, settings.dims), trained.history)
+
+    def transform(self, features: FeatureSet) -> np.ndarray:
+        """Consensus posterior mean of any patients.
+
+        Returns
+        -------
+        numpy.ndarray
+            Shape `(n_patients, n_latent)`, float64, centred on the training patients; 0 for patients without any omic.
+        """
+        inputs = align(features, self.specs)
+        scores = self.projection.apply(_posterior_means(inputs, self.specs, self.settings, self.weights))
+        return np.where(inputs.has_any[:, None], scores, 0.0)
+
+    def save(self, weights_path: str, description_path: str) -> None:
+        """Write weights (safetensors) and description (JSON)."""
+        save_models({"vae": self}, weights_path, description_path)
+
+    @classmethod
+    def load(cls, weights_path: str, description_path: str) -> LatentModel:
+        """Read the model named vae; no code of the files is run.
+
+        Raises
+        ------
+        LatentError
+            If the files do not belong together or hold no such model.
+        """
+        model = load_models(weights_path, description_path).get("vae")
+        if not isinstance(model, LatentModel):
+            raise LatentError(f"{description_path} describes no model `vae`. Suggestion: give the files of one train_latent")
+        return model
+
+    def state(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        """Numbers and description to store."""
+        return {f"weights.{k}": v for k, v in self.weights.items()}, {"kind": "vae", "settings": self.settings}
+
+    @classmethod
+    def from_state(
+        cls, tensors: dict[str, np.ndarray], description: dict[str, Any], specs: tuple[OmicSpec, ...], projection: Projection
+    ) -> LatentModel:
+        """The model of a stored state."""
+        weights = {k.removeprefix("weights."): v for k, v in tensors.items() if k.startswith("weights.")}
+        return cls(specs, {k: int(v) for k, v in description["settings"].items()}, weights, projection)
+
+
+def save_models(models: dict[str, LatentModel | PcaModel], weights_path: str, description_path: str) -> None:
+    """Write latent models together: numbers as safetensors, description as JSON.
+
+    Parameters
+    ----------
+    models
+        Models by name.
+    weights_path, description_path
+        Files to write.
+    """
+    from safetensors.numpy import save_file
+
+    tensors: dict[str, np.ndarray] = {}
+    described: dict[str, Any] = {}
+    for name, model in models.items():
+        own, description = model.state()
+        own |= {f"projection.{k}": getattr(model.projection, k) for k in ("mean", "components", "variance")}
+        own |= {f"omic.{s.name}.mean": s.mean for s in model.specs}
+        own |= {f"omic.{s.name}.scale": np.array([s.scale]) for s in model.specs}
+        tensors |= {f"{name}.{k}": np.ascontiguousarray(v) for k, v in own.items()}
+        described[name] = {**description, "omics": [s.describe() for s in model.specs]}
+    for path in (weights_path, description_path):
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+    save_file({k: tensors[k] for k in sorted(tensors)}, weights_path)
+    text = json.dumps({"format": FORMAT, "models": described}, indent=1, sort_keys=True)
+    Path(description_path).write_text(text + "\n", encoding="utf-8")
+
+
+def load_models(weights_path: str, description_path: str) -> dict[str, LatentModel | PcaModel]:
+    """Read what `save_models` wrote.
+
+    Raises
+    ------
+    LatentError
+        If the files do not belong together.
+    """
+    from safetensors.numpy import load_file
+
+    document = json.loads(Path(description_path).read_text(encoding="utf-8"))
+    if document.get("format") != FORMAT:
+        raise LatentError(f"{description_path} has format {document.get('format')}, not {FORMAT}. Suggestion: train again")
+    tensors = load_file(weights_path)
+    models: dict[str, LatentModel | PcaModel] = {}
+    for name, description in document["models"].items():
+        own = {k.removeprefix(f"{name}."): v for k, v in tensors.items() if k.startswith(f"{name}.")}
+        try:
+            specs = tuple(
+                OmicSpec(
+                    o["name"],
+                    o["likelihood"],
+                    tuple(o["features"]),
+                    own[f"omic.{o['name']}.mean"],
+                    float(own[f"omic.{o['name']}.scale"][0]),
+                )
+                for o in description["omics"]
+            )
+            projection = Projection(*(own[f"projection.{k}"] for k in ("mean", "components", "variance")))
+            kind = {"vae": LatentModel, "pca": PcaModel}[description["kind"]]
+            models[name] = kind.from_state(own, description, specs, projection)
+        except KeyError as error:
+            raise LatentError(
+                f"{weights_path} lacks {error} of model {name}. Suggestion: give weights and description of one train_latent"
+            ) from None
+    return models
+
+
+def _batch(inputs: Inputs, rows: np.ndarray) -> Any:
+    """Tensors of some patients; each omic of a patient weighs the same, whatever its number of features."""
+    import torch
+
+    from stratiome.latent.module import Batch
+
+    mean_size = sum(r.shape[1] for r in inputs.raw) / len(inputs.raw)
+    seen = [np.isfinite(r[rows]) for r in inputs.raw]
+    weights = [s * (mean_size / np.maximum(s.sum(axis=1, keepdims=True), 1)) for s in seen]
+    targets = [np.where(s, r[rows], 0.0) for s, r in zip(seen, inputs.raw, strict=True)]
+    parts = inputs.centred[rows], np.concatenate(targets, axis=1), np.concatenate(weights, axis=1), inputs.observed[rows]
+    return Batch(*(torch.from_numpy(np.ascontiguousarray(p, dtype=np.float32)) for p in parts))
+
+
+def _posterior_means(
+    inputs: Inputs, specs: tuple[OmicSpec, ...], sizes: dict[str, int], weights: dict[str, np.ndarray]
+) -> np.ndarray:
+    """Posterior means of all members side by side, shape `(n_patients, n_members * n_latent)`, in double precision."""
+    import torch
+
+    from stratiome.latent.module import OmicShape, StackedVae
+
+    shapes = [OmicShape(len(s.features), s.likelihood) for s in specs]
+    module = StackedVae(shapes, sizes["dims"], sizes["hidden"], seeds=range(sizes["members"]))
+    try:
+        module.weights.load_state_dict({k: torch.from_numpy(v) for k, v in weights.items()})
+    except RuntimeError as error:
+        raise LatentError(f"the weights do not fit the description: {error}. Suggestion: train again") from None
+    with torch.no_grad():
+        mean = module.double().encode(torch.from_numpy(inputs.centred), torch.from_numpy(inputs.observed)).mean
+    return mean.permute(1, 0, 2).reshape(len(inputs.centred), -1).numpy()

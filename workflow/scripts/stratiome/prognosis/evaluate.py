@@ -1,0 +1,330 @@
+"""Metrics of every model with intervals, and paired differences to the clinical model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from stratiome.prognosis.calibration import CalibrationGroup, calibration_groups, calibration_slope
+from stratiome.prognosis.metrics import Sample, auc, brier, harrell_c, integrated, observed_expected, uno_c
+
+NULL_MODEL = "kaplan_meier"
+YARDSTICK = "clinical"
+COMPARED = ("uno_c", "ibs", "auc", "brier")
+"""Metrics whose paired difference to the clinical model is reported."""
+
+_BATCH = 1_000_000  # elements of the weight matrix of one batch of draws
+_ENOUGH_DRAWS = 0.9  # share of draws that must be estimable for an interval
+
+Key = tuple[str, str, float | None]
+"""Model, metric, horizon in months (None where the metric has none)."""
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Held-out predictions that cover each patient at most once.
+
+    Attributes
+    ----------
+    rows
+        Shape `(n_held_out,)`, positions in the table of patients with an outcome.
+    fold
+        Shape `(n_held_out,)`, position of the resample in `resamples`.
+    resamples
+        Names of the resamples.
+    risk
+        Model -> shape `(n_held_out,)`, log partial hazard; comparable within a fold only.
+    survival
+        Model -> shape `(n_held_out, n_times)`.
+    """
+
+    rows: np.ndarray
+    fold: np.ndarray
+    resamples: tuple[str, ...]
+    risk: dict[str, np.ndarray]
+    survival: dict[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Design:
+    """How patients were held out.
+
+    Attributes
+    ----------
+    name
+        `cross-validation` or `leave-site-out`.
+    repeats
+        One set of predictions per repeat.
+    """
+
+    name: str
+    repeats: tuple[Predictions, ...]
+
+    @property
+    def by_site(self) -> bool:
+        """Whether folds are sites, which may differ in follow-up."""
+        return self.name == "leave-site-out"
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """One number: a metric of a model, or its difference to `versus`; None where not estimable."""
+
+    model: str
+    metric: str
+    horizon: float | None
+    versus: str | None
+    estimate: float | None
+    lower: float | None
+    upper: float | None
+    n: int
+    events: int
+    method: str
+
+
+@dataclass(frozen=True)
+class ResampleEstimate:
+    """Uno's C of one model in one resample; None where no pair of patients compares."""
+
+    resample: str
+    model: str
+    uno_c: float | None
+    n: int
+    events: int
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What is evaluated: the outcome of all patients and the times at which predictions are judged.
+
+    Attributes
+    ----------
+    time, event
+        Shape `(n_patients,)`, follow-up in months and True = observed.
+    grid
+        Shape `(n_times,)`, months of the predicted curves; contains 0, tau and the horizons.
+    horizons
+        Months.
+    tau
+        Months at which concordance is truncated and up to which scores are integrated.
+    """
+
+    time: np.ndarray
+    event: np.ndarray
+    grid: np.ndarray
+    horizons: tuple[float, ...]
+    tau: float
+
+    def column(self, horizon: float) -> int:
+        """Position of a horizon in the grid."""
+        return int(np.argmin(np.abs(self.grid - horizon)))
+
+
+def evaluate_design(
+    problem: Problem, design: Design, *, bootstraps: int, level: float, rng: np.random.Generator
+) -> list[Estimate]:
+    """Every metric of every model, averaged over repeats, with percentile intervals.
+
+    Patients are drawn with replacement, all their repeats together, and each draw estimates the censoring distribution
+    anew; models are kept fixed, so intervals do not hold the uncertainty of training.
+
+    Parameters
+    ----------
+    problem
+        Outcome and times.
+    design
+        Held-out predictions.
+    bootstraps
+        Number of draws.
+    level
+        Level of intervals.
+    rng
+        Source of the draws.
+    """
+    held_out = np.unique(np.concatenate([p.rows for p in design.repeats]))
+    whole = np.zeros((1, len(problem.time)))
+    whole[0, held_out] = 1.0
+    point = _statistics(problem, design, whole)
+    draws: dict[Key, list[np.ndarray]] = {key: [] for key in point}
+    for weights in _bootstrap(held_out, len(problem.time), bootstraps, rng):
+        for key, values in _statistics(problem, design, weights).items():
+            draws[key].append(values)
+    drawn = {key: np.concatenate(values) for key, values in draws.items()}
+    writer = _Writer(problem, design, held_out, bootstraps, level)
+    found = [writer.estimate(key, point[key][0], drawn[key]) for key in point]
+    for model, metric, horizon in point:
+        base = (YARDSTICK, metric, horizon)
+        if metric in COMPARED and model != YARDSTICK and base in point:
+            key = (model, metric, horizon)
+            found.append(writer.estimate(key, (point[key] - point[base])[0], drawn[key] - drawn[base], YARDSTICK))
+    return found
+
+
+def evaluate_resamples(problem: Problem, design: Design) -> list[ResampleEstimate]:
+    """Uno's C of every model in every resample, with the censoring distribution used for the pooled one."""
+    found = []
+    for predictions in design.repeats:
+        sample = _sample(problem, design, predictions, np.ones((1, len(problem.time))))
+        for k, resample in enumerate(predictions.resamples):
+            rows = np.flatnonzero(predictions.fold == k)
+            alone = replace(sample, folds=(rows,))
+            for model, risk in predictions.risk.items():
+                value = float(uno_c(alone, risk, problem.tau)[0])
+                known = value if np.isfinite(value) else None
+                found.append(ResampleEstimate(resample, model, known, len(rows), int(sample.event[rows].sum())))
+    return found
+
+
+def evaluate_calibration(
+    problem: Problem, predictions: Predictions, level: float
+) -> list[tuple[str, float, int, CalibrationGroup]]:
+    """Groups of predicted risk by model and horizon: `(model, horizon, group number, group)`.
+
+    Ten groups, five below 500 patients, fewer below 50; one where a model does not tell patients of a fold apart.
+    """
+    time, event = problem.time[predictions.rows], problem.event[predictions.rows]
+    n = len(time)
+    most = 10 if n >= 500 else max(1, min(5, n // 10))
+    found = []
+    for model, survival in predictions.survival.items():
+        for horizon in problem.horizons:
+            risk = np.clip(1.0 - survival[:, problem.column(horizon)], 0.0, 1.0)
+            groups = most if _spread(risk, predictions.fold) else 1
+            made = calibration_groups(time, event, risk, horizon, groups, level)
+            found += [(model, horizon, k, group) for k, group in enumerate(made, 1)]
+    return found
+
+
+def _spread(values: np.ndarray, fold: np.ndarray) -> bool:
+    return any(np.ptp(values[fold == k]) > 0 for k in np.unique(fold))
+
+
+def _bootstrap(held_out: np.ndarray, n: int, draws: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
+    size = max(1, _BATCH // max(n, 1))
+    for start in range(0, draws, size):
+        weights = np.zeros((min(size, draws - start), n))
+        even = np.full(len(held_out), 1.0 / len(held_out))
+        weights[:, held_out] = rng.multinomial(len(held_out), even, size=len(weights))
+        yield weights
+
+
+def _sample(problem: Problem, design: Design, predictions: Predictions, weights: np.ndarray) -> Sample:
+    rows = predictions.rows
+    return Sample.make(
+        problem.time[rows],
+        problem.event[rows],
+        fold=predictions.fold,
+        weights=weights[:, rows],
+        censoring_by_fold=design.by_site,
+    )
+
+
+def _statistics(problem: Problem, design: Design, weights: np.ndarray) -> dict[Key, np.ndarray]:
+    """Every metric in every draw, averaged over repeats."""
+    parts = [_one_repeat(problem, p, _sample(problem, design, p, weights)) for p in design.repeats]
+    return {key: np.mean([part[key] for part in parts], axis=0) for key in parts[0]}
+
+
+def _one_repeat(problem: Problem, predictions: Predictions, sample: Sample) -> dict[Key, np.ndarray]:
+    upto = problem.grid <= problem.tau
+    at = [problem.column(h) for h in problem.horizons]
+    null = brier(sample, predictions.survival[NULL_MODEL], problem.grid) if NULL_MODEL in predictions.survival else None
+    found: dict[Key, np.ndarray] = {}
+    for model, risk in predictions.risk.items():
+        survival = predictions.survival[model]
+        score = brier(sample, survival, problem.grid)
+        found[model, "uno_c", None] = uno_c(sample, risk, problem.tau)
+        found[model, "harrell_c", None] = harrell_c(sample, risk)
+        found[model, "ibs", None] = integrated(score[:, upto], problem.grid[upto])
+        if null is not None:
+            found[model, "ipa", None] = _gain(found[model, "ibs", None], integrated(null[:, upto], problem.grid[upto]))
+        for horizon, j in zip(problem.horizons, at, strict=True):
+            found[model, "auc", horizon] = auc(sample, risk, horizon)
+            found[model, "brier", horizon] = score[:, j]
+            if null is not None:
+                found[model, "ipa", horizon] = _gain(score[:, j], null[:, j])
+            found[model, "calibration_slope", horizon] = calibration_slope(sample, survival[:, j], horizon)
+            found[model, "observed_expected", horizon] = observed_expected(sample, survival[:, j], horizon)
+    return found
+
+
+def _gain(score: np.ndarray, null: np.ndarray) -> np.ndarray:
+    return 1.0 - np.divide(score, null, out=np.full(len(score), np.nan), where=null > 0)
+
+
+class _Writer:
+    """Turns draws into estimates with the text that says how they were made."""
+
+    def __init__(self, problem: Problem, design: Design, held_out: np.ndarray, bootstraps: int, level: float) -> None:
+        self.tau, self.level, self.bootstraps = problem.tau, level, bootstraps
+        self.n, self.events = len(held_out), int(problem.event[held_out].sum())
+        self.followed = float(problem.time[held_out].max(initial=0.0))
+        self.repeats, self.by_site = len(design.repeats), design.by_site
+        whole = np.ones((1, len(problem.time)))
+        samples = [_sample(problem, design, p, whole) for p in design.repeats]
+        self.truncated = {
+            limit: max(s.truncated(limit) for s in samples) for limit in sorted({problem.tau, *problem.horizons})
+        }
+
+    def estimate(self, key: Key, value: float, draws: np.ndarray, versus: str | None = None) -> Estimate:
+        """One row; the interval is missing where fewer than nine draws in ten are estimable."""
+        model, metric, horizon = key
+        needed = self.tau if metric in ("ibs", "ipa") and horizon is None else horizon
+        if metric in ("brier", "ipa", "ibs", "observed_expected") and needed is not None and self.followed < needed:
+            value = np.nan
+        method = self._method(metric, horizon, versus)
+        if not np.isfinite(value):
+            text = f"not estimable: {self._reason(metric, needed)}; {method}"
+            return Estimate(model, metric, horizon, versus, None, None, None, self.n, self.events, text)
+        good = draws[np.isfinite(draws)]
+        lower = upper = None
+        if len(good) >= _ENOUGH_DRAWS * len(draws):
+            tail = (1.0 - self.level) / 2.0
+            lower, upper = (float(q) for q in np.quantile(good, [tail, 1.0 - tail]))
+            if len(good) < len(draws):
+                method += f" ({len(draws) - len(good)} draws not estimable and left out)"
+        else:
+            method += f"; no interval, as {len(draws) - len(good)} draws were not estimable"
+        return Estimate(model, metric, horizon, versus, float(value), lower, upper, self.n, self.events, method)
+
+    def _reason(self, metric: str, needed: float | None) -> str:
+        if needed is not None and self.followed < needed:
+            return f"no held-out patient is followed to {needed:g} months"
+        return {
+            "uno_c": "no pair of held-out patients of a fold compares before tau",
+            "harrell_c": "no pair of held-out patients of a fold compares",
+            "auc": "no fold holds both a patient who failed by the horizon and one alive at it",
+            "calibration_slope": "predictions do not differ within folds, no event by the horizon, or no maximum",
+            "observed_expected": "the mean predicted risk is zero",
+            "ipa": "the Kaplan-Meier model makes no error",
+        }.get(metric, "no held-out patients")
+
+    def _method(self, metric: str, horizon: float | None, versus: str | None) -> str:
+        limit = self.tau if horizon is None else horizon
+        scope = "sites" if self.by_site else "folds"
+        weights = "Kaplan-Meier censoring weights" + (" by site" if self.by_site else "")
+        weights += f" truncated at G = 0.05 ({self.truncated.get(limit, 0)} patients)"
+        ties = f"pairs within {scope}, ties in score count 1/2, an event precedes a censoring at the same time"
+        text = {
+            "uno_c": f"Uno's C, tau {self.tau:g} months, {ties}; {weights}",
+            "harrell_c": f"Harrell's C, no tau, {ties}; depends on the censoring",
+            "auc": f"cumulative/dynamic AUC at {limit:g} months, {ties}; {weights}",
+            "brier": f"Brier score at {limit:g} months, patients pooled; {weights}",
+            "ibs": f"integrated Brier score from 0 to {self.tau:g} months, trapezoidal, patients pooled; {weights}",
+            "ipa": f"one minus the ratio of {'integrated ' if horizon is None else ''}Brier scores to the training "
+            f"Kaplan-Meier curve, {'tau' if horizon is None else 'horizon'} {limit:g} months; {weights}",
+            "calibration_slope": f"Cox regression on log(-log predicted survival) at {limit:g} months, follow-up cut "
+            f"there, one baseline per {scope[:-1]}, Breslow ties; ideal 1",
+            "observed_expected": f"one minus Kaplan-Meier over mean predicted risk at {limit:g} months, patients "
+            "pooled; ideal 1",
+        }[metric]
+        parts = [f"difference to {versus} (model minus {versus}) on the same draws: {text}" if versus else text]
+        if self.repeats > 1:
+            parts.append(f"mean of {self.repeats} repeats")
+        parts.append(
+            f"{100 * self.level:g} % percentile interval of {self.bootstraps} bootstraps of held-out patients, "
+            "models kept fixed"
+        )
+        return "; ".join(parts)

@@ -1,0 +1,102 @@
+"""Sections at the end: the planted truth where there is one, methods ready to paste, and where everything came from."""
+
+from __future__ import annotations
+
+import json
+from pathlib import PurePosixPath, PureWindowsPath
+from typing import Any
+
+from stratiome.report import charts, methods
+from stratiome.report.blocks import Cell, Code, Figure, Fold, Heading, Note, Section, Table, Text
+from stratiome.report.inputs import ReportInputs
+from stratiome.report.section_subgroups import group_name
+from stratiome.report.section_treatment import name_of
+from stratiome.report.words import interval, label, number
+
+
+def planted(inputs: ReportInputs) -> Section | None:
+    """What was planted beside what was found; none where the cohort is real."""
+    simulate = inputs.settings.data.simulate
+    if simulate is None:
+        return None
+    rows = []
+    for model in ("vae", "pca"):
+        k = inputs.found(model)
+        if k is None:
+            continue
+        hit = k == simulate.subgroups
+        rows.append([f"Number of subgroups, {label(model)}", str(simulate.subgroups), str(k), Cell("found" if hit else "missed", "yes" if hit else "harm")])
+        ari = inputs.row("subgroup_agreement", model=model, label="planted", metric="adjusted_rand_index")
+        if ari is not None and simulate.subgroups > 1:
+            rows.append([f"Held-out subgroup against planted (ARI), {label(model)}", "1.00", interval(ari, 2), Cell("held out" if ari["held_out"] else "not held out")])
+    blocks: list[object] = [Table("Planted beside found.", ["What", "Planted", "Found", ""], rows, frozenset({1, 2}))] if rows else []
+    for key, settings in inputs.settings.treatments.items():
+        blocks += _effects(inputs, key, name_of(key, settings))
+    lede = "This cohort is simulated, so the answers are known. Here they stand beside what the workflow found without knowing them."
+    return Section("truth", "Planted truth", lede, blocks)
+
+
+def _effects(inputs: ReportInputs, key: str, name: str) -> list[object]:
+    rows = [r for r in inputs.rows("treatment_effects", treatment=key, estimand="rmst_difference") if r["truth"] is not None]
+    if not rows:
+        return []
+    lines, body = [], []
+    for group in sorted({r["subgroup"] for r in rows}):
+        who = group_name(group) if group else "All eligible"
+        for weighting, how in (("overlap", "weighted"), ("none", "as observed")):
+            row = next((r for r in rows if r["subgroup"] == group and r["weighting"] == weighting), None)
+            if row is None:
+                continue
+            lines.append(charts.Line(f"{who}, {how}", row["estimate"], row["lower"], row["upper"], interval(row, 1, sign=True), group if weighting == "overlap" else 0, weighting == "none", row["truth"]))
+            body.append([who, how, number(row["truth"], 1, sign=True), interval(row, 1, sign=True), _covered(row)])
+    told = "; ".join(f"{i.name}: {i.text}, truth {number(i.truth, 1)}" for i in lines)
+    drawing = charts.forest(lines, f"truth-{key}", f"Estimates beside the truth. {told}.", "Difference in mean survival, months", ("shorter with treatment", "longer with treatment"))
+    caption = (
+        f"Diamonds: true effect in the same patients, known to the simulator only. Dots: estimates with {inputs.settings.level} intervals, weighted (filled) and as observed (hollow). "
+        "The treated were the sicker, so the naive comparison is expected to miss; about one interval in twenty misses by chance."
+    )
+    table = Table(f"Effect of {name}: truth and estimate, months.", ["Patients", "Comparison", "Truth", "Estimate", "Interval covers the truth"], body, frozenset({2, 3}))
+    return [Heading(f"Effect of {name}"), Figure(drawing, "Truth beside estimate", caption, 700), table]
+
+
+def _covered(row: dict[str, Any]) -> Cell:
+    if row["lower"] is None or row["upper"] is None:
+        return Cell("no interval", "unknown")
+    return Cell("yes", "yes") if row["lower"] <= row["truth"] <= row["upper"] else Cell("no", "harm")
+
+
+def how(inputs: ReportInputs) -> Section:
+    """Methods text ready to paste, with references."""
+    text, references = methods.write(inputs)
+    blocks: list[object] = [*(Text(t) for t in text), Heading("References"), *(Text(r) for r in references)]
+    return Section("methods", "Methods", "Ready to paste; it states what this analysis did, from its own settings.", blocks)
+
+
+def provenance(inputs: ReportInputs) -> Section:
+    """Inputs, software, seeds and the resolved config."""
+    manifest = inputs.manifest
+    blocks: list[object] = []
+    files = manifest.get("inputs") or []
+    if files:
+        rows = [[str(f.get("name", "–")), _file_name(f.get("path")), _amount(f.get("rows")), _amount(f.get("columns")), _amount(f.get("bytes")), str(f.get("sha256", "–"))] for f in files]
+        blocks.append(Table("Input files.", ["Name", "File", "Rows", "Columns", "Bytes", "SHA-256"], rows, frozenset({2, 3, 4})))
+    facts = [("Config hash", manifest.get("config_hash")), ("Seed", manifest.get("seed", inputs.settings.seed)), ("Device asked for", manifest.get("device")), ("Python", manifest.get("python")), ("Platform", manifest.get("platform"))]
+    blocks.append(Table("The run.", ["What", "Value"], [[name, str(value)] for name, value in facts if value is not None]))
+    versions = manifest.get("created_with") or {}
+    if versions:
+        rows = [[name, str(versions[name])] for name in sorted(versions)]
+        blocks.append(Fold("Software versions", [Table("Software.", ["Package", "Version"], rows)]))
+    if manifest.get("config"):
+        blocks.append(Fold("Resolved config", [Code(json.dumps(manifest["config"], indent=2, sort_keys=True, ensure_ascii=False))]))
+    if not files and not versions:
+        blocks.append(Note("The manifest names no inputs and no software.", "care"))
+    return Section("provenance", "Provenance", "What went in, what ran, and how to get the same numbers again.", blocks)
+
+
+def _amount(value: Any) -> str:
+    return f"{value:,}" if isinstance(value, int) else "–"
+
+
+def _file_name(path: Any) -> str:
+    # Folders can name people and projects; the checksum identifies the file.
+    return PurePosixPath(PureWindowsPath(str(path)).as_posix()).name if path else "–"

@@ -1,0 +1,161 @@
+"""Sections on who was studied and on the quality of what was measured."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import polars as pl
+
+from stratiome.report import figures, svg
+from stratiome.report.blocks import Cards, Cell, Figure, Fold, Heading, Note, Section, Table, Text
+from stratiome.report.disclosure import count, is_small, part
+from stratiome.report.inputs import ReportInputs
+from stratiome.report.words import label, months, number, sentence
+
+Row = Mapping[str, Any]
+
+
+def cohort(inputs: ReportInputs) -> Section:
+    """Patient flow, omics, outcome and how the patients were split."""
+    blocks: list[object] = [Cards(_cards(inputs))]
+    flow = inputs.rows("flow")
+    if flow:
+        blocks += [Heading("Patient flow"), flow_table(flow, inputs.settings.min_cell, "Patients at each step: how many came in, how many went on, and why the others left.")]
+    overlap = inputs.rows("overlap_omics")
+    if overlap:
+        total = sum(r["n"] for r in overlap)
+        small = any(is_small(r["n"], inputs.settings.min_cell) for r in overlap)
+        blocks += [
+            Heading("Who has which omics"),
+            Figure(
+                figures.omic_overlap(overlap, "overlap", f"Bars: patients by the set of omics that they have; the largest set is {overlap[0]['omics']}.", inputs.settings.min_cell),
+                "Patients by the set of omics that they have",
+                f"n = {count(total, inputs.settings.min_cell)} patients. Filled dots are the omics of a set. A missing omic is never filled in: "
+                "the models see that it is missing."
+                + (f" Sets of fewer than {inputs.settings.min_cell} patients are drawn at one fixed length; ≈ marks counts rounded to protect them." if small else ""),
+                700,
+            ),
+        ]
+    blocks += _splits(inputs)
+    return Section("cohort", "Cohort and patient flow", _lede(inputs), blocks)
+
+
+def _outcome(inputs: ReportInputs) -> tuple[int | None, int | None]:
+    """Patients with a usable outcome and events among them, as the models of all patients had them."""
+    rows = inputs.rows("models", resample="full")
+    return (max(r["n"] for r in rows), max(r["events"] for r in rows)) if rows else (None, None)
+
+
+def _lede(inputs: ReportInputs) -> str:
+    n, events = _outcome(inputs)
+    least = inputs.settings.min_cell
+    outcome = f" {count(n, least)} have a usable outcome, with {count(events, least)} events." if n is not None else ""
+    return (inputs.settings.description.strip() + outcome).strip() or "Who was studied, what was measured, and who was left out."
+
+
+def _cards(inputs: ReportInputs) -> list[tuple[str, int, Sequence[tuple[str, str]]]]:
+    settings = inputs.settings
+    n, events = _outcome(inputs)
+    roles = inputs.rows("resample_table", resample="full")
+    least = settings.min_cell
+    horizons = ", ".join(months(h) for h in settings.endpoint.horizons_months)
+    omics = list(inputs.quality) or sorted({r["omic"] for r in inputs.rows("quality_summary")})
+    return [
+        ("Patients", 0, [("in the analysis", count(len(roles), least) if roles else "–"), ("with outcome", count(n, least)), ("events", count(events, least))]),
+        ("Outcome", 0, [("time", settings.endpoint.time), ("event", settings.endpoint.event), ("horizons, months", horizons)]),
+        ("Measured", 0, [("omics", ", ".join(omics) or "–"), ("clinical baseline", ", ".join(label(c) for c in settings.covariates) or "none"), ("site", settings.site or "not given")]),
+    ]  # fmt: skip
+
+
+def flow_table(flow: Sequence[Row], min_cell: int, caption: str) -> Table:
+    """Patient flow with the number lost at each step; numbers that differ by a small cell are blurred throughout.
+
+    Parameters
+    ----------
+    flow
+        Rows of `PatientFlow`.
+    min_cell
+        Smallest count that may be printed.
+    """
+    rows, hidden = [], {}
+    for r in flow:
+        lost = r["n_in"] - r["n_out"]
+        before = hidden.get((r["scope"], r["n_in"])) or count(r["n_in"], min_cell)
+        after = part(r["n_out"], r["n_in"], min_cell)
+        if is_small(lost, min_cell):
+            hidden[r["scope"], r["n_out"]] = after
+        elif lost == 0:
+            after = before
+        rows.append([sentence(label(r["step"])), label(r["scope"]), before, count(lost, min_cell) if lost else "0", after, sentence(r["reason"])])
+    return Table(caption, ["Step", "Concerns", "In", "Left", "Went on", "Why"], rows, frozenset({2, 3, 4}))
+
+
+def _splits(inputs: ReportInputs) -> list[object]:
+    table = inputs.tables.get("resample_table")
+    if table is None or table.is_empty():
+        return []
+    names = table["resample"].unique(maintain_order=True).to_list()
+    folds = sum(n.startswith("cv-") for n in names)
+    sites = sum(n.startswith("site-") for n in names)
+    text = (
+        "Everything that is learned is learned on the training patients of a split, and judged on patients that it has not seen. "
+        f"There are {folds} cross-validation splits" + (f" and {sites} that hold out one site each." if sites else ".")
+    )
+    shown = table.group_by("resample", "role").len().sort("resample", "role")
+    by_role = {(r["resample"], r["role"]): r["len"] for r in shown.to_dicts()}
+    least = inputs.settings.min_cell
+    rows = [[n, *(count(by_role.get((n, role), 0), least) for role in ("train", "test", "out"))] for n in names]
+    table_block = Table("Patients in each split.", ["Split", "Training", "Held out", "Not used"], rows, frozenset({1, 2, 3}))
+    return [Heading("How patients were split"), Text(text), Fold("Size of every split", [table_block])]
+
+
+def quality(inputs: ReportInputs) -> Section:
+    """Metrics, figure and flagged features of each omic."""
+    names = list(dict.fromkeys([*inputs.quality, *(r["omic"] for r in inputs.rows("quality_summary"))]))
+    blocks: list[object] = [] if names else [Note("No quality tables were given.")]
+    for name in names:
+        blocks.append(Heading(label(name), anchor=f"quality-{name}"))
+        blocks += _omic(inputs, name)
+    flagged = sum(f.filter(pl.col("flag") != "").height for f in inputs.quality.values())
+    features = sum(f.height for f in inputs.quality.values())
+    lede = "Nothing is removed here; what is flagged is shown, and the models decide on the training patients only."
+    if features:
+        lede = f"{flagged:,} of {features:,} features carry a flag. {lede}"
+    return Section("quality", "Data quality", lede, blocks)
+
+
+def _omic(inputs: ReportInputs, name: str) -> list[object]:
+    least = inputs.settings.min_cell
+    blocks: list[object] = []
+    metrics = inputs.rows("quality_summary", omic=name)
+    if metrics:
+        rows = [[sentence(r["metric"]), _metric(r, least), r["note"]] for r in metrics]
+        blocks.append(Table(f"Quality of {label(name)}.", ["Metric", "Value", "Meaning"], rows, frozenset({1})))
+    drawing = inputs.quality_figures.get(name)
+    if drawing:
+        text = svg.embed(drawing, f"q-{name}", f"Distribution of the values, of the patients' summaries and of missingness of {label(name)}.")
+        blocks.append(Figure(text, f"{sentence(label(name))} at a glance", "Values as given, spread over patients, and missing values per feature. All patients who have this omic; not held out.", 680))
+    table = inputs.quality.get(name)
+    flagged = table.filter(pl.col("flag") != "").to_dicts() if table is not None else []
+    if flagged:
+        rows = [[r["feature"], count(r["n"], least), f"{100 * r['missing']:.0f} %", number(r["mean"]), number(r["sd"]), Cell(r["flag"], "mixed")] for r in flagged[:40]]
+        more = f" The first 40 of {len(flagged):,}." if len(flagged) > 40 else ""
+        blocks.append(Fold(
+            f"{len(flagged):,} flagged feature{'s' if len(flagged) != 1 else ''}",
+            [Table(f"Features with a flag.{more}", ["Feature", "n", "Missing", "Mean", "SD", "Flag"], rows, frozenset({1, 2, 3, 4}))],
+        ))  # fmt: skip
+    return blocks
+
+
+def _metric(row: Row, min_cell: int) -> str:
+    value = row["value"]
+    if value is None:
+        return "–"
+    if "patients" in row["metric"]:
+        return count(round(value), min_cell)
+    if row["metric"] == "missing values" or row["note"].startswith("share"):
+        return f"{100 * value:.1f} %"
+    return f"{value:,.0f}" if abs(value - round(value)) < 1e-9 else number(value, 2)
+
+
