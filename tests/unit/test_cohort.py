@@ -10,7 +10,7 @@ from conftest import write_tiny
 from stratiome.cohort.clinical import read_clinical
 from stratiome.cohort.errors import CohortError
 from stratiome.cohort.ingest import read_cohort
-from stratiome.cohort.preflight import clinical_file, omic_files, plan
+from stratiome.plan import clinical_file, omic_files, plan
 from stratiome.cohort.read import read_matrix, read_table
 from stratiome.config import ConfigError, load_config
 

@@ -116,6 +116,7 @@ def _path(
     alphas: np.ndarray | None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Penalties reached and coefficients `(n_columns, n_reached)`; the end of the path that breaks down is cut off."""
+    from sklearn.exceptions import ConvergenceWarning
     from sksurv.linear_model import CoxnetSurvivalAnalysis
     from sksurv.util import Surv
 
@@ -133,8 +134,9 @@ def _path(
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
+                warnings.simplefilter("error", ConvergenceWarning)
                 fitter.fit(x, outcome)
-        except (ArithmeticError, AssertionError) as error:
+        except (ArithmeticError, AssertionError, ConvergenceWarning) as error:
             if (alphas is not None and len(alphas) == 1) or ratio > 0.9:
                 raise CoxError("the elastic-net path did not converge at its largest penalty") from error
             ratio = ratio**0.5 if alphas is None else ratio

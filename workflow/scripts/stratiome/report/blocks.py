@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from stratiome.report.words import Verdict
+from stratiome.report.verdicts import Verdict
 
 
 @dataclass(frozen=True)
 class Cell:
-    """Cell of a table: text, an optional tone that marks a verdict, and an optional colour swatch (1..6)."""
+    """Cell of a table: text, an optional tone that marks a verdict, and an optional second line."""
 
     text: str
     tone: str = ""
-    swatch: int = 0
+    below: str = ""
 
 
 @dataclass(frozen=True)

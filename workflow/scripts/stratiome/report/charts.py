@@ -35,7 +35,7 @@ def forest(
     sides: tuple[str, str] = ("", ""),
     null: float = 0.0,
     log: bool = False,
-    width: float = 700,
+    width: float = 820,
 ) -> str:
     """Estimates with intervals, one a line, with their numbers at the right.
 
@@ -52,9 +52,9 @@ def forest(
     log
         Whether the axis is logarithmic.
     """
-    height = 26 * len(lines) + 78
+    height = 28 * len(lines) + 82
     with svg.canvas(width, height) as figure:
-        ax = svg.axes(figure, 196, 64, 190, 14)
+        ax = svg.axes(figure, 208, 68, 204, 14)
         for y, line in enumerate(lines):
             _forest_line(ax, y, line)
         ax.axvline(null, color=svg.MUTED, linewidth=1)
@@ -63,16 +63,16 @@ def forest(
         ax.set(ylim=(len(lines) - 0.4, -0.6), yticks=[], xlabel=xlabel)
         ax.spines["left"].set_visible(False)
         _keep_null_inside(ax, lines, null, log)
-        at = {"xycoords": ("data", "axes fraction"), "textcoords": "offset points", "annotation_clip": False, "color": svg.MUTED, "fontsize": 10.5}
+        at = {"xycoords": ("data", "axes fraction"), "textcoords": "offset points", "annotation_clip": False, "color": svg.MUTED, "fontsize": 11.5}
         if any(sides):
-            ax.annotate(f"← {sides[0]}", (null, 0), (-8, -54), ha="right", **at)
-            ax.annotate(f"{sides[1]} →", (null, 0), (8, -54), **at)
+            ax.annotate(f"← {sides[0]}", (null, 0), (-8, -58), ha="right", **at)
+            ax.annotate(f"{sides[1]} →", (null, 0), (8, -58), **at)
         return svg.finish(figure, slug, description)
 
 
 def _forest_line(ax: Any, y: int, line: Line) -> None:
     side = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points", "va": "center", "annotation_clip": False}
-    ax.annotate(line.name, (0, y), (-188 if line.heading else -176, 0), color=svg.MUTED if line.heading else svg.INK, **side)
+    ax.annotate(line.name, (0, y), (-204 if line.heading else -192, 0), color=svg.MUTED if line.heading else svg.INK, **side)
     if line.heading:
         return
     colour = svg.series(line.group)
@@ -97,9 +97,10 @@ def _keep_null_inside(ax: Any, lines: Sequence[Line], null: float, log: bool) ->
         return
     pad = 0.08 * (high - low) or 0.1
     ax.set_xlim(low - pad, high + pad)
+    ax.locator_params(axis="x", nbins=6)
 
 
-def calibration(rows: Sequence[Row], group: int, slug: str, description: str, width: float = 250) -> str:
+def calibration(rows: Sequence[Row], group: int, slug: str, description: str, width: float = 276) -> str:
     """Observed against predicted risk in groups of predicted risk; the diagonal is perfect calibration.
 
     Parameters
@@ -108,7 +109,7 @@ def calibration(rows: Sequence[Row], group: int, slug: str, description: str, wi
         Rows of `Calibration` of one model and horizon.
     """
     with svg.canvas(width, width) as figure:
-        ax = svg.axes(figure, 48, 42, 10, 10)
+        ax = svg.axes(figure, 58, 46, 12, 12)
         ax.plot([0, 1], [0, 1], color=svg.MUTED, linewidth=1, linestyle=svg.DASHES[1])
         for r in rows:
             ax.plot([r["predicted"]] * 2, [r["lower"], r["upper"]], color=svg.series(group), linewidth=1.5, alpha=0.7)
@@ -122,7 +123,7 @@ def calibration(rows: Sequence[Row], group: int, slug: str, description: str, wi
         return svg.finish(figure, slug, description)
 
 
-def by_resample(rows: Sequence[Row], models: Sequence[str], slug: str, description: str, width: float = 700) -> str:
+def by_resample(rows: Sequence[Row], models: Mapping[str, int], slug: str, description: str, width: float = 820) -> str:
     """Uno's C of each model in each resample, one line a resample.
 
     Parameters
@@ -130,14 +131,14 @@ def by_resample(rows: Sequence[Row], models: Sequence[str], slug: str, descripti
     rows
         Rows of `PrognosisResamples` of one design.
     models
-        Models drawn, in the order of their colours.
+        Models drawn, each with the number of its colour and marker.
     """
     resamples = list(dict.fromkeys(r["resample"] for r in rows))
-    with svg.canvas(width, 26 * len(resamples) + 92) as figure:
-        ax = svg.axes(figure, 110, 50, 20, 38)
+    with svg.canvas(width, 28 * len(resamples) + 96) as figure:
+        ax = svg.axes(figure, 130, 52, 20, 40)
         for y in range(len(resamples)):
             ax.axhline(y, color=svg.RULE, linewidth=0.8)
-        for i, model in enumerate(models, 1):
+        for model, i in models.items():
             here = {r["resample"]: r["uno_c"] for r in rows if r["model"] == model}
             points = [(here[s], y) for y, s in enumerate(resamples) if here.get(s) is not None]
             ax.plot([x for x, _ in points], [y for _, y in points], linestyle="none", marker=svg.marker(i), color=svg.series(i), markersize=7, label=label(model))
@@ -146,7 +147,7 @@ def by_resample(rows: Sequence[Row], models: Sequence[str], slug: str, descripti
         ax.set_yticklabels([resample_name(s) for s in resamples])
         ax.tick_params(axis="y", length=0, labelcolor=svg.INK)
         ax.spines["left"].set_visible(False)
-        ax.legend(loc="lower left", bbox_to_anchor=(-0.01, 1.0), ncols=len(models), frameon=False, fontsize=10.5, handletextpad=0.2, columnspacing=1.6)
+        ax.legend(loc="lower left", bbox_to_anchor=(-0.01, 1.0), ncols=len(models), frameon=False, fontsize=11.5, handletextpad=0.2, columnspacing=1.6)
         return svg.finish(figure, slug, description)
 
 
@@ -159,7 +160,7 @@ def resample_name(name: str) -> str:
     return f"Site {rest.removeprefix('site_')}" if kind == "site" else name
 
 
-def propensity_overlap(rows: Sequence[Row], slug: str, description: str, min_cell: int, arms: tuple[str, str], width: float = 620) -> str:
+def propensity_overlap(rows: Sequence[Row], slug: str, description: str, min_cell: int, arms: tuple[str, str], width: float = 820) -> str:
     """Histogram of the probability of treatment, treated upward and untreated downward.
 
     Parameters
@@ -169,8 +170,8 @@ def propensity_overlap(rows: Sequence[Row], slug: str, description: str, min_cel
     arms
         Labels of untreated and treated.
     """
-    with svg.canvas(width, 250) as figure:
-        ax = svg.axes(figure, 56, 44, 14, 12)
+    with svg.canvas(width, 290) as figure:
+        ax = svg.axes(figure, 60, 48, 14, 12)
         for r in rows:
             small = 0 < r["n"] < min_cell
             drawn = (min_cell / 2 if small else r["n"]) * (1 if r["arm"] == 1 else -1)
@@ -180,13 +181,13 @@ def propensity_overlap(rows: Sequence[Row], slug: str, description: str, min_cel
         low, high = ax.get_ylim()
         ax.set(xlim=(0, 1), ylim=(low * 1.15, high * 1.15), xlabel="Probability of treatment given the confounders", ylabel="Patients")
         ax.yaxis.set_major_formatter(lambda v, _: f"{abs(v):.0f}")
-        corner = {"xycoords": "axes fraction", "fontsize": 10.5, "ha": "right"}
+        corner = {"xycoords": "axes fraction", "fontsize": 11.5, "ha": "right"}
         ax.annotate(arms[1], (0.99, 0.93), color=svg.series(2), **corner)
         ax.annotate(arms[0], (0.99, 0.04), color=svg.series(1), **corner)
         return svg.finish(figure, slug, description)
 
 
-def love(rows: Sequence[Row], slug: str, description: str, width: float = 620) -> str:
+def love(rows: Sequence[Row], slug: str, description: str, width: float = 820) -> str:
     """Absolute standardised mean differences of the confounders before (hollow) and after weighting (filled).
 
     Parameters
@@ -195,8 +196,8 @@ def love(rows: Sequence[Row], slug: str, description: str, width: float = 620) -
         Rows of `TreatmentBalance` of all patients (subgroup 0).
     """
     rows = sorted(rows, key=lambda r: (-abs(r["crude"]), r["covariate"]))
-    with svg.canvas(width, 24 * max(len(rows), 1) + 52) as figure:
-        ax = svg.axes(figure, 176, 44, 16, 8)
+    with svg.canvas(width, 28 * max(len(rows), 1) + 58) as figure:
+        ax = svg.axes(figure, 208, 50, 16, 8)
         for y, r in enumerate(rows):
             ax.plot([abs(r["weighted"]), abs(r["crude"])], [y, y], color=svg.RULE, linewidth=1.4)
         ax.plot([abs(r["crude"]) for r in rows], range(len(rows)), "o", markersize=7.5, markerfacecolor=svg.PAPER, markeredgecolor=svg.SERIES[1], markeredgewidth=1.6)
@@ -205,6 +206,6 @@ def love(rows: Sequence[Row], slug: str, description: str, width: float = 620) -
         ax.set(ylim=(len(rows) - 0.5, -0.5), yticks=range(len(rows)), xlabel="Absolute standardised mean difference")
         ax.set_xlim(left=0)
         ax.set_yticklabels([label(r["covariate"]) for r in rows])
-        ax.tick_params(axis="y", length=0, labelcolor=svg.INK)
+        ax.tick_params(axis="y", length=0, labelcolor=svg.INK, pad=10)
         ax.spines["left"].set_visible(False)
         return svg.finish(figure, slug, description)

@@ -30,8 +30,8 @@ def curves(
     slug: str,
     description: str,
     min_cell: int,
-    width: float = 620,
-    plot_height: float = 250,
+    width: float = 820,
+    plot_height: float = 320,
 ) -> str:
     """Survival curves with pointwise bands and the numbers at risk beneath, which also serve as the legend.
 
@@ -47,8 +47,8 @@ def curves(
     width, plot_height
         Natural size in pixels; the numbers at risk are added beneath.
     """
-    left, row_height = 104.0, 17.0
-    bottom = 66 + row_height * len(groups)
+    left, row_height = 132.0, 19.0
+    bottom = 70 + row_height * len(groups)
     last = max((r["time_months"] for _, _, rows in groups for r in rows), default=1.0)
     ticks = month_ticks(last)
     with svg.canvas(width, plot_height + bottom + 12) as figure:
@@ -79,24 +79,23 @@ def _at_risk(
     ax: Axes, groups: Sequence[tuple[str, int, Sequence[Row]]], ticks: Sequence[float], min_cell: int, left: float, step: float
 ) -> None:
     place = {"xycoords": ("data", "axes fraction"), "textcoords": "offset points", "annotation_clip": False}
-    ax.annotate("At risk", (0, 0), (-left + 4, -46), color=svg.MUTED, fontsize=10, **place)
+    ax.annotate("At risk", (0, 0), (-left + 4, -50), color=svg.MUTED, fontsize=11.5, **place)
     for i, (name, group, rows) in enumerate(groups):
-        y = -46 - step * (i + 1)
-        ax.annotate("", (0, 0), (0, 0), **place)
+        y = -50 - step * (i + 1)
         line = ax.annotate(
             "", xy=(-left + 4, y + 4), xytext=(-left + 24, y + 4), xycoords=("axes points", "axes points"),
             textcoords=("axes points", "axes points"), annotation_clip=False,
             arrowprops={"arrowstyle": "-", "color": svg.series(group), "linewidth": 2.4, "linestyle": svg.dash(group), "shrinkA": 0, "shrinkB": 0},
         )  # fmt: skip
         line.set_in_layout(False)
-        ax.annotate(name, (0, 0), (-left + 29, y), color=svg.INK, fontsize=10.5, **place)
+        ax.annotate(name, (0, 0), (-left + 30, y), color=svg.INK, fontsize=11.5, **place)
         for tick in ticks:
             here = [r["at_risk"] for r in rows if r["time_months"] <= tick + 1e-9]
             text = count(here[-1] if here else None, min_cell)
-            ax.annotate(text, (tick, 0), (0, y), ha="center", color=svg.INK, fontsize=10.5, **place)
+            ax.annotate(text, (tick, 0), (0, y), ha="center", color=svg.INK, fontsize=11.5, **place)
 
 
-def evidence(rows: Sequence[Row], slug: str, description: str, width: float = 320) -> str:
+def evidence(rows: Sequence[Row], slug: str, description: str, width: float = 410) -> str:
     """Stability of each number of subgroups beside what cohorts without subgroups give.
 
     Parameters
@@ -105,8 +104,8 @@ def evidence(rows: Sequence[Row], slug: str, description: str, width: float = 32
         Rows of `SubgroupSelection` of one resample and model.
     """
     tested = sorted((r for r in rows if r["k"] > 1 and r["stability"] is not None), key=lambda r: r["k"])
-    with svg.canvas(width, 250) as figure:
-        ax = svg.axes(figure, 48, 44, 12, 14)
+    with svg.canvas(width, 270) as figure:
+        ax = svg.axes(figure, 56, 46, 12, 14)
         ks = [r["k"] for r in tested]
         known = [r for r in tested if r["null_mean"] is not None and r["null_upper"] is not None]
         ax.fill_between([r["k"] for r in known], [r["null_mean"] for r in known], [r["null_upper"] for r in known],
@@ -123,7 +122,7 @@ def evidence(rows: Sequence[Row], slug: str, description: str, width: float = 32
         return svg.finish(figure, slug, description)
 
 
-def latent_map(rows: pl.DataFrame, colour_by: str, slug: str, description: str, width: float = 320) -> str:
+def latent_map(rows: pl.DataFrame, colour_by: str, slug: str, description: str, width: float = 276) -> str:
     """Map of the latent space, one marker a patient, without identifiers.
 
     Parameters
@@ -164,28 +163,29 @@ def omic_overlap(rows: Sequence[Row], slug: str, description: str, min_cell: int
     rows = rows[:most]
     sets = [() if r["omics"] == "none" else tuple(r["omics"].split(" + ")) for r in rows]
     names = list(dict.fromkeys(name for members in sets for name in members))
-    column, width = 74.0, 700.0
+    column, width = 92.0, 820.0
     left = column * max(len(names), 1)
-    with svg.canvas(width, 34 + 23 * len(rows)) as figure:
-        ax = svg.axes(figure, 0, 4, 0, 30)
+    with svg.canvas(width, 36 + 25 * len(rows)) as figure:
+        ax = svg.axes(figure, 0, 4, 0, 32)
         ax.set(xlim=(0, width), ylim=(len(rows) - 0.5, -0.5))
         ax.axis("off")
         largest = max([*(r["n"] for r in rows), 1])
         for i, (row, members) in enumerate(zip(rows, sets, strict=True)):
             inside = [column * (j + 0.5) for j, name in enumerate(names) if name in members]
-            ax.plot([column * (j + 0.5) for j in range(len(names))], [i] * len(names), "o", color=svg.RULE, markersize=7)
-            ax.plot(inside, [i] * len(inside), "o-", color=svg.ACCENT, markersize=7, linewidth=2)
+            ax.plot(inside, [i] * len(inside), "-", color=svg.ACCENT, linewidth=2, zorder=1)
+            ax.plot([column * (j + 0.5) for j in range(len(names))], [i] * len(names), "o", color=svg.RULE, markersize=8, zorder=2)
+            ax.plot(inside, [i] * len(inside), "o", color=svg.ACCENT, markersize=8, zorder=3)
             drawn = row["n"] if row["n"] >= min_cell else min_cell / 2 * (row["n"] > 0)
             length = (width - left - 80) * drawn / largest
             ax.barh(i, length, left=left + 12, height=0.62, color=svg.ACCENT, alpha=0.8)
             ax.annotate(text[i], (left + 12 + length, i), (6, 0), textcoords="offset points", va="center")
         for j, name in enumerate(names):
-            ax.annotate(label(name), (column * (j + 0.5), -0.5), (0, 8), textcoords="offset points", ha="center", color=svg.MUTED, fontsize=10.5, annotation_clip=False)
-        ax.annotate("Patients", (left + 12, -0.5), (0, 8), textcoords="offset points", color=svg.MUTED, fontsize=10.5, annotation_clip=False)
+            ax.annotate(label(name), (column * (j + 0.5), -0.5), (0, 8), textcoords="offset points", ha="center", color=svg.MUTED, fontsize=11.5, annotation_clip=False)
+        ax.annotate("Patients", (left + 12, -0.5), (0, 8), textcoords="offset points", color=svg.MUTED, fontsize=11.5, annotation_clip=False)
         return svg.finish(figure, slug, description)
 
 
-def history(rows: Sequence[Row], slug: str, description: str, width: float = 620) -> str:
+def history(rows: Sequence[Row], slug: str, description: str, width: float = 820) -> str:
     """Training (dashed) and validation (solid) loss of each member of the ensemble.
 
     Parameters
@@ -194,8 +194,8 @@ def history(rows: Sequence[Row], slug: str, description: str, width: float = 620
         Rows of `TrainingHistory`.
     """
     members = sorted({r["member"] for r in rows})
-    with svg.canvas(width, 230) as figure:
-        ax = svg.axes(figure, 56, 42, 14, 12)
+    with svg.canvas(width, 270) as figure:
+        ax = svg.axes(figure, 60, 48, 14, 12)
         for m in members:
             here = sorted((r for r in rows if r["member"] == m), key=lambda r: r["epoch"])
             epoch = [r["epoch"] for r in here]
@@ -206,7 +206,7 @@ def history(rows: Sequence[Row], slug: str, description: str, width: float = 620
         return svg.finish(figure, slug, description)
 
 
-def markers(rows: Sequence[Row], group: int, slug: str, description: str, most: int = 10, width: float = 300) -> str:
+def markers(rows: Sequence[Row], group: int, slug: str, description: str, most: int = 10, width: float = 400) -> str:
     """The features of a subgroup that differ most from all others, in standard deviations.
 
     Parameters
@@ -215,22 +215,23 @@ def markers(rows: Sequence[Row], group: int, slug: str, description: str, most: 
         Rows of `SubgroupMarkers` of one subgroup.
     """
     top = sorted(rows, key=lambda r: (-abs(r["effect"]), r["omic"], r["feature"]))[:most]
-    with svg.canvas(width, 46 + 20 * max(len(top), 1)) as figure:
-        ax = svg.axes(figure, 128, 38, 12, 6)
+    with svg.canvas(width, 50 + 23 * max(len(top), 1)) as figure:
+        ax = svg.axes(figure, 196, 44, 12, 6)
         effects = [r["effect"] for r in top]
         ax.hlines(range(len(top)), 0, effects, color=svg.series(group), linewidth=1.6)
         ax.plot(effects, range(len(top)), svg.marker(group), color=svg.series(group), markersize=6)
         ax.axvline(0, color=svg.MUTED, linewidth=1)
         ax.set(ylim=(len(top) - 0.5, -0.5), yticks=range(len(top)), xlabel="Standardised difference")
-        ax.set_yticklabels([_short(f"{r['feature']} · {r['omic']}") for r in top])
+        ax.set_yticklabels([_short(r["feature"], r["omic"]) for r in top])
         ax.tick_params(axis="y", length=0, labelcolor=svg.INK)
         ax.margins(x=0.12)
         ax.spines["left"].set_visible(False)
         return svg.finish(figure, slug, description)
 
 
-def _short(text: str, most: int = 22) -> str:
-    return text if len(text) <= most else text[: most - 1] + "…"
+def _short(feature: str, omic: str, most: int = 26) -> str:
+    text = feature if omic.lower() in feature.lower() else f"{feature} ({label(omic)})"
+    return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
 def describe_curves(groups: Sequence[tuple[str, int, Sequence[Row]]], horizon: float) -> str:

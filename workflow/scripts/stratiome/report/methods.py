@@ -38,8 +38,16 @@ def _data(inputs: ReportInputs) -> str:
     horizons = join([months(h) for h in s.endpoint.horizons_months])
     return (
         f"Data were {source}. The outcome was the time to {s.endpoint.event} (column {s.endpoint.time}), in months, evaluated at {horizons} months. "
-        f"Omics were {omics}. A missing omic or value was masked and never imputed into a likelihood. Transforms were fitted on training patients and applied to all."
+        f"Omics were {omics}. A missing omic or value was masked and never imputed into a likelihood. Transforms were fitted on training patients and applied to all.{_features(inputs)}"
     )
+
+
+def _features(inputs: ReportInputs) -> str:
+    f = inputs.settings.features
+    if f is None:
+        return ""
+    site = " Site differences in location were removed from continuous omics." if f.adjust_site and inputs.settings.site else ""
+    return f" At most {f.max_features:,} features per omic were kept by variance, with at most {100 * f.max_missing:g} % missing.{site}"
 
 
 def _design(inputs: ReportInputs) -> str:

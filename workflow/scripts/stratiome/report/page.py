@@ -8,8 +8,8 @@ from stratiome.report import section_prognosis, section_subgroups, section_treat
 from stratiome.report.blocks import Section
 from stratiome.report.inputs import ReportInputs, Settings, read_inputs
 from stratiome.report.section_appendix import how, planted, provenance
-from stratiome.report.section_cohort import cohort, quality
-from stratiome.report.words import Verdict
+from stratiome.report.section_cohort import cohort, quality, summary
+from stratiome.report.verdicts import Verdict
 
 __all__ = ["ReportInputs", "Settings", "read_inputs", "render", "sections", "verdicts"]
 
@@ -74,6 +74,7 @@ def render(inputs: ReportInputs, templates: Path = TEMPLATES) -> str:
     return environment.get_template("report.html.j2").render(
         title=settings.title or settings.cohort,
         cohort=settings.cohort,
+        summary=summary(inputs),
         verdicts=verdicts(inputs),
         sections=sections(inputs),
         simulated=inputs.simulated,

@@ -56,7 +56,7 @@ def _effects(inputs: ReportInputs, key: str, name: str) -> list[object]:
         "The treated were the sicker, so the naive comparison is expected to miss; about one interval in twenty misses by chance."
     )
     table = Table(f"Effect of {name}: truth and estimate, months.", ["Patients", "Comparison", "Truth", "Estimate", "Interval covers the truth"], body, frozenset({2, 3}))
-    return [Heading(f"Effect of {name}"), Figure(drawing, "Truth beside estimate", caption, 700), table]
+    return [Heading(f"Effect of {name}"), Figure(drawing, "Truth beside estimate", caption, 820), table]
 
 
 def _covered(row: dict[str, Any]) -> Cell:

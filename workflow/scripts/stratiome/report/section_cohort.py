@@ -68,6 +68,16 @@ def _cards(inputs: ReportInputs) -> list[tuple[str, int, Sequence[tuple[str, str
     ]  # fmt: skip
 
 
+def summary(inputs: ReportInputs) -> list[str]:
+    """Size of the study in a few words, for the head of the page."""
+    n, events = _outcome(inputs)
+    least = inputs.settings.min_cell
+    sites = {r["site"] for r in inputs.rows("latent_map") if r["site"] is not None}
+    said = [f"{count(n, least)} patients", f"{count(events, least)} events"] if n is not None else []
+    said += [f"{len(inputs.quality)} omic{'s' if len(inputs.quality) != 1 else ''}"] * bool(inputs.quality)
+    return said + [f"{len(sites)} sites"] * (len(sites) > 1)
+
+
 def flow_table(flow: Sequence[Row], min_cell: int, caption: str) -> Table:
     """Patient flow with the number lost at each step; numbers that differ by a small cell are blurred throughout.
 
@@ -88,7 +98,7 @@ def flow_table(flow: Sequence[Row], min_cell: int, caption: str) -> Table:
         elif lost == 0:
             after = before
         rows.append([sentence(label(r["step"])), label(r["scope"]), before, count(lost, min_cell) if lost else "0", after, sentence(r["reason"])])
-    return Table(caption, ["Step", "Concerns", "In", "Left", "Went on", "Why"], rows, frozenset({2, 3, 4}))
+    return Table(caption, ["Step", "Concerns", "In", "Left out", "Went on", "Why"], rows, frozenset({2, 3, 4}))
 
 
 def _splits(inputs: ReportInputs) -> list[object]:
@@ -115,7 +125,7 @@ def quality(inputs: ReportInputs) -> Section:
     names = list(dict.fromkeys([*inputs.quality, *(r["omic"] for r in inputs.rows("quality_summary"))]))
     blocks: list[object] = [] if names else [Note("No quality tables were given.")]
     for name in names:
-        blocks.append(Heading(label(name), anchor=f"quality-{name}"))
+        blocks.append(Heading(sentence(label(name)), anchor=f"quality-{name}"))
         blocks += _omic(inputs, name)
     flagged = sum(f.filter(pl.col("flag") != "").height for f in inputs.quality.values())
     features = sum(f.height for f in inputs.quality.values())
@@ -135,7 +145,7 @@ def _omic(inputs: ReportInputs, name: str) -> list[object]:
     drawing = inputs.quality_figures.get(name)
     if drawing:
         text = svg.embed(drawing, f"q-{name}", f"Distribution of the values, of the patients' summaries and of missingness of {label(name)}.")
-        blocks.append(Figure(text, f"{sentence(label(name))} at a glance", "Values as given, spread over patients, and missing values per feature. All patients who have this omic; not held out.", 680))
+        blocks.append(Figure(text, f"{sentence(label(name))} at a glance", "Values as given, spread over patients, and missing values per feature. All patients who have this omic; not held out.", 820))
     table = inputs.quality.get(name)
     flagged = table.filter(pl.col("flag") != "").to_dicts() if table is not None else []
     if flagged:

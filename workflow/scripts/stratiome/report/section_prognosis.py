@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from stratiome.report import charts, words
+from stratiome.report import charts, verdicts, words
 from stratiome.report.blocks import Cell, Figure, Finding, Fold, Heading, Note, Panels, Section, Table, Text
 from stratiome.report.disclosure import count
 from stratiome.report.inputs import ReportInputs
-from stratiome.report.words import METRICS, Verdict, interval, label, months, number
+from stratiome.report.verdicts import Verdict
+from stratiome.report.words import METRICS, interval, label, months, number
 
 Row = Mapping[str, Any]
 CROSS, SITES = "cross-validation", "leave-site-out"
@@ -37,7 +38,7 @@ def _claim(inputs: ReportInputs, model: str, metric: str, versus: str | None = N
 def verdict(inputs: ReportInputs) -> Verdict:
     """Do omics add to the clinical model?"""
     deltas = [(m, _claim(inputs, m, "uno_c", "clinical"), _claim(inputs, m, "ibs", "clinical")) for m in challengers(inputs)]
-    return words.prognosis(deltas, inputs.settings.evaluation.level)
+    return verdicts.prognosis(deltas, inputs.settings.evaluation.level)
 
 
 def transport(inputs: ReportInputs) -> Verdict:
@@ -47,7 +48,7 @@ def transport(inputs: ReportInputs) -> Verdict:
         agreement = None
     sites = {r["resample"] for r in inputs.rows("prognosis_resamples", design=SITES)}
     cross, left_out = _claim(inputs, "clinical", "uno_c"), _claim(inputs, "clinical", "uno_c", design=SITES)
-    return words.transport(inputs.settings.site, cross, left_out, agreement, len(sites))
+    return verdicts.transport(inputs.settings.site, cross, left_out, agreement, len(sites))
 
 
 def prognosis(inputs: ReportInputs) -> Section:
@@ -88,7 +89,7 @@ def _design(inputs: ReportInputs, design: str, title: str) -> list[object]:
         claims = [_claim(inputs, model, m, design=design, horizon=h) for m, h in columns]
         any_claim = next((c for c in claims if c), None)
         size = f"{count(any_claim['n'], least)} / {count(any_claim['events'], least)}" if any_claim else "–"
-        body.append([label(model), size, *(interval(c, METRICS[m][1]) if c else "–" for c, (m, _) in zip(claims, columns, strict=True)), *_delta(inputs, model, design)])
+        body.append([label(model), size, *(_two_lines(c, METRICS[m][1]) for c, (m, _) in zip(claims, columns, strict=True)), *_delta(inputs, model, design)])
     reasons = _reasons(inputs, design)
     method = next((r["method"] for r in inputs.rows("prognosis_metrics", design=design, metric="uno_c", model="clinical", versus=None)), "")
     note = (
@@ -113,9 +114,15 @@ def _delta(inputs: ReportInputs, model: str, design: str) -> list[Cell | str]:
         return ["–", Cell("yardstick")]
     c, b = _claim(inputs, model, "uno_c", "clinical", design), _claim(inputs, model, "ibs", "clinical", design)
     if c is None or model == "kaplan_meier":
-        return [interval(c, 3, sign=True) if c else "–", Cell("reference")]
-    tone, phrase = words.adds(c, b)
-    return [interval(c, 3, sign=True), Cell(phrase, tone)]
+        return [_two_lines(c, 3, sign=True), Cell("reference")]
+    tone, phrase = verdicts.adds(c, b)
+    return [_two_lines(c, 3, sign=True), Cell(phrase, tone)]
+
+
+def _two_lines(row: Row | None, decimals: int, sign: bool = False) -> Cell:
+    text = interval(row, decimals, sign=sign) if row else "–"
+    estimate, _, bounds = text.partition(" (")
+    return Cell(estimate, below=bounds.removesuffix(")"))
 
 
 def _reasons(inputs: ReportInputs, design: str) -> list[str]:
@@ -149,11 +156,11 @@ def _forest(inputs: ReportInputs) -> list[object]:
     claim = next(c for m in challengers(inputs) if (c := _claim(inputs, m, "uno_c", "clinical")))
     least = inputs.settings.min_cell
     caption = f"n = {count(claim['n'], least)}, {count(claim['events'], least)} events; held out. {words.sentence(claim['method'])}. An interval that covers zero is no evidence that omics add."
-    return [Figure(drawing, "What omics add to the clinical model", caption, 700)]
+    return [Figure(drawing, "What omics add to the clinical model", caption, 820)]
 
 
 def _colour(model: str) -> int:
-    return ORDER.index(model) + 1 if model in ORDER else len(ORDER) + 1
+    return ORDER.index(model) if model in ORDER else len(ORDER)
 
 
 def _calibration(inputs: ReportInputs) -> list[object]:
@@ -174,7 +181,7 @@ def _calibration(inputs: ReportInputs) -> list[object]:
                 f"Groups of equal size by predicted risk: mean prediction against one minus Kaplan–Meier with {inputs.settings.level} interval; n = {count(n, least)}, held out. "
                 f"On the dashed line, predictions come true as often as promised. Groups of fewer than {least} patients are not drawn."
             )
-            blocks.append(Panels(f"Calibration at {months(horizon)} months", panels, caption, 250))
+            blocks.append(Panels(f"Calibration at {months(horizon)} months", panels, caption, 276))
     return [Heading("Calibration"), *blocks] if blocks else []
 
 
@@ -187,7 +194,7 @@ def _stability(inputs: ReportInputs) -> list[object]:
         if not drawn:
             continue
         told = f"Uno's C of {words.join([label(m).lower() for m in drawn])} in each of {len({r['resample'] for r in rows})} held-out sets."
-        figure = charts.by_resample(rows, drawn, f"by-{design}", told)
+        figure = charts.by_resample(rows, {m: _colour(m) for m in drawn}, f"by-{design}", told)
         n = {r["resample"]: (r["n"], r["events"]) for r in rows}
         sizes = "; ".join(f"{charts.resample_name(s)} {count(a, least)}/{count(b, least)}" for s, (a, b) in n.items()) if len(n) <= 12 else f"{len(n)} held-out sets"
         blocks.append(Figure(figure, f"{title}: discrimination in each held-out set", f"Patients/events: {sizes}. Single folds are noisy; look for a model that is always ahead, not once. No interval is drawn.", 700))

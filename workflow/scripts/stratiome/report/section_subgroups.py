@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from stratiome.report import figures, words
+from stratiome.report import figures, verdicts
 from stratiome.report.blocks import Cards, Figure, Finding, Fold, Heading, Note, Panels, Section, Table, Text
 from stratiome.report.disclosure import count, counts, is_small, share
 from stratiome.report.inputs import ReportInputs
-from stratiome.report.words import Verdict, interval, label, months, number, p_value
+from stratiome.report.verdicts import Verdict
+from stratiome.report.words import interval, label, months, number, p_value
 
 Row = Mapping[str, Any]
 MODELS = ("vae", "pca")
@@ -23,7 +24,7 @@ def verdict(inputs: ReportInputs, model: str = "vae") -> Verdict:
     if shown is None:
         tested = [r for r in rows if r["stability"] is not None]
         shown = max(tested, key=lambda r: (r["stability"] - (r["null_mean"] or 0), -r["k"]), default=None)
-    return words.subgroups(k, shown, survival_test(inputs, model), _replicated(inputs, model, k), inputs.settings.alpha, model)
+    return verdicts.subgroups(k, shown, survival_test(inputs, model), _replicated(inputs, model, k), inputs.settings.alpha, model)
 
 
 def survival_test(inputs: ReportInputs, model: str) -> Row | None:
@@ -65,7 +66,7 @@ def _evidence(inputs: ReportInputs) -> list[object]:
         "(mean dashed, band up to the 95th percentile). A stable partition alone proves nothing: one cloud can be cut the same way again and again. "
         "The ring marks the number that was chosen. All patients, outcomes not used."
     )
-    return [Heading("How many"), Panels("Evidence for each number of subgroups", panels, caption, 320)]
+    return [Heading("How many"), Panels("Evidence for each number of subgroups", panels, caption, 410)]
 
 
 def _p(rows: Sequence[Row]) -> str:
@@ -92,7 +93,7 @@ def _map(inputs: ReportInputs) -> list[object]:
         f"First two principal components of the latent space, n = {count(n, inputs.settings.min_cell)} patients, fitted on all of them (not held out).{thinned} "
         "Colour and marker show the subgroup; grey dots are unassigned. Distances in the other dimensions are not seen here."
     )
-    return [Heading("The latent space"), Panels("Map of the patients", panels, caption, 320)]
+    return [Heading("The latent space"), Panels("Map of the patients", panels, caption, 276)]
 
 
 def _rows_at_horizon(inputs: ReportInputs, model: str = "vae") -> list[dict[str, Any]]:
@@ -148,7 +149,7 @@ def _survival(inputs: ReportInputs) -> list[object]:
         f"A curve ends where fewer than {least} patients are at risk. {tested}"
     )
     drawing = figures.curves(groups, "km-subgroups", figures.describe_curves(groups, horizon), least)
-    return [Heading("Do they live differently?"), Figure(drawing, "Survival of the held-out subgroups", caption, 620)]
+    return [Heading("Do they live differently?"), Figure(drawing, "Survival of the held-out subgroups", caption, 820)]
 
 
 def _profile(inputs: ReportInputs) -> list[object]:
@@ -190,7 +191,7 @@ def _markers(inputs: ReportInputs) -> list[object]:
         body = [[r["feature"], label(r["omic"]), number(r["effect"], 2, sign=True)] for r in sorted(here, key=lambda r: (r["omic"], -abs(r["effect"]), r["feature"]))]
         tables.append(Table(f"Markers of subgroup {g}.", ["Feature", "Omic", "Standardised difference"], body, frozenset({2})))
     caption = "Standardised mean difference against all other subgroups, all patients, not held out. Descriptive: these features defined the groups, so their difference is no finding and carries no p-value."
-    return [Heading("Markers"), Panels("Descriptive: these features defined the groups", panels, caption, 300), Fold("All listed markers", tables)]
+    return [Heading("Markers"), Panels("Descriptive: these features defined the groups", panels, caption, 400), Fold("All listed markers", tables)]
 
 
 def _agreement(inputs: ReportInputs) -> list[object]:
@@ -198,13 +199,18 @@ def _agreement(inputs: ReportInputs) -> list[object]:
     if not rows:
         return []
     known = {"full": "Subgroups of all patients"}
-    body = [
-        [known.get(r["label"], label(r["label"])), label(r["model"]), "ARI" if r["metric"].startswith("adjusted") else "NMI", interval(r, 2),
-         count(r["n"], inputs.settings.min_cell), "yes" if r["held_out"] else "no"]
-        for r in sorted(rows, key=lambda r: (r["label"] != "full", r["label"], r["model"] != "vae", r["metric"]))
-    ]  # fmt: skip
-    note = "1 = the same partition, 0 = as by chance (ARI). Known labels were never used to find subgroups."
-    table = Table(f"Agreement of the held-out subgroups with other labels, {inputs.settings.level} intervals.", ["Compared with", "Subgroups of", "Index", "Value", "n", "Held out"], body, frozenset({3, 4}), note)
+    keys = sorted({(r["label"] != "full", r["label"], r["model"] != "vae", r["model"]) for r in rows})
+    body = []
+    for _, name, _, model in keys:
+        values = {r["metric"]: r for r in rows if (r["label"], r["model"]) == (name, model)}
+        first = next(iter(values.values()))
+        cells = [interval(values[m], 2) if m in values else "–" for m in ("adjusted_rand_index", "normalised_mutual_information")]
+        size = count(first["n"], inputs.settings.min_cell)
+        body.append([known.get(name, label(name)), label(model), *cells, size, "yes" if first["held_out"] else "no"])
+    head = ["Compared with", "Subgroups of", "Adjusted Rand index", "Mutual information", "n", "Held out"]
+    note = "1 = the same partition; 0 = agreement as by chance (adjusted Rand index). Known labels were never used to find subgroups."
+    caption = f"Agreement of the held-out subgroups with other labels, {inputs.settings.level} intervals."
+    table = Table(caption, head, body, frozenset({2, 3, 4}), note)
     tests = [r for r in inputs.rows("subgroup_tests") if not r["grouping"].endswith(" subgroups")]
     blocks: list[object] = [Heading("Agreement with known labels"), table]
     if tests:
@@ -259,7 +265,7 @@ def _training(inputs: ReportInputs) -> list[object]:
         return []
     members = len({r["member"] for r in rows})
     caption = f"Loss of each of the {members} members on inner validation patients (solid) and training patients (grey, dashed). Fit on all patients, stopped early on inner validation."
-    figure = Figure(figures.history(rows, "history", f"Training history of {members} members."), "Training of the latent model", caption, 620)
+    figure = Figure(figures.history(rows, "history", f"Training history of {members} members."), "Training of the latent model", caption, 820)
     return [Fold("How the latent model trained", [figure])]
 
 

@@ -6,13 +6,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from stratiome.config import TreatmentConfig
-from stratiome.report import charts, figures, words
+from stratiome.report import charts, figures, verdicts, words
 from stratiome.report.blocks import Figure, Finding, Fold, Heading, Items, Note, Panels, Section, Table, Text
 from stratiome.report.disclosure import count, is_small, part
 from stratiome.report.inputs import ReportInputs
 from stratiome.report.section_cohort import flow_table
 from stratiome.report.section_subgroups import group_name
-from stratiome.report.words import Verdict, interval, label, months, number, p_value
+from stratiome.report.verdicts import Verdict
+from stratiome.report.words import interval, label, months, number, p_cell, p_value
 
 Row = Mapping[str, Any]
 ESTIMANDS = {
@@ -39,7 +40,7 @@ def verdict(inputs: ReportInputs, key: str) -> Verdict:
     rows = inputs.rows("treatment_effects", treatment=key, estimand="rmst_difference", weighting=headline(treatment))
     overall = next((r for r in rows if r["subgroup"] == 0), None)
     tests = inputs.rows("treatment_interaction", treatment=key, estimand="rmst_difference")
-    return words.treatment(
+    return verdicts.treatment(
         name_of(key, treatment), overall, sorted((r for r in rows if r["subgroup"] > 0), key=lambda r: r["subgroup"]),
         tests[0] if tests else None, treatment.design == "randomised", inputs.settings.alpha,
     )  # fmt: skip
@@ -85,11 +86,15 @@ def _compared(inputs: ReportInputs, key: str, settings: TreatmentConfig) -> list
     balance = inputs.rows("treatment_balance", treatment=key, subgroup=0)
     if balance:
         worst = max(abs(r["weighted"]) for r in balance)
-        told = f"Standardised differences of {len(balance)} confounders; the largest after weighting is {worst:.2g}."
+        told = f"Standardised differences of {len(balance)} confounders; the largest after weighting is {_tiny(worst)}."
         drawing = charts.love(balance, f"love-{key}", told)
         how = "overlap weights, which balance these means exactly by construction" if settings.design == "observational" else "overlap weights, beside the randomised comparison"
-        blocks.append(Figure(drawing, "Balance of the measured confounders", f"Before (hollow) and after weighting (filled); {how}. The dashed line marks 0.1. Largest difference after weighting: {worst:.1e}. Balance of what was measured says nothing of what was not.", 620))
+        blocks.append(Figure(drawing, "Balance of the measured confounders", f"Before (hollow) and after weighting (filled); {how}. The dashed line marks 0.1. Largest difference after weighting: {_tiny(worst)}. Balance of what was measured says nothing of what was not.", 620))
     return [Heading("Who was compared"), *blocks] if blocks else []
+
+
+def _tiny(value: float) -> str:
+    return number(value, 3) if value >= 0.0005 else "less than 0.0005"
 
 
 def _curves(inputs: ReportInputs, key: str, settings: TreatmentConfig) -> list[object]:
@@ -104,12 +109,18 @@ def _curves(inputs: ReportInputs, key: str, settings: TreatmentConfig) -> list[o
             told = f"{title}. {figures.describe_curves(groups, horizon)}"
             panels.append((title, figures.curves(groups, f"km-{key}-{weighting}", told, inputs.settings.min_cell, 440, 230)))
     caption = (
-        f"Kaplan–Meier curves with pointwise {inputs.settings.level} bands, all eligible patients, not held out; numbers at risk are not weighted. "
+        f"{_size(inputs, key)}Kaplan–Meier curves with pointwise {inputs.settings.level} bands, all eligible patients, not held out; numbers at risk are not weighted. "
         f"A curve ends where fewer than {inputs.settings.min_cell} are at risk."
     )
     if settings.design == "observational":
         caption += " As observed, the arms differ in more than the treatment; compare the weighted curves."
     return [Heading("Survival in both arms"), Panels("Survival by arm", panels, caption, 430)]
+
+
+def _size(inputs: ReportInputs, key: str) -> str:
+    row = inputs.row("treatment_effects", treatment=key, subgroup=0)
+    least = inputs.settings.min_cell
+    return f"n = {count(row['n'], least)}, {count(row['events'], least)} events. " if row else ""
 
 
 def _effects(inputs: ReportInputs, key: str) -> list[object]:
@@ -123,7 +134,7 @@ def _effects(inputs: ReportInputs, key: str) -> list[object]:
         cells = {r["weighting"]: r for r in rows if (r["estimand"], r["horizon_months"]) == (estimand, horizon)}
         at = "" if horizon is None else f" {'over' if estimand == 'rmst_difference' else 'at'} {months(horizon)} months"
         text = [interval(cells[w], decimals, scale, sign=estimand != "hazard_ratio") if w in cells else "–" for w in ("none", "overlap")]
-        body.append([name + at, *text, p_value(cells["overlap"]["p_value"]) if "overlap" in cells else "–"])
+        body.append([name + at, *text, p_cell(cells["overlap"]["p_value"]) if "overlap" in cells else "–"])
     overall = rows[0]
     least = inputs.settings.min_cell
     weighted = next((r for r in rows if r["weighting"] == "overlap" and r["effective_n"] is not None), None)
@@ -151,7 +162,7 @@ def _subgroups(inputs: ReportInputs, key: str, settings: TreatmentConfig) -> lis
         text = interval(r, 1, sign=True)
         lines.append(charts.Line(name, r["estimate"], r["lower"], r["upper"], text, r["subgroup"]))
         reason = r["method"] if r["estimate"] is None else ("small: read with care" if is_small(r["n_treated"], 2 * least) or is_small(r["n"] - r["n_treated"], 2 * least) else "")
-        body.append([name, f"{count(r['n'], least)} / {part(r['n_treated'], r['n'], least)}", count(r["events"], least), text, p_value(r["p_value"]), "–" if r["p_holm"] is None else number(r["p_holm"], 3), reason])
+        body.append([name, f"{count(r['n'], least)} / {part(r['n_treated'], r['n'], least)}", count(r["events"], least), text, p_cell(r["p_value"]), p_cell(r["p_holm"]), reason])
     told = "; ".join(f"{i.name} {i.text}" for i in lines)
     horizon = next((r["horizon_months"] for r in rows if r["horizon_months"] is not None), None)
     over = f" over {months(horizon)} months" if horizon is not None else ""
@@ -164,7 +175,7 @@ def _subgroups(inputs: ReportInputs, key: str, settings: TreatmentConfig) -> lis
         f"difference with {inputs.settings.level} interval, {'weighted within each subgroup' if weighting == 'overlap' else 'as randomised'}. {same} Without a difference between subgroups, the average is the best estimate for all."
     )
     table = Table("Effect in each held-out subgroup.", ["Patients", "n / treated", "Events", "Months gained", "p", "p, Holm", "Remark"], body, frozenset({1, 2, 3, 4, 5}))
-    return [Heading("Does the effect differ between subgroups?"), Figure(drawing, "Effect in each subgroup", caption, 700), table]
+    return [Heading("Does the effect differ between subgroups?"), Figure(drawing, "Effect in each subgroup", caption, 820), table]
 
 
 def _assumptions(inputs: ReportInputs, key: str, settings: TreatmentConfig) -> list[object]:

@@ -1,0 +1,77 @@
+"""Two clean runs are the same to the byte; a run killed in every rule ends the same as well."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from conftest import ROOT, write_config
+from small import run, small_config, tables, write_small
+
+pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("repeatable")]
+
+RULES = (
+    "ingest_cohort", "check_quality", "design_resamples", "build_features", "train_latent", "find_subgroups",
+    "fit_prognosis", "fit_treatment", "evaluate_subgroups", "evaluate_prognosis", "evaluate_treatment", "render_report",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("data")
+    write_small(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def reference(data, tmp_path_factory) -> dict[str, bytes]:
+    return tables(run(tmp_path_factory.mktemp("first"), data, cores=2, env={"PYTHONHASHSEED": "1"}))
+
+
+def _difference(a: dict[str, bytes], b: dict[str, bytes]) -> list[str]:
+    return sorted(set(a) ^ set(b)) + [n for n in sorted(set(a) & set(b)) if a[n] != b[n]]
+
+
+def test_the_report_is_there(reference):
+    assert len(reference["report.html"]) > 10_000
+
+
+def test_hash_seed_and_cores_do_not_matter(data, reference, tmp_path):
+    again = tables(run(tmp_path / "again", data, cores=1, env={"PYTHONHASHSEED": "2"}))
+    assert _difference(reference, again) == []
+
+
+def test_killed_in_every_rule(data, reference, tmp_path):
+    folder = tmp_path / "killed"
+    folder.mkdir()
+    config = write_config(small_config(data), folder / "config.yaml")
+    chance = random.Random(0)
+    killed = [rule for rule in RULES if _run_and_kill(folder, config, rule, delay=chance.uniform(0, 1.5))]
+    assert len(killed) >= len(RULES) - 2, killed  # a rule may finish before the kill reaches it
+    assert _difference(reference, tables(run(folder, data))) == []
+    assert not list(folder.rglob("*.partial"))
+
+
+def _run_and_kill(folder: Path, config: Path, rule: str, delay: float) -> bool:
+    """Start the workflow and kill it and all its jobs once `rule` is at work; False if it got through."""
+    command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), "--directory", str(folder)]
+    command += ["--workflow-profile", str(ROOT / "profiles/default"), "--cores", "2", "--configfile", str(config)]
+    started = time.time()
+    with open(folder / f"{rule}.out", "w") as out:
+        process = subprocess.Popen(command, stdout=out, stderr=out, start_new_session=True, cwd=ROOT)
+        while process.poll() is None:
+            logs = list((folder / "results/logs").rglob(f"{rule}.log"))
+            if any(log.stat().st_mtime > started for log in logs):
+                time.sleep(delay)
+                break
+            time.sleep(0.02)
+        if process.poll() is not None:
+            assert process.returncode == 0, (folder / f"{rule}.out").read_text()[-3000:]
+            return False
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    return True

@@ -1,0 +1,123 @@
+"""The workflow as text: it lints, and every shipped config gives a plan."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import ROOT, SHARED_DATA, snakemake, write_config
+
+CONFIGS = sorted([ROOT / "config/config.yaml", *(ROOT / "config/cohorts").glob("*.yaml")])
+STAGES = ("build_features", "train_latent", "find_subgroups", "fit_prognosis")
+
+
+def _module(*arguments):
+    return subprocess.run([sys.executable, "-m", *arguments], capture_output=True, text=True, cwd=ROOT, check=False)
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=lambda p: p.stem)
+def test_dry_run(config, tmp_path):
+    text = config.read_text()
+    if "../shared/data" in text:
+        if not SHARED_DATA.is_dir():
+            pytest.skip("the real cohorts are not beside the project")
+        config = tmp_path / config.name
+        config.write_text(text.replace("../shared/data", str(SHARED_DATA)))
+    done = snakemake("--dry-run", "--configfile", str(config), cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    for stage in STAGES:
+        assert stage in done.stdout + done.stderr
+
+
+def test_dry_run_for_slurm(tmp_path):
+    done = snakemake(
+        "--dry-run", "--workflow-profile", str(ROOT / "profiles/slurm"), "--configfile", str(ROOT / "config/config.yaml"), cwd=tmp_path
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_snakemake_lint(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-m", "snakemake", "--lint", "--snakefile", str(ROOT / "Snakefile"), "--directory", str(tmp_path),
+         "--configfile", str(ROOT / "config/config.yaml")],
+        capture_output=True, text=True, cwd=ROOT, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_rules_are_formatted():
+    done = _module("snakefmt", "--check", "Snakefile", "workflow")
+    assert done.returncode == 0, done.stderr
+
+
+def test_every_rule_has_its_script_log_and_benchmark():
+    scripts = {p.stem for p in (ROOT / "workflow/scripts").glob("*.py")}
+    rules = {}
+    for file in (ROOT / "workflow/rules").glob("*.smk"):
+        for block in file.read_text().split("\nrule ")[1:]:
+            rules[block.split(":")[0]] = block
+    assert set(rules) == scripts
+    for name, block in rules.items():
+        for directive in ("log:", "benchmark:", "conda:", "threads:", "resources:", "message:"):
+            assert directive in block, (name, directive)
+        assert f"/{name}.log" in block
+        assert f"../scripts/{name}.py" in block
+
+
+def test_config_on_the_command_line_replaces_the_demo(tmp_path):
+    from conftest import write_tiny
+
+    path = write_config(write_tiny(tmp_path / "data"), tmp_path / "c.yaml")
+    done = snakemake("--dry-run", "--quiet", "--configfile", str(path), cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    changed = snakemake("--dry-run", "--configfile", str(path), "--config", "seed=-1", cwd=tmp_path)
+    assert changed.returncode == 1
+    assert "`seed`" in changed.stderr
+
+
+def test_a_second_run_in_the_same_folder_is_refused(tmp_path):
+    import fcntl
+
+    from conftest import write_tiny
+
+    path = write_config(write_tiny(tmp_path / "data"), tmp_path / "c.yaml")
+    lock = tmp_path / "data/results/.lock"
+    lock.parent.mkdir(parents=True)
+    with open(lock, "w") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        done = snakemake("--cores", "1", "--configfile", str(path), cwd=tmp_path)
+    assert done.returncode == 1
+    assert "Another run is writing" in done.stderr
+
+
+def test_library_never_mentions_snakemake():
+    found = [p for p in (ROOT / "workflow/scripts/stratiome").rglob("*.py") if "snakemake" in p.read_text()]
+    allowed = {"job.py", "manifest.py"}  # the door between both, and the list of versions
+    assert {p.name for p in found} <= allowed
+
+
+def test_imports_go_down_only():
+    layers = {
+        "config": 0, "tables": 0, "omics": 0, "survival": 0, "cohort": 1, "quality": 2, "resample": 2, "features": 2,
+        "latent": 3, "subgroups": 4, "bundle": 5, "audit": 6, "prognosis": 1, "treatment": 1, "report": 1,
+    }  # fmt: skip
+    alone = {"prognosis": {"survival", "config", "tables"}, "treatment": {"survival", "config", "tables"}, "report": {"tables", "config"}}
+    root = ROOT / "workflow/scripts/stratiome"
+    for package in layers:
+        for file in (root / package).glob("*.py") if (root / package).is_dir() else []:
+            for line in file.read_text().splitlines():
+                words = line.strip().split()
+                if len(words) > 1 and words[0] in ("from", "import") and words[1].startswith("stratiome."):
+                    other = words[1].split(".")[1]
+                    if other == package:
+                        continue
+                    if package in alone:
+                        assert other in alone[package], f"{file}: {line}"
+                    else:
+                        assert layers[other] < layers[package] or other in ("config", "tables", "omics", "survival"), f"{file}: {line}"
+
+
+def test_no_pickle():
+    words = ("pickle", "joblib.load", "torch.load", "allow_pickle=True")
+    files: list[Path] = [*(ROOT / "workflow").rglob("*.py"), *(ROOT / "workflow").rglob("*.smk")]
+    assert [p for p in files if any(w in p.read_text() for w in words)] == []

@@ -1,0 +1,298 @@
+"""Survival models: agreement with libraries, optimality, blindness to held-out rows, and awkward data."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from lifelines import CoxPHFitter
+from sksurv.linear_model.coxph import BreslowEstimator
+from stratiome.prognosis.cox import CoxError, fit_cox, independent_columns, partial_log_likelihood, with_baseline
+from stratiome.prognosis.elastic_net import fit_elastic_net, stratified_folds
+from stratiome.prognosis.models import MODELS, Fit, Inputs, Omic, fit_models
+from stratiome.survival.censoring import survival_curve
+from stratiome.survival.outcome import OutcomeError
+
+GRID = np.linspace(0.0, 120.0, 61)
+SETTINGS = {"l1_ratio": 0.5, "inner_folds": 4, "min_events": 20}
+
+
+def _inputs(seed: int = 1, n: int = 240, features: int = 40, train: int = 180, rounded: bool = False) -> Inputs:
+    rng = np.random.default_rng(seed)
+    clinical = rng.normal(size=(n, 3))
+    rna = rng.normal(size=(n, features))
+    rna[rng.random(n) < 0.1] = np.nan
+    gene = np.nan_to_num(rna[:, 0])
+    failed = rng.exponential(60 * np.exp(-0.6 * clinical[:, 0] - 0.8 * gene))
+    censored = rng.exponential(120, n)
+    time = np.minimum(failed, censored)
+    latents = np.column_stack([gene + 0.3 * rng.normal(size=n), rng.normal(size=n)])
+    latents[np.isnan(rna[:, 0])] = np.nan
+    return Inputs(
+        train=np.arange(n) < train,
+        time=np.maximum(np.round(time), 1) if rounded else time,
+        event=failed <= censored,
+        clinical=clinical,
+        clinical_names=("age", "size", "grade"),
+        omics=(Omic("rna", rna.astype(np.float32), tuple(f"g{j}" for j in range(features))),),
+        latents=latents,
+        n_omics=np.isfinite(rna[:, 0]).astype(np.int64),
+    )
+
+
+def _changed(inputs: Inputs, **changes) -> Inputs:
+    return Inputs(**({name: getattr(inputs, name) for name in Inputs.__dataclass_fields__} | changes))
+
+
+def _fit(inputs: Inputs, **changes) -> dict[str, Fit]:
+    fits = fit_models(inputs, GRID, **(SETTINGS | changes), rng=np.random.default_rng(1))
+    assert tuple(f.model for f in fits) == MODELS
+    for fit in fits:
+        _sound(fit)
+    return {f.model: f for f in fits}
+
+
+def _sound(fit: Fit) -> None:
+    assert np.isfinite(fit.risk).all()
+    assert np.isfinite(fit.survival).all()
+    assert (fit.survival[:, 0] == 1).all()
+    assert (np.diff(fit.survival, axis=1) <= 0).all()
+    assert ((fit.survival >= 0) & (fit.survival <= 1)).all()
+    assert all(np.isfinite(c.value) for c in fit.coefficients)
+    assert fit.note
+
+
+@pytest.mark.parametrize("rounded", [False, True])
+def test_clinical_is_the_cox_model_of_lifelines(rounded):
+    inputs = _inputs(rounded=rounded)
+    fit = _fit(inputs)["clinical"]
+    frame = pd.DataFrame(inputs.clinical, columns=list(inputs.clinical_names)).assign(t=inputs.time, e=inputs.event)
+    expected = CoxPHFitter().fit(frame[inputs.train], "t", "e")
+    np.testing.assert_allclose([c.value for c in fit.coefficients], expected.params_, atol=1e-6)
+    limits = expected.confidence_intervals_.to_numpy()
+    np.testing.assert_allclose([[c.lower, c.upper] for c in fit.coefficients], limits, atol=1e-5)
+    if not rounded:
+        curves = expected.predict_survival_function(frame[~inputs.train], times=GRID).to_numpy().T
+        np.testing.assert_allclose(fit.survival[~inputs.train], curves, atol=1e-6)
+
+
+def test_baseline_is_that_of_breslow():
+    inputs = _inputs(rounded=True)
+    fitted = with_baseline(inputs.clinical, inputs.time, inputs.event, np.array([0.5, -0.2, 0.1]))
+    expected = BreslowEstimator().fit(fitted.risk(inputs.clinical), inputs.event, inputs.time).cum_baseline_hazard_
+    np.testing.assert_allclose(fitted.cumulative_hazard, expected(fitted.times), rtol=1e-9)
+
+
+def test_partial_likelihood_is_its_definition():
+    inputs = _inputs(n=60, train=60, rounded=True)
+    risk = inputs.clinical[:, :2]
+    expected = [
+        sum(r[i] - np.log(np.exp(r[inputs.time >= inputs.time[i]]).sum()) for i in np.flatnonzero(inputs.event))
+        for r in risk.T
+    ]
+    np.testing.assert_allclose(partial_log_likelihood(risk, inputs.time, inputs.event), expected, atol=1e-10)
+
+
+def test_kaplan_meier_is_the_curve_of_the_training_patients():
+    inputs = _inputs()
+    fit = _fit(inputs)["kaplan_meier"]
+    expected = survival_curve(inputs.time[inputs.train], inputs.event[inputs.train]).at(GRID)[0]
+    np.testing.assert_array_equal(fit.survival, np.tile(expected, (len(inputs.train), 1)))
+
+
+def _elastic(n: int = 200, p: int = 30, **changes):
+    rng = np.random.default_rng(5)
+    x = rng.normal(size=(n, p))
+    x = (x - x.mean(axis=0)) / x.std(axis=0)
+    failed, censored = rng.exponential(50 * np.exp(-0.7 * x[:, 0] - 0.7 * x[:, 5])), rng.exponential(100, n)
+    time, event = np.minimum(failed, censored), failed <= censored
+    penalised = np.arange(p) >= 2
+    settings = {"l1_ratio": 0.5, "inner_folds": 5, "rng": np.random.default_rng(2)} | changes
+    return x, time, event, penalised, fit_elastic_net(x, time, event, penalised, **settings)
+
+
+def test_elastic_net_meets_its_optimality_conditions():
+    x, time, event, penalised, net = _elastic()
+    beta = net.model.coefficients
+    hazard = np.exp(x @ beta)
+    gradient = np.zeros(x.shape[1])
+    for i in np.flatnonzero(event):
+        at_risk = time >= time[i]
+        gradient += x[i] - (hazard[at_risk, None] * x[at_risk]).sum(axis=0) / hazard[at_risk].sum()
+    gradient /= len(x)
+    penalty = net.penalty * penalised * len(penalised) / penalised.sum()
+    active = beta != 0
+    stationary = gradient - penalty * (0.5 * np.sign(beta) + 0.5 * beta)
+    np.testing.assert_allclose(stationary[active], 0, atol=1e-4)
+    assert (np.abs(gradient[~active]) <= 0.5 * penalty[~active] + 1e-4).all()
+    assert active[~penalised].all()
+    assert active[5]
+
+
+def test_elastic_net_takes_the_best_cross_validated_likelihood():
+    from sksurv.linear_model import CoxnetSurvivalAnalysis
+    from sksurv.util import Surv
+
+    x, time, event, penalised, net = _elastic()
+    fold = stratified_folds(event, 5, np.random.default_rng(2))
+    options = {"l1_ratio": 0.5, "penalty_factor": penalised.astype(float), "tol": 1e-7}
+    alphas = (
+        CoxnetSurvivalAnalysis(n_alphas=40, alpha_min_ratio=0.02, **options)
+        .fit(x, Surv.from_arrays(event, time))
+        .alphas_
+    )
+    total = np.zeros(len(alphas))
+    for k in range(5):
+        rest = fold != k
+        path = CoxnetSurvivalAnalysis(alphas=alphas, **options).fit(x[rest], Surv.from_arrays(event[rest], time[rest]))
+        for a, beta in enumerate(path.coef_.T):
+            risk = (x @ beta)[:, None]
+            total[a] += partial_log_likelihood(risk, time, event)[0]
+            total[a] -= partial_log_likelihood(risk[rest], time[rest], event[rest])[0]
+    assert net.penalty == alphas[np.argmax(total)]
+
+
+def test_inner_folds_are_stratified_and_shrink_with_the_events():
+    event = np.arange(50) % 5 == 0
+    fold = stratified_folds(event, 5, np.random.default_rng(1))
+    assert np.bincount(fold[event]).tolist() == [2] * 5
+    assert np.bincount(fold).tolist() == [10] * 5
+    assert stratified_folds(np.arange(50) < 3, 5, np.random.default_rng(1)).max() == 2
+    with pytest.raises(CoxError, match="fewer than two events"):
+        stratified_folds(np.arange(50) < 1, 5, np.random.default_rng(1))
+
+
+def test_planted_gene_is_found_and_missing_omics_do_no_harm():
+    fits = _fit(_inputs(n=500, train=400))
+    omics = {c.feature: c.value for c in fits["clinical_omics"].coefficients}
+    assert omics["rna: g0"] > 0.3
+    assert {"age", "size", "grade"} <= set(omics)
+    latent = {c.feature: c.value for c in fits["clinical_latent"].coefficients}
+    assert latent["latent 1"] > 0.3
+    assert "omics: any missing" in latent
+
+
+def test_held_out_rows_change_no_coefficient_by_a_bit():
+    inputs = _inputs()
+    test = ~inputs.train
+    rng = np.random.default_rng(99)
+
+    def noise(values: np.ndarray, scale: float = 1e4) -> np.ndarray:
+        changed = np.array(values, copy=True)
+        changed[test] = (scale * rng.normal(size=changed[test].shape)).astype(changed.dtype)
+        return changed
+
+    other = _changed(
+        inputs,
+        time=np.where(test, rng.exponential(5, len(test)) + 0.1, inputs.time),
+        event=np.where(test, ~inputs.event, inputs.event),
+        clinical=noise(inputs.clinical),
+        omics=(Omic("rna", noise(inputs.omics[0].values), inputs.omics[0].features),),
+        latents=noise(inputs.latents),
+        n_omics=np.where(test, 0, inputs.n_omics),
+    )
+    first, second = _fit(inputs), _fit(other)
+    for model in MODELS:
+        assert first[model].coefficients == second[model].coefficients
+        assert first[model].note == second[model].note
+        np.testing.assert_array_equal(first[model].survival[inputs.train], second[model].survival[inputs.train])
+        np.testing.assert_array_equal(first[model].risk[inputs.train], second[model].risk[inputs.train])
+
+
+def test_two_runs_are_equal():
+    first, second = _fit(_inputs()), _fit(_inputs())
+    for model in MODELS:
+        np.testing.assert_array_equal(first[model].survival, second[model].survival)
+
+
+def test_the_unit_of_time_changes_no_coefficient():
+    inputs = _inputs()
+    first, second = _fit(inputs), _fit(_changed(inputs, time=inputs.time * 30.4375))
+    for model in MODELS:
+        np.testing.assert_allclose(first[model].risk, second[model].risk, atol=1e-8)
+
+
+def test_no_covariates():
+    fits = _fit(_changed(_inputs(), clinical=np.zeros((240, 0)), clinical_names=()))
+    np.testing.assert_array_equal(fits["clinical"].survival, fits["kaplan_meier"].survival)
+    assert "no covariates" in fits["clinical"].note
+    assert fits["clinical_omics"].parameters > 0
+    assert "not fitted" not in fits["clinical_latent"].note
+
+
+@pytest.mark.parametrize("events", [0, 1, 19])
+def test_too_few_events_end_in_the_null_model_with_a_reason(events):
+    inputs = _inputs()
+    fits = _fit(_with_events(inputs, events))
+    for model in MODELS[1:]:
+        np.testing.assert_array_equal(fits[model].survival, fits["kaplan_meier"].survival)
+        assert f"{events} training events, at least 20 needed" in fits[model].note
+        assert fits[model].parameters == 0
+
+
+def _with_events(inputs: Inputs, events: int) -> Inputs:
+    event = np.zeros_like(inputs.event)
+    event[np.flatnonzero(inputs.event & inputs.train)[:events]] = True
+    return _changed(inputs, event=event)
+
+
+def test_one_event_is_survived_even_where_it_is_allowed():
+    fits = _fit(_with_events(_inputs(), 2), min_events=2)
+    assert all(f.note for f in fits.values())
+
+
+def test_perfect_separation_ends_in_a_ridge_and_says_so():
+    inputs = _inputs()
+    clinical = inputs.clinical.copy()
+    clinical[:, 1] = -inputs.time
+    fits = _fit(_changed(inputs, clinical=clinical))
+    assert "separates" in fits["clinical"].note or "did not converge" in fits["clinical"].note
+    assert "ridge penalty" in fits["clinical"].note
+    assert fits["clinical"].coefficients[0].lower is None
+    assert "penalised too" in fits["clinical_omics"].note
+
+
+def test_a_level_without_events_ends_in_a_ridge_and_says_so():
+    inputs = _inputs()
+    clinical = inputs.clinical.copy()
+    clinical[:, 2] = (~inputs.event) & (np.arange(240) % 4 == 0)
+    note = _fit(_changed(inputs, clinical=clinical))["clinical"].note
+    assert "separates" in note
+    assert "ridge penalty 0.001" in note
+
+
+def test_repeated_and_constant_columns_are_left_out_by_name():
+    inputs = _inputs()
+    clinical = np.column_stack([inputs.clinical, inputs.clinical[:, 0] * 2 + 1, np.ones(240)])
+    fits = _fit(_changed(inputs, clinical=clinical, clinical_names=("age", "size", "grade", "age_twice", "one")))
+    plain = _fit(inputs)
+    assert fits["clinical"].coefficients == plain["clinical"].coefficients
+    assert "age_twice, one" in fits["clinical"].note
+    assert fits["clinical_omics"].coefficients == plain["clinical_omics"].coefficients
+
+
+def test_independent_columns():
+    x = np.random.default_rng(1).normal(size=(30, 3))
+    wide = np.column_stack([np.ones(30), x[:, 0], 1e-9 * x[:, 1], x[:, 0] - 1e-9 * x[:, 1] + 4, x[:, 2]])
+    assert independent_columns(wide).tolist() == [1, 2, 4]
+    with pytest.raises(CoxError, match="constant"):
+        fit_cox(np.ones((30, 2)), np.arange(1.0, 31.0), np.ones(30, dtype=bool))
+
+
+def test_two_thousand_columns_for_ninety_patients():
+    fits = _fit(_inputs(n=110, features=2000, train=90))
+    assert "of 200" in fits["clinical_omics"].note  # 2,000 features, and the indicator of missing omics if it varies
+    assert fits["clinical_omics"].parameters < 90
+
+
+def test_omics_that_say_nothing_fall_back():
+    inputs = _inputs()
+    none = Omic("rna", np.zeros((240, 3), dtype=np.float32), ("a", "b", "c"))
+    fits = _fit(_changed(inputs, omics=(none,), latents=np.zeros((240, 2)), n_omics=np.ones(240, dtype=int)))
+    for model in ("clinical_omics", "clinical_latent"):
+        np.testing.assert_array_equal(fits[model].survival, fits["clinical"].survival)
+        assert "predictions are those of clinical" in fits[model].note
+
+
+def test_no_training_outcome_is_an_error_with_a_suggestion():
+    inputs = _inputs()
+    with pytest.raises(OutcomeError, match=r"no training patient has an outcome.*Suggestion"):
+        _fit(_changed(inputs, train=np.zeros(240, dtype=bool)))

@@ -1,0 +1,288 @@
+"""The answers of the report. They choose among phrases by looking at intervals and compute nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from stratiome.report.words import count_word, interval, join, label, months, number, p_value
+
+Row = Mapping[str, Any]
+Direction = Literal["above", "below", "covers", "unknown"]
+Tone = Literal["yes", "no", "harm", "mixed", "differs", "unknown"]
+
+TONES: dict[str, str] = {
+    "yes": "Evidence for",
+    "no": "No evidence",
+    "harm": "Evidence against",
+    "mixed": "Mixed evidence",
+    "differs": "It differs",
+    "unknown": "Not answered",
+}
+"""Text of the badge of each tone; the colour only repeats it."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One question and its answer.
+
+    Attributes
+    ----------
+    question, answer
+        Plain sentences.
+    tone
+        Key of `TONES`.
+    facts
+        The numbers beneath: label and value with interval.
+    caveat
+        What the answer leaves open, or "".
+    link
+        Section of the report with the evidence.
+    """
+
+    question: str
+    answer: str
+    tone: Tone
+    facts: tuple[tuple[str, str], ...] = ()
+    caveat: str = ""
+    link: str = ""
+
+    @property
+    def badge(self) -> str:
+        """Text of the badge."""
+        return TONES[self.tone]
+
+
+def direction(lower: float | None, upper: float | None, null: float = 0.0) -> Direction:
+    """Where an interval lies; one that touches the null value covers it."""
+    if lower is None or upper is None:
+        return "unknown"
+    return "above" if lower > null else "below" if upper < null else "covers"
+
+
+def subgroups(
+    k: int | None,
+    selection: Row | None,
+    test: Row | None,
+    replicated: str,
+    alpha: float,
+    model: str = "vae",
+) -> Verdict:
+    """Are there subgroups?
+
+    Parameters
+    ----------
+    k
+        Number of subgroups chosen in all patients; null if the table has none.
+    selection
+        Row of `SubgroupSelection` that gives the evidence: of the chosen k, or for k = 1 of the most stable k.
+    test
+        Row of `SurvivalTests` of the held-out subgroups, if there is one.
+    replicated
+        What the resamples chose, in words, or "".
+    alpha
+        Level of the tests.
+    model
+        Latent model, for the caveat.
+    """
+    question = "Are there subgroups?"
+    if k is None:
+        return Verdict(question, "This was not tested.", "unknown", link="subgroups")
+    facts: list[tuple[str, str]] = []
+    if selection is not None and selection.get("stability") is not None:
+        facts.append((f"Stability at K = {selection['k']} (ARI)", number(selection["stability"])))
+        if selection.get("null_upper") is not None:
+            facts.append(("The same without subgroups, 95th percentile", number(selection["null_upper"])))
+    if selection is not None and selection.get("p_value") is not None:
+        facts.append(("Against no subgroups", p_value(selection["p_value"])))
+    if replicated:
+        facts.append(("In the resamples", replicated))
+    if k == 1:
+        return Verdict(
+            question, "No evidence of subgroups: the patients look like one group.", "no", tuple(facts),
+            "That is not proof that there are none; this cohort does not show them.", "subgroups",
+        )
+    p = test.get("p_value") if test is not None else None
+    if p is None:
+        outcome, tone = "; whether they differ in survival could not be tested", "yes"
+    elif p < alpha:
+        outcome, tone = ", and they differ in survival in patients who were not used to find them", "yes"
+    else:
+        outcome, tone = ", but there is no evidence that they differ in survival", "yes"
+    if p is not None:
+        facts.append(("Survival, held-out log-rank", p_value(p)))
+    caveat = "Found by the latent model without looking at outcomes." if model == "vae" else ""
+    return Verdict(question, f"Yes: {count_word(k)} subgroups{outcome}.", tone, tuple(facts), caveat, "subgroups")
+
+
+def adds(delta_c: Row | None, delta_ibs: Row | None = None) -> tuple[Tone, str]:
+    """Verdict on a model beside the clinical one, from the intervals of its paired differences.
+
+    Positive differences of C and negative ones of the integrated Brier score favour the model. C decides; a Brier
+    score that says the opposite makes it mixed.
+    """
+    c = direction(delta_c.get("lower"), delta_c.get("upper")) if delta_c else "unknown"
+    b = direction(delta_ibs.get("lower"), delta_ibs.get("upper")) if delta_ibs else "unknown"
+    if c == "unknown":
+        return "unknown", "not estimable"
+    if c == "above":
+        return ("mixed", "ranks better, predicts worse") if b == "above" else ("yes", "adds")
+    if c == "below":
+        return ("mixed", "ranks worse, predicts better") if b == "below" else ("harm", "worse")
+    return "no", "no evidence that it adds"
+
+
+def prognosis(deltas: Sequence[tuple[str, Row | None, Row | None]], level: float) -> Verdict:
+    """Do omics add to the clinical model?
+
+    Parameters
+    ----------
+    deltas
+        Model, row of the difference in Uno's C to the clinical model, row of that in the integrated Brier score.
+    level
+        Level of the intervals.
+    """
+    question = "Do omics add to the clinical model?"
+    found = [(name, *adds(c, b)) for name, c, b in deltas]
+    facts = tuple(
+        (f"Δ C, {label(name).lower()}", interval(c, 3, sign=True) if c else "not estimable") for name, c, _ in deltas
+    )
+    tones = {tone for _, tone, _ in found}
+    if not found or tones == {"unknown"}:
+        return Verdict(question, "This could not be estimated.", "unknown", facts, link="prognosis")
+    caveat = f"Difference in Uno's C to the clinical model with {100 * level:.0f} % interval, on held-out patients."
+    better = [label(name).lower() for name, tone, _ in found if tone == "yes"]
+    worse = [label(name).lower() for name, tone, _ in found if tone == "harm"]
+    if len(better) == len(found):
+        return Verdict(question, "Yes: with omics, risk is ranked better than by the clinical model alone.", "yes", facts, caveat, "prognosis")
+    if len(worse) == len(found):
+        return Verdict(question, "No: with omics, predictions are worse than those of the clinical model.", "harm", facts, caveat, "prognosis")
+    if tones <= {"no", "unknown"}:
+        return Verdict(question, "No evidence that omics add to the clinical model.", "no", facts, caveat, "prognosis")
+    said = [f"{join(better)} adds"] * bool(better) + [f"{join(worse)} is worse"] * bool(worse)
+    said += [f"{label(name).lower()} {phrase}" for name, tone, phrase in found if tone == "mixed"]
+    rest = [label(name).lower() for name, tone, _ in found if tone in ("no", "unknown")]
+    said += [f"for {join(rest)} there is no evidence that it adds"] * bool(rest)
+    return Verdict(question, f"It depends on the model: {'; '.join(said)}.", "mixed", facts, caveat, "prognosis")
+
+
+def effect(row: Row | None, who: str = "Patients") -> tuple[Tone, str]:
+    """Plain sentence on one difference in restricted mean survival (positive: the treated live longer)."""
+    if row is None or row.get("estimate") is None:
+        return "unknown", "The effect is not estimable."
+    where = direction(row.get("lower"), row.get("upper"))
+    over = f" over the first {months(row['horizon_months'])} months" if row.get("horizon_months") is not None else ""
+    size = f"{number(abs(row['estimate']), 1)} months"
+    if where == "above":
+        return "yes", f"{who} live longer with it: {size} on average{over}."
+    if where == "below":
+        return "harm", f"{who} live shorter with it: {size} on average{over}."
+    if where == "unknown":
+        return "unknown", "The effect has no interval, so nothing is concluded."
+    return "no", f"No evidence of an effect on survival{over}."
+
+
+def benefit(rows: Sequence[Row], alpha: float) -> dict[str, list[int]]:
+    """Subgroups by what is known of their effect: `gain`, `harm`, `unclear` or `unknown`.
+
+    A subgroup gains or is harmed if its interval excludes zero *and* its Holm-adjusted p-value is below `alpha`.
+    """
+    found: dict[str, list[int]] = {"gain": [], "harm": [], "unclear": [], "unknown": []}
+    for row in rows:
+        where = direction(row.get("lower"), row.get("upper"))
+        sure = row.get("p_holm") is None or row["p_holm"] < alpha
+        key = {"above": "gain", "below": "harm", "covers": "unclear", "unknown": "unknown"}[where]
+        found["unclear" if key in ("gain", "harm") and not sure else key].append(int(row["subgroup"]))
+    return found
+
+
+def treatment(
+    name: str, overall: Row | None, by_subgroup: Sequence[Row], interaction: Row | None, randomised: bool, alpha: float
+) -> Verdict:
+    """Who benefits from a treatment?
+
+    Parameters
+    ----------
+    name
+        Label of the treatment.
+    overall, by_subgroup
+        Rows of `TreatmentEffects` for the difference in restricted mean survival, all patients and held-out subgroups.
+    interaction
+        Row of `TreatmentInteraction` of the same estimand.
+    randomised
+        Whether assignment was by chance.
+    alpha
+        Level of the tests.
+    """
+    tone, answer = effect(overall)
+    facts = [("Average, months", interval(overall, 1, sign=True) if overall else "not estimable")]
+    caveat = "" if randomised else "Holds only as far as the measured confounders suffice."
+    if tone == "no":
+        caveat = f"An interval that covers zero is not proof of no effect. {caveat}".strip()
+    estimable = [r for r in by_subgroup if r.get("estimate") is not None]
+    p = interaction.get("p_value") if interaction is not None else None
+    if len(estimable) > 1 and p is not None:
+        if p < alpha:
+            tone, answer = "differs", _who(benefit(by_subgroup, alpha))
+        else:
+            answer = f"{answer} No evidence that the effect differs between subgroups."
+        facts.append(("Same in all subgroups?", p_value(p)))
+        facts += [(f"Subgroup {r['subgroup']}", interval(r, 1, sign=True)) for r in by_subgroup]
+    return Verdict(f"Who benefits from {name}?", answer, tone, tuple(facts), caveat, "treatment")
+
+
+def _who(groups: dict[str, list[int]]) -> str:
+    def named(ids: list[int]) -> str:
+        return f"patients in subgroup{'s' if len(ids) > 1 else ''} {join([str(i) for i in ids])}"
+
+    parts = []
+    if groups["gain"]:
+        parts.append(f"{named(groups['gain'])} live longer with it")
+    if groups["harm"]:
+        parts.append(f"{named(groups['harm'])} live shorter with it")
+    if groups["unclear"]:
+        parts.append(f"no evidence of an effect for {named(groups['unclear'])}")
+    if groups["unknown"]:
+        parts.append(f"not estimable for {named(groups['unknown'])}")
+    return f"The effect differs between subgroups: {'; '.join(parts)}."
+
+
+def transport(
+    site: str | None, cross: Row | None, left_out: Row | None, agreement: Row | None, sites: int
+) -> Verdict:
+    """Does it hold across sites?
+
+    Parameters
+    ----------
+    site
+        Column of the site, if given.
+    cross, left_out
+        Uno's C of the same model in cross-validation and with sites left out.
+    agreement
+        Agreement of held-out subgroups with those of all patients, if there are subgroups.
+    sites
+        Number of sites held out.
+    """
+    question = "Does it hold across sites?"
+    facts: list[tuple[str, str]] = []
+    if cross is not None:
+        facts.append(("C in cross-validation", interval(cross, 3)))
+    if left_out is not None:
+        facts.append(("C with sites left out", interval(left_out, 3)))
+    if agreement is not None:
+        facts.append(("Same subgroup when held out (ARI)", interval(agreement, 2)))
+    if site is None or left_out is None or left_out.get("estimate") is None:
+        why = "no site was given" if site is None else "no site was held out"
+        answer = f"Not tested: {why}. All numbers come from cross-validation within one cohort."
+        return Verdict(question, answer, "unknown", tuple(facts), "Cross-validation is not external validation.", "prognosis")
+    who = f"each of the {count_word(sites)} sites" if sites > 1 else "the site"
+    where = direction(left_out.get("lower"), left_out.get("upper"), 0.5)
+    caveat = "Other hospitals may still differ; these are sites of one cohort."
+    if where == "above":
+        answer = f"The predictions keep ranking risk better than chance when {who} is held out in turn."
+        return Verdict(question, answer, "yes", tuple(facts), caveat, "prognosis")
+    if where == "below":
+        return Verdict(question, f"No: when {who} is held out, the ranking of risk is worse than chance.", "harm", tuple(facts), caveat, "prognosis")
+    answer = f"No evidence that the predictions still rank risk better than chance when {who} is held out in turn."
+    return Verdict(question, answer, "no", tuple(facts), caveat, "prognosis")

@@ -1,0 +1,67 @@
+"""Agreement of two labellings from their contingency table, many tables at once."""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+def adjusted_rand(tables: np.ndarray) -> np.ndarray:
+    """Adjusted Rand index (Hubert & Arabie 1985, J Classif 2:193).
+
+    Parameters
+    ----------
+    tables
+        Shape `(..., n_a, n_b)`, counts of patients by both labels.
+
+    Returns
+    -------
+    numpy.ndarray
+        Shape `(...)`; 1 = the same groups, 0 = as by chance. 1 where both labellings have a single group.
+    """
+    tables = np.asarray(tables, dtype=np.float64)
+    both = _pairs(tables).sum(axis=(-2, -1))
+    rows = _pairs(tables.sum(axis=-1)).sum(axis=-1)
+    columns = _pairs(tables.sum(axis=-2)).sum(axis=-1)
+    total = np.maximum(_pairs(tables.sum(axis=(-2, -1))), 1.0)
+    expected = rows * columns / total
+    span = (rows + columns) / 2 - expected
+    return np.where(span > 0, (both - expected) / np.where(span > 0, span, 1.0), 1.0)
+
+
+def normalised_mutual_information(tables: np.ndarray) -> np.ndarray:
+    """Mutual information over the mean of both entropies (Strehl & Ghosh 2002, J Mach Learn Res 3:583).
+
+    Parameters
+    ----------
+    tables
+        Shape `(..., n_a, n_b)`, counts of patients by both labels.
+
+    Returns
+    -------
+    numpy.ndarray
+        Shape `(...)`, from 0 to 1. 1 where both labellings have a single group.
+    """
+    tables = np.asarray(tables, dtype=np.float64)
+    share = tables / np.maximum(tables.sum(axis=(-2, -1), keepdims=True), 1.0)
+    row, column = _entropy(share.sum(axis=-1)), _entropy(share.sum(axis=-2))
+    joint = _entropy(share.reshape(*share.shape[:-2], -1))
+    mean = (row + column) / 2
+    value = np.where(mean > 1e-15, (row + column - joint) / np.where(mean > 1e-15, mean, 1.0), 1.0)
+    return np.clip(value, 0.0, 1.0)
+
+
+def contingency(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Counts by two labellings, shape `(n_a, n_b)`, labels sorted."""
+    _, a = np.unique(first, return_inverse=True)
+    _, b = np.unique(second, return_inverse=True)
+    table = np.zeros((a.max(initial=-1) + 1, b.max(initial=-1) + 1))
+    np.add.at(table, (a, b), 1)
+    return table
+
+
+def _pairs(counts: np.ndarray) -> np.ndarray:
+    return counts * (counts - 1) / 2
+
+
+def _entropy(share: np.ndarray) -> np.ndarray:
+    return -(share * np.log(np.where(share > 0, share, 1.0))).sum(axis=-1)

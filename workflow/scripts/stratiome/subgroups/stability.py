@@ -1,0 +1,199 @@
+"""How many subgroups, if any: stability under subsampling against cohorts without subgroups."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from stratiome.config import SubgroupConfig
+from stratiome.subgroups.agreement import adjusted_rand
+from stratiome.subgroups.cluster import fit_mixture
+from stratiome.subgroups.partition import partition
+
+BOOTSTRAPS = 50
+MIN_SPREAD = 0.01
+"""Smallest standard deviation of the null stability; below it a standardised excess says nothing."""
+
+MIN_PER_GROUP = 10
+"""Patients of a subsample per subgroup below which a number of subgroups is not considered."""
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Evidence for each number of subgroups, and the choice.
+
+    Attributes
+    ----------
+    k
+        Numbers considered, at least 2.
+    stability
+        Shape `(n_k,)`, mean adjusted Rand index between subsamples.
+    null
+        Shape `(n_draws, n_k)`, the same in reference cohorts.
+    p_value
+        Of the largest standardised excess over all k; 1 if none was considered.
+    chosen
+        The number of subgroups; 1 = none.
+    """
+
+    k: tuple[int, ...]
+    stability: np.ndarray
+    null: np.ndarray
+    p_value: float
+    chosen: int
+
+
+def select_k(latents: np.ndarray, patterns: np.ndarray, settings: SubgroupConfig, seed: int) -> Selection:
+    """Choose the number of subgroups.
+
+    For every k the cohort is clustered in subsamples and the clusterings compared on all patients (Ben-Hur, Elisseeff &
+    Guyon 2002, Pac Symp Biocomput 7:6). A cohort without subgroups can be stable as well, so the same is done in
+    reference cohorts of the same covariance (cf. Tibshirani, Walther & Hastie 2001, J R Stat Soc B 63:411). The test
+    statistic is the largest excess over k, standardised by mean and standard deviation over all cohorts, the observed
+    one among them: under the null all cohorts are exchangeable and `(1 + #{reference >= observed}) / (draws + 1)` is one
+    exact p-value for all k together (Westfall & Young 1993).
+
+    If `p > alpha`, or no k reaches `min_stability`, there are no subgroups. Otherwise the k with the largest excess
+    over the null mean is taken among those that reach `min_stability`.
+
+    Parameters
+    ----------
+    latents
+        Shape `(n_train, n_latent)`, patients with at least one omic.
+    patterns
+        Shape `(n_train,)`, a code of which omics the patient has.
+    settings
+        Numbers to consider, subsamples, reference draws and limits.
+    seed
+        Seed of subsamples and reference cohorts.
+    """
+    size = int(len(latents) * settings.subsample_fraction)
+    ks = tuple(k for k in settings.k if k >= 2 and size >= MIN_PER_GROUP * k)
+    if not ks or not latents.var(axis=0).sum() > 0:
+        return Selection((), np.zeros(0), np.zeros((0, 0)), 1.0, 1)
+    observed = stability(latents, ks, settings, np.random.default_rng([seed, 0]))
+    null = np.empty((settings.reference_draws, len(ks)))
+    for draw in range(settings.reference_draws):
+        rng = np.random.default_rng([seed, 1, draw])
+        null[draw] = stability(reference_cohort(latents, patterns, rng), ks, settings, rng)
+    p_value = max_statistic_p(observed, null)
+    good = observed >= settings.min_stability
+    chosen = 1
+    if p_value <= settings.alpha and good.any():
+        excess = np.where(good, observed - null.mean(axis=0), -np.inf)
+        chosen = ks[int(excess.argmax())] if excess.max() > 0 else 1
+    return Selection(ks, observed, null, p_value, chosen)
+
+
+def stability(latents: np.ndarray, ks: tuple[int, ...], settings: SubgroupConfig, rng: np.random.Generator) -> np.ndarray:
+    """Mean adjusted Rand index over all pairs of subsample clusterings, each extended to all patients, for every k.
+
+    Parameters
+    ----------
+    latents
+        Shape `(n_patients, n_latent)`.
+    ks
+        Numbers of subgroups, at least 2.
+    settings
+        Subsamples and their size.
+    rng
+        Source of subsamples and starts.
+    """
+    n = len(latents)
+    size, draws = int(n * settings.subsample_fraction), settings.subsamples
+    index = np.stack([np.sort(rng.permutation(n)[:size]) for _ in range(draws)])
+    points = latents[index]
+    first, second = np.triu_indices(draws, 1)
+    found = []
+    for k in ks:
+        labels = partition(points, k, rng).labels(latents)
+        member = (labels[:, None] == np.arange(k, dtype=labels.dtype)[:, None]).astype(np.float32).reshape(draws * k, n)
+        tables = (member @ member.T).reshape(draws, k, draws, k)
+        found.append(adjusted_rand(tables[first, :, second]).mean())
+    return np.array(found)
+
+
+def reference_cohort(latents: np.ndarray, patterns: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """A cohort without subgroups: Gaussian, with the mean and covariance of the patients with the same omics.
+
+    Patients who lack omics lie nearer the centre, so that even without subgroups the latent is a mixture of Gaussians
+    of different width; one Gaussian for all would be a null that is too tame. Patterns of fewer patients than three
+    times the dimensions (at least 20) are pooled.
+
+    Parameters
+    ----------
+    latents
+        Shape `(n_patients, n_latent)`.
+    patterns
+        Shape `(n_patients,)`, a code of which omics the patient has.
+    rng
+        Source of the draw.
+    """
+    n, dims = latents.shape
+    codes, group, counts = np.unique(patterns, return_inverse=True, return_counts=True)
+    small = counts < max(20, 3 * dims)
+    group = np.where(small[group], len(codes), group)
+    drawn = np.empty((n, dims))
+    noise = rng.normal(size=(n, dims))
+    for code in np.unique(group):
+        rows = group == code
+        centre = latents[rows].mean(axis=0)
+        values, vectors = np.linalg.eigh((latents[rows] - centre).T @ (latents[rows] - centre) / max(rows.sum() - 1, 1))
+        drawn[rows] = centre + noise[rows] * np.sqrt(np.maximum(values, 0.0)) @ vectors.T
+    return drawn
+
+
+def max_statistic_p(observed: np.ndarray, null: np.ndarray) -> float:
+    """P-value of the largest standardised excess over all columns.
+
+    Parameters
+    ----------
+    observed
+        Shape `(n_k,)`.
+    null
+        Shape `(n_draws, n_k)`.
+    """
+    everything = np.vstack([observed, null])
+    spread = np.maximum(everything.std(axis=0), MIN_SPREAD)
+    largest = ((everything - everything.mean(axis=0)) / spread).max(axis=1)
+    return float((1 + (largest[1:] >= largest[0]).sum()) / len(everything))
+
+
+def bootstrap_jaccard(latents: np.ndarray, k: int, seed: int, labels: np.ndarray) -> np.ndarray:
+    """Mean Jaccard index of each subgroup with its best match in bootstrap samples (Hennig 2007, Comput Stat Data Anal 52:258).
+
+    Parameters
+    ----------
+    latents
+        Shape `(n_train, n_latent)`.
+    k
+        Number of subgroups.
+    seed
+        Seed of the bootstraps.
+    labels
+        Shape `(n_train,)`, most probable subgroup from 1 to k.
+
+    Returns
+    -------
+    numpy.ndarray
+        Shape `(k,)`, NaN for a subgroup that is the most probable one of nobody.
+    """
+    n = len(latents)
+    found = np.full((BOOTSTRAPS, k), np.nan)
+    for b in range(BOOTSTRAPS):
+        rng = np.random.default_rng([seed, 2, b])
+        rows = np.sort(rng.integers(0, n, n))
+        fitted = fit_mixture(latents[rows], k, [seed, 3, b], starts=5)
+        unique = np.unique(rows)
+        again = fitted.probabilities(latents[unique]).argmax(axis=1)
+        before = labels[unique] - 1
+        table = np.zeros((k, k))
+        np.add.at(table, (before, again), 1)
+        own = table.sum(axis=1)
+        union = own[:, None] + table.sum(axis=0) - table
+        best = (table / np.maximum(union, 1)).max(axis=1)
+        found[b, own > 0] = best[own > 0]
+    with np.errstate(invalid="ignore"):
+        seen = np.isfinite(found).sum(axis=0)
+        return np.where(seen > 0, np.nansum(found, axis=0) / np.maximum(seen, 1), np.nan)
