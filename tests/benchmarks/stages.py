@@ -22,7 +22,18 @@ import yaml
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "tests/benchmarks/RESULTS.md"
 START, END = "<!-- stages: written by `make bench` -->", "<!-- stages: end -->"
-IMPORTS = ("numpy", "polars", "pandera.polars", "torch", "anndata", "mudata", "scanpy", "lifelines", "sksurv.linear_model", "matplotlib.pyplot")
+IMPORTS = (
+    "numpy",
+    "polars",
+    "pandera.polars",
+    "torch",
+    "anndata",
+    "mudata",
+    "scanpy",
+    "lifelines",
+    "sksurv.linear_model",
+    "matplotlib.pyplot",
+)
 
 
 def _run(config: Path, cores: int) -> tuple[float, pl.DataFrame]:
@@ -34,7 +45,14 @@ def _run(config: Path, cores: int) -> tuple[float, pl.DataFrame]:
         given = Path(folder) / "config.yaml"
         given.write_text(yaml.safe_dump(raw))
         command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), "--directory", folder]
-        command += ["--workflow-profile", str(ROOT / "profiles/default"), "--cores", str(cores), "--configfile", str(given)]
+        command += [
+            "--workflow-profile",
+            str(ROOT / "profiles/default"),
+            "--cores",
+            str(cores),
+            "--configfile",
+            str(given),
+        ]
         started = time.perf_counter()
         done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
         wall = time.perf_counter() - started
@@ -85,8 +103,14 @@ def main() -> None:
     parser.add_argument("configs", nargs="*", default=["config/config.yaml", "config/cohorts/metabric.yaml"])
     parser.add_argument("--cores", type=int, default=os.cpu_count() or 1)
     chosen = parser.parse_args()
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, cwd=ROOT, check=False).stdout.strip()
-    lines = [f"Command: `make bench`. Commit {commit}, {platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}.", ""]
+    commit = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, cwd=ROOT, check=False
+    ).stdout.strip()
+    lines = [
+        f"Command: `make bench`. Commit {commit}, {platform.machine()}, {os.cpu_count()} cores, "
+        f"Python {platform.python_version()}.",
+        "",
+    ]
     for name in chosen.configs:
         config = ROOT / name
         folder = yaml.safe_load(config.read_text())["data"].get("folder")
@@ -96,7 +120,9 @@ def main() -> None:
         wall, jobs = _run(config, chosen.cores)
         lines += _table(config.stem if config.stem != "config" else "demo", wall, jobs, chosen.cores)
     lines += _fixed_costs()
-    text = RESULTS.read_text(encoding="utf-8") if RESULTS.exists() else f"# Results of the benchmarks\n\n{START}\n{END}\n"
+    text = (
+        RESULTS.read_text(encoding="utf-8") if RESULTS.exists() else f"# Results of the benchmarks\n\n{START}\n{END}\n"
+    )
     head, rest = text.split(START)
     RESULTS.write_text(f"{head}{START}\n" + "\n".join(lines) + END + rest.split(END)[1], encoding="utf-8")
     print("\n".join(lines))

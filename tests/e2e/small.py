@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 from conftest import snakemake, write_config
-
 from stratiome.cohort.simulate import write_cohort
 from stratiome.config import Config, EndpointConfig, SimulateConfig
 from stratiome.survival.outcome import time_grid

@@ -13,7 +13,15 @@ from small import run, write_small
 
 pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("blindness")]
 
-FITTED = ("transforms.safetensors", "latent.safetensors", "latent.json", "training.parquet", "mixture.json", "selection.parquet", "stability.parquet")
+FITTED = (
+    "transforms.safetensors",
+    "latent.safetensors",
+    "latent.json",
+    "training.parquet",
+    "mixture.json",
+    "selection.parquet",
+    "stability.parquet",
+)
 FITTED_ON_OUTCOME = ("prognosis/coefficients.parquet", "prognosis/models.parquet", "treatment/curves.parquet")
 
 
@@ -31,7 +39,9 @@ def data(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def plain(data, tmp_path_factory) -> Path:
     names = (*FITTED, "subgroups.parquet", "latent.h5ad", "features.h5mu")
-    targets = _targets("full", names) + _targets("cv-1-1", (*names, *FITTED_ON_OUTCOME)) + ["results/quality/summary.parquet"]
+    targets = (
+        _targets("full", names) + _targets("cv-1-1", (*names, *FITTED_ON_OUTCOME)) + ["results/quality/summary.parquet"]
+    )
     return run(tmp_path_factory.mktemp("plain"), data, *targets)
 
 
@@ -98,7 +108,9 @@ def test_held_out_patients_change_nothing_that_is_fitted(data, plain, tmp_path):
             noisy / f"{name}.parquet"
         )
     names = [f"resamples/cv-1-1/{n}" for n in (*FITTED, *FITTED_ON_OUTCOME)]
-    results = run(tmp_path / "run", noisy, *[f"results/{n}" for n in names], "results/resamples/cv-1-1/subgroups.parquet")
+    results = run(
+        tmp_path / "run", noisy, *[f"results/{n}" for n in names], "results/resamples/cv-1-1/subgroups.parquet"
+    )
     _same(plain, results, [*names, "cohort/resamples.parquet"])
     own = "resamples/cv-1-1/subgroups.parquet"  # the noise did reach the model: held-out patients are placed elsewhere
     a, b = (pl.read_parquet(r / own).filter(pl.col("role") == "test") for r in (plain, results))

@@ -92,7 +92,10 @@ BEFORE_ANY_JOB = {
     "nobody died": (_column("os_event", pl.lit(0)), "only one value"),
     "days in a months column": (_column("os_months", pl.col("os_months") * 3000), "years when read as months"),
     "horizon beyond follow-up": (_set(["endpoint", "horizons"], [1190]), "beyond the longest follow-up"),
-    "treatment with three levels": (_column("drug", pl.int_range(pl.len()) % 3), "must be 0 (untreated) or 1 (treated)"),
+    "treatment with three levels": (
+        _column("drug", pl.int_range(pl.len()) % 3),
+        "must be 0 (untreated) or 1 (treated)",
+    ),
     "treatment the same for all": (_column("drug", pl.lit(1)), "the same for everybody"),
     "bad eligibility": (_set(["treatments", "drug", "eligible"], "age >"), "not a valid condition"),
     "eligibility on an absent column": (_set(["treatments", "drug", "eligible"], "stage = 1"), "no column `stage`"),

@@ -31,17 +31,19 @@ def test_dry_run(config, tmp_path):
 
 def test_dry_run_for_slurm(tmp_path):
     done = snakemake(
-        "--dry-run", "--workflow-profile", str(ROOT / "profiles/slurm"), "--configfile", str(ROOT / "config/config.yaml"), cwd=tmp_path
+        "--dry-run",
+        "--workflow-profile",
+        str(ROOT / "profiles/slurm"),
+        "--configfile",
+        str(ROOT / "config/config.yaml"),
+        cwd=tmp_path,
     )
     assert done.returncode == 0, done.stderr
 
 
 def test_snakemake_lint(tmp_path):
-    done = subprocess.run(
-        [sys.executable, "-m", "snakemake", "--lint", "--snakefile", str(ROOT / "Snakefile"), "--directory", str(tmp_path),
-         "--configfile", str(ROOT / "config/config.yaml")],
-        capture_output=True, text=True, cwd=ROOT, check=False,
-    )  # fmt: skip
+    where = ["--snakefile", str(ROOT / "Snakefile"), "--directory", str(tmp_path)]
+    done = _module("snakemake", "--lint", *where, "--configfile", str(ROOT / "config/config.yaml"))
     assert done.returncode == 0, done.stdout + done.stderr
 
 
@@ -101,7 +103,11 @@ def test_imports_go_down_only():
         "config": 0, "tables": 0, "omics": 0, "survival": 0, "cohort": 1, "quality": 2, "resample": 2, "features": 2,
         "latent": 3, "subgroups": 4, "bundle": 5, "audit": 6, "prognosis": 1, "treatment": 1, "report": 1,
     }  # fmt: skip
-    alone = {"prognosis": {"survival", "config", "tables"}, "treatment": {"survival", "config", "tables"}, "report": {"tables", "config"}}
+    alone = {
+        "prognosis": {"survival", "config", "tables"},
+        "treatment": {"survival", "config", "tables"},
+        "report": {"tables", "config"},
+    }
     root = ROOT / "workflow/scripts/stratiome"
     for package in layers:
         for file in (root / package).glob("*.py") if (root / package).is_dir() else []:
@@ -114,7 +120,9 @@ def test_imports_go_down_only():
                     if package in alone:
                         assert other in alone[package], f"{file}: {line}"
                     else:
-                        assert layers[other] < layers[package] or other in ("config", "tables", "omics", "survival"), f"{file}: {line}"
+                        assert layers[other] < layers[package] or other in ("config", "tables", "omics", "survival"), (
+                            f"{file}: {line}"
+                        )
 
 
 def test_no_pickle():

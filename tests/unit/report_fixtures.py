@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
-
 from stratiome import tables
 from stratiome.config import DataConfig, EndpointConfig, SimulateConfig, TreatmentConfig
 from stratiome.report.inputs import CONTRACTS, ReportInputs, Settings
@@ -20,13 +20,27 @@ N, EVENTS = 600, 371
 METHOD = "percentile interval of 500 bootstraps of held-out patients, models kept fixed"
 
 
-def claim(estimate: float | None, half: float | None, n: int = N, events: int = EVENTS, method: str = METHOD, held_out: bool = True, **rest: Any) -> dict[str, Any]:
+def claim(
+    estimate: float | None,
+    half: float | None,
+    n: int = N,
+    events: int = EVENTS,
+    method: str = METHOD,
+    held_out: bool = True,
+    **rest: Any,
+) -> dict[str, Any]:
     """Columns of a claim; `half` is half the width of the interval."""
     known = estimate is not None and half is not None
     return {
-        "estimate": estimate, "lower": estimate - half if known else None, "upper": estimate + half if known else None,
-        "n": n, "events": events, "method": method, "held_out": held_out, **rest,
-    }  # fmt: skip
+        "estimate": estimate,
+        "lower": estimate - half if known else None,
+        "upper": estimate + half if known else None,
+        "n": n,
+        "events": events,
+        "method": method,
+        "held_out": held_out,
+        **rest,
+    }
 
 
 def km(rate: float, n: int, **keys: Any) -> list[dict[str, Any]]:
@@ -34,14 +48,25 @@ def km(rate: float, n: int, **keys: Any) -> list[dict[str, Any]]:
     survival = np.exp(-rate * GRID)
     band = 1.96 * np.sqrt(survival * (1 - survival) / n)
     return [
-        keys | {"time_months": float(t), "survival": float(s), "lower": float(max(s - b, 0)), "upper": float(min(s + b, 1)), "at_risk": int(n * s * (1 - t / 75))}
+        keys
+        | {
+            "time_months": float(t),
+            "survival": float(s),
+            "lower": float(max(s - b, 0)),
+            "upper": float(min(s + b, 1)),
+            "at_risk": int(n * s * (1 - t / 75)),
+        }
         for t, s, b in zip(GRID, survival, band, strict=True)
-    ]  # fmt: skip
+    ]
 
 
 def settings(case: str) -> Settings:
     """Config of a case."""
-    treatments = {"treatment": TreatmentConfig(column="treatment", design="observational", confounders=("age", "stage", "marker"), label="drug A")}
+    treatments = {
+        "treatment": TreatmentConfig(
+            column="treatment", design="observational", confounders=("age", "stage", "marker"), label="drug A"
+        )
+    }
     simulated = DataConfig(simulate=SimulateConfig(subgroups=3 if case == "demo" else 1))
     plain = DataConfig(example="transbig")
     return Settings(
@@ -61,7 +86,7 @@ def inputs(case: str = "demo") -> ReportInputs:
     """Everything the report needs in one case."""
     rows = _cohort(case) | _subgroups(case) | _prognosis(case) | (_treatment(case) if case != "survival_only" else {})
     frames = {name: tables.from_rows(rows.get(name, []), model) for name, model in CONTRACTS.items()}
-    return ReportInputs(settings(case), manifest(case), frames, _quality(case), {name: FIGURE for name in OMICS[case]})
+    return ReportInputs(settings(case), manifest(case), frames, _quality(case), dict.fromkeys(OMICS[case], FIGURE))
 
 
 FIGURE = """<?xml version="1.0" encoding="utf-8"?>
@@ -77,18 +102,42 @@ FIGURE = """<?xml version="1.0" encoding="utf-8"?>
 def manifest(case: str) -> dict[str, Any]:
     """Manifest as the cohort stage writes it."""
     return {
-        "cohort": case, "config_hash": "0123456789abcdef", "seed": 1, "device": "auto", "python": "3.11.9", "platform": "Linux x86_64",
+        "cohort": case,
+        "config_hash": "0123456789abcdef",
+        "seed": 1,
+        "device": "auto",
+        "python": "3.11.9",
+        "platform": "Linux x86_64",
         "created_with": {"stratiome": "0.1.0", "torch": "2.13.0", "lifelines": "0.30.3"},
-        "inputs": [{"name": "clinical", "path": "/home/someone/project/clinical.tsv", "sha256": "ab" * 32, "bytes": 123456, "rows": 604, "columns": 12}],
+        "inputs": [
+            {
+                "name": "clinical",
+                "path": "/home/someone/project/clinical.tsv",
+                "sha256": "ab" * 32,
+                "bytes": 123456,
+                "rows": 604,
+                "columns": 12,
+            }
+        ],
         "config": {"cohort": case, "seed": 1, "endpoint": {"time": "os_months"}},
-    }  # fmt: skip
+    }
 
 
 def _quality(case: str) -> Mapping[str, pl.DataFrame]:
     found = {}
     for name in OMICS[case]:
         rows = [
-            {"omic": name, "feature": f"{name}_{i:03d}", "n": 480, "missing": 0.01 * (i % 3), "mean": 1.0 + i, "sd": 0.0 if i == 7 else 1.0, "minimum": -1.0, "maximum": 9.0, "flag": "constant" if i == 7 else "heavy tail" if i == 9 else ""}
+            {
+                "omic": name,
+                "feature": f"{name}_{i:03d}",
+                "n": 480,
+                "missing": 0.01 * (i % 3),
+                "mean": 1.0 + i,
+                "sd": 0.0 if i == 7 else 1.0,
+                "minimum": -1.0,
+                "maximum": 9.0,
+                "flag": "constant" if i == 7 else "heavy tail" if i == 9 else "",
+            }
             for i in range(20)
         ]
         found[name] = tables.from_rows(rows, tables.QualityFeatures)
@@ -97,6 +146,7 @@ def _quality(case: str) -> Mapping[str, pl.DataFrame]:
 
 def _cohort(case: str) -> dict[str, list[dict[str, Any]]]:
     names = OMICS[case]
+
     def step(s: str, scope: str, a: int, b: int, why: str) -> dict[str, Any]:
         return {"step": s, "scope": scope, "n_in": a, "n_out": b, "reason": why}
 
@@ -104,18 +154,52 @@ def _cohort(case: str) -> dict[str, list[dict[str, Any]]]:
     sets = [(" + ".join(names), N - 3 - sum(n for _, n in some)), *some, ("none", 3)]
     resamples = [{"patient_id": f"SECRET{i:05d}", "resample": "full", "role": "train"} for i in range(N)]
     for fold in range(1, 6):
-        resamples += [{"patient_id": f"SECRET{i:05d}", "resample": f"cv-1-{fold}", "role": "test" if i % 5 == fold - 1 else "train"} for i in range(N)]
+        resamples += [
+            {
+                "patient_id": f"SECRET{i:05d}",
+                "resample": f"cv-1-{fold}",
+                "role": "test" if i % 5 == fold - 1 else "train",
+            }
+            for i in range(N)
+        ]
     for site in range(1, 5 if case == "demo" else 1):
-        resamples += [{"patient_id": f"SECRET{i:05d}", "resample": f"site-site_{site}", "role": "test" if i % 4 == site - 1 else "train"} for i in range(N)]
+        resamples += [
+            {
+                "patient_id": f"SECRET{i:05d}",
+                "resample": f"site-site_{site}",
+                "role": "test" if i % 4 == site - 1 else "train",
+            }
+            for i in range(N)
+        ]
     return {
-        "flow": [step("read", "clinical table", 604, 604, "kept"), *(step("read", o, 490 - i, 480, "not in the clinical table") for i, o in enumerate(names)),
-                 step("outcome", "endpoint", 604, 600, "no follow-up time"), step("outcome", "endpoint", 600, 600, "usable outcome")],
+        "flow": [
+            step("read", "clinical table", 604, 604, "kept"),
+            *(step("read", o, 490 - i, 480, "not in the clinical table") for i, o in enumerate(names)),
+            step("outcome", "endpoint", 604, 600, "no follow-up time"),
+            step("outcome", "endpoint", 600, 600, "usable outcome"),
+        ],
         "overlap_omics": [{"omics": o, "n": n} for o, n in sets],
-        "quality_summary": [r for o in names for r in (
-            {"omic": o, "metric": "patients", "value": 480.0, "note": "of 600 in the cohort"}, {"omic": o, "metric": "missing values", "value": 0.012, "note": "share of cells, among patients who have the omic"},
-            {"omic": o, "metric": "outlying patients", "value": 4.0, "note": "median of the features beyond 6 robust SD of the cohort"})],
+        "quality_summary": [
+            r
+            for o in names
+            for r in (
+                {"omic": o, "metric": "patients", "value": 480.0, "note": "of 600 in the cohort"},
+                {
+                    "omic": o,
+                    "metric": "missing values",
+                    "value": 0.012,
+                    "note": "share of cells, among patients who have the omic",
+                },
+                {
+                    "omic": o,
+                    "metric": "outlying patients",
+                    "value": 4.0,
+                    "note": "median of the features beyond 6 robust SD of the cohort",
+                },
+            )
+        ],
         "resample_table": resamples,
-    }  # fmt: skip
+    }
 
 
 def _subgroups(case: str) -> dict[str, list[dict[str, Any]]]:
@@ -128,49 +212,190 @@ def _subgroups(case: str) -> dict[str, list[dict[str, Any]]]:
         for resample in ("full", *(f"cv-1-{i}" for i in range(1, 6))):
             for key in range(1, 7):
                 null = None if key == 1 else 0.58 - 0.05 * key
-                selection.append({"resample": resample, "model": model, "k": key, "stability": best.get(key), "null_mean": null, "null_upper": None if null is None else null + 0.17, "p_value": 0.025 if k == 3 else 0.4, "chosen": key == k})
+                selection.append(
+                    {
+                        "resample": resample,
+                        "model": model,
+                        "k": key,
+                        "stability": best.get(key),
+                        "null_mean": null,
+                        "null_upper": None if null is None else null + 0.17,
+                        "p_value": 0.025 if k == 3 else 0.4,
+                        "chosen": key == k,
+                    }
+                )
         for i in range(500):
             g = int(rng.integers(k)) + 1
             x, y = rng.normal([[0, 2.2], [-2.2, -1.2], [2.3, -1.0]][g - 1], 0.8)
-            points.append({"model": model, "x": float(x), "y": float(y), "subgroup": 0 if i % 41 == 0 else g, "planted": g if case == "demo" else None, "site": f"site_{i % 4 + 1}"})
+            points.append(
+                {
+                    "model": model,
+                    "x": float(x),
+                    "y": float(y),
+                    "subgroup": 0 if i % 41 == 0 else g,
+                    "planted": g if case == "demo" else None,
+                    "site": f"site_{i % 4 + 1}",
+                }
+            )
         for name in ("full", *(("subtype", "planted") if case == "demo" else ())):
             value = {"full": 0.95, "subtype": 0.61, "planted": 0.91}[name] - 0.06 * (model == "pca")
             for metric in ("adjusted_rand_index", "normalised_mutual_information"):
-                agreement.append(claim(value if k > 1 else None, 0.03 if k > 1 else None, method=METHOD if k > 1 else "not estimable: one subgroup", model=model, label=name, metric=metric))
-        tests.append({"grouping": f"{model} subgroups", "statistic": 41.2 if k > 1 else None, "df": k - 1, "p_value": 1e-6 if k > 1 else None, "n": N, "events": EVENTS, "method": "log-rank" if k > 1 else "one subgroup: nothing to compare", "held_out": True})
+                agreement.append(
+                    claim(
+                        value if k > 1 else None,
+                        0.03 if k > 1 else None,
+                        method=METHOD if k > 1 else "not estimable: one subgroup",
+                        model=model,
+                        label=name,
+                        metric=metric,
+                    )
+                )
+        tests.append(
+            {
+                "grouping": f"{model} subgroups",
+                "statistic": 41.2 if k > 1 else None,
+                "df": k - 1,
+                "p_value": 1e-6 if k > 1 else None,
+                "n": N,
+                "events": EVENTS,
+                "method": "log-rank" if k > 1 else "one subgroup: nothing to compare",
+                "held_out": True,
+            }
+        )
     if case == "demo":
-        tests.append({"grouping": "subtype", "statistic": 30.0, "df": 2, "p_value": 3e-7, "n": N, "events": EVENTS, "method": "log-rank", "held_out": False})
+        tests.append(
+            {
+                "grouping": "subtype",
+                "statistic": 30.0,
+                "df": 2,
+                "p_value": 3e-7,
+                "n": N,
+                "events": EVENTS,
+                "method": "log-rank",
+                "held_out": False,
+            }
+        )
     sizes = {1: 240, 2: 201, 3: 152, 0: 7} if k == 3 else {1: 600}
     profile = []
     for g, n in sizes.items():
-        profile.append({"model": "vae", "subgroup": g, "variable": "age", "kind": "mean", "value": 61.0 + g, "sd": 10.2, "n": n, "count": None})
+        profile.append(
+            {
+                "model": "vae",
+                "subgroup": g,
+                "variable": "age",
+                "kind": "mean",
+                "value": 61.0 + g,
+                "sd": 10.2,
+                "n": n,
+                "count": None,
+            }
+        )
         for level, part in (("male", n // 2), ("female", n - n // 2)):
-            profile.append({"model": "vae", "subgroup": g, "variable": f"sex: {level}", "kind": "share", "value": part / n, "sd": None, "n": n, "count": part})
+            profile.append(
+                {
+                    "model": "vae",
+                    "subgroup": g,
+                    "variable": f"sex: {level}",
+                    "kind": "share",
+                    "value": part / n,
+                    "sd": None,
+                    "n": n,
+                    "count": part,
+                }
+            )
     rates = {1: 0.008, 2: 0.014, 3: 0.024, 0: 0.015}
     horizon = 60.0
     return {
         "subgroup_selection": selection,
-        "subgroup_stability": [{"resample": "full", "model": m, "subgroup": g, "n": sizes[g], "jaccard": 0.9} for m in ("vae", "pca") for g in ids],
+        "subgroup_stability": [
+            {"resample": "full", "model": m, "subgroup": g, "n": sizes[g], "jaccard": 0.9}
+            for m in ("vae", "pca")
+            for g in ids
+        ],
         "latent_map": points,
         "subgroup_agreement": agreement,
         "subgroup_tests": tests,
-        "subgroup_summary": [claim(float(np.exp(-rates[g] * horizon)), 0.05, n=n, events=n // 2, method="Kaplan–Meier, log-log interval", model=m, subgroup=g, horizon_months=horizon, share=n / N, mean_probability=0.97, jaccard=0.9 if g else None) for m in ("vae", "pca") for g, n in sizes.items()],
+        "subgroup_summary": [
+            claim(
+                float(np.exp(-rates[g] * horizon)),
+                0.05,
+                n=n,
+                events=n // 2,
+                method="Kaplan–Meier, log-log interval",
+                model=m,
+                subgroup=g,
+                horizon_months=horizon,
+                share=n / N,
+                mean_probability=0.97,
+                jaccard=0.9 if g else None,
+            )
+            for m in ("vae", "pca")
+            for g, n in sizes.items()
+        ],
         "subgroup_profile": profile,
-        "subgroup_markers": [{"model": "vae", "subgroup": g, "omic": o, "feature": f"{o}_{i:03d}", "effect": (-1.0) ** i * (2.4 - 0.2 * i - 0.1 * j)} for g in (ids if k > 1 else ()) for j, o in enumerate(OMICS[case]) for i in range(6)],
-        "subgroup_curves": [r for m in ("vae", "pca") for g, n in sizes.items() for r in km(rates[g], n, model=m, subgroup=g)],
-        "training": [{"member": m, "epoch": e, "train_loss": 1.0 + np.exp(-e / 10) + 0.02 * m, "validation_loss": 1.1 + np.exp(-e / 10) + 0.03 * m} for m in range(4) for e in range(0, 60, 2)],
-    }  # fmt: skip
+        "subgroup_markers": [
+            {
+                "model": "vae",
+                "subgroup": g,
+                "omic": o,
+                "feature": f"{o}_{i:03d}",
+                "effect": (-1.0) ** i * (2.4 - 0.2 * i - 0.1 * j),
+            }
+            for g in (ids if k > 1 else ())
+            for j, o in enumerate(OMICS[case])
+            for i in range(6)
+        ],
+        "subgroup_curves": [
+            r for m in ("vae", "pca") for g, n in sizes.items() for r in km(rates[g], n, model=m, subgroup=g)
+        ],
+        "training": [
+            {
+                "member": m,
+                "epoch": e,
+                "train_loss": 1.0 + np.exp(-e / 10) + 0.02 * m,
+                "validation_loss": 1.1 + np.exp(-e / 10) + 0.03 * m,
+            }
+            for m in range(4)
+            for e in range(0, 60, 2)
+        ],
+    }
 
 
 def _prognosis(case: str) -> dict[str, list[dict[str, Any]]]:
     gain = {"demo": 0.052, "null": -0.004, "survival_only": 0.03}[case]
-    scores = {"kaplan_meier": (0.5, 0.21, 0.0), "clinical": (0.645, 0.19, 0.09), "clinical_omics": (0.645 + gain, 0.183, 0.12), "clinical_latent": (0.645 + gain * 0.9, 0.184, 0.12)}
+    scores = {
+        "kaplan_meier": (0.5, 0.21, 0.0),
+        "clinical": (0.645, 0.19, 0.09),
+        "clinical_omics": (0.645 + gain, 0.183, 0.12),
+        "clinical_latent": (0.645 + gain * 0.9, 0.184, 0.12),
+    }
     metrics, by_resample, calibration = [], [], []
     designs = ("cross-validation", "leave-site-out") if case == "demo" else ("cross-validation",)
     for design in designs:
         for model, (c, ibs, ipa) in scores.items():
-            def add(metric: str, value: float | None, half: float | None, horizon: float | None = None, versus: str | None = None, method: str = METHOD, design: str = design, model: str = model) -> None:
-                metrics.append(claim(value, half, design=design, model=model, metric=metric, horizon_months=horizon, versus=versus, method=method))
+
+            def add(
+                metric: str,
+                value: float | None,
+                half: float | None,
+                horizon: float | None = None,
+                versus: str | None = None,
+                method: str = METHOD,
+                design: str = design,
+                model: str = model,
+            ) -> None:
+                metrics.append(
+                    claim(
+                        value,
+                        half,
+                        design=design,
+                        model=model,
+                        metric=metric,
+                        horizon_months=horizon,
+                        versus=versus,
+                        method=method,
+                    )
+                )
 
             add("uno_c", c, 0.025, method="Uno's C, tau 60 months, ties in score count 1/2; " + METHOD)
             add("harrell_c", c + 0.004, 0.024)
@@ -189,19 +414,62 @@ def _prognosis(case: str) -> dict[str, list[dict[str, Any]]]:
                 add("ibs", ibs - 0.19, 0.004, versus="clinical")
             if model == "kaplan_meier":
                 continue
-            for i, name in enumerate([f"cv-1-{i}" for i in range(1, 6)] if design == "cross-validation" else [f"site-site_{i}" for i in range(1, 5)]):
-                by_resample.append({"design": design, "resample": name, "model": model, "uno_c": None if (i, case) == (3, "null") else c + 0.02 * ((i * 7) % 5 - 2), "n": 120 - i, "events": 70 - i})
+            for i, name in enumerate(
+                [f"cv-1-{i}" for i in range(1, 6)]
+                if design == "cross-validation"
+                else [f"site-site_{i}" for i in range(1, 5)]
+            ):
+                by_resample.append(
+                    {
+                        "design": design,
+                        "resample": name,
+                        "model": model,
+                        "uno_c": None if (i, case) == (3, "null") else c + 0.02 * ((i * 7) % 5 - 2),
+                        "n": 120 - i,
+                        "events": 70 - i,
+                    }
+                )
     for model in list(scores)[1:]:
         for horizon in (36.0, 60.0):
-            calibration += [{"model": model, "horizon_months": horizon, "group": g, "predicted": 0.08 * g, "observed": min(0.08 * g + 0.01 * ((g * 3) % 4 - 1), 1.0), "lower": max(0.08 * g - 0.07, 0.0), "upper": min(0.08 * g + 0.09, 1.0), "n": 60} for g in range(1, 11)]
-    features = {"clinical": ("age", "stage"), "clinical_omics": ("age", "stage", "rna_003"), "clinical_latent": ("age", "stage", "latent_1")}
+            calibration += [
+                {
+                    "model": model,
+                    "horizon_months": horizon,
+                    "group": g,
+                    "predicted": 0.08 * g,
+                    "observed": min(0.08 * g + 0.01 * ((g * 3) % 4 - 1), 1.0),
+                    "lower": max(0.08 * g - 0.07, 0.0),
+                    "upper": min(0.08 * g + 0.09, 1.0),
+                    "n": 60,
+                }
+                for g in range(1, 11)
+            ]
+    features = {
+        "clinical": ("age", "stage"),
+        "clinical_omics": ("age", "stage", "rna_003"),
+        "clinical_latent": ("age", "stage", "latent_1"),
+    }
     return {
         "prognosis_metrics": metrics,
         "prognosis_resamples": by_resample,
         "calibration": calibration,
-        "coefficients": [{"resample": "full", "model": m, "feature": f, "coefficient": 0.2 + 0.1 * i, "lower": None if m == "clinical_omics" else 0.1 + 0.1 * i, "upper": None if m == "clinical_omics" else 0.3 + 0.1 * i} for m, fs in features.items() for i, f in enumerate(fs)],
-        "models": [{"resample": "full", "model": m, "n": N, "events": EVENTS, "parameters": i, "note": ""} for i, m in enumerate(scores)],
-    }  # fmt: skip
+        "coefficients": [
+            {
+                "resample": "full",
+                "model": m,
+                "feature": f,
+                "coefficient": 0.2 + 0.1 * i,
+                "lower": None if m == "clinical_omics" else 0.1 + 0.1 * i,
+                "upper": None if m == "clinical_omics" else 0.3 + 0.1 * i,
+            }
+            for m, fs in features.items()
+            for i, f in enumerate(fs)
+        ],
+        "models": [
+            {"resample": "full", "model": m, "n": N, "events": EVENTS, "parameters": i, "note": ""}
+            for i, m in enumerate(scores)
+        ],
+    }
 
 
 def _treatment(case: str) -> dict[str, list[dict[str, Any]]]:
@@ -214,25 +482,126 @@ def _treatment(case: str) -> dict[str, list[dict[str, Any]]]:
         n, events, treated = sizes[g]
         half = 1.2 if g == 0 else 2.0
         for weighting, shift in (("none", -4.4), ("overlap", 0.0)):
-            common = {**key, "subgroup": g, "weighting": weighting, "n_treated": treated, "effective_n": n * 0.8 if weighting == "overlap" else None, "p_value": 0.004 if abs(value) > half else 0.4, "p_holm": None if g == 0 else 0.012 if abs(value) > half else 0.4}
+            common = {
+                **key,
+                "subgroup": g,
+                "weighting": weighting,
+                "n_treated": treated,
+                "effective_n": n * 0.8 if weighting == "overlap" else None,
+                "p_value": 0.004 if abs(value) > half else 0.4,
+                "p_holm": None if g == 0 else 0.012 if abs(value) > half else 0.4,
+            }
             how = "overlap-weighted Kaplan–Meier; percentile interval of 500 bootstraps, propensity re-estimated"
-            effects.append(claim(value + shift, half, n, events, how, g > 0, estimand="rmst_difference", horizon_months=60.0, truth=truth[g], **common))
+            effects.append(
+                claim(
+                    value + shift,
+                    half,
+                    n,
+                    events,
+                    how,
+                    g > 0,
+                    estimand="rmst_difference",
+                    horizon_months=60.0,
+                    truth=truth[g],
+                    **common,
+                )
+            )
             for h in (36.0, 60.0):
-                effects.append(claim((value + shift) / 60, half / 50, n, events, how, g > 0, estimand="survival_difference", horizon_months=h, truth=truth[g] / 60, **common))
-            effects.append(claim(float(np.exp(-(value + shift) / 10)), 0.14, n, events, "Cox, Wald interval; not collapsible", g > 0, estimand="hazard_ratio", horizon_months=None, truth=None, **common))
+                effects.append(
+                    claim(
+                        (value + shift) / 60,
+                        half / 50,
+                        n,
+                        events,
+                        how,
+                        g > 0,
+                        estimand="survival_difference",
+                        horizon_months=h,
+                        truth=truth[g] / 60,
+                        **common,
+                    )
+                )
+            effects.append(
+                claim(
+                    float(np.exp(-(value + shift) / 10)),
+                    0.14,
+                    n,
+                    events,
+                    "Cox, Wald interval; not collapsible",
+                    g > 0,
+                    estimand="hazard_ratio",
+                    horizon_months=None,
+                    truth=None,
+                    **common,
+                )
+            )
     bins = np.linspace(0, 1, 21)
-    overlap = [{**key, "arm": a, "bin_lower": float(lo), "bin_upper": float(hi), "n": int(round(34 * np.exp(-(((lo + 0.025) - (0.42 if a == 0 else 0.6)) ** 2) / 0.06)))} for a in (0, 1) for lo, hi in zip(bins[:-1], bins[1:], strict=True)]
-    components = ("eligibility", "treatment strategies", "assignment", "time zero", "follow-up", "outcome", "causal contrast", "analysis")
+    overlap = [
+        {
+            **key,
+            "arm": a,
+            "bin_lower": float(lo),
+            "bin_upper": float(hi),
+            "n": round(34 * np.exp(-(((lo + 0.025) - (0.42 if a == 0 else 0.6)) ** 2) / 0.06)),
+        }
+        for a in (0, 1)
+        for lo, hi in itertools.pairwise(bins)
+    ]
+    components = (
+        "eligibility",
+        "treatment strategies",
+        "assignment",
+        "time zero",
+        "follow-up",
+        "outcome",
+        "causal contrast",
+        "analysis",
+    )
     differs = case == "demo"
     return {
-        "treatment_trial": [{**key, "component": c, "target": f"{c} of the trial, as one would write it in a protocol", "emulation": "as far as the registry knows; immortal-time bias cannot be excluded" if c == "time zero" else "the same"} for c in components],
-        "treatment_flow": [{"step": "treatment", "scope": "treatment", "n_in": 600, "n_out": 593, "reason": "treatment not recorded"}, {"step": "treatment", "scope": "treatment", "n_in": 593, "n_out": 593, "reason": "analysed"}],
-        "treatment_balance": [{**key, "subgroup": g, "covariate": c, "crude": 0.5 - 0.12 * i, "weighted": 1e-12} for g in (0, *found) for i, c in enumerate(("age", "stage", "marker", "marker missing", "sex"))],
+        "treatment_trial": [
+            {
+                **key,
+                "component": c,
+                "target": f"{c} of the trial, as one would write it in a protocol",
+                "emulation": (
+                    "as far as the registry knows; immortal-time bias cannot be excluded"
+                    if c == "time zero"
+                    else "the same"
+                ),
+            }
+            for c in components
+        ],
+        "treatment_flow": [
+            {"step": "treatment", "scope": "treatment", "n_in": 600, "n_out": 593, "reason": "treatment not recorded"},
+            {"step": "treatment", "scope": "treatment", "n_in": 593, "n_out": 593, "reason": "analysed"},
+        ],
+        "treatment_balance": [
+            {**key, "subgroup": g, "covariate": c, "crude": 0.5 - 0.12 * i, "weighted": 1e-12}
+            for g in (0, *found)
+            for i, c in enumerate(("age", "stage", "marker", "marker missing", "sex"))
+        ],
         "treatment_overlap": overlap,
-        "treatment_curves": [r for g in (0, *found) for w in ("none", "overlap") for a in (0, 1) for r in km(0.013 + (0.004 * a if w == "none" else -0.0015 * a), 290, **key, subgroup=g, weighting=w, arm=a)],
+        "treatment_curves": [
+            r
+            for g in (0, *found)
+            for w in ("none", "overlap")
+            for a in (0, 1)
+            for r in km(0.013 + (0.004 * a if w == "none" else -0.0015 * a), 290, **key, subgroup=g, weighting=w, arm=a)
+        ],
         "treatment_effects": effects,
-        "treatment_interaction": [{**key, "estimand": "rmst_difference", "horizon_months": 60.0, "statistic": 33.0 if differs else None, "df": 2 if differs else 0, "p_value": 1e-5 if differs else None, "method": "Wald test, bootstrap variances" if differs else "one subgroup: nothing to compare"}],
-    }  # fmt: skip
+        "treatment_interaction": [
+            {
+                **key,
+                "estimand": "rmst_difference",
+                "horizon_months": 60.0,
+                "statistic": 33.0 if differs else None,
+                "df": 2 if differs else 0,
+                "p_value": 1e-5 if differs else None,
+                "method": "Wald test, bootstrap variances" if differs else "one subgroup: nothing to compare",
+            }
+        ],
+    }
 
 
 def write(case: str, folder: Path) -> dict[str, Any]:
@@ -254,6 +623,22 @@ def write(case: str, folder: Path) -> dict[str, Any]:
         arguments["quality_figures"].append(str(folder / f"{name}.svg"))
     s = found.settings
     return arguments | {
-        "cohort": s.cohort, "data": s.data, "endpoint": s.endpoint, "title": s.title, "description": s.description, "covariates": s.covariates,
-        "site": s.site, "known_labels": s.known_labels, "treatments": dict(s.treatments),
-    }  # fmt: skip
+        name: getattr(s, name)
+        for name in (
+            "cohort",
+            "title",
+            "description",
+            "data",
+            "endpoint",
+            "covariates",
+            "site",
+            "known_labels",
+            "treatments",
+            "resamples",
+            "latent",
+            "subgroups",
+            "evaluation",
+            "audit",
+            "seed",
+        )
+    }

@@ -6,13 +6,12 @@ import numpy as np
 import polars as pl
 import pytest
 from conftest import write_tiny
-
 from stratiome.cohort.clinical import read_clinical
 from stratiome.cohort.errors import CohortError
 from stratiome.cohort.ingest import read_cohort
-from stratiome.plan import clinical_file, omic_files, plan
 from stratiome.cohort.read import read_matrix, read_table
 from stratiome.config import ConfigError, load_config
+from stratiome.plan import clinical_file, omic_files, plan
 
 
 def _read(raw):
@@ -28,8 +27,18 @@ def _edit(raw, change, name="clinical.tsv"):
 
 def test_nobody_is_lost_in_silence(tiny):
     _edit(tiny, lambda t: t.head(40), "mrna.tsv")
-    _edit(tiny, lambda t: t.with_columns(pl.when(pl.col("patient_id") == "P003").then(None).otherwise("os_months").alias("os_months")))
-    _edit(tiny, lambda t: t.with_columns(pl.when(pl.col("patient_id") == "P004").then(0.0).otherwise("os_months").alias("os_months")))
+    _edit(
+        tiny,
+        lambda t: t.with_columns(
+            pl.when(pl.col("patient_id") == "P003").then(None).otherwise("os_months").alias("os_months")
+        ),
+    )
+    _edit(
+        tiny,
+        lambda t: t.with_columns(
+            pl.when(pl.col("patient_id") == "P004").then(0.0).otherwise("os_months").alias("os_months")
+        ),
+    )
     cohort = _read(tiny)
     assert cohort.clinical.covariates.height == 60
     assert cohort.clinical.outcome.height == 58
@@ -104,5 +113,10 @@ def test_sites_without_outcome_are_not_held_out(tiny):
     tiny["resamples"] |= {"leave_site_out": True, "min_site": 10}
     assert set(plan(tiny, "x")[1]) == {"site-north", "site-south"}
     lost = pl.when(pl.col("hospital") == "north").then(None)
-    _edit(tiny, lambda t: t.with_columns(lost.otherwise("os_months").alias("os_months"), lost.otherwise("os_event").alias("os_event")))
+    _edit(
+        tiny,
+        lambda t: t.with_columns(
+            lost.otherwise("os_months").alias("os_months"), lost.otherwise("os_event").alias("os_event")
+        ),
+    )
     assert plan(tiny, "x")[1] == {}

@@ -4,7 +4,6 @@ from pathlib import Path
 
 import pytest
 import yaml
-
 from stratiome.config import Config, ConfigError, EndpointConfig, load_config
 from stratiome.schema import generated
 
@@ -24,7 +23,9 @@ def test_minimal_config_resolves_every_default():
     assert Config.model_validate(config.model_dump(mode="json")) == config
 
 
-@pytest.mark.parametrize("path", ["config/config.yaml", *sorted(str(p) for p in (ROOT / "config/cohorts").glob("*.yaml"))])
+@pytest.mark.parametrize(
+    "path", ["config/config.yaml", *sorted(str(p) for p in (ROOT / "config/cohorts").glob("*.yaml"))]
+)
 def test_shipped_configs_are_valid(path):
     load_config(yaml.safe_load((ROOT / path).read_text()))
 
@@ -53,7 +54,10 @@ def test_all_mistakes_are_reported_together():
         ({"endpoint": {"time": "t", "event": "e", "horizons": []}}, "horizons"),
         ({"treatments": {"a": {"column": "a", "design": "observational"}}}, "needs `confounders`"),
         ({"treatments": {"a": {"column": "a", "design": "randomized"}}}, "randomised"),
-        ({"treatments": {"a": {"column": "a", "design": "observational", "confounders": ["a"]}}}, "treatment `a` itself"),
+        (
+            {"treatments": {"a": {"column": "a", "design": "observational", "confounders": ["a"]}}},
+            "treatment `a` itself",
+        ),
     ],
 )
 def test_each_mistake_has_its_message(change, message):

@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-
 from stratiome import omics
 from stratiome.config import Kind
 from stratiome.omics import OmicError
@@ -37,7 +36,9 @@ def test_values_that_do_not_fit_are_refused(kind, value, message):
 @pytest.mark.parametrize("name", KINDS)
 def test_scale_of_a_patient_does_not_depend_on_the_others(name):
     rng = np.random.default_rng(0)
-    values = rng.integers(0, 2, (20, 7)).astype(np.float32) if name == "mutation" else rng.random((20, 7)).astype(np.float32)
+    values = (
+        rng.integers(0, 2, (20, 7)).astype(np.float32) if name == "mutation" else rng.random((20, 7)).astype(np.float32)
+    )
     values[:, 0] = 1
     kind = omics.get(name)
     np.testing.assert_allclose(kind.scale(values)[3:4], kind.scale(values[3:4]), rtol=1e-6)
@@ -45,7 +46,9 @@ def test_scale_of_a_patient_does_not_depend_on_the_others(name):
 
 def test_counts_scale_is_log_of_counts_per_ten_thousand():
     values = np.array([[1, 3], [10, 0]], dtype=np.float32)
-    np.testing.assert_allclose(omics.get("counts").scale(values), np.log1p(values / values.sum(1, keepdims=True) * 1e4), rtol=1e-6)
+    np.testing.assert_allclose(
+        omics.get("counts").scale(values), np.log1p(values / values.sum(1, keepdims=True) * 1e4), rtol=1e-6
+    )
 
 
 def test_m_values():

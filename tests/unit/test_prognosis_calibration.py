@@ -9,6 +9,7 @@ from stratiome.prognosis.calibration import calibration_groups, calibration_slop
 from stratiome.prognosis.metrics import Sample, observed_expected
 
 HORIZON = 30.0
+PRECISE = {"precision": 1e-12, "r_precision": 1e-14}
 
 
 def _true(seed: int, n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -35,9 +36,9 @@ def test_slope_is_that_of_lifelines_with_one_baseline_per_fold():
     fold = np.arange(400) % 3
     frame = pd.DataFrame({"x": _cloglog(survival), "t": np.minimum(time, HORIZON), "fold": fold})
     frame["e"] = event & (time <= HORIZON)
-    expected = CoxPHFitter().fit(frame, "t", "e", strata="fold").params_["x"]
+    expected = CoxPHFitter().fit(frame, "t", "e", strata="fold", fit_options=PRECISE).params_["x"]
     found = calibration_slope(Sample.make(time, event, fold=fold), survival, HORIZON)[0]
-    assert found == pytest.approx(expected, abs=1e-6)
+    assert found == pytest.approx(expected, abs=1e-8)
 
 
 @pytest.mark.parametrize("planted", [1.0, 0.7])
@@ -112,7 +113,14 @@ def test_groups_without_or_with_only_events_have_an_exact_interval():
     assert high.lower == pytest.approx(0.025 ** (1 / 20))
 
 
-def test_equal_risks_stay_together_and_short_follow_up_is_left_out():
+def test_groups_are_made_fewer_until_all_are_followed_to_the_horizon():
+    time = np.concatenate([np.full(40, 50.0), np.full(10, 10.0)])
+    event, risk = np.zeros(50, dtype=bool), np.linspace(0.1, 0.9, 50)
+    groups = calibration_groups(time, event, risk, HORIZON, 5, 0.95)
+    assert [g.n for g in groups] == [13, 12, 13, 12]
+
+
+def test_equal_risks_stay_together_and_nobody_followed_gives_no_group():
     time, event, _ = _true(8, 100)
     assert len(calibration_groups(time, event, np.full(100, 0.3), HORIZON, 10, 0.95)) == 1
     assert calibration_groups(np.full(5, 10.0), np.zeros(5, dtype=bool), np.full(5, 0.2), HORIZON, 1, 0.95) == ()

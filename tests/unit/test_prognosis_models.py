@@ -65,13 +65,18 @@ def test_clinical_is_the_cox_model_of_lifelines(rounded):
     inputs = _inputs(rounded=rounded)
     fit = _fit(inputs)["clinical"]
     frame = pd.DataFrame(inputs.clinical, columns=list(inputs.clinical_names)).assign(t=inputs.time, e=inputs.event)
-    expected = CoxPHFitter().fit(frame[inputs.train], "t", "e")
-    np.testing.assert_allclose([c.value for c in fit.coefficients], expected.params_, atol=1e-6)
+    expected = CoxPHFitter().fit(frame[inputs.train], "t", "e", fit_options={"precision": 1e-12, "r_precision": 1e-14})
+    np.testing.assert_allclose([c.value for c in fit.coefficients], expected.params_, atol=1e-8)
     limits = expected.confidence_intervals_.to_numpy()
-    np.testing.assert_allclose([[c.lower, c.upper] for c in fit.coefficients], limits, atol=1e-5)
+    np.testing.assert_allclose([[c.lower, c.upper] for c in fit.coefficients], limits, atol=1e-8)
     if not rounded:
-        curves = expected.predict_survival_function(frame[~inputs.train], times=GRID).to_numpy().T
-        np.testing.assert_allclose(fit.survival[~inputs.train], curves, atol=1e-6)
+        # Asked for times, lifelines interpolates; its own steps are exact.
+        steps = expected.predict_survival_function(frame[~inputs.train])
+        at = np.searchsorted(steps.index.to_numpy(), GRID[1:], side="right") - 1
+        reached = at >= 0
+        np.testing.assert_allclose(
+            fit.survival[~inputs.train][:, 1:][:, reached], steps.to_numpy()[at[reached]].T, atol=1e-8
+        )
 
 
 def test_baseline_is_that_of_breslow():
@@ -121,8 +126,8 @@ def test_elastic_net_meets_its_optimality_conditions():
     penalty = net.penalty * penalised * len(penalised) / penalised.sum()
     active = beta != 0
     stationary = gradient - penalty * (0.5 * np.sign(beta) + 0.5 * beta)
-    np.testing.assert_allclose(stationary[active], 0, atol=1e-4)
-    assert (np.abs(gradient[~active]) <= 0.5 * penalty[~active] + 1e-4).all()
+    np.testing.assert_allclose(stationary[active], 0, atol=2e-5)
+    assert (np.abs(gradient[~active]) <= 0.5 * penalty[~active] + 2e-5).all()
     assert active[~penalised].all()
     assert active[5]
 

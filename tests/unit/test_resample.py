@@ -4,7 +4,6 @@ import numpy as np
 import polars as pl
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
 from stratiome.config import ResampleConfig
 from stratiome.resample.design import design_resamples, resample_names, site_groups
 
@@ -44,7 +43,14 @@ def test_one_site_at_a_time():
     table = design_resamples([f"p{i:03d}" for i in range(125)], [], ResampleConfig(folds=2), site, groups, 1)
     held = table.filter(pl.col("resample") == "site-other", pl.col("role") == "test")
     assert held.height == 35
-    assert resample_names(ResampleConfig(folds=2), groups) == ["full", "cv-1-1", "cv-1-2", "site-a", "site-b", "site-other"]
+    assert resample_names(ResampleConfig(folds=2), groups) == [
+        "full",
+        "cv-1-1",
+        "cv-1-2",
+        "site-a",
+        "site-b",
+        "site-other",
+    ]
 
 
 def test_odd_site_names_do_not_collide():

@@ -20,7 +20,9 @@ if not workflow.config_settings.configfiles:
 
 
 try:
-    CONFIG, SITES = plan(dict(config), ", ".join(map(str, workflow.configfiles)) or "config")
+    CONFIG, SITES = plan(
+        dict(config), ", ".join(map(str, workflow.configfiles)) or "config"
+    )
 except ConfigError as error:
     raise WorkflowError(f"The config cannot be run.\n{error}")
 
@@ -47,7 +49,9 @@ def settings(*keys):
 def library(*packages):
     """Digest of the parts of the library that a rule uses; an edit to one of them makes the rule run again."""
     root = WORKFLOW / "scripts" / "stratiome"
-    files = sorted(root.glob("*.py")) + [f for p in packages for f in sorted((root / p).glob("*.py"))]
+    files = sorted(root.glob("*.py")) + [
+        f for p in packages for f in sorted((root / p).glob("*.py"))
+    ]
     digest = hashlib.sha256()
     for file in files:
         digest.update(file.name.encode() + file.read_bytes())
@@ -83,7 +87,10 @@ onstart:
 
 onsuccess:
     if (Path(CONFIG.results_folder) / "report.html").exists():
-        print(f"\nReport: {Path(CONFIG.results_folder) / 'report.html'}", file=sys.stderr)
+        print(
+            f"\nReport: {Path(CONFIG.results_folder) / 'report.html'}",
+            file=sys.stderr,
+        )
 
 
 onerror:

@@ -36,8 +36,14 @@ rule evaluate_prognosis:
     input:
         outcome="<results>/cohort/outcome.parquet",
         resamples="<results>/cohort/resamples.parquet",
-        curves=expand("<results>/resamples/{resample}/prognosis/curves.parquet", resample=RESAMPLES),
-        risks=expand("<results>/resamples/{resample}/prognosis/risks.parquet", resample=RESAMPLES),
+        curves=expand(
+            "<results>/resamples/{resample}/prognosis/curves.parquet",
+            resample=RESAMPLES,
+        ),
+        risks=expand(
+            "<results>/resamples/{resample}/prognosis/risks.parquet",
+            resample=RESAMPLES,
+        ),
     output:
         metrics="<results>/evaluation/prognosis_metrics.parquet",
         by_resample="<results>/evaluation/prognosis_resamples.parquet",

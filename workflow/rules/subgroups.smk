@@ -36,9 +36,15 @@ rule evaluate_subgroups:
         resamples="<results>/cohort/resamples.parquet",
         features="<results>/resamples/full/features.h5mu",
         latents="<results>/resamples/full/latent.h5ad",
-        assignments=expand("<results>/resamples/{resample}/subgroups.parquet", resample=RESAMPLES),
-        selections=expand("<results>/resamples/{resample}/selection.parquet", resample=RESAMPLES),
-        stabilities=expand("<results>/resamples/{resample}/stability.parquet", resample=RESAMPLES),
+        assignments=expand(
+            "<results>/resamples/{resample}/subgroups.parquet", resample=RESAMPLES
+        ),
+        selections=expand(
+            "<results>/resamples/{resample}/selection.parquet", resample=RESAMPLES
+        ),
+        stabilities=expand(
+            "<results>/resamples/{resample}/stability.parquet", resample=RESAMPLES
+        ),
         truth=truth,
     output:
         assignment="<results>/evaluation/subgroup_assignment.parquet",
@@ -61,7 +67,15 @@ rule evaluate_subgroups:
         mem_mb=4000,
         runtime=60,
     params:
-        settings=settings("endpoint", "covariates", "known_labels", "site", "evaluation", "seed", "data"),
+        settings=settings(
+            "endpoint",
+            "covariates",
+            "known_labels",
+            "site",
+            "evaluation",
+            "seed",
+            "data",
+        ),
         library=library("subgroups", "survival", "features"),
     message:
         "Judging the subgroups on held-out patients"

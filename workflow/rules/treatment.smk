@@ -35,7 +35,10 @@ rule evaluate_treatment:
         outcome="<results>/cohort/outcome.parquet",
         assignment="<results>/evaluation/subgroup_assignment.parquet",
         truth=truth,
-        fits=expand("<results>/resamples/{resample}/treatment/curves.parquet", resample=RESAMPLES),
+        fits=expand(
+            "<results>/resamples/{resample}/treatment/curves.parquet",
+            resample=RESAMPLES,
+        ),
     output:
         trial="<results>/evaluation/treatment_trial.parquet",
         flow="<results>/evaluation/treatment_flow.parquet",

@@ -112,7 +112,8 @@ class SimulateConfig(Section):
     )
     censoring: float = Field(0.35, ge=0, lt=1, description="Approximate share of patients censored.")
     marker_dependent_censoring: bool = Field(
-        False, description="Whether censoring depends on the baseline risk, so that it is informative given no covariates."
+        False,
+        description="Whether censoring depends on the baseline risk, so that it is informative given no covariates.",
     )
 
 
@@ -154,7 +155,9 @@ class EndpointConfig(Section):
         min_length=1, description="Time points at which survival is predicted and compared, in `unit`."
     )
     tau: float | None = Field(
-        None, gt=0, description="Upper limit of restricted mean survival and integrated scores; default largest horizon."
+        None,
+        gt=0,
+        description="Upper limit of restricted mean survival and integrated scores; default largest horizon.",
     )
 
     @field_validator("horizons")
@@ -209,7 +212,9 @@ class ResampleConfig(Section):
     folds: int = Field(5, ge=2, le=20, description="Number of cross-validation folds.")
     repeats: int = Field(1, ge=1, le=50, description="Number of times the folds are drawn.")
     leave_site_out: bool = Field(False, description="Whether to hold out each site in turn as well.")
-    min_site: int = Field(30, ge=1, description="Patients with an outcome below which a site is not held out on its own.")
+    min_site: int = Field(
+        30, ge=1, description="Patients with an outcome below which a site is not held out on its own."
+    )
 
 
 class FeatureConfig(Section):
@@ -242,7 +247,9 @@ class LatentConfig(Section):
     modality_dropout: float = Field(
         0.2, ge=0, lt=1, description="Probability that an omic is hidden from the encoder in a training step."
     )
-    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="Where to train; `auto` uses a GPU if there is one.")
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        "auto", description="Where to train; `auto` uses a GPU if there is one."
+    )
 
 
 class SubgroupConfig(Section):
@@ -288,7 +295,9 @@ class EvaluationConfig(Section):
 class AuditConfig(Section):
     """Disclosure and groups."""
 
-    min_cell: int = Field(10, ge=1, le=100, description="Counts from 1 to this number less one are suppressed in reports.")
+    min_cell: int = Field(
+        10, ge=1, le=100, description="Counts from 1 to this number less one are suppressed in reports."
+    )
     ids_in_messages: bool = Field(
         True, description="Whether error messages may name patient identifiers (never any of their values)."
     )
@@ -302,12 +311,18 @@ class Config(Section):
     description: str = Field("", description="A sentence or two on the cohort for the report.")
     results: str | None = Field(None, description="Folder of the results; default `results/<cohort>`.")
     seed: int = Field(1, ge=0, lt=2**31, description="Seed of everything random.")
-    threads: int = Field(1, ge=1, le=64, description="Threads of numeric code in a job; fixed, since sums depend on it.")
+    threads: int = Field(
+        1, ge=1, le=64, description="Threads of numeric code in a job; fixed, since sums depend on it."
+    )
     data: DataConfig = Field(description="The data.")
     endpoint: EndpointConfig = Field(description="The outcome.")
-    covariates: tuple[str, ...] = Field((), description="Clinical columns of the baseline model every other model must beat.")
+    covariates: tuple[str, ...] = Field(
+        (), description="Clinical columns of the baseline model every other model must beat."
+    )
     site: str | None = Field(None, description="Column of the contributing site or batch.")
-    known_labels: tuple[str, ...] = Field((), description="Known classes to compare subgroups with; never learned from.")
+    known_labels: tuple[str, ...] = Field(
+        (), description="Known classes to compare subgroups with; never learned from."
+    )
     treatments: dict[Name, TreatmentConfig] = Field({}, description="Treatments to compare.")
     resamples: ResampleConfig = Field(ResampleConfig(), description="Splits.")
     features: FeatureConfig = Field(FeatureConfig(), description="Features.")
@@ -323,11 +338,14 @@ class Config(Section):
         for key, names in self._predictors().items():
             bad = [n for n in names if n in outcome]
             if bad:
-                raise ValueError(f"`{key}` contains the outcome {bad}. Suggestion: remove it; a predictor must be known at time zero")
+                raise ValueError(
+                    f"`{key}` contains the outcome {bad}. Suggestion: remove it; a predictor must be known at time zero"
+                )
         for name, treatment in self.treatments.items():
             if treatment.column in treatment.confounders:
                 raise ValueError(
-                    f"`treatments.{name}.confounders` contains the treatment `{treatment.column}` itself. Suggestion: remove it"
+                    f"`treatments.{name}.confounders` contains the treatment `{treatment.column}` itself. "
+                    "Suggestion: remove it"
                 )
         return self
 
@@ -433,7 +451,11 @@ def _describe(error: Any) -> str:
     if error["type"] == "extra_forbidden":
         valid = _valid_keys(keys[:-1])
         near = difflib.get_close_matches(keys[-1], valid, n=1, cutoff=0.6)
-        fix = f"Did you mean `{near[0]}`?" if near else f"Suggestion: remove it, or use one of {', '.join(sorted(valid))}."
+        fix = (
+            f"Did you mean `{near[0]}`?"
+            if near
+            else f"Suggestion: remove it, or use one of {', '.join(sorted(valid))}."
+        )
         return f"`{path}`: unknown key. {fix}"
     if error["type"] == "missing":
         text = _field_text(keys)

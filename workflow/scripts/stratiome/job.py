@@ -69,7 +69,7 @@ def typed_settings(settings: dict[str, Any]) -> dict[str, Any]:
     from stratiome.config import Config
 
     typed: dict[str, Any] = {
-        key: TypeAdapter(Config.model_fields[key].annotation).validate_python(value)
+        key: TypeAdapter[Any](Config.model_fields[key].annotation).validate_python(value)
         for key, value in settings.items()
         if key in Config.model_fields
     }
@@ -89,7 +89,13 @@ def _set_logging(path: str | None) -> None:
 
 def _set_threads(threads: int) -> None:
     # Sums depend on the number of threads, so it never follows the number of cores.
-    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS", "NUMBA_NUM_THREADS"):
+    for name in (
+        "OMP_NUM_THREADS",
+        "OPENBLAS_NUM_THREADS",
+        "MKL_NUM_THREADS",
+        "NUMEXPR_NUM_THREADS",
+        "NUMBA_NUM_THREADS",
+    ):
         os.environ[name] = str(threads)
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     from threadpoolctl import threadpool_limits

@@ -457,7 +457,9 @@ def read_table(path: str | Path, model: type[Table]) -> pl.DataFrame:
 def _validated(frame: pl.DataFrame, model: type[Table], where: str) -> pl.DataFrame:
     for name in frame.columns:
         if frame[name].dtype.is_float() and frame[name].is_nan().any():
-            raise TableError(f"{where} ({model.__name__}): column `{name}` holds NaN. Suggestion: use null for 'not estimable'")
+            raise TableError(
+                f"{where} ({model.__name__}): column `{name}` holds NaN. Suggestion: use null for 'not estimable'"
+            )
     try:
         return model.validate(frame, lazy=True)
     except (pa.errors.SchemaErrors, pa.errors.SchemaError) as error:

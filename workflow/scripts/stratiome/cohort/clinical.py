@@ -6,6 +6,7 @@ import logging
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 
 from stratiome.cohort.errors import CohortError, some_ids
@@ -55,7 +56,9 @@ def read_clinical(path: Path, config: Config) -> Clinical:
         problems += texts
     if problems:
         raise CohortError(problems)
-    problems += _check_types(path, frame, config) + _check_treatments(path, frame, config) + _check_outcome(path, frame, config)
+    problems += (
+        _check_types(path, frame, config) + _check_treatments(path, frame, config) + _check_outcome(path, frame, config)
+    )
     if problems:
         raise CohortError(problems)
     frame = _cast(frame, config)
@@ -73,7 +76,9 @@ def eligible_columns(condition: str | None, key: str, path: Path, columns: list[
         names = set(pl.sql_expr(condition).meta.root_names())
     except (pl.exceptions.PolarsError, AttributeError) as error:
         text = str(error).splitlines()[0]
-        return set(), [f"`{key}`: not a valid condition ({text}). Suggestion: SQL, as `stage IN (1, 2, 3) AND age >= 18`"]
+        return set(), [
+            f"`{key}`: not a valid condition ({text}). Suggestion: SQL, as `stage IN (1, 2, 3) AND age >= 18`"
+        ]
     return names & set(columns), [missing_column(path, n, columns, key) for n in sorted(names - set(columns))]
 
 
@@ -106,7 +111,8 @@ def _check_types(path: Path, frame: pl.DataFrame, config: Config) -> list[str]:
         levels = frame[name].drop_nulls().n_unique() if frame[name].dtype == pl.String else 0
         if levels > max(20, frame.height // 10):
             problems.append(
-                f"{path}: column `{name}` is text with {levels} different values. Suggestion: it may hold numbers written "
+                f"{path}: column `{name}` is text with {levels} different values. "
+                "Suggestion: it may hold numbers written "
                 "with a comma or unit; make it numeric, or group its values"
             )
     return problems
@@ -118,7 +124,8 @@ def _check_treatments(path: Path, frame: pl.DataFrame, config: Config) -> list[s
         values = frame[treatment.column].drop_nulls()
         if not values.dtype.is_numeric() or not values.is_in([0.0, 1.0]).all():
             problems.append(
-                f"`treatments.{name}.column`: {path}, column `{treatment.column}` must be 0 (untreated) or 1 (treated), "
+                f"`treatments.{name}.column`: {path}, column `{treatment.column}` must be 0 (untreated) or 1 "
+                "(treated), "
                 f"but has {values.n_unique()} other or more values. Suggestion: recode it; leave unknown cells empty"
             )
         elif values.n_unique() < 2:
@@ -146,7 +153,8 @@ def _check_outcome(path: Path, frame: pl.DataFrame, config: Config) -> list[str]
         )
     if not time.dtype.is_numeric():
         problems.append(
-            f"`endpoint.time`: {path}, column `{endpoint.time}` is not numeric. Suggestion: write decimals with a point "
+            f"`endpoint.time`: {path}, column `{endpoint.time}` is not numeric. "
+            "Suggestion: write decimals with a point "
             "and remove units"
         )
         return problems
@@ -156,7 +164,7 @@ def _check_outcome(path: Path, frame: pl.DataFrame, config: Config) -> list[str]
             f"`endpoint.time`: {path}, column `{endpoint.time}` is negative or infinite for {len(negative)} patients "
             f"({some_ids(negative, config.audit.ids_in_messages)}). Suggestion: check the dates it was computed from"
         )
-    longest = float(time.max() or 0.0) * endpoint.months_per_unit
+    longest = float(np.nanmax(time.to_numpy(), initial=0.0)) * endpoint.months_per_unit
     if longest > 12 * 100:
         problems.append(
             f"`endpoint.unit`: {path}, column `{endpoint.time}` reaches {longest / 12:.0f} years when read as "
@@ -185,7 +193,9 @@ def _outcome(frame: pl.DataFrame, config: Config) -> tuple[pl.DataFrame, dict[st
         "follow-up of zero, never at risk": ~no_time & ~no_event & (pl.col("time_months") == 0),
     }
     counts = {reason: int(table.select(rule.sum()).item()) for reason, rule in reasons.items()}
-    usable = table.filter(~no_time & ~no_event & (pl.col("time_months") > 0)).with_columns(pl.col("event").cast(pl.Int64))
+    usable = table.filter(~no_time & ~no_event & (pl.col("time_months") > 0)).with_columns(
+        pl.col("event").cast(pl.Int64)
+    )
     return usable, {reason: n for reason, n in counts.items() if n}
 
 
@@ -193,5 +203,3 @@ def site_counts(clinical: pl.DataFrame, site: str) -> dict[str, int]:
     """Patients per site, sites in sorted order; patients without a site are not counted."""
     table = clinical[site].drop_nulls().cast(pl.String).value_counts().sort(site)
     return {str(s): int(n) for s, n in table.iter_rows()}
-
-

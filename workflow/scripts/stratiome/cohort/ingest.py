@@ -86,7 +86,8 @@ def _join(
         if not here.any():
             raise CohortError(
                 f"{omic_paths[name]}: none of its {len(here)} patients is in the clinical table "
-                f"(first ones: {some_ids(strangers, config.audit.ids_in_messages)}). Suggestion: check that patients are "
+                f"(first ones: {some_ids(strangers, config.audit.ids_in_messages)}). "
+                "Suggestion: check that patients are "
                 "rows, not columns, and that both files use the same identifiers"
             )
         if strangers:
@@ -94,7 +95,9 @@ def _join(
         n_in = len(here)
         flow.append(_step("read", name, n_in, int(here.sum()), "not in the clinical table" if strangers else "kept"))
         kept[name] = Matrix(
-            tuple(i for i, yes in zip(matrix.patient_ids, here, strict=True) if yes), matrix.features, matrix.values[here]
+            tuple(i for i, yes in zip(matrix.patient_ids, here, strict=True) if yes),
+            matrix.features,
+            matrix.values[here],
         )
     n_left = len(ids)
     for reason, count in clinical.without_outcome.items():

@@ -31,8 +31,13 @@ def sha256(path: Path) -> str:
 def describe_input(name: str, path: Path, rows: int, columns: int) -> dict[str, Any]:
     """One line of the manifest on an input file."""
     return {
-        "name": name, "path": str(path), "sha256": sha256(path), "bytes": path.stat().st_size, "rows": rows, "columns": columns,
-    }  # fmt: skip
+        "name": name,
+        "path": str(path),
+        "sha256": sha256(path),
+        "bytes": path.stat().st_size,
+        "rows": rows,
+        "columns": columns,
+    }
 
 
 def manifest(config: Config, inputs: list[dict[str, Any]]) -> dict[str, Any]:

@@ -64,9 +64,9 @@ def read_table(path: Path) -> pl.DataFrame:
         raise CohortError(f"{path}: has a header but no rows. Suggestion: check how the file was exported")
     numeric = [n for n in frame.columns if frame[n].dtype.is_numeric() or frame[n].dtype == pl.Boolean]
     texts = [n for n in frame.columns if frame[n].dtype == pl.String]
-    return frame.with_columns(pl.col(numeric).cast(pl.Float64).fill_nan(None), pl.col(texts).str.strip_chars()).with_columns(
-        pl.when(pl.col(texts).is_in(NULL_TEXTS)).then(None).otherwise(pl.col(texts)).name.keep()
-    )
+    return frame.with_columns(
+        pl.col(numeric).cast(pl.Float64).fill_nan(None), pl.col(texts).str.strip_chars()
+    ).with_columns(pl.when(pl.col(texts).is_in(NULL_TEXTS)).then(None).otherwise(pl.col(texts)).name.keep())
 
 
 def read_patients(path: Path, patient_id: str, show_ids: bool) -> pl.DataFrame:
@@ -83,12 +83,14 @@ def read_patients(path: Path, patient_id: str, show_ids: bool) -> pl.DataFrame:
     ids = frame[patient_id]
     if ids.null_count():
         raise CohortError(
-            f"{path}: column `{patient_id}` is empty in {ids.null_count()} rows. Suggestion: give every row an identifier"
+            f"{path}: column `{patient_id}` is empty in {ids.null_count()} rows. "
+            "Suggestion: give every row an identifier"
         )
     twice = ids.filter(ids.is_duplicated()).unique(maintain_order=True).sort().to_list()
     if twice:
         raise CohortError(
-            f"{path}: column `{patient_id}` has {len(twice)} identifiers on more than one row ({some_ids(twice, show_ids)}). "
+            f"{path}: column `{patient_id}` has {len(twice)} identifiers on more than one row "
+            f"({some_ids(twice, show_ids)}). "
             "Suggestion: keep one row (one sample) per patient"
         )
     return frame.sort(patient_id)
@@ -130,8 +132,12 @@ def missing_column(path: Path, column: str, present: list[str], key: str) -> str
     """Text on a column that a file lacks, with the nearest one it has."""
     near = difflib.get_close_matches(column, present, n=1, cutoff=0.5)
     by_case = [c for c in present if c.lower() == column.lower()]
-    hint = (by_case or near or [None])[0]
-    fix = f"Did you mean `{hint}`?" if hint else f"Suggestion: use one of its {len(present)} columns, as {', '.join(present[:8])}"
+    hint = next(iter(by_case or near), None)
+    fix = (
+        f"Did you mean `{hint}`?"
+        if hint
+        else f"Suggestion: use one of its {len(present)} columns, as {', '.join(present[:8])}"
+    )
     return f"`{key}`: {path} has no column `{column}`. {fix}"
 
 
@@ -140,7 +146,8 @@ def _refuse_repeated_features(path: Path, features: list[str]) -> None:
     repeated = sorted({f.rsplit("_duplicated_", 1)[0] for f in features if "_duplicated_" in f})
     if repeated:
         raise CohortError(
-            f"{path}: features listed more than once: {', '.join(repeated[:5])}. Suggestion: keep one column per feature"
+            f"{path}: features listed more than once: {', '.join(repeated[:5])}. "
+            "Suggestion: keep one column per feature"
         )
 
 
@@ -159,21 +166,27 @@ def _with_text_ids(path: Path, patient_id: str) -> pl.DataFrame:
 def _scan(path: Path, types: pl.Schema | None = None) -> pl.LazyFrame:
     if not path.exists():
         near = difflib.get_close_matches(path.name, [p.name for p in path.parent.glob("*")], n=1, cutoff=0.5)
-        hint = f"Did you mean `{near[0]}`?" if near else "Suggestion: check the path, and the working folder it is relative to"
+        hint = (
+            f"Did you mean `{near[0]}`?"
+            if near
+            else "Suggestion: check the path, and the working folder it is relative to"
+        )
         raise CohortError(f"{path}: no such file. {hint}")
     if path.is_dir() or path.stat().st_size == 0:
-        raise CohortError(f"{path}: {'is a folder' if path.is_dir() else 'is empty'}. Suggestion: give the path of the table")
+        raise CohortError(
+            f"{path}: {'is a folder' if path.is_dir() else 'is empty'}. Suggestion: give the path of the table"
+        )
     if path.suffix == ".parquet":
         try:
             scan = pl.scan_parquet(path)
             scan.collect_schema()
         except (pl.exceptions.PolarsError, OSError) as error:
-            raise CohortError(f"{path}: not a readable parquet file ({type(error).__name__}). {_advice(path)}") from None
+            raise CohortError(
+                f"{path}: not a readable parquet file ({type(error).__name__}). {_advice(path)}"
+            ) from None
         return scan
     if path.suffix not in SEPARATORS:
-        raise CohortError(
-            f"{path}: unknown kind of file `{path.suffix}`. Suggestion: use one of .tsv, .csv, .parquet"
-        )
+        raise CohortError(f"{path}: unknown kind of file `{path.suffix}`. Suggestion: use one of .tsv, .csv, .parquet")
     try:
         scan = pl.scan_csv(
             path,
@@ -187,11 +200,15 @@ def _scan(path: Path, types: pl.Schema | None = None) -> pl.LazyFrame:
     except (pl.exceptions.PolarsError, OSError) as error:
         raise CohortError(f"{path}: cannot be read as a table ({type(error).__name__}). {_advice(path)}") from None
     if len(names) == 1:
-        raise CohortError(f"{path}: only one column found. Suggestion: .tsv needs tabs, .csv needs commas between columns")
+        raise CohortError(
+            f"{path}: only one column found. Suggestion: .tsv needs tabs, .csv needs commas between columns"
+        )
     return scan
 
 
 def _advice(path: Path) -> str:
     return {
         ".parquet": "Suggestion: the file may be truncated; copy it again and compare its checksum",
-    }.get(path.suffix, "Suggestion: save it as UTF-8 text with one header line and equal numbers of columns in every row")
+    }.get(
+        path.suffix, "Suggestion: save it as UTF-8 text with one header line and equal numbers of columns in every row"
+    )

@@ -101,5 +101,6 @@ def read_features(path: str) -> FeatureSet:
         part = data.mod[name]
         values = np.full((len(ids), part.n_vars), np.nan, dtype=np.float32)
         values[[row[str(i)] for i in part.obs_names]] = np.asarray(part.X, dtype=np.float32)
-        blocks.append(Block(name, values, str(part.uns["likelihood"]), tuple(str(v) for v in part.var_names)))
+        likelihood: Likelihood = "bernoulli" if str(part.uns["likelihood"]) == "bernoulli" else "gaussian"
+        blocks.append(Block(name, values, likelihood, tuple(str(v) for v in part.var_names)))
     return FeatureSet(tuple(ids), np.asarray(data.uns["roles"]).astype(str), tuple(blocks))

@@ -140,7 +140,14 @@ def _site_shifts(work: np.ndarray, site: np.ndarray) -> tuple[tuple[str, ...], n
     return names, np.nan_to_num(shrink * (means - grand) * known)
 
 
-def make_block(name: str, values: np.ndarray, features: tuple[str, ...], transform: OmicTransform, likelihood: str, site: np.ndarray | None) -> Block:
+def make_block(
+    name: str,
+    values: np.ndarray,
+    features: tuple[str, ...],
+    transform: OmicTransform,
+    likelihood: str,
+    site: np.ndarray | None,
+) -> Block:
     """Features of one omic for all patients."""
     kept = tuple(features[j] for j in transform.keep)
     return Block(name, transform.apply(values, site), likelihood, kept)  # type: ignore[arg-type]
@@ -152,13 +159,15 @@ def save_transforms(transforms: dict[str, OmicTransform], features: dict[str, tu
 
     from safetensors.numpy import save_file
 
-    tensors = {}
-    header = {}
+    tensors: dict[str, np.ndarray] = {}
+    header: dict[str, str] = {}
     for name, t in transforms.items():
         tensors |= {
             f"{name}.mean": np.ascontiguousarray(t.mean),
             f"{name}.scale": np.ascontiguousarray(t.scale),
             f"{name}.shifts": np.ascontiguousarray(t.shifts),
         }
-        header[name] = json.dumps({"features": [features[name][j] for j in t.keep], "sites": list(t.sites)}, sort_keys=True)
+        header[name] = json.dumps(
+            {"features": [features[name][j] for j in t.keep], "sites": list(t.sites)}, sort_keys=True
+        )
     save_file(tensors, path, metadata=header)

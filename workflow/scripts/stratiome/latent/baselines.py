@@ -55,7 +55,11 @@ class PcaModel:
 
     @classmethod
     def from_state(
-        cls, tensors: dict[str, np.ndarray], description: dict[str, Any], specs: tuple[OmicSpec, ...], projection: Projection
+        cls,
+        tensors: dict[str, np.ndarray],
+        description: dict[str, Any],
+        specs: tuple[OmicSpec, ...],
+        projection: Projection,
     ) -> PcaModel:
         """The model of a stored state."""
         return cls(specs, projection)

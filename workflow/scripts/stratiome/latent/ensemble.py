@@ -49,7 +49,9 @@ def fit_projection(values: np.ndarray, dims: int) -> Projection:
     rank = min(dims, n - 1, p)
     small = centred @ centred.T if n < p else centred.T @ centred
     size = len(small)
-    eigenvalues, vectors = eigh(small, subset_by_index=(size - rank, size - 1)) if rank else (np.zeros(0), np.zeros((p, 0)))
+    eigenvalues, vectors = (
+        eigh(small, subset_by_index=(size - rank, size - 1)) if rank else (np.zeros(0), np.zeros((p, 0)))
+    )
     eigenvalues, vectors = eigenvalues[::-1], vectors[:, ::-1]
     if n < p:
         vectors = centred.T @ vectors

@@ -104,7 +104,9 @@ class LatentModel:
         """
         model = load_models(weights_path, description_path).get("vae")
         if not isinstance(model, LatentModel):
-            raise LatentError(f"{description_path} describes no model `vae`. Suggestion: give the files of one train_latent")
+            raise LatentError(
+                f"{description_path} describes no model `vae`. Suggestion: give the files of one train_latent"
+            )
         return model
 
     def state(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
@@ -113,7 +115,11 @@ class LatentModel:
 
     @classmethod
     def from_state(
-        cls, tensors: dict[str, np.ndarray], description: dict[str, Any], specs: tuple[OmicSpec, ...], projection: Projection
+        cls,
+        tensors: dict[str, np.ndarray],
+        description: dict[str, Any],
+        specs: tuple[OmicSpec, ...],
+        projection: Projection,
     ) -> LatentModel:
         """The model of a stored state."""
         weights = {k.removeprefix("weights."): v for k, v in tensors.items() if k.startswith("weights.")}
@@ -160,7 +166,9 @@ def load_models(weights_path: str, description_path: str) -> dict[str, LatentMod
 
     document = json.loads(Path(description_path).read_text(encoding="utf-8"))
     if document.get("format") != FORMAT:
-        raise LatentError(f"{description_path} has format {document.get('format')}, not {FORMAT}. Suggestion: train again")
+        raise LatentError(
+            f"{description_path} has format {document.get('format')}, not {FORMAT}. Suggestion: train again"
+        )
     tensors = load_file(weights_path)
     models: dict[str, LatentModel | PcaModel] = {}
     for name, description in document["models"].items():
@@ -181,7 +189,8 @@ def load_models(weights_path: str, description_path: str) -> dict[str, LatentMod
             models[name] = kind.from_state(own, description, specs, projection)
         except KeyError as error:
             raise LatentError(
-                f"{weights_path} lacks {error} of model {name}. Suggestion: give weights and description of one train_latent"
+                f"{weights_path} lacks {error} of model {name}. "
+                "Suggestion: give weights and description of one train_latent"
             ) from None
     return models
 
@@ -196,7 +205,12 @@ def _batch(inputs: Inputs, rows: np.ndarray) -> Any:
     seen = [np.isfinite(r[rows]) for r in inputs.raw]
     weights = [s * (mean_size / np.maximum(s.sum(axis=1, keepdims=True), 1)) for s in seen]
     targets = [np.where(s, r[rows], 0.0) for s, r in zip(seen, inputs.raw, strict=True)]
-    parts = inputs.centred[rows], np.concatenate(targets, axis=1), np.concatenate(weights, axis=1), inputs.observed[rows]
+    parts = (
+        inputs.centred[rows],
+        np.concatenate(targets, axis=1),
+        np.concatenate(weights, axis=1),
+        inputs.observed[rows],
+    )
     return Batch(*(torch.from_numpy(np.ascontiguousarray(p, dtype=np.float32)) for p in parts))
 
 

@@ -186,7 +186,7 @@ class _Run:
         if broken.size:
             raise LatentError(
                 f"the loss of member {broken[0]} is not finite in epoch {epoch + 1}. Suggestion: lower "
-                f"`latent.learning_rate` (now {self.settings.learning_rate}) and look for extreme values in the quality tables"
+                f"`latent.learning_rate` (now {self.settings.learning_rate}) and look for extreme values in quality"
             )
         for m in np.flatnonzero(self.active).tolist():
             row = {"train_loss": float(train_loss[m]), "validation_loss": float(validation[m])}

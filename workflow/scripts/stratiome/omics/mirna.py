@@ -11,7 +11,8 @@ def problem(values: np.ndarray) -> str:
     """Reads are never negative."""
     negative = outside(values, 0, np.inf)
     return (
-        f"{negative} negative values. Suggestion: give counts or reads per million, or use kind `expression` for logarithms"
+        f"{negative} negative values. Suggestion: give counts or reads per million, or use kind `expression` "
+        "for logarithms"
         if negative
         else ""
     )

@@ -101,9 +101,10 @@ def calibration_groups(
 ) -> tuple[CalibrationGroup, ...]:
     """Predicted against observed risk in groups of equal size by predicted risk, lowest first.
 
-    Patients with the same risk stay together, so there may be fewer groups. A group followed for less than the
-    horizon has no observed risk and is left out. Intervals are those of Kaplan-Meier on the log-log scale with
-    Greenwood's variance; where nobody or everybody in a group fails, the exact one for the number still informative.
+    Patients with the same risk stay together, so there may be fewer groups, and a group followed for less than the
+    horizon has no observed risk, so groups are made fewer until all have one. Intervals are those of Kaplan-Meier on
+    the log-log scale with Greenwood's variance; where nobody or everybody in a group fails, the exact one for the
+    number still informative. None where no grouping has an observed risk.
 
     Parameters
     ----------
@@ -118,17 +119,19 @@ def calibration_groups(
     level
         Level of intervals.
     """
-    if len(time) == 0:
-        return ()
-    edges = np.unique(np.quantile(risk, np.linspace(0.0, 1.0, groups + 1)[1:-1], method="inverted_cdf"))
-    code = np.searchsorted(edges, risk, side="left")
-    made = []
-    for k in np.unique(code):
-        rows = code == k
-        found = _observed(time[rows], event[rows], horizon, level)
-        if found is not None:
-            made.append(CalibrationGroup(float(risk[rows].mean()), *found, int(rows.sum())))
-    return tuple(made)
+    ordered = np.sort(risk)
+    for count in range(groups if len(risk) else 0, 0, -1):
+        edges = np.unique(ordered[[max(-(-len(risk) * k // count) - 1, 0) for k in range(1, count)]])
+        code = np.searchsorted(edges, risk, side="left")
+        made = []
+        for k in np.unique(code):
+            rows = code == k
+            found = _observed(time[rows], event[rows], horizon, level)
+            if found is not None:
+                made.append(CalibrationGroup(float(risk[rows].mean()), *found, int(rows.sum())))
+        if len(made) == len(np.unique(code)):
+            return tuple(made)
+    return ()
 
 
 def _observed(time: np.ndarray, event: np.ndarray, horizon: float, level: float) -> tuple[float, float, float] | None:

@@ -10,6 +10,7 @@ import numpy as np
 RIDGES = (0.0, 1e-3, 1e-2, 1e-1)
 """Ridge penalties per patient tried in turn; the first that converges is used."""
 
+_PRECISION = {"precision": 1e-12, "r_precision": 1e-14}  # lifelines' own leave the sixth digit open
 _MAX_LINEAR = 50.0  # beyond this a survival probability is 0 or 1 to the last digit
 _MAX_STANDARDISED = 10.0  # a coefficient or standard error per SD this large means a monotone likelihood
 _DEPENDENT = 1e-6  # share of a column's SD that others leave unexplained, below which it is left out
@@ -128,18 +129,19 @@ def independent_columns(x: np.ndarray) -> np.ndarray:
 def _newton(x: np.ndarray, time: np.ndarray, event: np.ndarray, ridge: float) -> tuple[np.ndarray, np.ndarray]:
     import pandas as pd
     from lifelines import CoxPHFitter
-    from lifelines.exceptions import ConvergenceError
+    from lifelines.exceptions import ConvergenceError, ConvergenceWarning
 
     names = [f"x{j}" for j in range(x.shape[1])]
     frame = pd.DataFrame(x, columns=names)
     frame["time"], frame["event"] = time, event.astype(int)
     with warnings.catch_warnings():
-        # Non-convergence is judged below from the numbers themselves.
+        # Warnings of low variance and the like are guesses; separation is judged below from the numbers themselves.
         warnings.simplefilter("ignore")
+        warnings.filterwarnings("error", ".*failed to converge", ConvergenceWarning)
         fitter = CoxPHFitter(penalizer=ridge)
         try:
-            fitter.fit(frame, duration_col="time", event_col="event")
-        except (ConvergenceError, np.linalg.LinAlgError, ValueError) as error:
+            fitter.fit(frame, duration_col="time", event_col="event", fit_options=_PRECISION)
+        except (ConvergenceError, ConvergenceWarning, np.linalg.LinAlgError, ValueError) as error:
             raise CoxError("the likelihood did not converge") from error
     found = fitter.params_.to_numpy(dtype=np.float64)
     errors = fitter.standard_errors_.to_numpy(dtype=np.float64)

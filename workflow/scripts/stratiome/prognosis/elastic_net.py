@@ -10,8 +10,16 @@ import numpy as np
 from stratiome.prognosis.cox import CoxError, CoxModel, partial_log_likelihood, with_baseline
 
 PENALTIES = 40
-SMALLEST_PENALTY = 0.02
-"""Smallest penalty of the path as a share of the largest."""
+SMALLEST_PENALTY, SMALLEST_PENALTY_WIDE = 0.02, 0.05
+"""Smallest penalty of the path as a share of the largest, with more patients than columns and with fewer.
+
+Near its end a wide model keeps almost as many columns as there are events; that costs most of the time for nothing.
+`ElasticNet.at_end` tells where the path was too short.
+"""
+
+# At the first tolerance the optimality conditions hold to 2e-4, which is enough to choose a penalty, at the second to
+# 1e-5, which takes ten times as long.
+_COARSE, _FINE = 1e-7, 1e-9
 
 
 @dataclass(frozen=True)
@@ -73,7 +81,7 @@ def fit_elastic_net(
         If the path breaks down at the largest penalty, or fewer than two events could be split.
     """
     fold = stratified_folds(event, inner_folds, rng)
-    alphas, coefficients = _path(x, time, event, penalised, l1_ratio, None)
+    alphas, _ = _path(x, time, event, penalised, l1_ratio, None)
     criterion = np.zeros(len(alphas))
     for k in range(fold.max() + 1):
         rest = fold != k
@@ -83,8 +91,9 @@ def fit_elastic_net(
         criterion += partial_log_likelihood(risk, time, event)
         criterion -= partial_log_likelihood(risk[rest], time[rest], event[rest])
     best = int(np.argmax(criterion))
-    model = with_baseline(x, time, event, coefficients[:, best])
-    return ElasticNet(model, float(alphas[best]), int(fold.max()) + 1, best == len(alphas) - 1)
+    reached, coefficients = _path(x, time, event, penalised, l1_ratio, alphas[: best + 1], _FINE)
+    model = with_baseline(x, time, event, coefficients[:, -1])
+    return ElasticNet(model, float(reached[-1]), int(fold.max()) + 1, best == len(alphas) - 1)
 
 
 def stratified_folds(event: np.ndarray, folds: int, rng: np.random.Generator) -> np.ndarray:
@@ -114,6 +123,7 @@ def _path(
     penalised: np.ndarray,
     l1_ratio: float,
     alphas: np.ndarray | None,
+    tolerance: float = _COARSE,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Penalties reached and coefficients `(n_columns, n_reached)`; the end of the path that breaks down is cut off."""
     from sklearn.exceptions import ConvergenceWarning
@@ -121,7 +131,7 @@ def _path(
     from sksurv.util import Surv
 
     outcome = Surv.from_arrays(event, time)
-    ratio = SMALLEST_PENALTY
+    ratio = SMALLEST_PENALTY if x.shape[0] > x.shape[1] else SMALLEST_PENALTY_WIDE
     while True:
         fitter = CoxnetSurvivalAnalysis(
             l1_ratio=l1_ratio,
@@ -129,7 +139,7 @@ def _path(
             alphas=alphas,
             alpha_min_ratio=ratio,
             penalty_factor=penalised.astype(np.float64),
-            tol=1e-7,
+            tol=tolerance,
         )
         try:
             with warnings.catch_warnings():

@@ -269,7 +269,7 @@ class _Writer:
         }
 
     def estimate(self, key: Key, value: float, draws: np.ndarray, versus: str | None = None) -> Estimate:
-        """One row; the interval is missing where fewer than nine draws in ten are estimable."""
+        """One row; the interval is missing where fewer than nine draws in ten have a value."""
         model, metric, horizon = key
         needed = self.tau if metric in ("ibs", "ipa") and horizon is None else horizon
         if metric in ("brier", "ipa", "ibs", "observed_expected") and needed is not None and self.followed < needed:
@@ -284,9 +284,9 @@ class _Writer:
             tail = (1.0 - self.level) / 2.0
             lower, upper = (float(q) for q in np.quantile(good, [tail, 1.0 - tail]))
             if len(good) < len(draws):
-                method += f" ({len(draws) - len(good)} draws not estimable and left out)"
+                method += f" ({len(draws) - len(good)} draws without a value left out)"
         else:
-            method += f"; no interval, as {len(draws) - len(good)} draws were not estimable"
+            method += f"; no interval, as {len(draws) - len(good)} draws have no value"
         return Estimate(model, metric, horizon, versus, float(value), lower, upper, self.n, self.events, method)
 
     def _reason(self, metric: str, needed: float | None) -> str:

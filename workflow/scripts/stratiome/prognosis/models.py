@@ -166,13 +166,13 @@ def fit_models(
         reason = f"not fitted: {events} training events, at least {min_events} needed (`prognosis.min_events`)"
         return (null, *(_fall_back(null, model, reason) for model in MODELS[1:]))
     clinical = _guard("clinical", null, lambda: _clinical(inputs, null, grid))
-    settings = {"l1_ratio": l1_ratio, "inner_folds": inner_folds, "rng": rng}
-    return (
-        null,
+    omics = _guard(
+        "clinical_omics",
         clinical,
-        _guard("clinical_omics", clinical, lambda: _clinical_omics(inputs, clinical, grid, **settings)),
-        _guard("clinical_latent", clinical, lambda: _clinical_latent(inputs, clinical, grid)),
+        lambda: _clinical_omics(inputs, clinical, grid, l1_ratio=l1_ratio, inner_folds=inner_folds, rng=rng),
     )
+    latent = _guard("clinical_latent", clinical, lambda: _clinical_latent(inputs, clinical, grid))
+    return null, clinical, omics, latent
 
 
 def _kaplan_meier(inputs: Inputs, grid: np.ndarray) -> Fit:

@@ -26,19 +26,28 @@ def write_figure(name: str, values: np.ndarray, kind: OmicKind, path: str) -> No
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    settings = {"svg.hashsalt": f"stratiome-{name}", "svg.fonttype": "none", "font.family": "sans-serif", "font.size": 9}
+    settings = {
+        "svg.hashsalt": f"stratiome-{name}",
+        "svg.fonttype": "none",
+        "font.family": "sans-serif",
+        "font.size": 9,
+    }
     with matplotlib.rc_context(settings):
         figure, axes = plt.subplots(1, 3, figsize=(9, 2.4), constrained_layout=True)
         scaled = kind.scale(values)
         if kind.name == "mutation":
-            _bars(axes[0], np.sort(np.nanmean(scaled, axis=0))[::-1][:30], "genes, most frequent first", "share mutated")
+            _bars(
+                axes[0], np.sort(np.nanmean(scaled, axis=0))[::-1][:30], "genes, most frequent first", "share mutated"
+            )
             _histogram(axes[1], np.nansum(scaled, axis=1), "mutated genes per patient", "patients")
         else:
             _histogram(axes[0], scaled[np.isfinite(scaled)], kind.scaled_unit, "values")
             with np.errstate(invalid="ignore"):
                 _histogram(axes[1], np.nanmedian(scaled, axis=1), f"median per patient, {kind.scaled_unit}", "patients")
         missing = 1 - np.isfinite(values).mean(axis=0)
-        _histogram(axes[2], missing, "share of patients missing", "features", limits=(0, max(0.05, float(missing.max()))))
+        _histogram(
+            axes[2], missing, "share of patients missing", "features", limits=(0, max(0.05, float(missing.max())))
+        )
         figure.savefig(path, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
         plt.close(figure)
 

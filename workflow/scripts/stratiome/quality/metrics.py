@@ -80,7 +80,9 @@ def _duplicate_of(values: np.ndarray) -> list[int]:
     return found
 
 
-def omic_quality(name: str, values: np.ndarray, table: pl.DataFrame, kind: OmicKind, n_cohort: int) -> list[dict[str, Any]]:
+def omic_quality(
+    name: str, values: np.ndarray, table: pl.DataFrame, kind: OmicKind, n_cohort: int
+) -> list[dict[str, Any]]:
     """Rows of contract `QualitySummary` on one omic."""
 
     def row(metric: str, value: float | None, note: str = "") -> dict[str, Any]:

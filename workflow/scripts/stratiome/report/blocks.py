@@ -28,6 +28,11 @@ class Table:
     note: str = ""
     kind: str = "table"
 
+    @property
+    def dense(self) -> bool:
+        """Whether the table is so wide that it is set smaller."""
+        return len(self.head) > 7
+
 
 @dataclass(frozen=True)
 class Figure:

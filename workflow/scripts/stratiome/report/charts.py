@@ -14,7 +14,7 @@ Row = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Line:
-    """One line of a forest: null estimates are said, not drawn; `truth` is drawn as a diamond; no `text` is a heading."""
+    """One line of a forest. A null estimate is said, not drawn; `truth` is drawn as a diamond."""
 
     name: str
     estimate: float | None = None
@@ -63,7 +63,13 @@ def forest(
         ax.set(ylim=(len(lines) - 0.4, -0.6), yticks=[], xlabel=xlabel)
         ax.spines["left"].set_visible(False)
         _keep_null_inside(ax, lines, null, log)
-        at = {"xycoords": ("data", "axes fraction"), "textcoords": "offset points", "annotation_clip": False, "color": svg.MUTED, "fontsize": 11.5}
+        at = {
+            "xycoords": ("data", "axes fraction"),
+            "textcoords": "offset points",
+            "annotation_clip": False,
+            "color": svg.MUTED,
+            "fontsize": 11.5,
+        }
         if any(sides):
             ax.annotate(f"← {sides[0]}", (null, 0), (-8, -58), ha="right", **at)
             ax.annotate(f"{sides[1]} →", (null, 0), (8, -58), **at)
@@ -71,8 +77,15 @@ def forest(
 
 
 def _forest_line(ax: Any, y: int, line: Line) -> None:
-    side = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points", "va": "center", "annotation_clip": False}
-    ax.annotate(line.name, (0, y), (-204 if line.heading else -192, 0), color=svg.MUTED if line.heading else svg.INK, **side)
+    side = {
+        "xycoords": ("axes fraction", "data"),
+        "textcoords": "offset points",
+        "va": "center",
+        "annotation_clip": False,
+    }
+    ax.annotate(
+        line.name, (0, y), (-204 if line.heading else -192, 0), color=svg.MUTED if line.heading else svg.INK, **side
+    )
     if line.heading:
         return
     colour = svg.series(line.group)
@@ -81,9 +94,26 @@ def _forest_line(ax: Any, y: int, line: Line) -> None:
         if line.lower is not None and line.upper is not None:
             ax.plot([line.lower, line.upper], [y, y], color=colour, linewidth=2)
         fill = svg.PAPER if line.hollow else colour
-        ax.plot([line.estimate], [y], "o" if line.group <= 0 else svg.marker(line.group), color=colour, markersize=7.5, markerfacecolor=fill, markeredgewidth=1.6)
+        ax.plot(
+            [line.estimate],
+            [y],
+            "o" if line.group <= 0 else svg.marker(line.group),
+            color=colour,
+            markersize=7.5,
+            markerfacecolor=fill,
+            markeredgewidth=1.6,
+        )
     if line.truth is not None:
-        ax.plot([line.truth], [y], "D", markersize=9, markerfacecolor="none", markeredgecolor=svg.INK, markeredgewidth=1.5, zorder=5)
+        ax.plot(
+            [line.truth],
+            [y],
+            "D",
+            markersize=9,
+            markerfacecolor="none",
+            markeredgecolor=svg.INK,
+            markeredgewidth=1.5,
+            zorder=5,
+        )
 
 
 def _keep_null_inside(ax: Any, lines: Sequence[Line], null: float, log: bool) -> None:
@@ -113,11 +143,19 @@ def calibration(rows: Sequence[Row], group: int, slug: str, description: str, wi
         ax.plot([0, 1], [0, 1], color=svg.MUTED, linewidth=1, linestyle=svg.DASHES[1])
         for r in rows:
             ax.plot([r["predicted"]] * 2, [r["lower"], r["upper"]], color=svg.series(group), linewidth=1.5, alpha=0.7)
-        ax.plot([r["predicted"] for r in rows], [r["observed"] for r in rows], svg.marker(group), color=svg.series(group), markersize=5.5)
+        ax.plot(
+            [r["predicted"] for r in rows],
+            [r["observed"] for r in rows],
+            svg.marker(group),
+            color=svg.series(group),
+            markersize=5.5,
+        )
         largest = max([0.2, *(r["upper"] for r in rows), *(r["predicted"] for r in rows)])
         top = min(1.0, largest * 1.05)
         ticks = [t / 10 for t in range(0, 11, 2 if top > 0.5 else 1) if t / 10 <= top]
-        ax.set(xlim=(0, top), ylim=(0, top), xticks=ticks, yticks=ticks, xlabel="Predicted risk", ylabel="Observed risk")
+        ax.set(
+            xlim=(0, top), ylim=(0, top), xticks=ticks, yticks=ticks, xlabel="Predicted risk", ylabel="Observed risk"
+        )
         for axis in (ax.xaxis, ax.yaxis):
             axis.set_major_formatter(lambda v, _: f"{100 * v:.0f} %")
         return svg.finish(figure, slug, description)
@@ -141,13 +179,29 @@ def by_resample(rows: Sequence[Row], models: Mapping[str, int], slug: str, descr
         for model, i in models.items():
             here = {r["resample"]: r["uno_c"] for r in rows if r["model"] == model}
             points = [(here[s], y) for y, s in enumerate(resamples) if here.get(s) is not None]
-            ax.plot([x for x, _ in points], [y for _, y in points], linestyle="none", marker=svg.marker(i), color=svg.series(i), markersize=7, label=label(model))
+            ax.plot(
+                [x for x, _ in points],
+                [y for _, y in points],
+                linestyle="none",
+                marker=svg.marker(i),
+                color=svg.series(i),
+                markersize=7,
+                label=label(model),
+            )
         ax.axvline(0.5, color=svg.MUTED, linewidth=1, linestyle=svg.DASHES[1])
         ax.set(ylim=(len(resamples) - 0.5, -0.5), yticks=range(len(resamples)), xlabel="Uno's C (0.5 = chance)")
         ax.set_yticklabels([resample_name(s) for s in resamples])
         ax.tick_params(axis="y", length=0, labelcolor=svg.INK)
         ax.spines["left"].set_visible(False)
-        ax.legend(loc="lower left", bbox_to_anchor=(-0.01, 1.0), ncols=len(models), frameon=False, fontsize=11.5, handletextpad=0.2, columnspacing=1.6)
+        ax.legend(
+            loc="lower left",
+            bbox_to_anchor=(-0.01, 1.0),
+            ncols=len(models),
+            frameon=False,
+            fontsize=11.5,
+            handletextpad=0.2,
+            columnspacing=1.6,
+        )
         return svg.finish(figure, slug, description)
 
 
@@ -160,7 +214,9 @@ def resample_name(name: str) -> str:
     return f"Site {rest.removeprefix('site_')}" if kind == "site" else name
 
 
-def propensity_overlap(rows: Sequence[Row], slug: str, description: str, min_cell: int, arms: tuple[str, str], width: float = 820) -> str:
+def propensity_overlap(
+    rows: Sequence[Row], slug: str, description: str, min_cell: int, arms: tuple[str, str], width: float = 820
+) -> str:
     """Histogram of the probability of treatment, treated upward and untreated downward.
 
     Parameters
@@ -175,11 +231,24 @@ def propensity_overlap(rows: Sequence[Row], slug: str, description: str, min_cel
         for r in rows:
             small = 0 < r["n"] < min_cell
             drawn = (min_cell / 2 if small else r["n"]) * (1 if r["arm"] == 1 else -1)
-            ax.bar(r["bin_lower"], drawn, width=r["bin_upper"] - r["bin_lower"], align="edge", color=svg.series(2 if r["arm"] else 1),
-                   alpha=0.35 if small else 0.85, edgecolor=svg.PAPER, linewidth=0.8)  # fmt: skip
+            ax.bar(
+                r["bin_lower"],
+                drawn,
+                width=r["bin_upper"] - r["bin_lower"],
+                align="edge",
+                color=svg.series(2 if r["arm"] else 1),
+                alpha=0.35 if small else 0.85,
+                edgecolor=svg.PAPER,
+                linewidth=0.8,
+            )
         ax.axhline(0, color=svg.MUTED, linewidth=1)
         low, high = ax.get_ylim()
-        ax.set(xlim=(0, 1), ylim=(low * 1.15, high * 1.15), xlabel="Probability of treatment given the confounders", ylabel="Patients")
+        ax.set(
+            xlim=(0, 1),
+            ylim=(low * 1.15, high * 1.15),
+            xlabel="Probability of treatment given the confounders",
+            ylabel="Patients",
+        )
         ax.yaxis.set_major_formatter(lambda v, _: f"{abs(v):.0f}")
         corner = {"xycoords": "axes fraction", "fontsize": 11.5, "ha": "right"}
         ax.annotate(arms[1], (0.99, 0.93), color=svg.series(2), **corner)
@@ -200,8 +269,24 @@ def love(rows: Sequence[Row], slug: str, description: str, width: float = 820) -
         ax = svg.axes(figure, 208, 50, 16, 8)
         for y, r in enumerate(rows):
             ax.plot([abs(r["weighted"]), abs(r["crude"])], [y, y], color=svg.RULE, linewidth=1.4)
-        ax.plot([abs(r["crude"]) for r in rows], range(len(rows)), "o", markersize=7.5, markerfacecolor=svg.PAPER, markeredgecolor=svg.SERIES[1], markeredgewidth=1.6)
-        ax.plot([abs(r["weighted"]) for r in rows], range(len(rows)), "o", markersize=7.5, color=svg.ACCENT, clip_on=False, zorder=4)
+        ax.plot(
+            [abs(r["crude"]) for r in rows],
+            range(len(rows)),
+            "o",
+            markersize=7.5,
+            markerfacecolor=svg.PAPER,
+            markeredgecolor=svg.SERIES[1],
+            markeredgewidth=1.6,
+        )
+        ax.plot(
+            [abs(r["weighted"]) for r in rows],
+            range(len(rows)),
+            "o",
+            markersize=7.5,
+            color=svg.ACCENT,
+            clip_on=False,
+            zorder=4,
+        )
         ax.axvline(0.1, color=svg.MUTED, linewidth=1, linestyle=svg.DASHES[1])
         ax.set(ylim=(len(rows) - 0.5, -0.5), yticks=range(len(rows)), xlabel="Absolute standardised mean difference")
         ax.set_xlim(left=0)

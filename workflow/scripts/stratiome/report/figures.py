@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -32,6 +33,7 @@ def curves(
     min_cell: int,
     width: float = 820,
     plot_height: float = 320,
+    initial: Sequence[str] = (),
 ) -> str:
     """Survival curves with pointwise bands and the numbers at risk beneath, which also serve as the legend.
 
@@ -46,6 +48,8 @@ def curves(
         A curve ends where fewer patients than this are at risk.
     width, plot_height
         Natural size in pixels; the numbers at risk are added beneath.
+    initial
+        What is printed for the number at risk at time zero of each group, where a table blurs its size.
     """
     left, row_height = 132.0, 19.0
     bottom = 70 + row_height * len(groups)
@@ -61,7 +65,7 @@ def curves(
         ax.set_ylabel("Survival")
         ax.grid(axis="y", color=svg.RULE, linewidth=0.7)
         ax.set_axisbelow(True)
-        _at_risk(ax, groups, ticks, min_cell, left, row_height)
+        _at_risk(ax, groups, ticks, min_cell, left, row_height, initial)
         return svg.finish(figure, slug, description)
 
 
@@ -69,30 +73,68 @@ def _curve(ax: Axes, group: int, rows: Sequence[Row]) -> None:
     if not rows:
         return
     time = [r["time_months"] for r in rows]
-    ax.fill_between(time, [r["lower"] for r in rows], [r["upper"] for r in rows], step="post",
-                    color=svg.series(group), alpha=0.14, linewidth=0)  # fmt: skip
-    ax.plot(time, [r["survival"] for r in rows], drawstyle="steps-post", color=svg.series(group),
-            linestyle=svg.dash(group), linewidth=2)  # fmt: skip
+    ax.fill_between(
+        time,
+        [r["lower"] for r in rows],
+        [r["upper"] for r in rows],
+        step="post",
+        color=svg.series(group),
+        alpha=0.14,
+        linewidth=0,
+    )
+    ax.plot(
+        time,
+        [r["survival"] for r in rows],
+        drawstyle="steps-post",
+        color=svg.series(group),
+        linestyle=svg.dash(group),
+        linewidth=2,
+    )
 
 
 def _at_risk(
-    ax: Axes, groups: Sequence[tuple[str, int, Sequence[Row]]], ticks: Sequence[float], min_cell: int, left: float, step: float
+    ax: Axes,
+    groups: Sequence[tuple[str, int, Sequence[Row]]],
+    ticks: Sequence[float],
+    min_cell: int,
+    left: float,
+    step: float,
+    initial: Sequence[str],
 ) -> None:
     place = {"xycoords": ("data", "axes fraction"), "textcoords": "offset points", "annotation_clip": False}
     ax.annotate("At risk", (0, 0), (-left + 4, -50), color=svg.MUTED, fontsize=11.5, **place)
     for i, (name, group, rows) in enumerate(groups):
         y = -50 - step * (i + 1)
         line = ax.annotate(
-            "", xy=(-left + 4, y + 4), xytext=(-left + 24, y + 4), xycoords=("axes points", "axes points"),
-            textcoords=("axes points", "axes points"), annotation_clip=False,
-            arrowprops={"arrowstyle": "-", "color": svg.series(group), "linewidth": 2.4, "linestyle": svg.dash(group), "shrinkA": 0, "shrinkB": 0},
-        )  # fmt: skip
+            "",
+            xy=(-left + 4, y + 4),
+            xytext=(-left + 24, y + 4),
+            xycoords=("axes points", "axes points"),
+            textcoords=("axes points", "axes points"),
+            annotation_clip=False,
+            arrowprops={
+                "arrowstyle": "-",
+                "color": svg.series(group),
+                "linewidth": 2.4,
+                "linestyle": svg.dash(group),
+                "shrinkA": 0,
+                "shrinkB": 0,
+            },
+        )
         line.set_in_layout(False)
         ax.annotate(name, (0, 0), (-left + 30, y), color=svg.INK, fontsize=11.5, **place)
         for tick in ticks:
-            here = [r["at_risk"] for r in rows if r["time_months"] <= tick + 1e-9]
-            text = count(here[-1] if here else None, min_cell)
+            text = initial[i] if initial and tick == 0 else count(_risk_at(rows, tick), min_cell)
             ax.annotate(text, (tick, 0), (0, y), ha="center", color=svg.INK, fontsize=11.5, **place)
+
+
+def _risk_at(rows: Sequence[Row], tick: float) -> int | None:
+    """Number at risk at a tick; nobody is after the last follow-up, where the rows of a curve end."""
+    here = [r["at_risk"] for r in rows if r["time_months"] <= tick + 1e-9]
+    step = max((b["time_months"] - a["time_months"] for a, b in pairwise(rows)), default=0.0)
+    if rows and tick > rows[-1]["time_months"] + step:
+        return 0
+    return here[-1] if here else None
 
 
 def evidence(rows: Sequence[Row], slug: str, description: str, width: float = 410) -> str:
@@ -108,14 +150,40 @@ def evidence(rows: Sequence[Row], slug: str, description: str, width: float = 41
         ax = svg.axes(figure, 56, 46, 12, 14)
         ks = [r["k"] for r in tested]
         known = [r for r in tested if r["null_mean"] is not None and r["null_upper"] is not None]
-        ax.fill_between([r["k"] for r in known], [r["null_mean"] for r in known], [r["null_upper"] for r in known],
-                        color=svg.GREY, alpha=0.3, linewidth=0)  # fmt: skip
-        ax.plot([r["k"] for r in known], [r["null_mean"] for r in known], color=svg.GREY, linewidth=1.4, linestyle=svg.DASHES[1])
+        ax.fill_between(
+            [r["k"] for r in known],
+            [r["null_mean"] for r in known],
+            [r["null_upper"] for r in known],
+            color=svg.GREY,
+            alpha=0.3,
+            linewidth=0,
+        )
+        ax.plot(
+            [r["k"] for r in known],
+            [r["null_mean"] for r in known],
+            color=svg.GREY,
+            linewidth=1.4,
+            linestyle=svg.DASHES[1],
+        )
         ax.plot(ks, [r["stability"] for r in tested], color=svg.ACCENT, linewidth=2, marker="o", markersize=5)
         for r in tested:
             if r["chosen"]:
-                ax.plot([r["k"]], [r["stability"]], "o", markersize=12, markerfacecolor="none", markeredgecolor=svg.ACCENT, markeredgewidth=1.6)
-        ax.set(ylim=(0, 1.04), xticks=ks or [2], yticks=[0, 0.25, 0.5, 0.75, 1], xlabel="Number of subgroups, K", ylabel="Stability (ARI)")
+                ax.plot(
+                    [r["k"]],
+                    [r["stability"]],
+                    "o",
+                    markersize=12,
+                    markerfacecolor="none",
+                    markeredgecolor=svg.ACCENT,
+                    markeredgewidth=1.6,
+                )
+        ax.set(
+            ylim=(0, 1.04),
+            xticks=ks or [2],
+            yticks=[0, 0.25, 0.5, 0.75, 1],
+            xlabel="Number of subgroups, K",
+            ylabel="Stability (ARI)",
+        )
         if ks:
             ax.set_xlim(ks[0] - 0.4, ks[-1] + 0.4)
         ax.grid(axis="y", color=svg.RULE, linewidth=0.7)
@@ -138,9 +206,16 @@ def latent_map(rows: pl.DataFrame, colour_by: str, slug: str, description: str, 
         ax = svg.axes(figure, 10, 10, 10, 10)
         for group in sorted(rows[colour_by].drop_nulls().unique().to_list()):
             part = rows.filter(pl.col(colour_by) == group)
-            ax.plot(part["x"].round(3).to_list(), part["y"].round(3).to_list(), linestyle="none", marker=svg.marker(group),
-                    markersize=3.4 if dense else 4.6, color=svg.series(group), alpha=0.55 if dense else 0.7,
-                    markeredgewidth=0)  # fmt: skip
+            ax.plot(
+                part["x"].round(3).to_list(),
+                part["y"].round(3).to_list(),
+                linestyle="none",
+                marker=svg.marker(group),
+                markersize=3.4 if dense else 4.6,
+                color=svg.series(group),
+                alpha=0.55 if dense else 0.7,
+                markeredgewidth=0,
+            )
         ax.set(xticks=[], yticks=[])
         for side in ("top", "right"):
             ax.spines[side].set_visible(True)
@@ -173,15 +248,39 @@ def omic_overlap(rows: Sequence[Row], slug: str, description: str, min_cell: int
         for i, (row, members) in enumerate(zip(rows, sets, strict=True)):
             inside = [column * (j + 0.5) for j, name in enumerate(names) if name in members]
             ax.plot(inside, [i] * len(inside), "-", color=svg.ACCENT, linewidth=2, zorder=1)
-            ax.plot([column * (j + 0.5) for j in range(len(names))], [i] * len(names), "o", color=svg.RULE, markersize=8, zorder=2)
+            ax.plot(
+                [column * (j + 0.5) for j in range(len(names))],
+                [i] * len(names),
+                "o",
+                color=svg.RULE,
+                markersize=8,
+                zorder=2,
+            )
             ax.plot(inside, [i] * len(inside), "o", color=svg.ACCENT, markersize=8, zorder=3)
             drawn = row["n"] if row["n"] >= min_cell else min_cell / 2 * (row["n"] > 0)
             length = (width - left - 80) * drawn / largest
             ax.barh(i, length, left=left + 12, height=0.62, color=svg.ACCENT, alpha=0.8)
             ax.annotate(text[i], (left + 12 + length, i), (6, 0), textcoords="offset points", va="center")
         for j, name in enumerate(names):
-            ax.annotate(label(name), (column * (j + 0.5), -0.5), (0, 8), textcoords="offset points", ha="center", color=svg.MUTED, fontsize=11.5, annotation_clip=False)
-        ax.annotate("Patients", (left + 12, -0.5), (0, 8), textcoords="offset points", color=svg.MUTED, fontsize=11.5, annotation_clip=False)
+            ax.annotate(
+                label(name),
+                (column * (j + 0.5), -0.5),
+                (0, 8),
+                textcoords="offset points",
+                ha="center",
+                color=svg.MUTED,
+                fontsize=11.5,
+                annotation_clip=False,
+            )
+        ax.annotate(
+            "Patients",
+            (left + 12, -0.5),
+            (0, 8),
+            textcoords="offset points",
+            color=svg.MUTED,
+            fontsize=11.5,
+            annotation_clip=False,
+        )
         return svg.finish(figure, slug, description)
 
 
@@ -239,6 +338,8 @@ def describe_curves(groups: Sequence[tuple[str, int, Sequence[Row]]], horizon: f
     said = []
     for name, _, rows in groups:
         here = [r for r in rows if r["time_months"] <= horizon + 1e-9]
-        if here:
+        if here and max(r["time_months"] for r in rows) >= horizon - 1e-9:
             said.append(f"{name} {100 * here[-1]['survival']:.0f} %")
+        elif here:
+            said.append(f"{name} not followed so long")
     return f"Survival at {months(horizon)} months: {', '.join(said) or 'none drawn'}."

@@ -71,13 +71,13 @@ class Settings:
     site: str | None = None
     known_labels: tuple[str, ...] = ()
     treatments: Mapping[str, TreatmentConfig] = field(default_factory=dict)
-    resamples: ResampleConfig = ResampleConfig()
+    resamples: ResampleConfig = field(default_factory=ResampleConfig)
     features: FeatureConfig | None = None
-    latent: LatentConfig = LatentConfig()
-    subgroups: SubgroupConfig = SubgroupConfig()
+    latent: LatentConfig = field(default_factory=LatentConfig)
+    subgroups: SubgroupConfig = field(default_factory=SubgroupConfig)
     prognosis: PrognosisConfig | None = None
-    evaluation: EvaluationConfig = EvaluationConfig()
-    audit: AuditConfig = AuditConfig()
+    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+    audit: AuditConfig = field(default_factory=AuditConfig)
     seed: int = 1
 
     @property

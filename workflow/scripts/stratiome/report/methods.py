@@ -7,19 +7,39 @@ from stratiome.report.words import join, label, months
 
 REFERENCES = {
     "Cox 1972": "Cox DR. Regression models and life-tables. J R Stat Soc B 1972;34:187–220.",
-    "Graf 1999": "Graf E, Schmoor C, Sauerbrei W, Schumacher M. Assessment and comparison of prognostic classification schemes for survival data. Stat Med 1999;18:2529–45.",
+    "Graf 1999": (
+        "Graf E, Schmoor C, Sauerbrei W, Schumacher M. Assessment and comparison of prognostic classification schemes"
+        " for survival data. Stat Med 1999;18:2529–45."
+    ),
     "Hennig 2007": "Hennig C. Cluster-wise assessment of cluster stability. Comput Stat Data Anal 2007;52:258–71.",
-    "Hernán 2016": "Hernán MA, Robins JM. Using big data to emulate a target trial when a randomized trial is not available. Am J Epidemiol 2016;183:758–64.",
+    "Hernán 2016": (
+        "Hernán MA, Robins JM. Using big data to emulate a target trial when a randomized trial is not available. Am J"
+        " Epidemiol 2016;183:758–64."
+    ),
     "Holm 1979": "Holm S. A simple sequentially rejective multiple test procedure. Scand J Stat 1979;6:65–70.",
     "Hubert 1985": "Hubert L, Arabie P. Comparing partitions. J Classif 1985;2:193–218.",
-    "Kaplan 1958": "Kaplan EL, Meier P. Nonparametric estimation from incomplete observations. J Am Stat Assoc 1958;53:457–81.",
+    "Kaplan 1958": (
+        "Kaplan EL, Meier P. Nonparametric estimation from incomplete observations. J Am Stat Assoc 1958;53:457–81."
+    ),
     "Kingma 2014": "Kingma DP, Welling M. Auto-encoding variational Bayes. ICLR 2014.",
-    "Li 2018": "Li F, Morgan KL, Zaslavsky AM. Balancing covariates via propensity score weighting. J Am Stat Assoc 2018;113:390–400.",
-    "Royston 2013": "Royston P, Parmar MKB. Restricted mean survival time: an alternative to the hazard ratio. BMC Med Res Methodol 2013;13:152.",
-    "Simon 2011": "Simon N, Friedman J, Hastie T, Tibshirani R. Regularization paths for Cox's proportional hazards model via coordinate descent. J Stat Softw 2011;39(5).",
-    "Uno 2011": "Uno H, Cai T, Pencina MJ, D'Agostino RB, Wei LJ. On the C-statistics for evaluating overall adequacy of risk prediction procedures with censored survival data. Stat Med 2011;30:1105–17.",
+    "Li 2018": (
+        "Li F, Morgan KL, Zaslavsky AM. Balancing covariates via propensity score weighting. J Am Stat Assoc"
+        " 2018;113:390–400."
+    ),
+    "Royston 2013": (
+        "Royston P, Parmar MKB. Restricted mean survival time: an alternative to the hazard ratio. BMC Med Res Methodol"
+        " 2013;13:152."
+    ),
+    "Simon 2011": (
+        "Simon N, Friedman J, Hastie T, Tibshirani R. Regularization paths for Cox's proportional hazards model via"
+        " coordinate descent. J Stat Softw 2011;39(5)."
+    ),
+    "Uno 2011": (
+        "Uno H, Cai T, Pencina MJ, D'Agostino RB, Wei LJ. On the C-statistics for evaluating overall adequacy of risk"
+        " prediction procedures with censored survival data. Stat Med 2011;30:1105–17."
+    ),
     "Wu 2018": "Wu M, Goodman N. Multimodal generative models for scalable weakly-supervised learning. NeurIPS 2018.",
-}  # fmt: skip
+}
 
 
 def write(inputs: ReportInputs) -> tuple[list[str], list[str]]:
@@ -33,12 +53,19 @@ def write(inputs: ReportInputs) -> tuple[list[str], list[str]]:
 
 def _data(inputs: ReportInputs) -> str:
     s = inputs.settings
-    source = "simulated with known truth" if inputs.simulated else f"the public example {s.data.example}" if s.data.example else "read from files"
+    source = (
+        "simulated with known truth"
+        if inputs.simulated
+        else f"the public example {s.data.example}"
+        if s.data.example
+        else "read from files"
+    )
     omics = join([label(o) for o in inputs.quality]) or "the omics"
     horizons = join([months(h) for h in s.endpoint.horizons_months])
     return (
-        f"Data were {source}. The outcome was the time to {s.endpoint.event} (column {s.endpoint.time}), in months, evaluated at {horizons} months. "
-        f"Omics were {omics}. A missing omic or value was masked and never imputed into a likelihood. Transforms were fitted on training patients and applied to all.{_features(inputs)}"
+        f"Data were {source}. The outcome was the time to {s.endpoint.event} (column {s.endpoint.time}), in months,"
+        f" evaluated at {horizons} months. Omics were {omics}. A missing omic or value was masked and never imputed"
+        f" into a likelihood. Transforms were fitted on training patients and applied to all.{_features(inputs)}"
     )
 
 
@@ -46,18 +73,30 @@ def _features(inputs: ReportInputs) -> str:
     f = inputs.settings.features
     if f is None:
         return ""
-    site = " Site differences in location were removed from continuous omics." if f.adjust_site and inputs.settings.site else ""
-    return f" At most {f.max_features:,} features per omic were kept by variance, with at most {100 * f.max_missing:g} % missing.{site}"
+    site = (
+        " Site differences in location were removed from continuous omics."
+        if f.adjust_site and inputs.settings.site
+        else ""
+    )
+    return (
+        f" At most {f.max_features:,} features per omic were kept by variance, with at most {100 * f.max_missing:g} %"
+        f" missing.{site}"
+    )
 
 
 def _design(inputs: ReportInputs) -> str:
     r = inputs.settings.resamples
     repeats = f", repeated {r.repeats} times" if r.repeats > 1 else ""
-    left = f" In addition each site with at least {r.min_site} patients was held out in turn." if r.leave_site_out and inputs.settings.site else ""
+    left = (
+        f" In addition each site with at least {r.min_site} patients was held out in turn."
+        if r.leave_site_out and inputs.settings.site
+        else ""
+    )
     return (
-        f"Patients were split by {r.folds}-fold cross-validation{repeats}.{left} All that is learned (transforms, latent model, subgroups, survival models) was learned on the training "
-        f"patients of each split. Intervals are percentile intervals of {inputs.settings.evaluation.bootstraps} bootstrap samples of patients at level {inputs.settings.level}, "
-        "unless a table states another method."
+        f"Patients were split by {r.folds}-fold cross-validation{repeats}.{left} All that is learned (transforms,"
+        " latent model, subgroups, survival models) was learned on the training patients of each split. Intervals are"
+        f" percentile intervals of {inputs.settings.evaluation.bootstraps} bootstrap samples of patients at level"
+        f" {inputs.settings.level}, unless a table states another method."
     )
 
 
@@ -66,23 +105,34 @@ def _latent(inputs: ReportInputs) -> str:
     ks = [k for k in g.k if k > 1]
     tried = f"{ks[0]} to {ks[-1]}" if len(ks) > 1 else str(ks[0]) if ks else "none"
     return (
-        f"A multimodal variational autoencoder (Kingma 2014) with a product-of-experts posterior (Wu 2018), {m.dims} latent dimensions and {m.members} members from different seeds was trained "
-        f"without outcomes, with modality dropout {m.modality_dropout:g}; principal components of the concatenated omics ran beside it. Gaussian mixtures with {tried} components were compared "
-        f"by the mean adjusted Rand index (Hubert 1985) between {g.subsamples} subsamples, against {g.reference_draws} reference cohorts without subgroups but with the same covariance; "
-        f"one test over all numbers of subgroups at level {g.alpha:g} decided whether there are any, and a stability below {g.min_stability:g} counted as none. "
-        f"Patients whose largest membership probability was below {g.min_probability:g} stayed unassigned. "
-        "Subgroups were described by bootstrap Jaccard indices (Hennig 2007) and, in held-out patients only, by Kaplan–Meier curves (Kaplan 1958) and log-rank tests."
+        f"A multimodal variational autoencoder (Kingma 2014) with a product-of-experts posterior (Wu 2018), {m.dims}"
+        f" latent dimensions and {m.members} members from different seeds was trained without outcomes, with modality"
+        f" dropout {m.modality_dropout:g}; principal components of the concatenated omics ran beside it. Gaussian"
+        f" mixtures with {tried} components were compared by the mean adjusted Rand index (Hubert 1985) between"
+        f" {g.subsamples} subsamples, against {g.reference_draws} reference cohorts without subgroups but with the same"
+        f" covariance; one test over all numbers of subgroups at level {g.alpha:g} decided whether there are any, and a"
+        f" stability below {g.min_stability:g} counted as none. Patients whose largest membership probability was below"
+        f" {g.min_probability:g} stayed unassigned. Subgroups were described by bootstrap Jaccard indices (Hennig 2007)"
+        " and, in held-out patients only, by Kaplan–Meier curves (Kaplan 1958) and log-rank tests."
     )
 
 
 def _prognosis(inputs: ReportInputs) -> str:
     s = inputs.settings
-    ratio = f" (share of the lasso {s.prognosis.l1_ratio:g}, penalty by {s.prognosis.inner_folds}-fold inner cross-validation)" if s.prognosis else ""
+    ratio = (
+        f" (share of the lasso {s.prognosis.l1_ratio:g}, penalty by {s.prognosis.inner_folds}-fold inner"
+        " cross-validation)"
+        if s.prognosis
+        else ""
+    )
     return (
-        f"The yardstick was a Cox model (Cox 1972) on {join([label(c) for c in s.covariates]) or 'no clinical covariate'}. Beside it stood an elastic-net Cox model on clinical variables and omics{ratio} "
-        f"(Simon 2011) and a Cox model on clinical variables and latents. Discrimination was measured by Uno's C (Uno 2011) truncated at {months(s.endpoint.tau_months)} months and by time-dependent AUC, "
-        "overall error by the integrated Brier score with censoring weights (Graf 1999), calibration by slope, observed/expected ratio and risk groups. "
-        "Differences to the clinical model were taken on the same patients and bootstrap samples."
+        "The yardstick was a Cox model (Cox 1972) on"
+        f" {join([label(c) for c in s.covariates]) or 'no clinical covariate'}. Beside it stood an elastic-net Cox"
+        f" model on clinical variables and omics{ratio} (Simon 2011) and a Cox model on clinical variables and latents."
+        f" Discrimination was measured by Uno's C (Uno 2011) truncated at {months(s.endpoint.tau_months)} months and by"
+        " time-dependent AUC, overall error by the integrated Brier score with censoring weights (Graf 1999),"
+        " calibration by slope, observed/expected ratio and risk groups. Differences to the clinical model were taken"
+        " on the same patients and bootstrap samples."
     )
 
 
@@ -95,13 +145,22 @@ def _treatment(inputs: ReportInputs) -> str:
         else:
             parts.append(f"{name} (observational) was adjusted for {join([label(c) for c in t.confounders])}")
     return (
-        f"Treatment effects were estimated by emulating a target trial (Hernán 2016): {'; '.join(parts)}. Overlap weights (Li 2018) came from unpenalised logistic regression, refitted in each subgroup "
-        "and in each bootstrap sample. Effects are differences in survival at the horizons and in restricted mean survival time (Royston 2013) between weighted Kaplan–Meier curves. One omnibus test asked whether the effect "
-        "differs between subgroups; p-values of single subgroups are adjusted after Holm (Holm 1979)."
+        f"Treatment effects were estimated by emulating a target trial (Hernán 2016): {'; '.join(parts)}. Overlap"
+        " weights (Li 2018) came from unpenalised logistic regression, refitted in each subgroup and in each bootstrap"
+        " sample. Effects are differences in survival at the horizons and in restricted mean survival time (Royston"
+        " 2013) between weighted Kaplan–Meier curves. One omnibus test asked whether the effect differs between"
+        " subgroups; p-values of single subgroups are adjusted after Holm (Holm 1979)."
     )
 
 
 def _software(inputs: ReportInputs) -> str:
     versions = inputs.manifest.get("created_with") or {}
-    named = [f"{p} {versions[p]}" for p in ("stratiome", "torch", "scikit-learn", "lifelines", "scikit-survival", "statsmodels") if p in versions]
-    return f"Computed with {join(named) or 'Stratiome'}, seed {inputs.settings.seed}. Config hash {inputs.manifest.get('config_hash', 'not recorded')}."
+    named = [
+        f"{p} {versions[p]}"
+        for p in ("stratiome", "torch", "scikit-learn", "lifelines", "scikit-survival", "statsmodels")
+        if p in versions
+    ]
+    return (
+        f"Computed with {join(named) or 'Stratiome'}, seed {inputs.settings.seed}. Config hash"
+        f" {inputs.manifest.get('config_hash', 'not recorded')}."
+    )

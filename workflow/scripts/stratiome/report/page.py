@@ -22,7 +22,13 @@ def verdicts(inputs: ReportInputs) -> list[Verdict]:
     found = [section_subgroups.verdict(inputs), section_prognosis.verdict(inputs)]
     found += [section_treatment.verdict(inputs, key) for key in inputs.settings.treatments]
     if not inputs.settings.treatments:
-        found.append(Verdict("Who benefits from which treatment?", "Not asked: the config names no treatment.", "unknown", link="treatment"))
+        found.append(
+            Verdict(
+                "Who benefits from which treatment?",
+                "Not asked: the config names no treatment.",
+                "unknown",
+            )
+        )
     return [*found, section_prognosis.transport(inputs)]
 
 
@@ -63,12 +69,17 @@ def render(inputs: ReportInputs, templates: Path = TEMPLATES) -> str:
     """
     if not (templates / "report.html.j2").is_file():
         raise FileNotFoundError(
-            f"{templates} holds no `report.html.j2`. Suggestion: run from a checkout of the repository, or give `templates`"
+            f"{templates} holds no `report.html.j2`. Suggestion: run from a checkout of the repository, or give"
+            " `templates`"
         )
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(
-        loader=FileSystemLoader(templates), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=FileSystemLoader(templates),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     settings = inputs.settings
     return environment.get_template("report.html.j2").render(

@@ -25,19 +25,40 @@ def planted(inputs: ReportInputs) -> Section | None:
         if k is None:
             continue
         hit = k == simulate.subgroups
-        rows.append([f"Number of subgroups, {label(model)}", str(simulate.subgroups), str(k), Cell("found" if hit else "missed", "yes" if hit else "harm")])
+        rows.append(
+            [
+                f"Number of subgroups, {label(model)}",
+                str(simulate.subgroups),
+                str(k),
+                Cell("found" if hit else "missed", "yes" if hit else "harm"),
+            ]
+        )
         ari = inputs.row("subgroup_agreement", model=model, label="planted", metric="adjusted_rand_index")
         if ari is not None and simulate.subgroups > 1:
-            rows.append([f"Held-out subgroup against planted (ARI), {label(model)}", "1.00", interval(ari, 2), Cell("held out" if ari["held_out"] else "not held out")])
-    blocks: list[object] = [Table("Planted beside found.", ["What", "Planted", "Found", ""], rows, frozenset({1, 2}))] if rows else []
+            rows.append(
+                [
+                    f"Held-out subgroup against planted (ARI), {label(model)}",
+                    "1.00",
+                    interval(ari, 2),
+                    Cell("held out" if ari["held_out"] else "not held out"),
+                ]
+            )
+    blocks: list[object] = (
+        [Table("Planted beside found.", ["What", "Planted", "Found", ""], rows, frozenset({1, 2}))] if rows else []
+    )
     for key, settings in inputs.settings.treatments.items():
         blocks += _effects(inputs, key, name_of(key, settings))
-    lede = "This cohort is simulated, so the answers are known. Here they stand beside what the workflow found without knowing them."
+    lede = (
+        "This cohort is simulated, so the answers are known. Here they stand beside what the workflow found without"
+        " knowing them."
+    )
     return Section("truth", "Planted truth", lede, blocks)
 
 
 def _effects(inputs: ReportInputs, key: str, name: str) -> list[object]:
-    rows = [r for r in inputs.rows("treatment_effects", treatment=key, estimand="rmst_difference") if r["truth"] is not None]
+    rows = [
+        r for r in inputs.rows("treatment_effects", treatment=key, estimand="rmst_difference") if r["truth"] is not None
+    ]
     if not rows:
         return []
     lines, body = [], []
@@ -47,15 +68,40 @@ def _effects(inputs: ReportInputs, key: str, name: str) -> list[object]:
             row = next((r for r in rows if r["subgroup"] == group and r["weighting"] == weighting), None)
             if row is None:
                 continue
-            lines.append(charts.Line(f"{who}, {how}", row["estimate"], row["lower"], row["upper"], interval(row, 1, sign=True), group if weighting == "overlap" else 0, weighting == "none", row["truth"]))
+            lines.append(
+                charts.Line(
+                    f"{who}, {how}",
+                    row["estimate"],
+                    row["lower"],
+                    row["upper"],
+                    interval(row, 1, sign=True),
+                    group if weighting == "overlap" else 0,
+                    weighting == "none",
+                    row["truth"],
+                )
+            )
             body.append([who, how, number(row["truth"], 1, sign=True), interval(row, 1, sign=True), _covered(row)])
     told = "; ".join(f"{i.name}: {i.text}, truth {number(i.truth, 1)}" for i in lines)
-    drawing = charts.forest(lines, f"truth-{key}", f"Estimates beside the truth. {told}.", "Difference in mean survival, months", ("shorter with treatment", "longer with treatment"))
-    caption = (
-        f"Diamonds: true effect in the same patients, known to the simulator only. Dots: estimates with {inputs.settings.level} intervals, weighted (filled) and as observed (hollow). "
-        "The treated were the sicker, so the naive comparison is expected to miss; about one interval in twenty misses by chance."
+    drawing = charts.forest(
+        lines,
+        f"truth-{key}",
+        f"Estimates beside the truth. {told}.",
+        "Difference in mean survival, months",
+        ("shorter with treatment", "longer with treatment"),
     )
-    table = Table(f"Effect of {name}: truth and estimate, months.", ["Patients", "Comparison", "Truth", "Estimate", "Interval covers the truth"], body, frozenset({2, 3}))
+    caption = (
+        "Diamonds: true effect in the same patients, known to the simulator only. Dots: estimates with"
+        f" {inputs.settings.level} intervals, weighted (filled) and as observed (hollow)."
+        " Some intervals miss by chance."
+    )
+    if inputs.settings.treatments[key].design == "observational":
+        caption += " Treatment was not given at random, so the comparison as observed is expected to miss."
+    table = Table(
+        f"Effect of {name}: truth and estimate, months.",
+        ["Patients", "Comparison", "Truth", "Estimate", "Interval covers the truth"],
+        body,
+        frozenset({2, 3}),
+    )
     return [Heading(f"Effect of {name}"), Figure(drawing, "Truth beside estimate", caption, 820), table]
 
 
@@ -69,7 +115,9 @@ def how(inputs: ReportInputs) -> Section:
     """Methods text ready to paste, with references."""
     text, references = methods.write(inputs)
     blocks: list[object] = [*(Text(t) for t in text), Heading("References"), *(Text(r) for r in references)]
-    return Section("methods", "Methods", "Ready to paste; it states what this analysis did, from its own settings.", blocks)
+    return Section(
+        "methods", "Methods", "Ready to paste; it states what this analysis did, from its own settings.", blocks
+    )
 
 
 def provenance(inputs: ReportInputs) -> Section:
@@ -78,16 +126,40 @@ def provenance(inputs: ReportInputs) -> Section:
     blocks: list[object] = []
     files = manifest.get("inputs") or []
     if files:
-        rows = [[str(f.get("name", "–")), _file_name(f.get("path")), _amount(f.get("rows")), _amount(f.get("columns")), _amount(f.get("bytes")), str(f.get("sha256", "–"))] for f in files]
-        blocks.append(Table("Input files.", ["Name", "File", "Rows", "Columns", "Bytes", "SHA-256"], rows, frozenset({2, 3, 4})))
-    facts = [("Config hash", manifest.get("config_hash")), ("Seed", manifest.get("seed", inputs.settings.seed)), ("Device asked for", manifest.get("device")), ("Python", manifest.get("python")), ("Platform", manifest.get("platform"))]
-    blocks.append(Table("The run.", ["What", "Value"], [[name, str(value)] for name, value in facts if value is not None]))
+        rows = [
+            [
+                str(f.get("name", "–")),
+                _file_name(f.get("path")),
+                _amount(f.get("rows")),
+                _amount(f.get("columns")),
+                _amount(f.get("bytes")),
+                str(f.get("sha256", "–")),
+            ]
+            for f in files
+        ]
+        blocks.append(
+            Table("Input files.", ["Name", "File", "Rows", "Columns", "Bytes", "SHA-256"], rows, frozenset({2, 3, 4}))
+        )
+    facts = [
+        ("Config hash", manifest.get("config_hash")),
+        ("Seed", manifest.get("seed", inputs.settings.seed)),
+        ("Device asked for", manifest.get("device")),
+        ("Python", manifest.get("python")),
+        ("Platform", manifest.get("platform")),
+    ]
+    blocks.append(
+        Table("The run.", ["What", "Value"], [[name, str(value)] for name, value in facts if value is not None])
+    )
     versions = manifest.get("created_with") or {}
     if versions:
         rows = [[name, str(versions[name])] for name in sorted(versions)]
         blocks.append(Fold("Software versions", [Table("Software.", ["Package", "Version"], rows)]))
     if manifest.get("config"):
-        blocks.append(Fold("Resolved config", [Code(json.dumps(manifest["config"], indent=2, sort_keys=True, ensure_ascii=False))]))
+        blocks.append(
+            Fold(
+                "Resolved config", [Code(json.dumps(manifest["config"], indent=2, sort_keys=True, ensure_ascii=False))]
+            )
+        )
     if not files and not versions:
         blocks.append(Note("The manifest names no inputs and no software.", "care"))
     return Section("provenance", "Provenance", "What went in, what ran, and how to get the same numbers again.", blocks)

@@ -21,7 +21,14 @@ def cohort(inputs: ReportInputs) -> Section:
     blocks: list[object] = [Cards(_cards(inputs))]
     flow = inputs.rows("flow")
     if flow:
-        blocks += [Heading("Patient flow"), flow_table(flow, inputs.settings.min_cell, "Patients at each step: how many came in, how many went on, and why the others left.")]
+        blocks += [
+            Heading("Patient flow"),
+            flow_table(
+                flow,
+                inputs.settings.min_cell,
+                "Patients at each step: how many came in, how many went on, and why the others left.",
+            ),
+        ]
     overlap = inputs.rows("overlap_omics")
     if overlap:
         total = sum(r["n"] for r in overlap)
@@ -29,11 +36,21 @@ def cohort(inputs: ReportInputs) -> Section:
         blocks += [
             Heading("Who has which omics"),
             Figure(
-                figures.omic_overlap(overlap, "overlap", f"Bars: patients by the set of omics that they have; the largest set is {overlap[0]['omics']}.", inputs.settings.min_cell),
+                figures.omic_overlap(
+                    overlap,
+                    "overlap",
+                    f"Bars: patients by the set of omics that they have; the largest set is {overlap[0]['omics']}.",
+                    inputs.settings.min_cell,
+                ),
                 "Patients by the set of omics that they have",
-                f"n = {count(total, inputs.settings.min_cell)} patients. Filled dots are the omics of a set. A missing omic is never filled in: "
-                "the models see that it is missing."
-                + (f" Sets of fewer than {inputs.settings.min_cell} patients are drawn at one fixed length; ≈ marks counts rounded to protect them." if small else ""),
+                f"n = {count(total, inputs.settings.min_cell)} patients. Filled dots are the omics of a set. A missing"
+                " omic is never filled in: the models see that it is missing."
+                + (
+                    f" Sets of fewer than {inputs.settings.min_cell} patients are drawn at one fixed length; ≈ marks"
+                    " counts rounded to protect them."
+                    if small
+                    else ""
+                ),
                 700,
             ),
         ]
@@ -51,7 +68,9 @@ def _lede(inputs: ReportInputs) -> str:
     n, events = _outcome(inputs)
     least = inputs.settings.min_cell
     outcome = f" {count(n, least)} have a usable outcome, with {count(events, least)} events." if n is not None else ""
-    return (inputs.settings.description.strip() + outcome).strip() or "Who was studied, what was measured, and who was left out."
+    return (
+        inputs.settings.description.strip() + outcome
+    ).strip() or "Who was studied, what was measured, and who was left out."
 
 
 def _cards(inputs: ReportInputs) -> list[tuple[str, int, Sequence[tuple[str, str]]]]:
@@ -62,10 +81,30 @@ def _cards(inputs: ReportInputs) -> list[tuple[str, int, Sequence[tuple[str, str
     horizons = ", ".join(months(h) for h in settings.endpoint.horizons_months)
     omics = list(inputs.quality) or sorted({r["omic"] for r in inputs.rows("quality_summary")})
     return [
-        ("Patients", 0, [("in the analysis", count(len(roles), least) if roles else "–"), ("with outcome", count(n, least)), ("events", count(events, least))]),
-        ("Outcome", 0, [("time", settings.endpoint.time), ("event", settings.endpoint.event), ("horizons, months", horizons)]),
-        ("Measured", 0, [("omics", ", ".join(omics) or "–"), ("clinical baseline", ", ".join(label(c) for c in settings.covariates) or "none"), ("site", settings.site or "not given")]),
-    ]  # fmt: skip
+        (
+            "Patients",
+            0,
+            [
+                ("in the analysis", count(len(roles), least) if roles else "–"),
+                ("with outcome", count(n, least)),
+                ("events", count(events, least)),
+            ],
+        ),
+        (
+            "Outcome",
+            0,
+            [("time", settings.endpoint.time), ("event", settings.endpoint.event), ("horizons, months", horizons)],
+        ),
+        (
+            "Measured",
+            0,
+            [
+                ("omics", ", ".join(label(o) for o in omics) or "–"),
+                ("clinical baseline", ", ".join(label(c) for c in settings.covariates) or "none"),
+                ("site", settings.site or "not given"),
+            ],
+        ),
+    ]
 
 
 def summary(inputs: ReportInputs) -> list[str]:
@@ -75,7 +114,7 @@ def summary(inputs: ReportInputs) -> list[str]:
     sites = {r["site"] for r in inputs.rows("latent_map") if r["site"] is not None}
     said = [f"{count(n, least)} patients", f"{count(events, least)} events"] if n is not None else []
     said += [f"{len(inputs.quality)} omic{'s' if len(inputs.quality) != 1 else ''}"] * bool(inputs.quality)
-    return said + [f"{len(sites)} sites"] * (len(sites) > 1)
+    return said + [f"{len(sites)} sites"] * (inputs.settings.site is not None and len(sites) > 1)
 
 
 def flow_table(flow: Sequence[Row], min_cell: int, caption: str) -> Table:
@@ -97,7 +136,16 @@ def flow_table(flow: Sequence[Row], min_cell: int, caption: str) -> Table:
             hidden[r["scope"], r["n_out"]] = after
         elif lost == 0:
             after = before
-        rows.append([sentence(label(r["step"])), label(r["scope"]), before, count(lost, min_cell) if lost else "0", after, sentence(r["reason"])])
+        rows.append(
+            [
+                sentence(label(r["step"])),
+                label(r["scope"]),
+                before,
+                count(lost, min_cell) if lost else "0",
+                after,
+                sentence(r["reason"]),
+            ]
+        )
     return Table(caption, ["Step", "Concerns", "In", "Left out", "Went on", "Why"], rows, frozenset({2, 3, 4}))
 
 
@@ -109,14 +157,17 @@ def _splits(inputs: ReportInputs) -> list[object]:
     folds = sum(n.startswith("cv-") for n in names)
     sites = sum(n.startswith("site-") for n in names)
     text = (
-        "Everything that is learned is learned on the training patients of a split, and judged on patients that it has not seen. "
-        f"There are {folds} cross-validation splits" + (f" and {sites} that hold out one site each." if sites else ".")
+        "Everything that is learned is learned on the training patients of a split, and judged on patients that it has"
+        f" not seen. There are {folds} cross-validation splits"
+        + (f" and {sites} that hold out one site each." if sites else ".")
     )
     shown = table.group_by("resample", "role").len().sort("resample", "role")
     by_role = {(r["resample"], r["role"]): r["len"] for r in shown.to_dicts()}
     least = inputs.settings.min_cell
     rows = [[n, *(count(by_role.get((n, role), 0), least) for role in ("train", "test", "out"))] for n in names]
-    table_block = Table("Patients in each split.", ["Split", "Training", "Held out", "Not used"], rows, frozenset({1, 2, 3}))
+    table_block = Table(
+        "Patients in each split.", ["Split", "Training", "Held out", "Not used"], rows, frozenset({1, 2, 3})
+    )
     return [Heading("How patients were split"), Text(text), Fold("Size of every split", [table_block])]
 
 
@@ -144,17 +195,48 @@ def _omic(inputs: ReportInputs, name: str) -> list[object]:
         blocks.append(Table(f"Quality of {label(name)}.", ["Metric", "Value", "Meaning"], rows, frozenset({1})))
     drawing = inputs.quality_figures.get(name)
     if drawing:
-        text = svg.embed(drawing, f"q-{name}", f"Distribution of the values, of the patients' summaries and of missingness of {label(name)}.")
-        blocks.append(Figure(text, f"{sentence(label(name))} at a glance", "Values as given, spread over patients, and missing values per feature. All patients who have this omic; not held out.", 820))
+        text = svg.embed(
+            drawing,
+            f"q-{name}",
+            f"Distribution of the values, of the patients' summaries and of missingness of {label(name)}.",
+        )
+        blocks.append(
+            Figure(
+                text,
+                f"{sentence(label(name))} at a glance",
+                "Values as given, spread over patients, and missing values per feature. All patients who have this"
+                " omic; not held out.",
+                820,
+            )
+        )
     table = inputs.quality.get(name)
     flagged = table.filter(pl.col("flag") != "").to_dicts() if table is not None else []
     if flagged:
-        rows = [[r["feature"], count(r["n"], least), f"{100 * r['missing']:.0f} %", number(r["mean"]), number(r["sd"]), Cell(r["flag"], "mixed")] for r in flagged[:40]]
+        rows = [
+            [
+                r["feature"],
+                count(r["n"], least),
+                f"{100 * r['missing']:.0f} %",
+                number(r["mean"]),
+                number(r["sd"]),
+                Cell(r["flag"], "mixed"),
+            ]
+            for r in flagged[:40]
+        ]
         more = f" The first 40 of {len(flagged):,}." if len(flagged) > 40 else ""
-        blocks.append(Fold(
-            f"{len(flagged):,} flagged feature{'s' if len(flagged) != 1 else ''}",
-            [Table(f"Features with a flag.{more}", ["Feature", "n", "Missing", "Mean", "SD", "Flag"], rows, frozenset({1, 2, 3, 4}))],
-        ))  # fmt: skip
+        blocks.append(
+            Fold(
+                f"{len(flagged):,} flagged feature{'s' if len(flagged) != 1 else ''}",
+                [
+                    Table(
+                        f"Features with a flag.{more}",
+                        ["Feature", "n", "Missing", "Mean", "SD", "Flag"],
+                        rows,
+                        frozenset({1, 2, 3, 4}),
+                    )
+                ],
+            )
+        )
     return blocks
 
 
@@ -167,5 +249,3 @@ def _metric(row: Row, min_cell: int) -> str:
     if row["metric"] == "missing values" or row["note"].startswith("share"):
         return f"{100 * value:.1f} %"
     return f"{value:,.0f}" if abs(value - round(value)) < 1e-9 else number(value, 2)
-
-

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from stratiome.report import charts, verdicts, words
@@ -28,7 +29,14 @@ def challengers(inputs: ReportInputs, design: str = CROSS) -> list[str]:
     return [m for m in models(inputs, design) if m not in ("kaplan_meier", "clinical")]
 
 
-def _claim(inputs: ReportInputs, model: str, metric: str, versus: str | None = None, design: str = CROSS, horizon: float | None = None) -> Row | None:
+def _claim(
+    inputs: ReportInputs,
+    model: str,
+    metric: str,
+    versus: str | None = None,
+    design: str = CROSS,
+    horizon: float | None = None,
+) -> Row | None:
     rows = inputs.rows("prognosis_metrics", design=design, model=model, metric=metric, versus=versus)
     if horizon is not None:
         rows = [r for r in rows if r["horizon_months"] is not None and abs(r["horizon_months"] - horizon) < 1e-6]
@@ -37,8 +45,14 @@ def _claim(inputs: ReportInputs, model: str, metric: str, versus: str | None = N
 
 def verdict(inputs: ReportInputs) -> Verdict:
     """Do omics add to the clinical model?"""
-    deltas = [(m, _claim(inputs, m, "uno_c", "clinical"), _claim(inputs, m, "ibs", "clinical")) for m in challengers(inputs)]
-    return verdicts.prognosis(deltas, inputs.settings.evaluation.level)
+    deltas = [
+        (m, _claim(inputs, m, "uno_c", "clinical"), _claim(inputs, m, "ibs", "clinical")) for m in challengers(inputs)
+    ]
+    found = verdicts.prognosis(deltas, inputs.settings.evaluation.level)
+    if not inputs.settings.covariates:
+        weak = "No covariates are configured, so the clinical model predicts the same for everyone and is easy to beat."
+        found = replace(found, caveat=f"{found.caveat} {weak}".strip())
+    return found
 
 
 def transport(inputs: ReportInputs) -> Verdict:
@@ -58,13 +72,18 @@ def prognosis(inputs: ReportInputs) -> Section:
         blocks.append(Note("No model of prognosis was evaluated."))
     else:
         if "clinical" not in models(inputs):
-            blocks.append(Note("There is no clinical model to compare with, so nothing here says what omics add.", "care"))
+            blocks.append(
+                Note("There is no clinical model to compare with, so nothing here says what omics add.", "care")
+            )
         blocks += [Finding(verdict(inputs)), *_design(inputs, CROSS, "Held-out performance"), *_forest(inputs)]
         blocks += [*_calibration(inputs), *_stability(inputs)]
         if models(inputs, SITES):
             blocks += _design(inputs, SITES, "With each site held out")
         blocks += [*_coefficients(inputs), *_fitted(inputs)]
-    lede = "Every model is judged beside the clinical one, on patients that it has not seen. The yardstick is hard to beat; in most cohorts omics add little to it."
+    lede = (
+        "Every model is judged beside the clinical one, on patients that it has not seen. The yardstick is hard to"
+        " beat; in most cohorts omics add little to it."
+    )
     return Section("prognosis", "Prognosis", lede, blocks)
 
 
@@ -76,28 +95,52 @@ def _columns(inputs: ReportInputs, design: str) -> list[tuple[str, float | None]
         rows = inputs.rows("prognosis_metrics", design=design, metric=metric, versus=None)
         horizons = {r["horizon_months"] for r in rows}
         if rows:
-            found.append((metric, None if horizons == {None} or len(horizons) == 1 else last if last in horizons else max(h for h in horizons if h is not None)))
+            found.append(
+                (
+                    metric,
+                    (
+                        None
+                        if horizons == {None} or len(horizons) == 1
+                        else last
+                        if last in horizons
+                        else max(h for h in horizons if h is not None)
+                    ),
+                )
+            )
     return found
 
 
 def _design(inputs: ReportInputs, design: str, title: str) -> list[object]:
     columns = _columns(inputs, design)
-    head = ["Model", "n / events", *(_head(m, h) for m, h in columns), "Δ C to clinical", "Verdict"]
+    head = ["Model", "Verdict", "Δ C to clinical", *(_head(m, h) for m, h in columns)]
     least = inputs.settings.min_cell
-    body = []
+    body: list[list[Cell | str]] = []
+    first: Row | None = None
     for model in models(inputs, design):
         claims = [_claim(inputs, model, m, design=design, horizon=h) for m, h in columns]
-        any_claim = next((c for c in claims if c), None)
-        size = f"{count(any_claim['n'], least)} / {count(any_claim['events'], least)}" if any_claim else "–"
-        body.append([label(model), size, *(_two_lines(c, METRICS[m][1]) for c, (m, _) in zip(claims, columns, strict=True)), *_delta(inputs, model, design)])
+        first = first or next((c for c in claims if c), None)
+        cells = [_two_lines(c, METRICS[m][1]) for c, (m, _) in zip(claims, columns, strict=True)]
+        body.append([label(model), *_delta(inputs, model, design), *cells])
+    size = f"n = {count(first['n'], least)}, {count(first['events'], least)} events. " if first else ""
     reasons = _reasons(inputs, design)
-    method = next((r["method"] for r in inputs.rows("prognosis_metrics", design=design, metric="uno_c", model="clinical", versus=None)), "")
-    note = (
-        f"Estimate ({inputs.settings.level} interval), {'each patient held out once per repeat' if design == CROSS else 'each site held out in turn'}. "
-        "C, AUC and IPA: higher is better; integrated Brier score: lower is better; calibration slope and observed/expected: 1 is best. "
-        f"C: {method or 'see below'}. Verdicts are read from each interval on its own, without correction for the number of models."
+    method = next(
+        (
+            r["method"]
+            for r in inputs.rows("prognosis_metrics", design=design, metric="uno_c", model="clinical", versus=None)
+        ),
+        "",
     )
-    blocks: list[object] = [Heading(title), Table(f"{title}: all models beside the clinical one.", head, body, frozenset(range(1, len(head) - 1)), note)]
+    note = (
+        f"{size}Estimate ({inputs.settings.level} interval),"
+        f" {'each patient held out once per repeat' if design == CROSS else 'each site held out in turn'}. C, AUC and"
+        " IPA: higher is better; integrated Brier score: lower is better; calibration slope and observed/expected: 1"
+        f" is best. C: {method or 'see below'}. Verdicts are read from each interval on its own, without correction for"
+        " the number of models."
+    )
+    blocks: list[object] = [
+        Heading(title),
+        Table(f"{title}: all models beside the clinical one.", head, body, frozenset(range(2, len(head))), note),
+    ]
     blocks.append(Fold("Every metric, horizon and method", [_everything(inputs, design)]))
     if reasons:
         blocks.append(Note("Not estimable: " + "; ".join(reasons) + "."))
@@ -111,12 +154,12 @@ def _head(metric: str, horizon: float | None) -> str:
 
 def _delta(inputs: ReportInputs, model: str, design: str) -> list[Cell | str]:
     if model == "clinical":
-        return ["–", Cell("yardstick")]
+        return [Cell("yardstick"), "–"]
     c, b = _claim(inputs, model, "uno_c", "clinical", design), _claim(inputs, model, "ibs", "clinical", design)
     if c is None or model == "kaplan_meier":
-        return [_two_lines(c, 3, sign=True), Cell("reference")]
+        return [Cell("reference"), _two_lines(c, 3, sign=True)]
     tone, phrase = verdicts.adds(c, b)
-    return [_two_lines(c, 3, sign=True), Cell(phrase, tone)]
+    return [Cell(phrase, tone), _two_lines(c, 3, sign=True)]
 
 
 def _two_lines(row: Row | None, decimals: int, sign: bool = False) -> Cell:
@@ -127,7 +170,15 @@ def _two_lines(row: Row | None, decimals: int, sign: bool = False) -> Cell:
 
 def _reasons(inputs: ReportInputs, design: str) -> list[str]:
     rows = inputs.rows("prognosis_metrics", design=design, estimate=None)
-    return list(dict.fromkeys(f"{METRICS.get(r['metric'], (r['metric'],))[0]} of {label(r['model']).lower()} ({r['method']})" for r in rows))
+    return list(
+        dict.fromkeys(
+            f"{METRICS.get(r['metric'], (r['metric'],))[0]} of {label(r['model']).lower()} ({_reason(r)})" for r in rows
+        )
+    )
+
+
+def _reason(row: Row) -> str:
+    return str(row["method"]).removeprefix("not estimable: ")
 
 
 def _everything(inputs: ReportInputs, design: str) -> Table:
@@ -136,9 +187,23 @@ def _everything(inputs: ReportInputs, design: str) -> Table:
     for r in inputs.rows("prognosis_metrics", design=design):
         name, decimals = METRICS.get(r["metric"], (r["metric"], 3))
         what = f"Δ {name}" if r["versus"] else name
-        body.append([label(r["model"]), what, "–" if r["horizon_months"] is None else months(r["horizon_months"]), interval(r, decimals, sign=bool(r["versus"])),
-                     f"{count(r['n'], least)} / {count(r['events'], least)}", "yes" if r["held_out"] else "no", r["method"]])  # fmt: skip
-    return Table("Every claim with its method.", ["Model", "Metric", "Months", "Value", "n / events", "Held out", "Method"], body, frozenset({2, 3, 4}))
+        body.append(
+            [
+                label(r["model"]),
+                what,
+                "–" if r["horizon_months"] is None else months(r["horizon_months"]),
+                interval(r, decimals, sign=bool(r["versus"])),
+                f"{count(r['n'], least)} / {count(r['events'], least)}",
+                "yes" if r["held_out"] else "no",
+                r["method"],
+            ]
+        )
+    return Table(
+        "Every claim with its method.",
+        ["Model", "Metric", "Months", "Value", "n / events", "Held out", "Method"],
+        body,
+        frozenset({2, 3, 4}),
+    )
 
 
 def _forest(inputs: ReportInputs) -> list[object]:
@@ -148,14 +213,26 @@ def _forest(inputs: ReportInputs) -> list[object]:
         rows = [(m, c) for m, c in rows if c is not None]
         if rows:
             lines.append(charts.Line(words.sentence(design), heading=True))
-        lines += [charts.Line(label(m), c["estimate"], c["lower"], c["upper"], interval(c, 3, sign=True), _colour(m)) for m, c in rows]
+        lines += [
+            charts.Line(label(m), c["estimate"], c["lower"], c["upper"], interval(c, 3, sign=True), _colour(m))
+            for m, c in rows
+        ]
     if not lines:
         return []
     told = "; ".join(f"{i.name} {i.text}" for i in lines if not i.heading)
-    drawing = charts.forest(lines, "forest-c", f"Difference in Uno's C to the clinical model: {told}.", "Difference in Uno's C", ("clinical is better", "omics add"))
+    drawing = charts.forest(
+        lines,
+        "forest-c",
+        f"Difference in Uno's C to the clinical model: {told}.",
+        "Difference in Uno's C",
+        ("clinical is better", "omics add"),
+    )
     claim = next(c for m in challengers(inputs) if (c := _claim(inputs, m, "uno_c", "clinical")))
     least = inputs.settings.min_cell
-    caption = f"n = {count(claim['n'], least)}, {count(claim['events'], least)} events; held out. {words.sentence(claim['method'])}. An interval that covers zero is no evidence that omics add."
+    caption = (
+        f"n = {count(claim['n'], least)}, {count(claim['events'], least)} events; held out."
+        f" {words.sentence(claim['method'])}. An interval that covers zero is no evidence that omics add."
+    )
     return [Figure(drawing, "What omics add to the clinical model", caption, 820)]
 
 
@@ -169,17 +246,27 @@ def _calibration(inputs: ReportInputs) -> list[object]:
     for horizon in sorted({r["horizon_months"] for r in inputs.rows("calibration")}):
         panels = []
         n = 0
-        for model in [m for m in (models(inputs) or ORDER) if m != "kaplan_meier"]:
+        for model in [m for m in models(inputs) or ORDER if m != "kaplan_meier"]:
             rows = sorted(inputs.rows("calibration", model=model, horizon_months=horizon), key=lambda r: r["group"])
             if rows:
                 n = max(n, sum(r["n"] for r in rows))
                 kept = [r for r in rows if r["n"] >= least]
-                told = "Observed against predicted risk: " + ", ".join(f"{100 * r['predicted']:.0f} % predicted, {100 * r['observed']:.0f} % observed" for r in kept)
-                panels.append((label(model), charts.calibration(kept, _colour(model), f"cal-{model}-{months(horizon).replace('.', '_')}", told)))
+                told = "Observed against predicted risk: " + ", ".join(
+                    f"{100 * r['predicted']:.0f} % predicted, {100 * r['observed']:.0f} % observed" for r in kept
+                )
+                panels.append(
+                    (
+                        label(model),
+                        charts.calibration(
+                            kept, _colour(model), f"cal-{model}-{months(horizon).replace('.', '_')}", told
+                        ),
+                    )
+                )
         if panels:
             caption = (
-                f"Groups of equal size by predicted risk: mean prediction against one minus Kaplan–Meier with {inputs.settings.level} interval; n = {count(n, least)}, held out. "
-                f"On the dashed line, predictions come true as often as promised. Groups of fewer than {least} patients are not drawn."
+                "Groups of equal size by predicted risk: mean prediction against one minus Kaplan–Meier with"
+                f" {inputs.settings.level} interval; n = {count(n, least)}, held out. On the dashed line, predictions"
+                f" come true as often as promised. Groups of fewer than {least} patients are not drawn."
             )
             blocks.append(Panels(f"Calibration at {months(horizon)} months", panels, caption, 276))
     return [Heading("Calibration"), *blocks] if blocks else []
@@ -190,14 +277,31 @@ def _stability(inputs: ReportInputs) -> list[object]:
     least = inputs.settings.min_cell
     for design, title in ((CROSS, "Fold by fold"), (SITES, "Site by site")):
         rows = inputs.rows("prognosis_resamples", design=design)
-        drawn = [m for m in ORDER if m != "kaplan_meier" and any(r["model"] == m and r["uno_c"] is not None for r in rows)]
+        drawn = [
+            m for m in ORDER if m != "kaplan_meier" and any(r["model"] == m and r["uno_c"] is not None for r in rows)
+        ]
         if not drawn:
             continue
-        told = f"Uno's C of {words.join([label(m).lower() for m in drawn])} in each of {len({r['resample'] for r in rows})} held-out sets."
+        told = (
+            f"Uno's C of {words.join([label(m).lower() for m in drawn])} in each of"
+            f" {len({r['resample'] for r in rows})} held-out sets."
+        )
         figure = charts.by_resample(rows, {m: _colour(m) for m in drawn}, f"by-{design}", told)
         n = {r["resample"]: (r["n"], r["events"]) for r in rows}
-        sizes = "; ".join(f"{charts.resample_name(s)} {count(a, least)}/{count(b, least)}" for s, (a, b) in n.items()) if len(n) <= 12 else f"{len(n)} held-out sets"
-        blocks.append(Figure(figure, f"{title}: discrimination in each held-out set", f"Patients/events: {sizes}. Single folds are noisy; look for a model that is always ahead, not once. No interval is drawn.", 700))
+        sizes = (
+            "; ".join(f"{charts.resample_name(s)} {count(a, least)}/{count(b, least)}" for s, (a, b) in n.items())
+            if len(n) <= 12
+            else f"{len(n)} held-out sets"
+        )
+        blocks.append(
+            Figure(
+                figure,
+                f"{title}: discrimination in each held-out set",
+                f"Patients/events: {sizes}. Single folds are noisy; look for a model that is always ahead, not once. No"
+                " interval is drawn.",
+                820,
+            )
+        )
     if not models(inputs, SITES):
         why = "no site is given" if inputs.settings.site is None else "no site was held out"
         blocks.append(Note(f"Whether this holds at another site is not tested here: {why}."))
@@ -209,12 +313,33 @@ def _coefficients(inputs: ReportInputs) -> list[object]:
     for model in [m for m in ORDER if inputs.rows("coefficients", resample="full", model=m)]:
         rows = [r for r in inputs.rows("coefficients", resample="full", model=model) if abs(r["coefficient"]) > 0]
         shown = rows if model == "clinical" else sorted(rows, key=lambda r: (-abs(r["coefficient"]), r["feature"]))[:20]
-        body = [[label(r["feature"]), number(r["coefficient"], 3, sign=True), f"{number(r['lower'], 3)} to {number(r['upper'], 3)}" if r["lower"] is not None and r["upper"] is not None else "penalised: none"] for r in shown]
+        body = [
+            [
+                label(r["feature"]),
+                number(r["coefficient"], 3, sign=True),
+                (
+                    f"{number(r['lower'], 3)} to {number(r['upper'], 3)}"
+                    if r["lower"] is not None and r["upper"] is not None
+                    else "penalised: none"
+                ),
+            ]
+            for r in shown
+        ]
         more = f" The {len(shown)} largest of {len(rows)}." if len(shown) < len(rows) else ""
-        tables.append(Table(f"{label(model)}: log hazard ratios per standard deviation (or per category).{more}", ["Feature", "Log hazard ratio", "95 % interval"], body, frozenset({1, 2})))
+        tables.append(
+            Table(
+                f"{label(model)}: log hazard ratios per standard deviation (or per category).{more}",
+                ["Feature", "Log hazard ratio", "95 % interval"],
+                body,
+                frozenset({1, 2}),
+            )
+        )
     if not tables:
         return []
-    text = Text("Fitted on all patients, not held out. Coefficients describe associations given the other features; they are not effects of changing them.")
+    text = Text(
+        "Fitted on all patients, not held out. Coefficients describe associations given the other features; they are"
+        " not effects of changing them."
+    )
     return [Fold("Coefficients of the models", [text, *tables])]
 
 
@@ -223,5 +348,20 @@ def _fitted(inputs: ReportInputs) -> list[object]:
     if not rows:
         return []
     least = inputs.settings.min_cell
-    body = [[label(r["model"]), count(r["n"], least), count(r["events"], least), str(r["parameters"]), r["note"] or "–"] for r in rows]
-    return [Fold("What was fitted", [Table("Models fitted on all patients.", ["Model", "n", "Events", "Parameters", "Note"], body, frozenset({1, 2, 3}))])]
+    body = [
+        [label(r["model"]), count(r["n"], least), count(r["events"], least), str(r["parameters"]), r["note"] or "–"]
+        for r in rows
+    ]
+    return [
+        Fold(
+            "What was fitted",
+            [
+                Table(
+                    "Models fitted on all patients.",
+                    ["Model", "n", "Events", "Parameters", "Note"],
+                    body,
+                    frozenset({1, 2, 3}),
+                )
+            ],
+        )
+    ]

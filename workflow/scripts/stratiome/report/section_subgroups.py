@@ -24,7 +24,9 @@ def verdict(inputs: ReportInputs, model: str = "vae") -> Verdict:
     if shown is None:
         tested = [r for r in rows if r["stability"] is not None]
         shown = max(tested, key=lambda r: (r["stability"] - (r["null_mean"] or 0), -r["k"]), default=None)
-    return verdicts.subgroups(k, shown, survival_test(inputs, model), _replicated(inputs, model, k), inputs.settings.alpha, model)
+    return verdicts.subgroups(
+        k, shown, survival_test(inputs, model), _replicated(inputs, model, k), inputs.settings.alpha, model
+    )
 
 
 def survival_test(inputs: ReportInputs, model: str) -> Row | None:
@@ -33,8 +35,10 @@ def survival_test(inputs: ReportInputs, model: str) -> Row | None:
 
 
 def _replicated(inputs: ReportInputs, model: str, k: int | None) -> str:
-    chosen = [r["k"] for r in inputs.rows("subgroup_selection", model=model, chosen=True) if r["resample"].startswith("cv-")]
-    return f"{sum(c == k for c in chosen)} of {len(chosen)} cross-validation fits chose K = {k}" if chosen and k else ""
+    chosen = [
+        r["k"] for r in inputs.rows("subgroup_selection", model=model, chosen=True) if r["resample"].startswith("cv-")
+    ]
+    return f"{sum(c == k for c in chosen)} of {len(chosen)} folds chose K = {k}" if chosen and k else ""
 
 
 def subgroups(inputs: ReportInputs) -> Section:
@@ -47,7 +51,10 @@ def subgroups(inputs: ReportInputs) -> Section:
     elif k == 1:
         blocks.append(Note("There is nothing to describe by subgroup, so the parts on single subgroups are left out."))
     blocks += [*_agreement(inputs), *_beside_pca(inputs), *_training(inputs)]
-    lede = "Subgroups are found from the omics alone. What is said about them is measured in patients who were not used to find them."
+    lede = (
+        "Subgroups are found from the omics alone. What is said about them is measured in patients who were not used to"
+        " find them."
+    )
     return Section("subgroups", "Subgroups", lede, blocks)
 
 
@@ -62,9 +69,10 @@ def _evidence(inputs: ReportInputs) -> list[object]:
     if not panels:
         return []
     caption = (
-        "Agreement between subsamples of the patients (adjusted Rand index; solid) beside cohorts without subgroups but with the same covariance "
-        "(mean dashed, band up to the 95th percentile). A stable partition alone proves nothing: one cloud can be cut the same way again and again. "
-        "The ring marks the number that was chosen. All patients, outcomes not used."
+        "Agreement between subsamples of the patients (adjusted Rand index; solid) beside cohorts without subgroups but"
+        " with the same covariance (mean dashed, band up to the 95th percentile). A stable partition alone proves"
+        " nothing: one cloud can be cut the same way again and again. The ring marks the number that was chosen. All"
+        " patients, outcomes not used."
     )
     return [Heading("How many"), Panels("Evidence for each number of subgroups", panels, caption, 410)]
 
@@ -87,11 +95,17 @@ def _map(inputs: ReportInputs) -> list[object]:
         panels.append((f"{label(model)}, subgroups found", figures.latent_map(rows, "subgroup", f"map-{model}", told)))
     vae = table.filter(table["model"] == "vae")
     if inputs.simulated and vae["planted"].drop_nulls().len():
-        panels.append(("Latent model (VAE), planted truth", figures.latent_map(vae, "planted", "map-planted", "The same map coloured by the planted subgroups.")))
+        panels.append(
+            (
+                "Latent model (VAE), planted truth",
+                figures.latent_map(vae, "planted", "map-planted", "The same map coloured by the planted subgroups."),
+            )
+        )
     thinned = f" A random {figures.MOST_POINTS:,} are drawn." if n > figures.MOST_POINTS else ""
     caption = (
-        f"First two principal components of the latent space, n = {count(n, inputs.settings.min_cell)} patients, fitted on all of them (not held out).{thinned} "
-        "Colour and marker show the subgroup; grey dots are unassigned. Distances in the other dimensions are not seen here."
+        f"First two principal components of the latent space, n = {count(n, inputs.settings.min_cell)} patients, fitted"
+        f" on all of them (not held out).{thinned} Colour and marker show the subgroup; grey dots are unassigned."
+        " Distances in the other dimensions are not seen here."
     )
     return [Heading("The latent space"), Panels("Map of the patients", panels, caption, 276)]
 
@@ -111,7 +125,10 @@ def _summary(inputs: ReportInputs) -> list[object]:
     total = sum(r["n"] for r in rows)
     cards = []
     for r, size in zip(rows, sizes, strict=True):
-        lines = [("held-out patients", f"{size} ({share(r['n'], total, least)})"), ("events", count(r["events"], least))]
+        lines = [
+            ("held-out patients", f"{size} ({share(r['n'], total, least)})"),
+            ("events", count(r["events"], least)),
+        ]
         if is_small(r["n"], least):
             lines.append(("", "too small to describe"))
         else:
@@ -122,7 +139,10 @@ def _summary(inputs: ReportInputs) -> list[object]:
                 lines.append(("mean membership probability", number(r["mean_probability"])))
         cards.append((group_name(r["subgroup"]), r["subgroup"] or -1, lines))
     method = rows[0]["method"]
-    text = f"Survival with {inputs.settings.level} interval: {method}. A Jaccard index above 0.75 is usually called stable, below 0.6 doubtful (Hennig 2007)."
+    text = (
+        f"Survival with {inputs.settings.level} interval: {method}. A Jaccard index above 0.75 is usually called"
+        " stable, below 0.6 doubtful (Hennig 2007)."
+    )
     return [Heading("What they are", anchor="subgroup-cards"), Cards(cards), Text(text)]
 
 
@@ -135,7 +155,10 @@ def _survival(inputs: ReportInputs) -> list[object]:
     rows = inputs.rows("subgroup_curves", model="vae")
     if not rows:
         return []
-    groups = [(group_name(g), g, sorted((r for r in rows if r["subgroup"] == g), key=lambda r: r["time_months"])) for g in sorted({r["subgroup"] for r in rows} - {0})]
+    groups = [
+        (group_name(g), g, sorted((r for r in rows if r["subgroup"] == g), key=lambda r: r["time_months"]))
+        for g in sorted({r["subgroup"] for r in rows} - {0})
+    ]
     horizon = inputs.settings.endpoint.horizons_months[-1]
     least = inputs.settings.min_cell
     test = survival_test(inputs, "vae")
@@ -145,10 +168,21 @@ def _survival(inputs: ReportInputs) -> list[object]:
         n = f"n = {count(test['n'], least)}, {count(test['events'], least)} events; held out. "
         tested = f"Log-rank test: {p_value(test['p_value'])} ({test['method']})."
     caption = (
-        f"{n}Kaplan–Meier curves with pointwise {inputs.settings.level} bands. Each patient's subgroup was predicted by a model that had not seen this patient. "
-        f"A curve ends where fewer than {least} patients are at risk. {tested}"
+        f"{n}Kaplan–Meier curves with pointwise {inputs.settings.level} bands. Each patient's subgroup was predicted by"
+        f" a model that had not seen this patient. A curve ends where fewer than {least} patients are at risk. {tested}"
     )
-    drawing = figures.curves(groups, "km-subgroups", figures.describe_curves(groups, horizon), least)
+    started = {
+        g: max((r["at_risk"] for r in rows if r["subgroup"] == g), default=0)
+        for g in sorted({r["subgroup"] for r in rows})
+    }
+    printed = dict(zip(started, counts(list(started.values()), least), strict=True))
+    drawing = figures.curves(
+        groups,
+        "km-subgroups",
+        figures.describe_curves(groups, horizon),
+        least,
+        initial=[printed[g] for _, g, _ in groups],
+    )
     return [Heading("Do they live differently?"), Figure(drawing, "Survival of the held-out subgroups", caption, 820)]
 
 
@@ -162,10 +196,18 @@ def _profile(inputs: ReportInputs) -> list[object]:
     body = []
     for v in variables:
         kind = next(r["kind"] for r in rows if r["variable"] == v)
-        body.append([f"{label(v)}{', mean (SD)' if kind == 'mean' else ''}", *(_profile_cell(by_key.get((v, g)), inputs.settings.min_cell) for g in groups)])
+        body.append(
+            [
+                f"{label(v)}{', mean (SD)' if kind == 'mean' else ''}",
+                *(_profile_cell(by_key.get((v, g)), inputs.settings.min_cell) for g in groups),
+            ]
+        )
     head = ["Variable", *(group_name(g) for g in groups)]
     note = f"Shares that rest on 1 to {inputs.settings.min_cell - 1} patients are suppressed. Descriptive; no tests."
-    return [Heading("Clinical profile"), Table("Clinical profile of the held-out subgroups.", head, body, frozenset(range(1, len(head))), note)]
+    return [
+        Heading("Clinical profile"),
+        Table("Clinical profile of the held-out subgroups.", head, body, frozenset(range(1, len(head))), note),
+    ]
 
 
 def _profile_cell(row: Row | None, min_cell: int) -> str:
@@ -174,7 +216,9 @@ def _profile_cell(row: Row | None, min_cell: int) -> str:
     if is_small(row["n"], min_cell):
         return f"n <{min_cell}"
     if row["kind"] == "mean":
-        return f"{number(row['value'], 1)} ({number(row['sd'], 1)})" if row["sd"] is not None else number(row["value"], 1)
+        return (
+            f"{number(row['value'], 1)} ({number(row['sd'], 1)})" if row["sd"] is not None else number(row["value"], 1)
+        )
     return share(row["count"], row["n"], min_cell) if row["count"] is not None else f"{100 * row['value']:.0f} %"
 
 
@@ -186,12 +230,27 @@ def _markers(inputs: ReportInputs) -> list[object]:
     for g in sorted({r["subgroup"] for r in rows}):
         here = [r for r in rows if r["subgroup"] == g]
         top = max(here, key=lambda r: abs(r["effect"]))
-        told = f"Features of subgroup {g}; the largest difference is {top['feature']} with {number(top['effect'], 1)} standard deviations."
+        told = (
+            f"Features of subgroup {g}; the largest difference is {top['feature']} with {number(top['effect'], 1)}"
+            " standard deviations."
+        )
         panels.append((group_name(g), figures.markers(here, g, f"markers-{g}", told)))
-        body = [[r["feature"], label(r["omic"]), number(r["effect"], 2, sign=True)] for r in sorted(here, key=lambda r: (r["omic"], -abs(r["effect"]), r["feature"]))]
-        tables.append(Table(f"Markers of subgroup {g}.", ["Feature", "Omic", "Standardised difference"], body, frozenset({2})))
-    caption = "Standardised mean difference against all other subgroups, all patients, not held out. Descriptive: these features defined the groups, so their difference is no finding and carries no p-value."
-    return [Heading("Markers"), Panels("Descriptive: these features defined the groups", panels, caption, 400), Fold("All listed markers", tables)]
+        body = [
+            [r["feature"], label(r["omic"]), number(r["effect"], 2, sign=True)]
+            for r in sorted(here, key=lambda r: (r["omic"], -abs(r["effect"]), r["feature"]))
+        ]
+        tables.append(
+            Table(f"Markers of subgroup {g}.", ["Feature", "Omic", "Standardised difference"], body, frozenset({2}))
+        )
+    caption = (
+        "Standardised mean difference against all other subgroups, all patients, not held out. Descriptive: these"
+        " features defined the groups, so their difference is no finding and carries no p-value."
+    )
+    return [
+        Heading("Markers"),
+        Panels("Descriptive: these features defined the groups", panels, caption, 400),
+        Fold("All listed markers", tables),
+    ]
 
 
 def _agreement(inputs: ReportInputs) -> list[object]:
@@ -204,18 +263,45 @@ def _agreement(inputs: ReportInputs) -> list[object]:
     for _, name, _, model in keys:
         values = {r["metric"]: r for r in rows if (r["label"], r["model"]) == (name, model)}
         first = next(iter(values.values()))
-        cells = [interval(values[m], 2) if m in values else "–" for m in ("adjusted_rand_index", "normalised_mutual_information")]
+        cells = [
+            interval(values[m], 2) if m in values else "–"
+            for m in ("adjusted_rand_index", "normalised_mutual_information")
+        ]
         size = count(first["n"], inputs.settings.min_cell)
         body.append([known.get(name, label(name)), label(model), *cells, size, "yes" if first["held_out"] else "no"])
     head = ["Compared with", "Subgroups of", "Adjusted Rand index", "Mutual information", "n", "Held out"]
-    note = "1 = the same partition; 0 = agreement as by chance (adjusted Rand index). Known labels were never used to find subgroups."
+    note = (
+        "1 = the same partition; 0 = agreement as by chance (adjusted Rand index). Known labels were never used to find"
+        " subgroups."
+    )
     caption = f"Agreement of the held-out subgroups with other labels, {inputs.settings.level} intervals."
     table = Table(caption, head, body, frozenset({2, 3, 4}), note)
     tests = [r for r in inputs.rows("subgroup_tests") if not r["grouping"].endswith(" subgroups")]
     blocks: list[object] = [Heading("Agreement with known labels"), table]
     if tests:
-        body = [[label(r["grouping"]), p_value(r["p_value"]), count(r["n"], inputs.settings.min_cell), count(r["events"], inputs.settings.min_cell), r["method"]] for r in tests]
-        blocks.append(Fold("Survival by known label", [Table("Log-rank tests of the known labels, as they are.", ["Label", "Test", "n", "Events", "Method"], body, frozenset({2, 3}))]))
+        body = [
+            [
+                label(r["grouping"]),
+                p_value(r["p_value"]),
+                count(r["n"], inputs.settings.min_cell),
+                count(r["events"], inputs.settings.min_cell),
+                r["method"],
+            ]
+            for r in tests
+        ]
+        blocks.append(
+            Fold(
+                "Survival by known label",
+                [
+                    Table(
+                        "Log-rank tests of the known labels, as they are.",
+                        ["Label", "Test", "n", "Events", "Method"],
+                        body,
+                        frozenset({2, 3}),
+                    )
+                ],
+            )
+        )
     return blocks
 
 
@@ -227,11 +313,19 @@ def _beside_pca(inputs: ReportInputs) -> list[object]:
         ("Number of subgroups", lambda m: str(inputs.found(m))),
         ("Evidence against none", lambda m: _p(inputs.rows("subgroup_selection", resample="full", model=m))),
         ("Same subgroup when held out (ARI)", lambda m: _ari(inputs, m, "full")),
-        *((f"ARI with {label(name)}", lambda m, name=name: _ari(inputs, m, name)) for name in inputs.settings.known_labels),
+        *(
+            (f"ARI with {label(name)}", lambda m, name=name: _ari(inputs, m, name))
+            for name in inputs.settings.known_labels
+        ),
         ("Held-out log-rank", lambda m: p_value((survival_test(inputs, m) or {}).get("p_value"))),
     ):
         body.append([title, cell("vae"), cell("pca")])
-    table = Table("The latent model beside the simplest alternative, on the same splits.", ["", label("vae"), label("pca")], body, frozenset({1, 2}))
+    table = Table(
+        "The latent model beside the simplest alternative, on the same splits.",
+        ["", label("vae"), label("pca")],
+        body,
+        frozenset({1, 2}),
+    )
     return [Heading("Is the deep model worth it?"), table, Note(_pca_words(inputs))]
 
 
@@ -247,7 +341,10 @@ def _pca_words(inputs: ReportInputs) -> str:
     if k == [1, 1]:
         return "Neither finds subgroups."
     if k[0] != k[1]:
-        return f"They disagree on the number of subgroups: {k[0]} with the latent model, {k[1]} with PCA. Take the difference as a warning."
+        return (
+            f"They disagree on the number of subgroups: {k[0]} with the latent model, {k[1]} with PCA. Take the"
+            " difference as a warning."
+        )
     if any(r is None or r["lower"] is None or r["upper"] is None for r in rows):
         return f"Both find {k[0]} subgroups."
     vae, pca = rows
@@ -256,7 +353,10 @@ def _pca_words(inputs: ReportInputs) -> str:
         return f"The latent model agrees better with {against} than PCA does; the intervals do not overlap."
     if vae["upper"] < pca["lower"]:
         return f"The latent model loses: PCA agrees better with {against}; the intervals do not overlap."
-    return f"The latent model does no better than PCA as far as these intervals tell: both agree with {against} about equally well."
+    return (
+        f"The latent model does no better than PCA as far as these intervals tell: both agree with {against} about"
+        " equally well."
+    )
 
 
 def _training(inputs: ReportInputs) -> list[object]:
@@ -264,8 +364,14 @@ def _training(inputs: ReportInputs) -> list[object]:
     if not rows:
         return []
     members = len({r["member"] for r in rows})
-    caption = f"Loss of each of the {members} members on inner validation patients (solid) and training patients (grey, dashed). Fit on all patients, stopped early on inner validation."
-    figure = Figure(figures.history(rows, "history", f"Training history of {members} members."), "Training of the latent model", caption, 820)
+    caption = (
+        f"Loss of each of the {members} members on inner validation patients (solid) and training patients (grey,"
+        " dashed). Fit on all patients, stopped early on inner validation."
+    )
+    figure = Figure(
+        figures.history(rows, "history", f"Training history of {members} members."),
+        "Training of the latent model",
+        caption,
+        820,
+    )
     return [Fold("How the latent model trained", [figure])]
-
-

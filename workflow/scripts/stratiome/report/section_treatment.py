@@ -41,9 +41,13 @@ def verdict(inputs: ReportInputs, key: str) -> Verdict:
     overall = next((r for r in rows if r["subgroup"] == 0), None)
     tests = inputs.rows("treatment_interaction", treatment=key, estimand="rmst_difference")
     return verdicts.treatment(
-        name_of(key, treatment), overall, sorted((r for r in rows if r["subgroup"] > 0), key=lambda r: r["subgroup"]),
-        tests[0] if tests else None, treatment.design == "randomised", inputs.settings.alpha,
-    )  # fmt: skip
+        name_of(key, treatment),
+        overall,
+        sorted((r for r in rows if r["subgroup"] > 0), key=lambda r: r["subgroup"]),
+        tests[0] if tests else None,
+        treatment.design == "randomised",
+        inputs.settings.alpha,
+    )
 
 
 def treatment(inputs: ReportInputs) -> Section:
@@ -56,7 +60,12 @@ def treatment(inputs: ReportInputs) -> Section:
     for key, settings in inputs.settings.treatments.items():
         if len(inputs.settings.treatments) > 1:
             blocks.append(Heading(words.sentence(name_of(key, settings)), anchor=f"treatment-{key}"))
-        blocks += [Finding(verdict(inputs, key)), *_trial(inputs, key), *_compared(inputs, key, settings), *_curves(inputs, key, settings)]
+        blocks += [
+            Finding(verdict(inputs, key)),
+            *_trial(inputs, key),
+            *_compared(inputs, key, settings),
+            *_curves(inputs, key, settings),
+        ]
         blocks += [*_effects(inputs, key), *_subgroups(inputs, key, settings), *_assumptions(inputs, key, settings)]
     return Section("treatment", "Treatment", lede, blocks)
 
@@ -67,29 +76,61 @@ def _trial(inputs: ReportInputs, key: str) -> list[object]:
     if not rows:
         return [heading, Note("No target trial is stated, so what follows is association only.", "care")]
     body = [[words.sentence(label(r["component"])), r["target"], r["emulation"]] for r in rows]
-    return [heading, Table("Target trial, and how the data imitate it.", ["Component", "Target trial", "In these data"], body)]
+    return [
+        heading,
+        Table("Target trial, and how the data imitate it.", ["Component", "Target trial", "In these data"], body),
+    ]
 
 
 def _compared(inputs: ReportInputs, key: str, settings: TreatmentConfig) -> list[object]:
     blocks: list[object] = []
     least = inputs.settings.min_cell
-    flow = [r for r in inputs.rows("treatment_flow") if key in r["scope"]] or (inputs.rows("treatment_flow") if len(inputs.settings.treatments) == 1 else [])
+    flow = [r for r in inputs.rows("treatment_flow") if key in r["scope"]] or (
+        inputs.rows("treatment_flow") if len(inputs.settings.treatments) == 1 else []
+    )
     if flow:
         blocks.append(flow_table(flow, least, "Patients from the cohort to the comparison."))
     bins = inputs.rows("treatment_overlap", treatment=key)
     if bins:
         arms = [sum(r["n"] for r in bins if r["arm"] == a) for a in (0, 1)]
-        told = f"Histogram of the probability of treatment: {count(arms[1], least)} treated upward, {count(arms[0], least)} untreated downward."
+        told = (
+            f"Histogram of the probability of treatment: {count(arms[1], least)} treated upward,"
+            f" {count(arms[0], least)} untreated downward."
+        )
         drawing = charts.propensity_overlap(bins, f"overlap-{key}", told, least, ("untreated ↓", "treated ↑"))
-        small = f" Pale bins hold fewer than {least} patients and are drawn at one fixed height." if any(is_small(r["n"], least) for r in bins) else ""
-        blocks.append(Figure(drawing, "Who could have had either", f"n = {count(arms[1], least)} treated (up), {count(arms[0], least)} untreated (down); all eligible, not held out.{small} Where only one side has patients, nothing can be compared.", 620))
+        small = (
+            f" Pale bins hold fewer than {least} patients and are drawn at one fixed height."
+            if any(is_small(r["n"], least) for r in bins)
+            else ""
+        )
+        blocks.append(
+            Figure(
+                drawing,
+                "Who could have had either",
+                f"n = {count(arms[1], least)} treated (up), {count(arms[0], least)} untreated (down); all eligible, not"
+                f" held out.{small} Where only one side has patients, nothing can be compared.",
+                820,
+            )
+        )
     balance = inputs.rows("treatment_balance", treatment=key, subgroup=0)
     if balance:
         worst = max(abs(r["weighted"]) for r in balance)
         told = f"Standardised differences of {len(balance)} confounders; the largest after weighting is {_tiny(worst)}."
         drawing = charts.love(balance, f"love-{key}", told)
-        how = "overlap weights, which balance these means exactly by construction" if settings.design == "observational" else "overlap weights, beside the randomised comparison"
-        blocks.append(Figure(drawing, "Balance of the measured confounders", f"Before (hollow) and after weighting (filled); {how}. The dashed line marks 0.1. Largest difference after weighting: {_tiny(worst)}. Balance of what was measured says nothing of what was not.", 620))
+        how = (
+            "overlap weights, which balance these means exactly by construction"
+            if settings.design == "observational"
+            else "overlap weights, beside the randomised comparison"
+        )
+        blocks.append(
+            Figure(
+                drawing,
+                "Balance of the measured confounders",
+                f"Before (hollow) and after weighting (filled); {how}. The dashed line marks 0.1. Largest difference"
+                f" after weighting: {_tiny(worst)}. Balance of what was measured says nothing of what was not.",
+                820,
+            )
+        )
     return [Heading("Who was compared"), *blocks] if blocks else []
 
 
@@ -103,14 +144,29 @@ def _curves(inputs: ReportInputs, key: str, settings: TreatmentConfig) -> list[o
         return []
     panels = []
     horizon = inputs.settings.endpoint.horizons_months[-1]
-    for weighting, title in (("none", "As observed" if settings.design == "observational" else "As randomised"), ("overlap", "Weighted to be alike")):
-        groups = [(name, arm + 1, sorted((r for r in rows if r["weighting"] == weighting and r["arm"] == arm), key=lambda r: r["time_months"])) for arm, name in ((0, "Untreated"), (1, "Treated"))]
+    for weighting, title in (
+        ("none", "As observed" if settings.design == "observational" else "As randomised"),
+        ("overlap", "Weighted to be alike"),
+    ):
+        groups = [
+            (
+                name,
+                arm + 1,
+                sorted(
+                    (r for r in rows if r["weighting"] == weighting and r["arm"] == arm), key=lambda r: r["time_months"]
+                ),
+            )
+            for arm, name in ((0, "Untreated"), (1, "Treated"))
+        ]
         if any(g[2] for g in groups):
             told = f"{title}. {figures.describe_curves(groups, horizon)}"
-            panels.append((title, figures.curves(groups, f"km-{key}-{weighting}", told, inputs.settings.min_cell, 440, 230)))
+            panels.append(
+                (title, figures.curves(groups, f"km-{key}-{weighting}", told, inputs.settings.min_cell, 440, 230))
+            )
     caption = (
-        f"{_size(inputs, key)}Kaplan–Meier curves with pointwise {inputs.settings.level} bands, all eligible patients, not held out; numbers at risk are not weighted. "
-        f"A curve ends where fewer than {inputs.settings.min_cell} are at risk."
+        f"{_size(inputs, key)}Kaplan–Meier curves with pointwise {inputs.settings.level} bands, all eligible patients,"
+        f" not held out; numbers at risk are not weighted. A curve ends where fewer than {inputs.settings.min_cell} are"
+        " at risk."
     )
     if settings.design == "observational":
         caption += " As observed, the arms differ in more than the treatment; compare the weighted curves."
@@ -133,26 +189,48 @@ def _effects(inputs: ReportInputs, key: str) -> list[object]:
         name, decimals, scale = ESTIMANDS[estimand]
         cells = {r["weighting"]: r for r in rows if (r["estimand"], r["horizon_months"]) == (estimand, horizon)}
         at = "" if horizon is None else f" {'over' if estimand == 'rmst_difference' else 'at'} {months(horizon)} months"
-        text = [interval(cells[w], decimals, scale, sign=estimand != "hazard_ratio") if w in cells else "–" for w in ("none", "overlap")]
+        text = [
+            interval(cells[w], decimals, scale, sign=estimand != "hazard_ratio") if w in cells else "–"
+            for w in ("none", "overlap")
+        ]
         body.append([name + at, *text, p_cell(cells["overlap"]["p_value"]) if "overlap" in cells else "–"])
     overall = rows[0]
     least = inputs.settings.min_cell
     weighted = next((r for r in rows if r["weighting"] == "overlap" and r["effective_n"] is not None), None)
     effective = f" Effective sample size after weighting: {weighted['effective_n']:.0f}." if weighted else ""
     note = (
-        f"Treated minus untreated ({inputs.settings.level} interval); above zero, the treated live longer. n = {count(overall['n'], least)}, "
-        f"{part(overall['n_treated'], overall['n'], least)} treated, {count(overall['events'], least)} events; not held out, as nothing but the weights is learned.{effective} "
-        "Hazard ratios come second: they are not collapsible and need proportional hazards."
+        f"Treated minus untreated ({inputs.settings.level} interval); above zero, the treated live longer. n ="
+        f" {count(overall['n'], least)}, {part(overall['n_treated'], overall['n'], least)} treated,"
+        f" {count(overall['events'], least)} events; not held out, as nothing but the weights is learned.{effective}"
+        " Hazard ratios come second: they are not collapsible and need proportional hazards."
     )
-    table = Table("Average effect, before and after weighting.", ["Difference", "As observed", "Weighted", "Weighted, p"], body, frozenset({1, 2, 3}), note)
-    methods = Table("Methods.", ["Estimate", "Weighting", "Method"], [[ESTIMANDS[r["estimand"]][0], r["weighting"], r["method"]] for r in rows])
+    table = Table(
+        "Average effect, before and after weighting.",
+        ["Difference", "As observed", "Weighted", "Weighted, p"],
+        body,
+        frozenset({1, 2, 3}),
+        note,
+    )
+    methods = Table(
+        "Methods.",
+        ["Estimate", "Weighting", "Method"],
+        [[ESTIMANDS[r["estimand"]][0], r["weighting"], r["method"]] for r in rows],
+    )
     reasons = list(dict.fromkeys(r["method"] for r in rows if r["estimate"] is None))
-    return [Heading("Average effect"), table, *(Note(words.sentence(t) + ".") for t in reasons), Fold("Methods of each estimate", [methods])]
+    return [
+        Heading("Average effect"),
+        table,
+        *(Note(words.sentence(t) + ".") for t in reasons),
+        Fold("Methods of each estimate", [methods]),
+    ]
 
 
 def _subgroups(inputs: ReportInputs, key: str, settings: TreatmentConfig) -> list[object]:
     weighting = headline(settings)
-    rows = sorted(inputs.rows("treatment_effects", treatment=key, estimand="rmst_difference", weighting=weighting), key=lambda r: r["subgroup"])
+    rows = sorted(
+        inputs.rows("treatment_effects", treatment=key, estimand="rmst_difference", weighting=weighting),
+        key=lambda r: r["subgroup"],
+    )
     if not any(r["subgroup"] > 0 for r in rows):
         return [Note("There are no subgroups, so the effect is reported on average only.")]
     lines, body = [], []
@@ -161,36 +239,95 @@ def _subgroups(inputs: ReportInputs, key: str, settings: TreatmentConfig) -> lis
         name = group_name(r["subgroup"]) if r["subgroup"] else "All eligible"
         text = interval(r, 1, sign=True)
         lines.append(charts.Line(name, r["estimate"], r["lower"], r["upper"], text, r["subgroup"]))
-        reason = r["method"] if r["estimate"] is None else ("small: read with care" if is_small(r["n_treated"], 2 * least) or is_small(r["n"] - r["n_treated"], 2 * least) else "")
-        body.append([name, f"{count(r['n'], least)} / {part(r['n_treated'], r['n'], least)}", count(r["events"], least), text, p_cell(r["p_value"]), p_cell(r["p_holm"]), reason])
+        reason = (
+            r["method"]
+            if r["estimate"] is None
+            else (
+                "small: read with care"
+                if is_small(r["n_treated"], 2 * least) or is_small(r["n"] - r["n_treated"], 2 * least)
+                else ""
+            )
+        )
+        body.append(
+            [
+                name,
+                f"{count(r['n'], least)} / {part(r['n_treated'], r['n'], least)}",
+                count(r["events"], least),
+                text,
+                p_cell(r["p_value"]),
+                p_cell(r["p_holm"]),
+                reason,
+            ]
+        )
     told = "; ".join(f"{i.name} {i.text}" for i in lines)
     horizon = next((r["horizon_months"] for r in rows if r["horizon_months"] is not None), None)
     over = f" over {months(horizon)} months" if horizon is not None else ""
-    drawing = charts.forest(lines, f"forest-{key}", f"Difference in restricted mean survival: {told}.", f"Difference in mean survival{over}, months", ("shorter with treatment", "longer with treatment"))
+    drawing = charts.forest(
+        lines,
+        f"forest-{key}",
+        f"Difference in restricted mean survival: {told}.",
+        f"Difference in mean survival{over}, months",
+        ("shorter with treatment", "longer with treatment"),
+    )
     test = inputs.row("treatment_interaction", treatment=key, estimand="rmst_difference")
-    same = f"Test that the effect is the same in all subgroups: {p_value(test['p_value'])} ({test['method']})." if test else "No interaction test."
+    same = (
+        f"Test that the effect is the same in all subgroups: {p_value(test['p_value'])} ({test['method']})."
+        if test
+        else "No interaction test."
+    )
     analysed = [r for r in rows if r["subgroup"] > 0]
     caption = (
-        f"n = {count(sum(r['n'] for r in analysed), least)}, {count(sum(r['events'] for r in analysed), least)} events in subgroups that were assigned to patients held out; "
-        f"difference with {inputs.settings.level} interval, {'weighted within each subgroup' if weighting == 'overlap' else 'as randomised'}. {same} Without a difference between subgroups, the average is the best estimate for all."
+        f"n = {count(sum(r['n'] for r in analysed), least)}, {count(sum(r['events'] for r in analysed), least)} events"
+        f" in subgroups that were assigned to patients held out; difference with {inputs.settings.level} interval,"
+        f" {'weighted within each subgroup' if weighting == 'overlap' else 'as randomised'}. {same} Without a"
+        " difference between subgroups, the average is the best estimate for all."
     )
-    table = Table("Effect in each held-out subgroup.", ["Patients", "n / treated", "Events", "Months gained", "p", "p, Holm", "Remark"], body, frozenset({1, 2, 3, 4, 5}))
-    return [Heading("Does the effect differ between subgroups?"), Figure(drawing, "Effect in each subgroup", caption, 820), table]
+    table = Table(
+        "Effect in each held-out subgroup.",
+        ["Patients", "n / treated", "Events", "Months gained", "p", "p, Holm", "Remark"],
+        body,
+        frozenset({1, 2, 3, 4, 5}),
+    )
+    return [
+        Heading("Does the effect differ between subgroups?"),
+        Figure(drawing, "Effect in each subgroup", caption, 820),
+        table,
+    ]
 
 
 def _assumptions(inputs: ReportInputs, key: str, settings: TreatmentConfig) -> list[object]:
     heading = Heading("What could be wrong")
     if settings.design == "randomised":
-        return [heading, Items([
-            "Censoring is taken to be unrelated to prognosis within each arm.",
-            "Subgroups were not strata of the randomisation: chance imbalance within them is possible.",
-            "Analysis is by assignment; what was actually taken is not considered.",
-        ])]  # fmt: skip
+        return [
+            heading,
+            Items(
+                [
+                    "Censoring is taken to be unrelated to prognosis within each arm.",
+                    "Subgroups were not strata of the randomisation: chance imbalance within them is possible.",
+                    "Analysis is by assignment; what was actually taken is not considered.",
+                ]
+            ),
+        ]
     names = words.join([label(c) for c in settings.confounders])
-    return [heading, Text("None of the following can be tested with these data."), Items([
-        f"No unmeasured confounding: given {names}, treatment is as good as random. A cause of both treatment and survival that is not listed biases the result.",
-        "Time zero: if treatment started later than follow-up, patients had to survive to be treated (immortal time), which flatters the treatment.",
-        "Positivity: every kind of patient had a chance of either. Overlap weights answer for those in between; patients who always or never get the treatment count little.",
-        "Censoring is taken to be unrelated to prognosis within each arm.",
-        "One version of the treatment: doses and schedules are averaged over as they came.",
-    ])]  # fmt: skip
+    return [
+        heading,
+        Text("None of the following can be tested with these data."),
+        Items(
+            [
+                (
+                    f"No unmeasured confounding: given {names}, treatment is as good as random. A cause of both"
+                    " treatment and survival that is not listed biases the result."
+                ),
+                (
+                    "Time zero: if treatment started later than follow-up, patients had to survive to be treated"
+                    " (immortal time), which flatters the treatment."
+                ),
+                (
+                    "Positivity: every kind of patient had a chance of either. Overlap weights answer for those in"
+                    " between; patients who always or never get the treatment count little."
+                ),
+                "Censoring is taken to be unrelated to prognosis within each arm.",
+                "One version of the treatment: doses and schedules are averaged over as they came.",
+            ]
+        ),
+    ]

@@ -24,7 +24,16 @@ GREY = "#060606"
 SERIES = ("#100101", "#100202", "#100303", "#100404", "#100505", "#100606", "#100707", "#100808")
 """Colours of groups 1, 2, ...; they repeat with another line or marker."""
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "h")
-DASHES = ("-", (0, (5, 2)), (0, (1.5, 1.5)), (0, (7, 2, 1.5, 2)), (0, (3, 1)), (0, (9, 3)), (0, (1, 3)), (0, (5, 1, 1, 1)))
+DASHES = (
+    "-",
+    (0, (5, 2)),
+    (0, (1.5, 1.5)),
+    (0, (7, 2, 1.5, 2)),
+    (0, (3, 1)),
+    (0, (9, 3)),
+    (0, (1, 3)),
+    (0, (5, 1, 1, 1)),
+)
 
 _VARIABLES = {INK: "ink", MUTED: "muted", RULE: "rule", PAPER: "paper", ACCENT: "accent", GREY: "grey"} | {
     colour: f"series-{i}" for i, colour in enumerate(SERIES, 1)
@@ -86,7 +95,9 @@ def canvas(width: float, height: float) -> Iterator[Figure]:
 def axes(figure: Figure, left: float, bottom: float, right: float, top: float) -> Axes:
     """Axes with margins in pixels."""
     width, height = figure.get_size_inches() * 72
-    return figure.add_axes((left / width, bottom / height, (width - left - right) / width, (height - bottom - top) / height))
+    return figure.add_axes(
+        (left / width, bottom / height, (width - left - right) / width, (height - bottom - top) / height)
+    )
 
 
 def finish(figure: Figure, slug: str, description: str) -> str:
@@ -131,6 +142,8 @@ def embed(text: str, slug: str, description: str) -> str:
     text = _page_colours(text)
     text = re.sub(r"font: ([\d.]+)px [^;\"]*", r"font-size: \1px", text)
     text = re.sub(r"font-family: [^;\"]*;?\s*", "", text)
+    # Two decimals are a hundredth of a pixel: smaller, and no patient's exact coordinates.
+    text = re.sub(r"<[^>]+>", lambda m: re.sub(r"(\d\.\d\d)\d+", r"\1", m[0]), text)
     text = re.sub(r"\n\s*", "\n", text)
     root, rest = text.split(">", 1)
     box = re.search(r'viewBox="[^"]*"', root)

@@ -93,15 +93,19 @@ def subgroups(
     if selection is not None and selection.get("stability") is not None:
         facts.append((f"Stability at K = {selection['k']} (ARI)", number(selection["stability"])))
         if selection.get("null_upper") is not None:
-            facts.append(("The same without subgroups, 95th percentile", number(selection["null_upper"])))
+            facts.append(("Without subgroups, 95th percentile", number(selection["null_upper"])))
     if selection is not None and selection.get("p_value") is not None:
         facts.append(("Against no subgroups", p_value(selection["p_value"])))
     if replicated:
-        facts.append(("In the resamples", replicated))
+        facts.append(("When refitted", replicated))
     if k == 1:
         return Verdict(
-            question, "No evidence of subgroups: the patients look like one group.", "no", tuple(facts),
-            "That is not proof that there are none; this cohort does not show them.", "subgroups",
+            question,
+            "No evidence of subgroups: the patients look like one group.",
+            "no",
+            tuple(facts),
+            "That is not proof that there are none; this cohort does not show them.",
+            "subgroups",
         )
     p = test.get("p_value") if test is not None else None
     if p is None:
@@ -155,9 +159,23 @@ def prognosis(deltas: Sequence[tuple[str, Row | None, Row | None]], level: float
     better = [label(name).lower() for name, tone, _ in found if tone == "yes"]
     worse = [label(name).lower() for name, tone, _ in found if tone == "harm"]
     if len(better) == len(found):
-        return Verdict(question, "Yes: with omics, risk is ranked better than by the clinical model alone.", "yes", facts, caveat, "prognosis")
+        return Verdict(
+            question,
+            "Yes: with omics, risk is ranked better than by the clinical model alone.",
+            "yes",
+            facts,
+            caveat,
+            "prognosis",
+        )
     if len(worse) == len(found):
-        return Verdict(question, "No: with omics, predictions are worse than those of the clinical model.", "harm", facts, caveat, "prognosis")
+        return Verdict(
+            question,
+            "No: with omics, predictions are worse than those of the clinical model.",
+            "harm",
+            facts,
+            caveat,
+            "prognosis",
+        )
     if tones <= {"no", "unknown"}:
         return Verdict(question, "No evidence that omics add to the clinical model.", "no", facts, caveat, "prognosis")
     said = [f"{join(better)} adds"] * bool(better) + [f"{join(worse)} is worse"] * bool(worse)
@@ -177,7 +195,7 @@ def effect(row: Row | None, who: str = "Patients") -> tuple[Tone, str]:
     if where == "above":
         return "yes", f"{who} live longer with it: {size} on average{over}."
     if where == "below":
-        return "harm", f"{who} live shorter with it: {size} on average{over}."
+        return "harm", f"{who} live less long with it: {size} on average{over}."
     if where == "unknown":
         return "unknown", "The effect has no interval, so nothing is concluded."
     return "no", f"No evidence of an effect on survival{over}."
@@ -240,7 +258,7 @@ def _who(groups: dict[str, list[int]]) -> str:
     if groups["gain"]:
         parts.append(f"{named(groups['gain'])} live longer with it")
     if groups["harm"]:
-        parts.append(f"{named(groups['harm'])} live shorter with it")
+        parts.append(f"{named(groups['harm'])} live less long with it")
     if groups["unclear"]:
         parts.append(f"no evidence of an effect for {named(groups['unclear'])}")
     if groups["unknown"]:
@@ -248,9 +266,7 @@ def _who(groups: dict[str, list[int]]) -> str:
     return f"The effect differs between subgroups: {'; '.join(parts)}."
 
 
-def transport(
-    site: str | None, cross: Row | None, left_out: Row | None, agreement: Row | None, sites: int
-) -> Verdict:
+def transport(site: str | None, cross: Row | None, left_out: Row | None, agreement: Row | None, sites: int) -> Verdict:
     """Does it hold across sites?
 
     Parameters
@@ -271,11 +287,13 @@ def transport(
     if left_out is not None:
         facts.append(("C with sites left out", interval(left_out, 3)))
     if agreement is not None:
-        facts.append(("Same subgroup when held out (ARI)", interval(agreement, 2)))
+        facts.append(("Held-out subgroup, ARI", interval(agreement, 2)))
     if site is None or left_out is None or left_out.get("estimate") is None:
         why = "no site was given" if site is None else "no site was held out"
         answer = f"Not tested: {why}. All numbers come from cross-validation within one cohort."
-        return Verdict(question, answer, "unknown", tuple(facts), "Cross-validation is not external validation.", "prognosis")
+        return Verdict(
+            question, answer, "unknown", tuple(facts), "Cross-validation is not external validation.", "prognosis"
+        )
     who = f"each of the {count_word(sites)} sites" if sites > 1 else "the site"
     where = direction(left_out.get("lower"), left_out.get("upper"), 0.5)
     caveat = "Other hospitals may still differ; these are sites of one cohort."
@@ -283,6 +301,13 @@ def transport(
         answer = f"The predictions keep ranking risk better than chance when {who} is held out in turn."
         return Verdict(question, answer, "yes", tuple(facts), caveat, "prognosis")
     if where == "below":
-        return Verdict(question, f"No: when {who} is held out, the ranking of risk is worse than chance.", "harm", tuple(facts), caveat, "prognosis")
+        return Verdict(
+            question,
+            f"No: when {who} is held out, the ranking of risk is worse than chance.",
+            "harm",
+            tuple(facts),
+            caveat,
+            "prognosis",
+        )
     answer = f"No evidence that the predictions still rank risk better than chance when {who} is held out in turn."
     return Verdict(question, answer, "no", tuple(facts), caveat, "prognosis")

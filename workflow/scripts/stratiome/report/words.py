@@ -17,8 +17,14 @@ MODELS: dict[str, str] = {
 }
 
 OMICS: dict[str, str] = {
-    "rna": "RNA", "mrna": "mRNA", "mirna": "miRNA", "dna": "DNA", "cna": "CNA", "cnv": "CNV", "copy_number": "copy number",
-}  # fmt: skip
+    "rna": "RNA",
+    "mrna": "mRNA",
+    "mirna": "miRNA",
+    "dna": "DNA",
+    "cna": "CNA",
+    "cnv": "CNV",
+    "copy_number": "copy number",
+}
 """Names that are not written as their key is."""
 
 METRICS: dict[str, tuple[str, int]] = {

@@ -85,7 +85,9 @@ def design_resamples(
         assert site is not None
         roles[name] = np.where(np.isin(site, members), "test", "train").astype(object)
     rows = [
-        {"patient_id": p, "resample": name, "role": str(role[i])} for name, role in roles.items() for i, p in enumerate(patient_ids)
+        {"patient_id": p, "resample": name, "role": str(role[i])}
+        for name, role in roles.items()
+        for i, p in enumerate(patient_ids)
     ]
     return from_rows(rows, Resamples)
 

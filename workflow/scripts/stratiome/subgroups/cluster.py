@@ -87,7 +87,9 @@ def fit_mixture(latents: np.ndarray, k: int, seed: int | list[int], *, starts: i
     if k > 1:
         hard = partition(latents[None], k, np.random.default_rng(seed), starts=starts, iterations=50)
         start = {"means_init": hard.centres[0], "precisions_init": hard.metric[0], "weights_init": np.full(k, 1 / k)}
-    model = GaussianMixture(k, covariance_type="tied", reg_covar=regular, max_iter=500, tol=1e-5, random_state=0, **start)
+    model = GaussianMixture(
+        k, covariance_type="tied", reg_covar=regular, max_iter=500, tol=1e-5, random_state=0, **start
+    )
     model.fit(latents)
     order = np.argsort(-model.weights_, kind="stable")
     return Mixture(model.weights_[order], model.means_[order], model.covariances_)

@@ -2,7 +2,7 @@
 
 The criterion is the determinant of the pooled within-group scatter, |W| (Friedman & Rubin 1967, J Am Stat Assoc
 62:1159): the hard form of a Gaussian mixture with equal weights and one shared covariance. Unlike k-means it does not
-depend on the scale or correlation of the coordinates, so that groups along a latent direction of small variance are found.
+depend on the scale or correlation of the coordinates: groups along a latent direction of small variance are found.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 FLOOR = 1e-4
-"""Variance added to every direction, as a share of the mean variance; keeps empty latent directions out of the metric."""
+"""Variance added to every direction, as a share of the mean variance; keeps empty directions out of the metric."""
 
 
 class Partition(NamedTuple):
@@ -91,7 +91,7 @@ def partition(
 
 
 def _nearest(columns: np.ndarray, centres: np.ndarray, metric: np.ndarray) -> np.ndarray:
-    """Group of smallest Mahalanobis distance, shape `(n_sets, n_starts, n_points)`; `x' A x` is common to all groups."""
+    """Group of smallest Mahalanobis distance, `(n_sets, n_starts, n_points)`; `x' A x` is common to all groups."""
     sets, starts, k, dims = centres.shape
     direction = centres @ metric
     offset = -0.5 * (direction * centres).sum(axis=-1)
@@ -105,7 +105,7 @@ def _nearest(columns: np.ndarray, centres: np.ndarray, metric: np.ndarray) -> np
 
 
 def _seed(x: np.ndarray, columns: np.ndarray, k: int, metric: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Centres by k-means++: each next one is drawn with probability proportional to its squared distance to the others."""
+    """Centres by k-means++: each next one is drawn in proportion to its squared distance to the others."""
     sets, n, _ = x.shape
     starts = metric.shape[1]
     root = np.linalg.cholesky(metric[:, 0]).astype(np.float32)

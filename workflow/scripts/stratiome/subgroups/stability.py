@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -44,25 +45,28 @@ class Selection:
     chosen: int
 
 
-def select_k(latents: np.ndarray, patterns: np.ndarray, settings: SubgroupConfig, seed: int) -> Selection:
+def select_k(
+    latents: np.ndarray, reference: Callable[[np.random.Generator], np.ndarray], settings: SubgroupConfig, seed: int
+) -> Selection:
     """Choose the number of subgroups.
 
     For every k the cohort is clustered in subsamples and the clusterings compared on all patients (Ben-Hur, Elisseeff &
     Guyon 2002, Pac Symp Biocomput 7:6). A cohort without subgroups can be stable as well, so the same is done in
-    reference cohorts of the same covariance (cf. Tibshirani, Walther & Hastie 2001, J R Stat Soc B 63:411). The test
+    reference cohorts without them (cf. Tibshirani, Walther & Hastie 2001, J R Stat Soc B 63:411). The test
     statistic is the largest excess over k, standardised by mean and standard deviation over all cohorts, the observed
-    one among them: under the null all cohorts are exchangeable and `(1 + #{reference >= observed}) / (draws + 1)` is one
-    exact p-value for all k together (Westfall & Young 1993).
+    one among them, so that `(1 + #{reference >= observed}) / (draws + 1)` is one p-value for all k together (Westfall &
+    Young 1993), exact if all cohorts are exchangeable under the null. Stability under `min_stability` counts as no
+    evidence: weak structure that any model finds in the patients it was trained on then cannot reject.
 
-    If `p > alpha`, or no k reaches `min_stability`, there are no subgroups. Otherwise the k with the largest excess
-    over the null mean is taken among those that reach `min_stability`.
+    If `p > alpha` there are no subgroups. Otherwise the k with the largest excess over the null mean is taken among
+    those that reach `min_stability`.
 
     Parameters
     ----------
     latents
         Shape `(n_train, n_latent)`, patients with at least one omic.
-    patterns
-        Shape `(n_train,)`, a code of which omics the patient has.
+    reference
+        Gives the latents of a new cohort without subgroups, shape `(n_train, n_latent)`.
     settings
         Numbers to consider, subsamples, reference draws and limits.
     seed
@@ -76,8 +80,8 @@ def select_k(latents: np.ndarray, patterns: np.ndarray, settings: SubgroupConfig
     null = np.empty((settings.reference_draws, len(ks)))
     for draw in range(settings.reference_draws):
         rng = np.random.default_rng([seed, 1, draw])
-        null[draw] = stability(reference_cohort(latents, patterns, rng), ks, settings, rng)
-    p_value = max_statistic_p(observed, null)
+        null[draw] = stability(reference(rng), ks, settings, rng)
+    p_value = max_statistic_p(observed, null, settings.min_stability)
     good = observed >= settings.min_stability
     chosen = 1
     if p_value <= settings.alpha and good.any():
@@ -86,7 +90,9 @@ def select_k(latents: np.ndarray, patterns: np.ndarray, settings: SubgroupConfig
     return Selection(ks, observed, null, p_value, chosen)
 
 
-def stability(latents: np.ndarray, ks: tuple[int, ...], settings: SubgroupConfig, rng: np.random.Generator) -> np.ndarray:
+def stability(
+    latents: np.ndarray, ks: tuple[int, ...], settings: SubgroupConfig, rng: np.random.Generator
+) -> np.ndarray:
     """Mean adjusted Rand index over all pairs of subsample clusterings, each extended to all patients, for every k.
 
     Parameters
@@ -114,37 +120,7 @@ def stability(latents: np.ndarray, ks: tuple[int, ...], settings: SubgroupConfig
     return np.array(found)
 
 
-def reference_cohort(latents: np.ndarray, patterns: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """A cohort without subgroups: Gaussian, with the mean and covariance of the patients with the same omics.
-
-    Patients who lack omics lie nearer the centre, so that even without subgroups the latent is a mixture of Gaussians
-    of different width; one Gaussian for all would be a null that is too tame. Patterns of fewer patients than three
-    times the dimensions (at least 20) are pooled.
-
-    Parameters
-    ----------
-    latents
-        Shape `(n_patients, n_latent)`.
-    patterns
-        Shape `(n_patients,)`, a code of which omics the patient has.
-    rng
-        Source of the draw.
-    """
-    n, dims = latents.shape
-    codes, group, counts = np.unique(patterns, return_inverse=True, return_counts=True)
-    small = counts < max(20, 3 * dims)
-    group = np.where(small[group], len(codes), group)
-    drawn = np.empty((n, dims))
-    noise = rng.normal(size=(n, dims))
-    for code in np.unique(group):
-        rows = group == code
-        centre = latents[rows].mean(axis=0)
-        values, vectors = np.linalg.eigh((latents[rows] - centre).T @ (latents[rows] - centre) / max(rows.sum() - 1, 1))
-        drawn[rows] = centre + noise[rows] * np.sqrt(np.maximum(values, 0.0)) @ vectors.T
-    return drawn
-
-
-def max_statistic_p(observed: np.ndarray, null: np.ndarray) -> float:
+def max_statistic_p(observed: np.ndarray, null: np.ndarray, floor: float) -> float:
     """P-value of the largest standardised excess over all columns.
 
     Parameters
@@ -153,15 +129,19 @@ def max_statistic_p(observed: np.ndarray, null: np.ndarray) -> float:
         Shape `(n_k,)`.
     null
         Shape `(n_draws, n_k)`.
+    floor
+        Stability below which no evidence is counted; if the observed one never reaches it, the p-value is 1.
     """
-    everything = np.vstack([observed, null])
+    everything = np.maximum(np.vstack([observed, null]), floor)
     spread = np.maximum(everything.std(axis=0), MIN_SPREAD)
     largest = ((everything - everything.mean(axis=0)) / spread).max(axis=1)
     return float((1 + (largest[1:] >= largest[0]).sum()) / len(everything))
 
 
 def bootstrap_jaccard(latents: np.ndarray, k: int, seed: int, labels: np.ndarray) -> np.ndarray:
-    """Mean Jaccard index of each subgroup with its best match in bootstrap samples (Hennig 2007, Comput Stat Data Anal 52:258).
+    """Mean Jaccard index of each subgroup with its best match in bootstrap samples.
+
+    Hennig 2007, Comput Stat Data Anal 52:258; compared on the patients of the bootstrap sample.
 
     Parameters
     ----------

@@ -33,8 +33,8 @@ class StepCurve:
 
     def at(self, times: np.ndarray | float, *, left: bool = False) -> np.ndarray:
         """Values at `times`, shape `(n_draws, n_times)`; with `left` those just before."""
-        side = "left" if left else "right"
-        return self.values[:, np.searchsorted(self.times, np.atleast_1d(times), side=side)]
+        passed = np.searchsorted(self.times, np.atleast_1d(times), side="left" if left else "right")
+        return self.values[:, passed]
 
 
 def censoring_curve(time: np.ndarray, event: np.ndarray, weights: np.ndarray | None = None) -> StepCurve:

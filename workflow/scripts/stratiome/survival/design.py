@@ -81,7 +81,9 @@ class ClinicalDesign:
             Training patients below which a level (or missingness) is joined with the reference.
         """
         rows = clinical.filter(pl.Series(train))
-        return cls(tuple(t for t in (_learn(rows, c, types.get(c), min_level) for c in columns) if t is not None and t.names))
+        return cls(
+            tuple(t for t in (_learn(rows, c, types.get(c), min_level) for c in columns) if t is not None and t.names)
+        )
 
     def transform(self, clinical: pl.DataFrame) -> np.ndarray:
         """Matrix of shape `(n_patients, n_columns)`, float64, finite. Unseen levels count as the reference."""

@@ -1,0 +1,343 @@
+"""The two rules end to end on small files: contracts, designs, repeats, blindness and reasons."""
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import anndata
+import evaluate_prognosis
+import fit_prognosis
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+from stratiome import tables
+from stratiome.config import DataConfig, EndpointConfig, EvaluationConfig, OmicConfig, PrognosisConfig
+from stratiome.features.block import Block, FeatureSet, write_features
+from stratiome.prognosis.evaluate import Design, Predictions, Problem, evaluate_calibration, evaluate_design
+from stratiome.prognosis.metrics import Sample, uno_c
+from stratiome.prognosis.models import MODELS
+from stratiome.survival.outcome import time_grid
+
+ENDPOINT = EndpointConfig(time="t", event="e", horizons=(30.0, 60.0))
+DATA = DataConfig(clinical="c.tsv", omics={"rna": OmicConfig(path="r.tsv", kind="expression")})
+EVALUATION = EvaluationConfig(bootstraps=60)
+SITES = ("a", "b")
+N = 150
+
+
+def _cohort() -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(7)
+    x = rng.normal(size=N)
+    rna = rng.normal(size=(N, 6))
+    rna[::11] = np.nan
+    failed = rng.exponential(40 * np.exp(-0.8 * x - 0.5 * np.nan_to_num(rna[:, 0])))
+    censored = rng.exponential(90, N)
+    return {
+        "ids": np.array([f"p{i:03d}" for i in range(N)], dtype=object),
+        "age": 60 + 10 * x,
+        "er": np.where(rng.random(N) < 0.3, "neg", "pos").astype(object),
+        "rna": rna.astype(np.float32),
+        "latent": np.nan_to_num(rna[:, :2]),
+        "time": np.minimum(failed, censored),
+        "event": (failed <= censored).astype(np.int64),
+    }
+
+
+def _roles(cohort: dict[str, np.ndarray], repeats: int = 1) -> pl.DataFrame:
+    rng = np.random.default_rng(3)
+    roles = {"full": np.full(N, "train")}
+    for repeat in range(1, repeats + 1):
+        fold = rng.permutation(N) % 2
+        roles |= {f"cv-{repeat}-{k + 1}": np.where(fold == k, "test", "train") for k in (0, 1)}
+    site = np.arange(N) % 2
+    roles |= {f"site-{s}": np.where(site == k, "test", "train") for k, s in enumerate(SITES)}
+    rows = [
+        {"patient_id": str(p), "resample": name, "role": str(role)}
+        for name, values in roles.items()
+        for p, role in zip(cohort["ids"], values, strict=True)
+    ]
+    return tables.from_rows(rows, tables.Resamples)
+
+
+def _write(folder: Path, cohort: dict[str, np.ndarray], roles: pl.DataFrame, resample: str) -> dict[str, str]:
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = {n: str(folder / f"{n}.parquet") for n in ("clinical", "outcome", "resamples")}
+    paths |= {"features": str(folder / "features.h5mu"), "latents": str(folder / "latents.h5ad")}
+    ids = pl.Series("patient_id", cohort["ids"], dtype=pl.String)
+    pl.DataFrame(
+        [ids, pl.Series("age", cohort["age"]), pl.Series("er", cohort["er"], dtype=pl.String)]
+    ).reverse().write_parquet(paths["clinical"])
+    known = np.arange(N) % 29 != 0  # some patients have no usable outcome
+    outcome = pl.DataFrame([ids, pl.Series("time_months", cohort["time"]), pl.Series("event", cohort["event"])])
+    outcome.filter(pl.Series(known)).write_parquet(paths["outcome"])
+    tables.write_table(roles, paths["resamples"], tables.Resamples)
+    own = roles.filter(pl.col("resample") == resample)["role"].to_numpy().astype(str)
+    block = Block("rna", cohort["rna"], "gaussian", tuple(f"g{j}" for j in range(6)))
+    write_features(FeatureSet(tuple(cohort["ids"]), own, (block,)), paths["features"])
+    present = np.isfinite(cohort["rna"]).any(axis=1).astype(int)
+    obs = pd.DataFrame({"n_omics": present}, index=list(cohort["ids"]))
+    anndata.AnnData(np.zeros((N, 1)), obs=obs, obsm={"vae": cohort["latent"]}).write_h5ad(paths["latents"])
+    return paths
+
+
+def _fit(folder: Path, cohort: dict[str, np.ndarray], roles: pl.DataFrame, resample: str, **changes) -> dict[str, str]:
+    inputs = _write(folder, cohort, roles, resample)
+    outputs = {n: str(folder / resample / f"{n}.parquet") for n in ("curves", "risks", "coefficients", "models")}
+    settings = {
+        "data": DATA,
+        "endpoint": ENDPOINT,
+        "covariates": ("age", "er"),
+        "prognosis": PrognosisConfig(),
+        "seed": 1,
+    }
+    fit_prognosis.main(**inputs, **outputs, **(settings | changes), resample=resample)
+    return inputs | outputs
+
+
+def _evaluate(folder: Path, fitted: list[dict[str, str]], **changes) -> dict[str, pl.DataFrame]:
+    outputs = {n: str(folder / f"{n}.parquet") for n in ("metrics", "by_resample", "calibration")}
+    settings = {"endpoint": ENDPOINT, "prognosis": PrognosisConfig(), "evaluation": EVALUATION, "seed": 1}
+    inputs = {"outcome": fitted[0]["outcome"], "resamples": fitted[0]["resamples"]}
+    inputs |= {n: [f[n] for f in fitted] for n in ("curves", "risks")}
+    evaluate_prognosis.main(**inputs, **outputs, **(settings | changes))
+    contracts = (tables.PrognosisMetrics, tables.PrognosisResamples, tables.Calibration)
+    return {n: tables.read_table(p, c) for (n, p), c in zip(outputs.items(), contracts, strict=True)}
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("prognosis")
+    cohort = _cohort()
+    roles = _roles(cohort, repeats=2)
+    fitted = {r: _fit(folder, cohort, roles, r) for r in roles["resample"].unique(maintain_order=True)}
+    return cohort, roles, fitted, _evaluate(folder, list(fitted.values())), folder
+
+
+def test_fit_writes_the_contracts(run):
+    _, roles, fitted, _, _ = run
+    grid = time_grid(ENDPOINT)
+    for resample, paths in fitted.items():
+        test = roles.filter((pl.col("resample") == resample) & (pl.col("role") == "test"))["patient_id"]
+        curves = tables.read_table(paths["curves"], tables.PrognosisCurves)
+        risks = tables.read_table(paths["risks"], tables.PrognosisRisks)
+        assert curves.height == len(test) * len(MODELS) * len(grid)
+        assert risks.height == len(test) * len(MODELS)
+        for model in MODELS if len(test) else ():
+            assert risks.filter(pl.col("model") == model)["patient_id"].to_list() == test.sort().to_list()
+        starts = curves.filter(pl.col("time_months") == 0)["survival"]
+        assert (starts == 1).all()
+        models = tables.read_table(paths["models"], tables.PrognosisModels)
+        assert models["model"].to_list() == list(MODELS)
+        assert (models["note"].str.len_chars() > 0).all()
+        coefficients = tables.read_table(paths["coefficients"], tables.PrognosisCoefficients)
+        assert {"age", "er: neg"} == set(coefficients.filter(pl.col("model") == "clinical")["feature"])
+        assert coefficients.filter(pl.col("model") == "clinical")["lower"].is_not_null().all()
+
+
+def test_full_has_no_held_out_patients(run):
+    paths = run[2]["full"]
+    assert pl.read_parquet(paths["curves"]).is_empty()
+    assert pl.read_parquet(paths["models"])["n"].to_list() == [N - len(range(0, N, 29))] * 4
+
+
+def test_corrupted_held_out_rows_change_no_fitted_number_by_a_bit(run, tmp_path):
+    cohort, roles, fitted, _, _ = run
+    test = roles.filter(pl.col("resample") == "cv-1-1")["role"].to_numpy() == "test"
+    rng = np.random.default_rng(11)
+    noisy = {k: v.copy() for k, v in cohort.items()}
+    noisy["age"][test] = rng.normal(0, 1e5, test.sum())
+    noisy["er"][test] = "noise"
+    noisy["rna"][test] = rng.normal(0, 1e5, (test.sum(), 6))
+    noisy["latent"][test] = rng.normal(0, 1e5, (test.sum(), 2))
+    noisy["time"][test] = rng.exponential(3, test.sum()) + 0.01
+    noisy["event"][test] = 1 - noisy["event"][test]
+    other = _fit(tmp_path, noisy, roles, "cv-1-1")
+    for name in ("coefficients", "models"):
+        assert Path(other[name]).read_bytes() == Path(fitted["cv-1-1"][name]).read_bytes()
+    assert not pl.read_parquet(other["risks"]).equals(pl.read_parquet(fitted["cv-1-1"]["risks"]))
+
+
+def test_the_same_files_give_the_same_bytes(run, tmp_path):
+    cohort, roles, fitted, _, folder = run
+    again = _fit(tmp_path, cohort, roles, "cv-1-2")
+    for name in ("curves", "risks", "coefficients", "models"):
+        assert Path(again[name]).read_bytes() == Path(fitted["cv-1-2"][name]).read_bytes()
+    before = {n: (folder / f"{n}.parquet").read_bytes() for n in ("metrics", "by_resample", "calibration")}
+    _evaluate(tmp_path, list(fitted.values()))
+    for name, content in before.items():
+        assert (tmp_path / f"{name}.parquet").read_bytes() == content
+
+
+def test_every_metric_of_every_design_is_reported(run):
+    metrics = run[3]["metrics"]
+    assert metrics["held_out"].all()
+    for design in ("cross-validation", "leave-site-out"):
+        for model in MODELS:
+            rows = metrics.filter(
+                (pl.col("design") == design) & (pl.col("model") == model) & pl.col("versus").is_null()
+            )
+            found = set(rows.select("metric", "horizon_months").iter_rows())
+            plain = {(m, None) for m in ("uno_c", "harrell_c", "ibs", "ipa")}
+            timed = ("auc", "brier", "ipa", "calibration_slope", "observed_expected")
+            assert found == plain | {(m, h) for m in timed for h in (30.0, 60.0)}
+        versus = metrics.filter((pl.col("design") == design) & (pl.col("versus") == "clinical"))
+        assert set(versus["metric"]) == {"uno_c", "ibs", "auc", "brier"}
+        assert "clinical" not in set(versus["model"])
+    known = metrics.filter(pl.col("estimate").is_not_null())
+    assert ((known["lower"] <= known["estimate"] + 1e-12) & (known["estimate"] <= known["upper"] + 1e-12)).mean() > 0.95
+    assert metrics["method"].str.contains("95 % percentile interval of 60 bootstraps").all()
+    uno = metrics.filter((pl.col("metric") == "uno_c") & (pl.col("design") == "cross-validation"))["method"]
+    assert uno.str.contains("Uno's C, tau 60 months").all()
+    assert uno.str.contains("mean of 2 repeats").all()
+    assert uno.str.contains("ties in score count 1/2").all()
+
+
+def test_the_null_model_gains_nothing_and_has_no_slope(run):
+    null = run[3]["metrics"].filter((pl.col("model") == "kaplan_meier") & pl.col("versus").is_null())
+    assert null.filter(pl.col("metric") == "ipa")["estimate"].to_list() == [0.0] * 6
+    assert null.filter(pl.col("metric") == "uno_c")["estimate"].to_list() == [0.5] * 2
+    slope = null.filter(pl.col("metric") == "calibration_slope")
+    assert slope["estimate"].is_null().all()
+    assert slope["method"].str.contains("not estimable: predictions do not differ").all()
+
+
+def test_pooled_uno_c_is_the_mean_over_repeats_of_pairs_within_folds(run):
+    _, _, fitted, found, _ = run
+    outcome = pl.read_parquet(fitted["full"]["outcome"])
+    values = []
+    for repeat in (1, 2):
+        parts = []
+        for fold in (1, 2):
+            risks = pl.read_parquet(fitted[f"cv-{repeat}-{fold}"]["risks"]).filter(pl.col("model") == "clinical")
+            parts.append(risks.join(outcome, on="patient_id").with_columns(fold=pl.lit(fold)))
+        table = pl.concat(parts)
+        sample = Sample.make(table["time_months"], table["event"].to_numpy(), fold=table["fold"].to_numpy())
+        values.append(uno_c(sample, table["risk"].to_numpy(), 60.0)[0])
+    row = found["metrics"].filter(
+        (pl.col("design") == "cross-validation") & (pl.col("model") == "clinical") & (pl.col("metric") == "uno_c")
+    )
+    assert row["estimate"][0] == pytest.approx(np.mean(values), abs=1e-12)
+    assert row["n"][0] == outcome.height
+    assert row["events"][0] == outcome["event"].sum()
+
+
+def test_differences_are_paired(run):
+    metrics = run[3]["metrics"].filter((pl.col("design") == "cross-validation") & (pl.col("metric") == "ibs"))
+    value = {(m, v): e for m, v, e in metrics.select("model", "versus", "estimate").iter_rows()}
+    width = {(m, v): u - lo for m, v, lo, u in metrics.select("model", "versus", "lower", "upper").iter_rows()}
+    for model in ("kaplan_meier", "clinical_omics", "clinical_latent"):
+        expected = value[model, None] - value["clinical", None]
+        assert value[model, "clinical"] == pytest.approx(expected, abs=1e-12)
+    for model in ("clinical_omics", "clinical_latent"):
+        unpaired = np.hypot(width[model, None], width["clinical", None])
+        assert width[model, "clinical"] < unpaired
+
+
+def test_a_model_does_not_differ_from_itself_in_any_draw():
+    rng = np.random.default_rng(3)
+    problem, design = _problem(rng.random(80) < 0.7, rng.exponential(50, 80))
+    same = design.repeats[0]
+    twin = {"clinical_omics": same.risk["clinical"]}, {"clinical_omics": same.survival["clinical"]}
+    both = replace(same, risk=same.risk | twin[0], survival=same.survival | twin[1])
+    design = Design("cross-validation", (both,))
+    found = evaluate_design(problem, design, bootstraps=50, level=0.95, rng=np.random.default_rng(1))
+    rows = [e for e in found if e.model == "clinical_omics" and e.versus == "clinical"]
+    assert len(rows) == 6
+    assert all((e.estimate, e.lower, e.upper) == (0.0, 0.0, 0.0) for e in rows)
+
+
+def test_resamples_and_calibration_are_complete(run):
+    _, roles, _, found, _ = run
+    by_resample = found["by_resample"]
+    assert set(by_resample["resample"]) == set(roles["resample"]) - {"full"}
+    assert by_resample.height == 6 * len(MODELS)
+    sums = (
+        found["calibration"].group_by("model", "horizon_months", maintain_order=True).agg(pl.col("n").sum(), pl.len())
+    )
+    assert (sums["n"] == N - len(range(0, N, 29))).all()
+    assert sums.filter(pl.col("model") == "kaplan_meier")["len"].to_list() == [1, 1]
+    assert sums.filter(pl.col("model") != "kaplan_meier")["len"].is_between(3, 5).all()
+    assert sums.filter(pl.col("horizon_months") == 30)["len"].to_list() == [1, 5, 5, 5]
+
+
+def test_only_full_gives_empty_tables(run, tmp_path):
+    fitted = run[2]["full"]
+    roles = run[1].filter(pl.col("resample") == "full")
+    tables.write_table(roles, tmp_path / "resamples.parquet", tables.Resamples)
+    found = _evaluate(tmp_path, [fitted | {"resamples": str(tmp_path / "resamples.parquet")}])
+    assert all(t.is_empty() for t in found.values())
+
+
+def test_missing_predictions_are_named(run, tmp_path):
+    fitted = [paths for resample, paths in run[2].items() if resample != "cv-2-1"]
+    with pytest.raises(tables.TableError, match=r"cv-2-1.*Suggestion"):
+        _evaluate(tmp_path, fitted)
+
+
+def test_curves_of_another_grid_are_refused(run, tmp_path):
+    other = EndpointConfig(time="t", event="e", horizons=(24.5, 60.0))
+    with pytest.raises(tables.TableError, match=r"time grid.*Suggestion"):
+        _evaluate(tmp_path, list(run[2].values()), endpoint=other)
+
+
+def test_months_as_days_change_no_concordance(run, tmp_path):
+    cohort, _, fitted, found, _ = run
+    roles = run[1]
+    days = 30.4375
+    scaled = cohort | {"time": cohort["time"] * days}
+    endpoint = EndpointConfig(time="t", event="e", horizons=(30.0 * days, 60.0 * days))
+    again = []
+    for resample in fitted:
+        shutil.rmtree(tmp_path / resample, ignore_errors=True)
+        again.append(_fit(tmp_path, scaled, roles, resample, endpoint=endpoint))
+    other = _evaluate(tmp_path, again, endpoint=endpoint)
+    for metric in ("uno_c", "harrell_c", "auc", "ibs", "brier"):
+        first, second = (t["metrics"].filter(pl.col("metric") == metric)["estimate"].to_numpy() for t in (found, other))
+        np.testing.assert_allclose(first, second, atol=1e-6)
+
+
+def _problem(event: np.ndarray, time: np.ndarray) -> tuple[Problem, Design]:
+    n = len(time)
+    grid = time_grid(ENDPOINT)
+    rng = np.random.default_rng(1)
+    risk = {"kaplan_meier": np.zeros(n), "clinical": rng.normal(size=n)}
+    survival = {m: np.exp(-np.outer(np.exp(r), grid / 100)) for m, r in risk.items()}
+    predictions = Predictions(np.arange(n), np.zeros(n, dtype=int), ("cv-1-1",), risk, survival)
+    return Problem(time, event, grid, ENDPOINT.horizons_months, 60.0), Design("cross-validation", (predictions,))
+
+
+@pytest.mark.parametrize("events", [0, 1])
+def test_without_events_everything_is_a_number_or_a_reason(events):
+    time = np.linspace(1, 90, 40)
+    problem, design = _problem(np.arange(40) < events, time)
+    found = evaluate_design(problem, design, bootstraps=50, level=0.95, rng=np.random.default_rng(1))
+    for e in found:
+        assert (e.estimate is None) == e.method.startswith("not estimable: ")
+        for value in (e.estimate, e.lower, e.upper):
+            assert value is None or np.isfinite(value)
+    assert evaluate_calibration(problem, design.repeats[0], 0.95)
+    slope = next(e for e in found if e.metric == "calibration_slope" and e.model == "kaplan_meier")
+    assert slope.estimate is None
+
+
+def test_short_follow_up_is_not_estimable_beyond_its_end():
+    rng = np.random.default_rng(2)
+    time = rng.uniform(5, 45, 80)
+    problem, design = _problem(rng.random(80) < 0.5, time)
+    found = evaluate_design(problem, design, bootstraps=50, level=0.95, rng=np.random.default_rng(1))
+    value = {(e.model, e.metric, e.horizon): e for e in found if e.versus is None}
+    for key in (("clinical", "brier", 60.0), ("clinical", "ibs", None), ("clinical", "observed_expected", 60.0)):
+        assert value[key].estimate is None
+        assert "no held-out patient is followed to 60 months" in value[key].method
+    assert value["clinical", "brier", 30.0].estimate is not None
+
+
+def test_no_signal_gives_half_and_the_interval_covers_it():
+    rng = np.random.default_rng(5)
+    time, event = rng.exponential(50, 600), rng.random(600) < 0.7
+    problem, design = _problem(event, time)
+    found = evaluate_design(problem, design, bootstraps=100, level=0.95, rng=np.random.default_rng(1))
+    uno = next(e for e in found if e.metric == "uno_c" and e.model == "clinical" and e.versus is None)
+    assert uno.lower < 0.5 < uno.upper
+    assert uno.upper - uno.lower < 0.15

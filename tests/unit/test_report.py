@@ -1,0 +1,461 @@
+"""The report: what it says at the edges, what it must not show, and that it stands on its own."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import itertools
+import os
+import re
+import subprocess
+import sys
+from html import unescape
+from html.parser import HTMLParser
+
+import polars as pl
+import pytest
+import report_fixtures as fixtures
+from stratiome import tables
+from stratiome.config import AuditConfig, TreatmentConfig
+from stratiome.report import disclosure, svg, verdicts, words
+from stratiome.report.inputs import CONTRACTS, ReportInputs
+from stratiome.report.page import render, sections
+from stratiome.report.section_cohort import flow_table
+
+VOID = {"meta", "link", "br", "img", "hr", "input"}
+
+
+class Page(HTMLParser):
+    """Tags in balance, ids, links, and the text that a reader sees."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(convert_charrefs=True)
+        self.stack: list[str] = []
+        self.ids: list[str] = []
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.shown: list[str] = []
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        found = dict(attrs)
+        self.tags.append((tag, found))
+        if found.get("id"):
+            self.ids.append(str(found["id"]))
+        if tag not in VOID:
+            self.stack.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.handle_starttag(tag, attrs)
+        if tag not in VOID:
+            self.stack.pop()
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.stack, f"</{tag}> closes nothing"
+        assert self.stack.pop() == tag, f"</{tag}> closes another tag"
+
+    def handle_data(self, data: str) -> None:
+        if "style" not in self.stack and data.strip():
+            self.shown.append(data.strip())
+
+    @property
+    def text(self) -> str:
+        told = [str(a["aria-label"]) for _, a in self.tags if a.get("aria-label")]
+        return " ".join(self.shown + told)
+
+
+@pytest.fixture(scope="module")
+def html() -> dict[str, str]:
+    return {case: render(fixtures.inputs(case)) for case in fixtures.CASES}
+
+
+def changed(inputs: ReportInputs, **frames: list[dict]) -> ReportInputs:
+    """The same inputs with other rows in some tables."""
+    new = {name: tables.from_rows(rows, CONTRACTS[name]) for name, rows in frames.items()}
+    return dataclasses.replace(inputs, tables=dict(inputs.tables) | new)
+
+
+def with_settings(inputs: ReportInputs, **values: object) -> ReportInputs:
+    return dataclasses.replace(inputs, settings=dataclasses.replace(inputs.settings, **values))
+
+
+# --- the page -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("case", fixtures.CASES)
+def test_fixtures_keep_the_contracts(case: str) -> None:
+    for name, frame in fixtures.inputs(case).tables.items():
+        CONTRACTS[name].validate(frame)
+
+
+@pytest.mark.parametrize("case", fixtures.CASES)
+def test_page_is_sound_and_accessible(html: dict[str, str], case: str) -> None:
+    page = Page(html[case])
+    assert page.stack == []
+    assert len(page.ids) == len(set(page.ids))
+    targets = {str(a["href"])[1:] for t, a in page.tags if t == "a"}
+    assert targets <= set(page.ids)
+    names = [t for t, _ in page.tags]
+    assert names.count("h1") == names.count("main") == names.count("header") == names.count("footer") == 1
+    for tag, attributes in page.tags:
+        if tag == "svg":
+            assert attributes["role"] == "img"
+            assert len(str(attributes["aria-label"])) > 20
+        if tag == "th":
+            assert attributes["scope"] in ("col", "row")
+    assert names.count("caption") == names.count("table") > 3
+    assert names.count("figcaption") == names.count("figure") > 3
+    levels = [int(t[1]) for t, _ in page.tags if re.fullmatch(r"h[1-6]", t)]
+    assert all(b - a <= 1 for a, b in itertools.pairwise(levels))
+
+
+@pytest.mark.parametrize("case", fixtures.CASES)
+def test_nothing_is_loaded_and_nothing_runs(html: dict[str, str], case: str) -> None:
+    page = Page(html[case])
+    for tag, attributes in page.tags:
+        assert tag not in ("script", "iframe", "object", "embed")
+        for name, value in attributes.items():
+            assert not name.startswith("on")
+            if name in ("src", "href", "xlink:href", "srcset", "action", "data"):
+                assert str(value).startswith(("#", "data:"))
+    assert not re.search(r"url\((?!#)|@import", html[case])
+    assert "default-src 'none'" in html[case]
+
+
+def test_sections_of_each_case(html: dict[str, str]) -> None:
+    everything = ["cohort", "quality", "subgroups", "prognosis", "treatment", "truth", "methods", "provenance"]
+    assert [s.anchor for s in sections(fixtures.inputs("demo"))] == everything
+    assert [s.anchor for s in sections(fixtures.inputs("survival_only"))] == [s for s in everything if s != "truth"]
+    for text in html.values():
+        assert "Research use only; not a medical device." in text
+        assert len(text) < 5_000_000
+
+
+def test_same_bytes_whatever_the_hash_seed(html: dict[str, str]) -> None:
+    code = (
+        "import hashlib, report_fixtures as f; from stratiome.report.page import render; "
+        "print(hashlib.sha256(render(f.inputs('demo')).encode()).hexdigest())"
+    )
+    paths = os.pathsep.join(p for p in sys.path if p)
+    other = subprocess.run(
+        [sys.executable, "-c", code],
+        env=os.environ | {"PYTHONHASHSEED": "4242", "PYTHONPATH": paths},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert other.stdout.strip() == hashlib.sha256(html["demo"].encode()).hexdigest()
+
+
+def test_script_reads_tables_and_writes_the_same_page(tmp_path, html: dict[str, str]) -> None:
+    import render_report
+
+    for case in fixtures.CASES:
+        folder = tmp_path / case
+        folder.mkdir()
+        arguments = fixtures.write(case, folder)
+        render_report.main(**arguments)
+        assert (folder / "report.html").read_text(encoding="utf-8") == html[case]
+
+
+# --- what it must not show ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("case", fixtures.CASES)
+def test_no_patient_and_no_folder_is_named(html: dict[str, str], case: str) -> None:
+    assert fixtures.inputs(case).tables["resample_table"]["patient_id"][0].startswith("SECRET")
+    assert "SECRET" not in html[case]
+    assert "someone" not in html[case]
+    assert "clinical.tsv" in html[case]
+
+
+def test_every_count_below_the_limit_is_suppressed() -> None:
+    """All counts of patients and events are set to 97, a number that nothing else gives, and 100 is the limit."""
+    found = with_settings(fixtures.inputs("demo"), audit=AuditConfig(min_cell=100))
+    counted = {"n", "events", "n_treated", "at_risk", "count"}
+    frames = {
+        name: frame.with_columns(pl.lit(97, dtype=frame[c].dtype).alias(c) for c in frame.columns if c in counted)
+        for name, frame in found.tables.items()
+    }
+    frames["flow"] = tables.from_rows(
+        [{"step": "outcome", "scope": "endpoint", "n_in": 897, "n_out": 800, "reason": "no time"}], tables.PatientFlow
+    )
+    quality = {name: f.with_columns(n=pl.lit(97, dtype=pl.Int64)) for name, f in found.quality.items()}
+    summary = pl.when(pl.col("metric") == "outlying patients").then(97.0).otherwise(pl.col("value"))
+    frames["quality_summary"] = frames["quality_summary"].with_columns(value=summary)
+    text = Page(render(dataclasses.replace(found, tables=frames, quality=quality))).text
+    assert not re.findall(r".{30}(?<![\d.,−])97(?![\d.,]).{20}", text)
+    assert "<100" in text
+    assert "too small to describe" in text
+
+
+@pytest.mark.parametrize(("n", "shown"), [(None, "–"), (0, "0"), (1, "<10"), (9, "<10"), (10, "10"), (12345, "12,345")])
+def test_count(n: int | None, shown: str) -> None:
+    assert disclosure.count(n, 10) == shown
+
+
+def test_parts_are_blurred_where_the_rest_is_small() -> None:
+    assert disclosure.part(597, 600, 10) == ">590"
+    assert disclosure.part(600, 600, 10) == "600"
+    assert disclosure.part(590, 600, 10) == "590"
+    assert disclosure.part(4, 600, 10) == "<10"
+    assert disclosure.share(597, 600, 10) == ">98 %"
+    assert disclosure.share(3, 600, 10) == "<2 %"
+    assert disclosure.share(300, 600, 10) == "50 %"
+
+
+def test_a_lone_small_cell_takes_another_with_it() -> None:
+    assert disclosure.counts([240, 201, 152, 7], 10) == ["240", "201", "≈150", "<10"]
+    assert disclosure.counts([240, 4, 7], 10) == ["240", "<10", "<10"]
+    assert disclosure.counts([240, 30, 0], 10) == ["240", "30", "0"]
+
+
+def test_flow_does_not_give_away_small_losses_in_the_next_row() -> None:
+    rows = [
+        {"step": "outcome", "scope": "endpoint", "n_in": 604, "n_out": 600, "reason": "no time"},
+        {"step": "outcome", "scope": "endpoint", "n_in": 600, "n_out": 600, "reason": "usable"},
+    ]
+    table = flow_table(rows, 10, "flow")
+    assert [r[2:5] for r in table.rows] == [["604", "<10", ">594"], [">594", "0", ">594"]]
+
+
+def test_curves_end_where_few_are_at_risk() -> None:
+    from stratiome.report import figures
+
+    rows = fixtures.km(0.01, 100)
+    cut = [r | {"at_risk": 3} if r["time_months"] > 30 else r for r in rows]
+    kept = [r for r in rows if r["time_months"] <= 30] + [
+        r | {"at_risk": 3, "survival": 0.0} for r in rows if r["time_months"] > 30
+    ]
+    first = figures.curves([("A", 1, cut)], "a", "described here", 10)
+    assert first == figures.curves([("A", 1, kept)], "a", "described here", 10)
+    assert first != figures.curves([("A", 1, rows)], "a", "described here", 10)
+
+
+def test_nobody_is_at_risk_after_a_curve_ends() -> None:
+    from stratiome.report import figures
+
+    short = [r for r in fixtures.km(0.01, 100) if r["time_months"] <= 30]
+    groups = [("Short", 1, short), ("Long", 2, fixtures.km(0.01, 100))]
+    drawn = re.findall(r">([\d<]+)</text>", figures.curves(groups, "a", "described here", 10))
+    assert drawn[6:12] == [str(r["at_risk"]) for r in short if r["time_months"] % 12 == 0] + ["0", "0", "0"]
+    assert figures.describe_curves(groups, 60.0) == "Survival at 60 months: Short not followed so long, Long 55 %."
+
+
+# --- what it says ---------------------------------------------------------------------------------------------------
+
+
+def claim(lower: float | None, upper: float | None, **rest: object) -> dict:
+    known = lower is not None and upper is not None
+    middle = (lower + upper) / 2 if known else None
+    return {"estimate": middle, "lower": lower, "upper": upper, "horizon_months": 60.0, "p_holm": None} | rest
+
+
+@pytest.mark.parametrize(
+    ("lower", "upper", "found"),
+    [(0.001, 0.1, "above"), (-0.1, -0.001, "below"), (-0.1, 0.1, "covers"), (0.0, 0.1, "covers"), (-0.1, 0.0, "covers"),
+     (None, 0.1, "unknown"), (0.1, None, "unknown")],
+)  # fmt: skip
+def test_direction(lower: float | None, upper: float | None, found: str) -> None:
+    assert verdicts.direction(lower, upper) == found
+
+
+def test_direction_around_one() -> None:
+    assert verdicts.direction(1.01, 1.5, 1.0) == "above"
+    assert verdicts.direction(0.5, 0.99, 1.0) == "below"
+
+
+@pytest.mark.parametrize(
+    ("c", "ibs", "said"),
+    [
+        ((0.01, 0.05), (-0.02, -0.01), "adds"),
+        ((0.01, 0.05), (-0.02, 0.01), "adds"),
+        ((0.01, 0.05), (0.001, 0.01), "ranks better, predicts worse"),
+        ((-0.05, -0.01), (-0.01, 0.01), "worse"),
+        ((-0.05, -0.01), (-0.02, -0.01), "ranks worse, predicts better"),
+        ((-0.01, 0.05), (-0.02, -0.01), "no evidence that it adds"),
+        ((0.0, 0.05), (0.0, 0.01), "no evidence that it adds"),
+        ((None, None), (-0.02, -0.01), "not estimable"),
+    ],
+)
+def test_adds(c: tuple, ibs: tuple, said: str) -> None:
+    assert verdicts.adds(claim(*c), claim(*ibs))[1] == said
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "tone", "words_"),
+    [
+        ((0.01, 0.05), (0.02, 0.05), "yes", "Yes"),
+        ((-0.01, 0.05), (-0.02, 0.05), "no", "No evidence that omics add"),
+        ((-0.05, -0.01), (-0.05, -0.02), "harm", "worse"),
+        ((0.01, 0.05), (-0.02, 0.05), "mixed", "clinical + omics adds; for clinical + latent there is no evidence"),
+        ((None, None), (None, None), "unknown", "could not be estimated"),
+    ],
+)
+def test_prognosis(first: tuple, second: tuple, tone: str, words_: str) -> None:
+    deltas = [("clinical_omics", claim(*first), None), ("clinical_latent", claim(*second), None)]
+    found = verdicts.prognosis(deltas, 0.95)
+    assert found.tone == tone
+    assert words_ in found.answer
+
+
+@pytest.mark.parametrize(
+    ("lower", "upper", "tone", "said"),
+    [
+        (0.5, 4.0, "yes", "live longer with it: 2.2 months on average over the first 60 months"),
+        (-4.0, -0.5, "harm", "live less long with it: 2.2 months"),
+        (-1.0, 4.0, "no", "No evidence of an effect"),
+        (None, None, "unknown", "not estimable"),
+    ],
+)
+def test_effect(lower: float | None, upper: float | None, tone: str, said: str) -> None:
+    found = verdicts.effect(claim(lower, upper))
+    assert found[0] == tone
+    assert said in found[1]
+
+
+def test_covering_zero_is_not_called_no_effect() -> None:
+    found = verdicts.treatment("drug", claim(-1, 2), [], None, True, 0.05)
+    assert "not proof of no effect" in found.caveat
+    assert "has no effect" not in found.answer
+
+
+def test_subgroups_benefit_only_if_interval_and_holm_agree() -> None:
+    rows = [
+        claim(1, 5, subgroup=1, p_holm=0.01),
+        claim(0.1, 5, subgroup=2, p_holm=0.08),
+        claim(-5, -1, subgroup=3, p_holm=0.02),
+        claim(None, None, subgroup=4),
+    ]
+    assert verdicts.benefit(rows, 0.05) == {"gain": [1], "harm": [3], "unclear": [2], "unknown": [4]}
+    differs = verdicts.treatment("drug", claim(-1, 2), rows, {"p_value": 0.01}, False, 0.05)
+    assert differs.tone == "differs"
+    assert "subgroup 1 live longer" in differs.answer
+    assert "no evidence of an effect for patients in subgroup 2" in differs.answer
+    same = verdicts.treatment("drug", claim(-1, 2), rows, {"p_value": 0.05}, False, 0.05)
+    assert "No evidence that the effect differs between subgroups" in same.answer
+    assert "subgroup 1" not in same.answer
+
+
+def test_subgroup_verdicts() -> None:
+    row = {"k": 3, "stability": 0.9, "null_mean": 0.4, "null_upper": 0.6, "p_value": 0.025}
+    assert verdicts.subgroups(1, row, None, "", 0.05).tone == "no"
+    assert "not proof" in verdicts.subgroups(1, row, None, "", 0.05).caveat
+    assert "three subgroups, and they differ" in verdicts.subgroups(3, row, {"p_value": 0.01}, "", 0.05).answer
+    assert "no evidence that they differ" in verdicts.subgroups(3, row, {"p_value": 0.05}, "", 0.05).answer
+    assert "could not be tested" in verdicts.subgroups(3, row, {"p_value": None}, "", 0.05).answer
+    assert verdicts.subgroups(None, None, None, "", 0.05).tone == "unknown"
+
+
+def test_transport_verdicts() -> None:
+    cross = claim(0.6, 0.7)
+    assert verdicts.transport("site", cross, claim(0.55, 0.65), None, 4).tone == "yes"
+    assert verdicts.transport("site", cross, claim(0.45, 0.65), None, 4).tone == "no"
+    assert verdicts.transport("site", cross, claim(0.4, 0.48), None, 4).tone == "harm"
+    assert "no site was given" in verdicts.transport(None, cross, None, None, 0).answer
+    assert "no site was held out" in verdicts.transport("site", cross, None, None, 0).answer
+
+
+def test_numbers_as_words() -> None:
+    assert words.number(-0.001, 2) == "0.00"
+    assert words.number(-1.25, 1) == "−1.2"
+    assert words.number(2.0, 1, sign=True) == "+2.0"
+    assert words.interval({"estimate": None}) == "not estimable"
+    assert words.interval({"estimate": 0.5, "lower": None, "upper": None}) == "0.50 (no interval)"
+    assert words.interval(claim(-0.1, 0.3), 1, 100, sign=True) == "+10.0 (−10.0 to 30.0)"
+    assert [words.p_value(p) for p in (None, 0.0004, 0.001, 0.025, 0.4)] == [
+        "p not estimable", "p < 0.001", "p = 0.001", "p = 0.025", "p = 0.40"
+    ]  # fmt: skip
+    assert words.p_cell(0.0004) == "< 0.001"
+
+
+def test_verdicts_of_the_cases(html: dict[str, str]) -> None:
+    demo, null, plain = (Page(html[c]).text for c in fixtures.CASES)
+    assert "Yes: three subgroups, and they differ in survival" in demo
+    assert "patients in subgroup 3 live less long with it" in demo
+    assert "each of the four sites" in demo
+    assert "No evidence of subgroups" in null
+    assert "No evidence that omics add to the clinical model." in null
+    assert "parts on single subgroups are left out" in null
+    assert "Subgroup 1" not in null
+    assert "Not asked: the config names no treatment." in plain
+    assert "Planted truth" not in plain
+
+
+# --- what is missing must not break it ------------------------------------------------------------------------------
+
+
+def test_everything_empty_still_renders() -> None:
+    found = fixtures.inputs("demo")
+    bare = dataclasses.replace(
+        found,
+        tables={n: tables.from_rows([], m) for n, m in CONTRACTS.items()},
+        manifest={},
+        quality={},
+        quality_figures={},
+    )
+    text = Page(render(bare)).text
+    assert "This was not tested." in text
+    assert "No model of prognosis was evaluated." in text
+    assert "association only" in text
+    assert Page(render(dataclasses.replace(bare, tables={}))).stack == []
+
+
+def test_null_estimates_say_why() -> None:
+    found = fixtures.inputs("demo")
+    gone = {
+        "estimate": None,
+        "lower": None,
+        "upper": None,
+        "method": "not estimable: fewer than 5 events in an arm",
+        "p_value": None,
+        "p_holm": None,
+    }
+    effects = [r | gone if r["subgroup"] == 2 else r for r in found.rows("treatment_effects")]
+    metrics = [
+        r | {k: gone[k] for k in ("estimate", "lower", "upper", "method")} for r in found.rows("prognosis_metrics")
+    ]
+    text = Page(render(changed(found, treatment_effects=effects, prognosis_metrics=metrics))).text
+    assert text.count("fewer than 5 events in an arm") >= 2
+    assert "This could not be estimated." in text
+
+
+def test_randomised_treatment_leads_with_the_unweighted_estimate() -> None:
+    found = fixtures.inputs("demo")
+    trial = {"treatment": TreatmentConfig(column="treatment", design="randomised")}
+    text = Page(render(with_settings(found, treatments=trial))).text
+    row = found.row("treatment_effects", subgroup=0, weighting="none", estimand="rmst_difference")
+    assert row is not None
+    assert f"Average, months {words.interval(row, 1, sign=True)}" in text
+    assert "Subgroups were not strata of the randomisation" in text
+    assert "measured confounders suffice" not in text
+
+
+def test_names_are_escaped() -> None:
+    found = with_settings(fixtures.inputs("survival_only"), title="<script>alert('x')</script> & co")
+    text = render(found)
+    assert "<script" not in text
+    assert "<script>alert('x')</script> & co" in unescape(text)
+
+
+def test_foreign_svg_is_made_safe() -> None:
+    text = svg.embed(
+        fixtures.FIGURE.replace("<path", '<image xlink:href="http://example.org/a.png"/><path', 1),
+        "s",
+        "What it shows.",
+    )
+    assert text.startswith('<svg viewBox="0 0 648 172" role="img" aria-label="What it shows."')
+    for bad in ("script", "onclick", "http:", "#4477", "metadata", 'id="axes_1"', "DejaVu"):
+        assert bad not in text
+    assert 'id="s-p1"' in text
+    assert "url(#s-p1)" in text
+    assert svg.embed("not a drawing", "s", "nothing") == ""
+
+
+def test_many_patients_stay_small() -> None:
+    found = fixtures.inputs("demo")
+    points = found.tables["latent_map"]
+    many = pl.concat([points] * 12)
+    text = render(dataclasses.replace(found, tables=dict(found.tables) | {"latent_map": many}))
+    assert "A random 3,000 are drawn." in text
+    assert len(text) < 2_500_000

@@ -1,0 +1,104 @@
+"""Rule evaluate_subgroups: what the subgroups are and whether they hold on patients they were not learned on."""
+
+import numpy as np
+import polars as pl
+from stratiome.config import DataConfig, EndpointConfig, EvaluationConfig
+from stratiome.features.block import read_features
+from stratiome.subgroups import describe
+from stratiome.subgroups.match import chosen_k, pool_held_out
+from stratiome.survival.design import column_type
+from stratiome.tables import (
+    LatentMap,
+    SubgroupAgreement,
+    SubgroupAssignment,
+    SubgroupCurves,
+    SubgroupMarkers,
+    SubgroupProfile,
+    Subgroups,
+    SubgroupSelection,
+    SubgroupStability,
+    SubgroupSummary,
+    SurvivalTests,
+    Truth,
+    read_table,
+    write_table,
+)
+
+
+def main(
+    *,
+    clinical: str,
+    outcome: str,
+    features: str,
+    latents: str,
+    assignments: list[str],
+    selections: list[str],
+    stabilities: list[str],
+    assignment: str,
+    summary: str,
+    agreement: str,
+    profile: str,
+    markers: str,
+    curves: str,
+    tests: str,
+    map: str,
+    selection: str,
+    endpoint: EndpointConfig,
+    covariates: tuple[str, ...],
+    known_labels: tuple[str, ...],
+    site: str | None,
+    evaluation: EvaluationConfig,
+    data: DataConfig,
+    seed: int,
+    truth: list[str] | None = None,
+) -> None:
+    """Pool held-out labels over the folds and describe subgroups; `features` and `latents` are those of `full`."""
+    import anndata
+
+    table, usable = pl.read_parquet(clinical), pl.read_parquet(outcome)
+    found = pl.concat([read_table(p, Subgroups) for p in assignments])
+    selected = pl.concat([read_table(p, SubgroupSelection) for p in selections])
+    stability = pl.concat([read_table(p, SubgroupStability) for p in stabilities]).filter(pl.col("resample") == "full")
+    full = found.filter(pl.col("resample") == "full")
+    counts = chosen_k(selected)
+    held_out = pool_held_out(found, counts)
+    planted = {
+        p: s
+        for path in truth or []
+        for p, s in read_table(path, Truth).select("patient_id", "subgroup").unique().iter_rows()
+    }
+    known = {name: _column(table, name) for name in known_labels}
+    compared = known | ({"planted": {p: str(s) for p, s in planted.items()}} if planted else {})
+    level = evaluation.level
+    sizes = {model: k for (resample, model), k in counts.items() if resample == "full"}
+    numeric = {
+        name: name not in known_labels and (data.types.get(name) or column_type(table[name])) == "numeric"
+        for name in dict.fromkeys((*covariates, *known_labels))
+    }
+    space = anndata.read_h5ad(latents)
+    points = {name: np.asarray(space.obsm[name]) for name in sizes}
+    where = _column(table, site) if site else {}
+    for made, path, contract in (
+        (held_out, assignment, SubgroupAssignment),
+        (describe.summary_table(held_out, usable, sizes, stability, endpoint, level), summary, SubgroupSummary),
+        (describe.agreement_table(held_out, compared, usable, evaluation, seed), agreement, SubgroupAgreement),
+        (describe.profile_table(held_out, table, numeric), profile, SubgroupProfile),
+        (describe.markers_table(read_features(features), full), markers, SubgroupMarkers),
+        (describe.curves_table(held_out, usable, endpoint, level), curves, SubgroupCurves),
+        (describe.tests_table(held_out, known, usable), tests, SurvivalTests),
+        (describe.map_table(list(space.obs_names), points, full, planted, where, seed), map, LatentMap),
+        (selected, selection, SubgroupSelection),
+    ):
+        write_table(made, path, contract)
+
+
+def _column(table: pl.DataFrame, name: str) -> dict[str, str]:
+    """Patient -> value as text, without the patients who have none."""
+    rows = table.select("patient_id", pl.col(name).cast(pl.String)).drop_nulls()
+    return dict(rows.iter_rows())
+
+
+if "snakemake" in globals():
+    from stratiome import job
+
+    job.run(main, snakemake)  # noqa: F821

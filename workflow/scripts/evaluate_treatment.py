@@ -1,0 +1,58 @@
+"""Estimate the effect of each treatment, in all eligible patients and in held-out subgroups."""
+
+import polars as pl
+from stratiome import tables
+from stratiome.config import DataConfig, EndpointConfig, EvaluationConfig, TreatmentConfig
+from stratiome.treatment.evaluate import Settings, evaluate_treatments
+from stratiome.treatment.truth import TrueEffects
+
+MODEL = "vae"
+
+
+def main(
+    *,
+    clinical: str,
+    outcome: str,
+    assignment: str,
+    trial: str,
+    flow: str,
+    balance: str,
+    overlap: str,
+    curves: str,
+    effects: str,
+    interaction: str,
+    treatments: dict[str, TreatmentConfig],
+    data: DataConfig,
+    endpoint: EndpointConfig,
+    evaluation: EvaluationConfig,
+    seed: int,
+    truth: list[str] = [],  # noqa: B006
+) -> None:
+    """Read cohort, labels and, for a simulated cohort, the truth; write the seven tables."""
+    labels = tables.read_table(assignment, tables.SubgroupAssignment).filter(pl.col("model") == MODEL)
+    known = pl.concat([labels["subgroup"], labels["full_subgroup"]]).unique().sort()
+    planted = TrueEffects.of(tables.read_table(truth[0], tables.Truth)) if truth else None
+    found = evaluate_treatments(
+        pl.read_parquet(clinical),
+        pl.read_parquet(outcome),
+        dict(zip(labels["patient_id"], labels["subgroup"], strict=True)),
+        tuple(int(k) for k in known if k > 0),
+        treatments,
+        Settings(endpoint, evaluation, data.types, seed, planted),
+    )
+    for rows, path, model in (
+        (found.trial, trial, tables.TreatmentTrial),
+        (found.flow, flow, tables.PatientFlow),
+        (found.balance, balance, tables.TreatmentBalance),
+        (found.overlap, overlap, tables.TreatmentOverlap),
+        (found.curves, curves, tables.TreatmentCurves),
+        (found.effects, effects, tables.TreatmentEffects),
+        (found.interaction, interaction, tables.TreatmentInteraction),
+    ):
+        tables.write_table(tables.from_rows(rows, model), path, model)
+
+
+if "snakemake" in globals():
+    from stratiome import job
+
+    job.run(main, snakemake)  # noqa: F821

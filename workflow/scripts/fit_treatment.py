@@ -1,0 +1,47 @@
+"""Fit propensities and survival under each arm of one resample on its training patients."""
+
+import polars as pl
+from stratiome import tables
+from stratiome.config import DataConfig, EndpointConfig, TreatmentConfig
+from stratiome.survival.outcome import time_grid
+from stratiome.treatment.fit import fit_treatment
+
+MODEL = "vae"
+
+
+def main(
+    *,
+    clinical: str,
+    outcome: str,
+    resamples: str,
+    assignment: str,
+    propensity: str,
+    curves: str,
+    treatments: dict[str, TreatmentConfig],
+    data: DataConfig,
+    endpoint: EndpointConfig,
+    resample: str,
+) -> None:
+    """Read what the stages above wrote, fit, and write both tables."""
+    roles = tables.read_table(resamples, tables.Resamples).filter(pl.col("resample") == resample)
+    labels = tables.read_table(assignment, tables.Subgroups).filter(pl.col("model") == MODEL)
+    propensities, survival = fit_treatment(
+        pl.read_parquet(clinical),
+        pl.read_parquet(outcome),
+        dict(zip(roles["patient_id"], roles["role"], strict=True)),
+        dict(zip(labels["patient_id"], labels["subgroup"], strict=True)),
+        treatments,
+        data.types,
+        time_grid(endpoint),
+    )
+    for rows, path, model in (
+        (propensities, propensity, tables.Propensity),
+        (survival, curves, tables.CounterfactualCurves),
+    ):
+        tables.write_table(tables.from_rows([{"resample": resample, **row} for row in rows], model), path, model)
+
+
+if "snakemake" in globals():
+    from stratiome import job
+
+    job.run(main, snakemake)  # noqa: F821

@@ -1,0 +1,386 @@
+"""What the subgroups are: agreement, survival, clinical profile, markers, map."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from stratiome.config import EndpointConfig, EvaluationConfig
+from stratiome.features.block import FeatureSet
+from stratiome.subgroups.agreement import adjusted_rand, contingency, normalised_mutual_information
+from stratiome.subgroups.outcomes import kaplan_meier, log_rank
+from stratiome.survival.outcome import time_grid
+from stratiome.tables import (
+    LatentMap,
+    SubgroupAgreement,
+    SubgroupCurves,
+    SubgroupMarkers,
+    SubgroupProfile,
+    SubgroupSummary,
+    SurvivalTests,
+    from_rows,
+)
+
+MARKERS = 15
+METRICS = {
+    "adjusted_rand_index": adjusted_rand,
+    "normalised_mutual_information": normalised_mutual_information,
+}
+
+
+def agreement_table(
+    held_out: pl.DataFrame,
+    labels: dict[str, dict[str, str]],
+    outcome: pl.DataFrame,
+    settings: EvaluationConfig,
+    seed: int,
+) -> pl.DataFrame:
+    """Agreement of held-out subgroups with other labels (contract `SubgroupAgreement`).
+
+    Intervals are percentiles over bootstrap samples of patients, drawn as multinomial contingency tables, which is the
+    same thing. Unassigned patients and those without the other label are left out.
+
+    Parameters
+    ----------
+    held_out
+        Contract `SubgroupAssignment`.
+    labels
+        Name -> patient -> label; the labels of `full` are added.
+    outcome
+        Columns patient_id, time_months, event.
+    settings
+        Bootstraps and level.
+    seed
+        Seed of the bootstrap.
+    """
+    events = dict(outcome.select("patient_id", "event").iter_rows())
+    rows = []
+    for m, model in enumerate(_models(held_out)):
+        part = held_out.filter((pl.col("model") == model) & (pl.col("subgroup") > 0))
+        full = {p: str(s) for p, s in part.select("patient_id", "full_subgroup").iter_rows() if s > 0}
+        for j, (name, known) in enumerate({**labels, "full": full}.items()):
+            pairs = [
+                (s, known[p], events.get(p, 0))
+                for p, s in part.select("patient_id", "subgroup").iter_rows()
+                if p in known
+            ]
+            base = {
+                "model": model,
+                "label": name,
+                "n": len(pairs),
+                "events": int(sum(e for *_, e in pairs)),
+                "held_out": True,
+            }
+            table = contingency(np.array([a for a, *_ in pairs]), np.array([b for _, b, _ in pairs]))
+            rows += [
+                base | {"metric": metric} | _with_interval(table, metric, settings, np.random.default_rng([seed, m, j]))
+                for metric in METRICS
+            ]
+    return from_rows(rows, SubgroupAgreement)
+
+
+def _with_interval(
+    table: np.ndarray, metric: str, settings: EvaluationConfig, rng: np.random.Generator
+) -> dict[str, Any]:
+    if min(table.shape) < 2:
+        return {
+            "estimate": None,
+            "lower": None,
+            "upper": None,
+            "method": "not estimable: fewer than two groups on one side",
+        }
+    n = int(table.sum())
+    drawn = rng.multinomial(n, table.ravel() / n, size=settings.bootstraps).reshape(-1, *table.shape)
+    tail = (1 - settings.level) / 2
+    lower, upper = np.quantile(METRICS[metric](drawn), [tail, 1 - tail])
+    return {
+        "estimate": float(METRICS[metric](table)),
+        "lower": float(lower),
+        "upper": float(upper),
+        "method": f"{metric.replace('_', ' ')}, {settings.level:.0%} percentile interval, "
+        f"{settings.bootstraps} bootstraps of patients",
+    }
+
+
+def summary_table(
+    held_out: pl.DataFrame,
+    outcome: pl.DataFrame,
+    counts: dict[str, int],
+    stability: pl.DataFrame,
+    endpoint: EndpointConfig,
+    level: float,
+) -> pl.DataFrame:
+    """Size, certainty and survival of each held-out subgroup at each horizon (contract `SubgroupSummary`).
+
+    Parameters
+    ----------
+    held_out
+        Contract `SubgroupAssignment`.
+    outcome
+        Columns patient_id, time_months, event; patients without one count in `share` only.
+    counts
+        Number of subgroups of `full` by model.
+    stability
+        Contract `SubgroupStability` of `full`.
+    endpoint
+        Horizons.
+    level
+        Level of intervals.
+    """
+    jaccard = {(m, s): j for m, s, j in stability.select("model", "subgroup", "jaccard").iter_rows()}
+    horizons = np.array(endpoint.horizons_months)
+    rows = []
+    for model in _models(held_out):
+        part = held_out.filter(pl.col("model") == model)
+        for subgroup in _subgroups(part, counts[model]):
+            members = part.filter(pl.col("subgroup") == subgroup)
+            probability = members["probability"].mean()
+            base = {
+                "model": model,
+                "subgroup": subgroup,
+                "share": members.height / max(part.height, 1),
+                "mean_probability": probability,
+                "jaccard": jaccard.get((model, subgroup)),
+                "held_out": True,
+            }
+            rows += [base | claim for claim in _survival_claims(members, outcome, horizons, level)]
+    return from_rows(rows, SubgroupSummary)
+
+
+def _survival_claims(
+    members: pl.DataFrame, outcome: pl.DataFrame, horizons: np.ndarray, level: float
+) -> list[dict[str, Any]]:
+    time, event = _outcome_of(members, outcome)
+    base = {"n": len(time), "events": int(event.sum())}
+    if not len(time):
+        nothing = {
+            "estimate": None,
+            "lower": None,
+            "upper": None,
+            "method": "not estimable: no held-out patient with an outcome",
+        }
+        return [base | nothing | {"horizon_months": float(h)} for h in horizons]
+    curve = kaplan_meier(time, event, horizons, level)
+    return [
+        base
+        | {
+            "horizon_months": float(h),
+            "estimate": _number(curve.survival[i]),
+            "lower": _number(curve.lower[i]),
+            "upper": _number(curve.upper[i]),
+            "method": f"Kaplan-Meier, {level:.0%} log(-log) interval"
+            if np.isfinite(curve.survival[i])
+            else "not estimable: follow-up of this subgroup ends before the horizon",
+        }
+        for i, h in enumerate(horizons)
+    ]
+
+
+def curves_table(held_out: pl.DataFrame, outcome: pl.DataFrame, endpoint: EndpointConfig, level: float) -> pl.DataFrame:
+    """Kaplan-Meier curve of each held-out subgroup up to its last follow-up (contract `SubgroupCurves`)."""
+    grid = time_grid(endpoint)
+    rows = []
+    for model in _models(held_out):
+        part = held_out.filter(pl.col("model") == model)
+        for subgroup in _subgroups(part, 0):
+            time, event = _outcome_of(part.filter(pl.col("subgroup") == subgroup), outcome)
+            if not len(time):
+                continue
+            curve = kaplan_meier(time, event, grid, level)
+            rows += [
+                {
+                    "model": model,
+                    "subgroup": subgroup,
+                    "time_months": t,
+                    "survival": s,
+                    "lower": lo,
+                    "upper": up,
+                    "at_risk": n,
+                }
+                for t, s, lo, up, n in zip(grid.tolist(), *(c.tolist() for c in curve), strict=True)
+                if np.isfinite(s)
+            ]
+    return from_rows(rows, SubgroupCurves)
+
+
+def tests_table(held_out: pl.DataFrame, labels: dict[str, dict[str, str]], outcome: pl.DataFrame) -> pl.DataFrame:
+    """Log-rank tests of held-out subgroups of each model and of known labels (contract `SurvivalTests`).
+
+    Parameters
+    ----------
+    held_out
+        Contract `SubgroupAssignment`; unassigned patients are left out.
+    labels
+        Name -> patient -> known label.
+    outcome
+        Columns patient_id, time_months, event.
+    """
+    groupings = [
+        (f"{model} subgroups", dict(part.select("patient_id", "subgroup").iter_rows()), True)
+        for model in _models(held_out)
+        for part in [held_out.filter((pl.col("model") == model) & (pl.col("subgroup") > 0))]
+    ]
+    groupings += [(name, known, False) for name, known in labels.items()]
+    rows = []
+    for name, known, unseen in groupings:
+        members = outcome.filter(pl.col("patient_id").is_in(list(known)))
+        groups = np.array([str(known[p]) for p in members["patient_id"]])
+        test = log_rank(members["time_months"].to_numpy(), members["event"].to_numpy().astype(bool), groups)
+        rows.append({"grouping": name, "held_out": unseen, **test})
+    return from_rows(rows, SurvivalTests)
+
+
+def profile_table(held_out: pl.DataFrame, clinical: pl.DataFrame, numeric: dict[str, bool]) -> pl.DataFrame:
+    """Clinical profile of each held-out subgroup (contract `SubgroupProfile`).
+
+    Parameters
+    ----------
+    held_out
+        Contract `SubgroupAssignment`.
+    clinical
+        One row per patient.
+    numeric
+        Column -> whether it is described by mean and standard deviation (else by shares of its levels).
+    """
+    rows = []
+    for model in _models(held_out):
+        part = held_out.filter(pl.col("model") == model).join(
+            clinical, on="patient_id", how="left", maintain_order="left"
+        )
+        for subgroup in _subgroups(part, 0):
+            members = part.filter(pl.col("subgroup") == subgroup)
+            for column, as_number in numeric.items():
+                levels = [] if as_number else sorted(clinical[column].drop_nulls().cast(pl.String).unique().to_list())
+                base = {"model": model, "subgroup": subgroup}
+                rows += [base | row for row in _describe(members[column], column, levels, as_number)]
+    return from_rows(rows, SubgroupProfile)
+
+
+def _describe(values: pl.Series, column: str, levels: list[str], as_number: bool) -> list[dict[str, Any]]:
+    known = values.drop_nulls()
+    n = len(known)
+    if as_number:
+        known = known.cast(pl.Float64)
+        return [{"variable": column, "kind": "mean", "value": known.mean(), "sd": known.std(), "n": n, "count": None}]
+    text = known.cast(pl.String)
+    counts = {level: int((text == level).sum()) for level in levels}
+    return [
+        {
+            "variable": f"{column}: {level}",
+            "kind": "share",
+            "value": c / n if n else None,
+            "sd": None,
+            "n": n,
+            "count": c,
+        }
+        for level, c in counts.items()
+    ]
+
+
+def markers_table(features: FeatureSet, full: pl.DataFrame) -> pl.DataFrame:
+    """Features that differ most between subgroups of `full` (contract `SubgroupMarkers`), descriptive only.
+
+    The effect is the mean of the subgroup less that of all other subgroups over the root of the mean of both variances;
+    positive = higher in the subgroup. The same features defined the subgroups, so no test is made.
+
+    Parameters
+    ----------
+    features
+        Features of `full`.
+    full
+        Contract `Subgroups`, of `full`; training patients that are assigned are compared.
+    """
+    row = {patient: i for i, patient in enumerate(features.patient_ids)}
+    rows = []
+    for model in _models(full):
+        part = full.filter((pl.col("model") == model) & (pl.col("role") == "train") & (pl.col("subgroup") > 0))
+        label = np.zeros(len(features.patient_ids), dtype=np.int64)
+        label[[row[p] for p in part["patient_id"]]] = part["subgroup"].to_numpy()
+        for subgroup in sorted(set(label[label > 0].tolist())):
+            for block in features.blocks:
+                inside = block.values[label == subgroup].astype(np.float64)
+                outside = block.values[(label > 0) & (label != subgroup)].astype(np.float64)
+                effect = _standardised_difference(inside, outside)
+                top = np.argsort(-np.abs(np.nan_to_num(effect)), kind="stable")[:MARKERS]
+                rows += [
+                    {
+                        "model": model,
+                        "subgroup": subgroup,
+                        "omic": block.name,
+                        "feature": block.features[j],
+                        "effect": float(effect[j]),
+                    }
+                    for j in top
+                    if np.isfinite(effect[j])
+                ]
+    return from_rows(rows, SubgroupMarkers)
+
+
+def _standardised_difference(inside: np.ndarray, outside: np.ndarray) -> np.ndarray:
+    means, variances = [], []
+    for values in (inside, outside):
+        seen = np.isfinite(values)
+        n = seen.sum(axis=0)
+        mean = np.where(seen, values, 0.0).sum(axis=0) / np.maximum(n, 1)
+        square = (np.where(seen, values - mean, 0.0) ** 2).sum(axis=0) / np.maximum(n - 1, 1)
+        means.append(np.where(n >= 2, mean, np.nan))
+        variances.append(square)
+    spread = np.sqrt((variances[0] + variances[1]) / 2)
+    return np.where(spread > 0, (means[0] - means[1]) / np.where(spread > 0, spread, 1.0), np.nan)
+
+
+def map_table(
+    patient_ids: list[str],
+    latents: dict[str, np.ndarray],
+    full: pl.DataFrame,
+    planted: dict[str, int],
+    site: dict[str, str],
+    seed: int,
+) -> pl.DataFrame:
+    """First two latent dimensions of `full` in random order (contract `LatentMap`), without patients of no omic.
+
+    Latent dimensions are ordered by the variance of the training patients, so these are the principal components.
+
+    Parameters
+    ----------
+    patient_ids
+        Rows of the latents.
+    latents
+        Model -> shape `(n_patients, n_latent)`.
+    full
+        Contract `Subgroups`, of `full`.
+    planted, site
+        Patient -> value, where known.
+    seed
+        Seed of the order, which hides who is who.
+    """
+    rows = []
+    for m, (model, points) in enumerate(latents.items()):
+        part = full.filter((pl.col("model") == model) & (pl.col("probability") > 0))
+        subgroup = dict(part.select("patient_id", "subgroup").iter_rows())
+        for i in np.random.default_rng([seed, m]).permutation(len(patient_ids)).tolist():
+            patient = patient_ids[i]
+            if patient in subgroup:
+                x, y = float(points[i, 0]), float(points[i, 1]) if points.shape[1] > 1 else 0.0
+                known = {"planted": planted.get(patient), "site": site.get(patient)}
+                rows.append({"model": model, "x": x, "y": y, "subgroup": subgroup[patient], **known})
+    return from_rows(rows, LatentMap)
+
+
+def _models(table: pl.DataFrame) -> list[str]:
+    return table["model"].unique(maintain_order=True).to_list()
+
+
+def _subgroups(part: pl.DataFrame, k: int) -> list[int]:
+    return sorted(set(part["subgroup"].to_list()) | set(range(1, k + 1)))
+
+
+def _outcome_of(members: pl.DataFrame, outcome: pl.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+    joined = members.select("patient_id").join(outcome, on="patient_id", how="inner", maintain_order="left")
+    return joined["time_months"].to_numpy(), joined["event"].to_numpy().astype(bool)
+
+
+def _number(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None

@@ -1,0 +1,235 @@
+"""Difference in survival and in restricted mean survival between two arms, crude and weighted, with bootstrap.
+
+Nothing here knows tables or configs: patients in, arrays out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from stratiome.survival.censoring import survival_curve
+from stratiome.survival.curves import area, is_determined
+from stratiome.treatment.emulate import Sample
+from stratiome.treatment.weight import PropensityModel, fit_logistic, independent_columns, overlap_weights
+
+MIN_ARM = 20
+"""Patients in an arm below which nothing is estimated."""
+MIN_ARM_EVENTS = 5
+"""Events in an arm below which nothing is estimated."""
+
+_BATCH = 1_000_000  # elements of the weight matrix of one batch of draws
+_ENOUGH_DRAWS = 0.9  # share of draws that must be estimable for an interval
+_LEAST_WEIGHT = 1e-6  # mean overlap weight of an arm below which a draw compares nobody
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is asked of every comparison.
+
+    Attributes
+    ----------
+    horizons
+        Times in months at which survival is compared.
+    tau
+        Upper limit of restricted mean survival, in months.
+    grid
+        Shape `(n_times,)`, months, times at which curves are kept.
+    """
+
+    horizons: tuple[float, ...]
+    tau: float
+    grid: np.ndarray
+
+    @property
+    def contrasts(self) -> list[tuple[str, float]]:
+        """Estimand and its time, in the order of every array of contrasts."""
+        return [("rmst_difference", self.tau), *(("survival_difference", h) for h in self.horizons)]
+
+
+@dataclass(frozen=True)
+class Curves:
+    """Survival by arm and contrasts, treated minus untreated, of one or many draws.
+
+    Attributes
+    ----------
+    survival
+        Shape `(n_draws, 2, n_times)`; arm 0 is untreated.
+    contrasts
+        Shape `(n_draws, n_contrasts)`, in months or probability; NaN where an arm has no weight.
+    """
+
+    survival: np.ndarray
+    contrasts: np.ndarray
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Estimates under one weighting with their bootstrap draws.
+
+    Attributes
+    ----------
+    weights
+        Shape `(n_patients,)`.
+    estimate
+        Shape `(n_contrasts,)`, treated minus untreated; NaN where not estimable.
+    reasons
+        Length `n_contrasts`, why an estimate is NaN, or "".
+    draws
+        Shape `(n_usable_draws, n_contrasts)`; empty where too many draws could not be estimated.
+    survival, lower, upper
+        Shape `(2, n_times)`, curves by arm with pointwise percentile bands.
+    """
+
+    weights: np.ndarray
+    estimate: np.ndarray
+    reasons: tuple[str, ...]
+    draws: np.ndarray
+    survival: np.ndarray
+    lower: np.ndarray
+    upper: np.ndarray
+
+    @property
+    def error(self) -> np.ndarray:
+        """Bootstrap standard error of each contrast, shape `(n_contrasts,)`; NaN without enough draws."""
+        if len(self.draws) < 2:
+            return np.full(len(self.estimate), np.nan)
+        return self.draws.std(axis=0, ddof=1)
+
+
+def too_few(sample: Sample) -> str:
+    """Why a comparison is not made, or "". No count is named, as the text may be printed."""
+    for arm in (sample.treated, ~sample.treated):
+        if arm.sum() < MIN_ARM:
+            return f"fewer than {MIN_ARM} patients in an arm"
+        if sample.event[arm].sum() < MIN_ARM_EVENTS:
+            return f"fewer than {MIN_ARM_EVENTS} events in an arm"
+    return ""
+
+
+def curves(sample: Sample, weights: np.ndarray, question: Question) -> Curves:
+    """Weighted Kaplan-Meier curves by arm, their values at the horizons, and the areas under them up to tau.
+
+    Parameters
+    ----------
+    sample
+        Patients.
+    weights
+        Shape `(n_draws, n_patients)`, not negative.
+    question
+        Horizons, tau and grid.
+    """
+    horizons = np.asarray(question.horizons)
+    survival, at, means = [], [], []
+    for arm in (~sample.treated, sample.treated):
+        share = weights[:, arm]
+        curve = survival_curve(sample.time[arm], sample.event[arm], share)
+        survival.append(curve.at(question.grid))
+        nobody = ~(share.sum(axis=1) > 0)
+        at.append(np.where(nobody[:, None], np.nan, curve.at(horizons)))
+        means.append(np.where(nobody, np.nan, area(curve, question.tau)))
+    contrasts = np.column_stack([means[1] - means[0], at[1] - at[0]])
+    return Curves(np.stack(survival, axis=1), contrasts)
+
+
+def compare_crude(
+    sample: Sample, question: Question, bootstraps: int, level: float, rng: np.random.Generator
+) -> Comparison:
+    """Unweighted comparison of the arms.
+
+    Parameters
+    ----------
+    sample
+        Patients; both arms present.
+    question
+        What is asked.
+    bootstraps
+        Draws of patients with replacement.
+    level
+        Level of the bands.
+    rng
+        Source of the draws.
+    """
+    parts = [curves(sample, counts, question) for counts in _draws(len(sample), bootstraps, rng)]
+    return _comparison(sample, np.ones(len(sample)), question, parts, level)
+
+
+def compare_overlap(
+    sample: Sample,
+    design: np.ndarray,
+    model: PropensityModel,
+    question: Question,
+    bootstraps: int,
+    level: float,
+    rng: np.random.Generator,
+) -> Comparison:
+    """Comparison with overlap weights; the propensity is estimated anew in each bootstrap draw.
+
+    The estimand is the effect in patients in proportion to `e (1 - e)` (Li, Morgan & Zaslavsky 2018), the curves are
+    weighted Kaplan-Meier curves (Mao, Li, Yang & Shen 2018). Valid where treatment is as good as random given the
+    design, and censoring is independent within each arm.
+
+    Parameters
+    ----------
+    sample
+        Patients.
+    design
+        Shape `(n_patients, n_columns)`, confounders.
+    model
+        Propensity fitted on the same patients.
+    question, bootstraps, level, rng
+        As `compare_crude`.
+    """
+    weights = overlap_weights(sample.treated, model.probability)
+    # Where covariates determine treatment in the sample they do so in every draw of it: such patients never count.
+    rows = np.flatnonzero(model.comparable)
+    inner, treated = sample.take(model.comparable), sample.treated[rows]
+    matrix = design[rows][:, independent_columns(design[rows])]
+    matrix = np.column_stack([np.ones(len(rows)), matrix])
+    start = fit_logistic(matrix, treated, np.ones((1, len(rows)))).coefficients[0]
+    parts = []
+    for counts in _draws(len(sample), bootstraps, rng):
+        drawn = counts[:, rows]
+        fit = fit_logistic(matrix, treated, drawn, start)
+        share = drawn * overlap_weights(treated, fit.probability)
+        thin = np.minimum(share[:, treated].mean(axis=1), share[:, ~treated].mean(axis=1)) < _LEAST_WEIGHT
+        parts.append(curves(inner, np.where((fit.settled & ~thin)[:, None], share, 0.0), question))
+    return _comparison(sample, weights, question, parts, level)
+
+
+def _draws(n: int, bootstraps: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
+    """How often each patient is drawn, in batches of shape `(n_draws, n)`."""
+    size = max(1, _BATCH // n)
+    for begin in range(0, bootstraps, size):
+        rows = min(size, bootstraps - begin)
+        picked = rng.integers(0, n, size=(rows, n)) + np.arange(rows)[:, None] * n
+        yield np.bincount(picked.ravel(), minlength=rows * n).reshape(rows, n).astype(np.float64)
+
+
+def _comparison(
+    sample: Sample, weights: np.ndarray, question: Question, parts: list[Curves], level: float
+) -> Comparison:
+    counted = sample.take(weights > 0)
+    point = curves(counted, weights[weights > 0][None], question)
+    reasons = tuple(_unknown(counted, time) for _, time in question.contrasts)
+    estimate = np.where([bool(r) for r in reasons], np.nan, point.contrasts[0])
+    draws = np.concatenate([p.contrasts for p in parts])
+    survival = np.concatenate([p.survival for p in parts])
+    usable = np.isfinite(draws).all(axis=1)
+    enough = usable.mean() >= _ENOUGH_DRAWS
+    tail = (1.0 - level) / 2.0
+    bands = np.quantile(survival[usable], [tail, 1.0 - tail], axis=0) if enough else np.stack([point.survival[0]] * 2)
+    # The estimate lies within its own band, also where the draws hardly vary.
+    lower, upper = np.minimum(bands[0], point.survival[0]), np.maximum(bands[1], point.survival[0])
+    return Comparison(
+        weights, estimate, reasons, draws[usable if enough else slice(0)], point.survival[0], lower, upper
+    )
+
+
+def _unknown(sample: Sample, until: float) -> str:
+    for arm in (sample.treated, ~sample.treated):
+        if not is_determined(sample.time[arm], sample.event[arm], until):
+            return f"follow-up of an arm ends before {until:g} months"
+    return ""

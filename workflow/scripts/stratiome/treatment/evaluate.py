@@ -1,0 +1,334 @@
+"""Effects of every treatment as rows of tables: all eligible patients, held-out subgroups, and whether they differ."""
+
+from __future__ import annotations
+
+import logging
+import zlib
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from stratiome.config import EndpointConfig, EvaluationConfig, TreatmentConfig
+from stratiome.survival.curves import at_risk
+from stratiome.survival.design import ClinicalDesign, ColumnType
+from stratiome.survival.outcome import time_grid
+from stratiome.treatment.effect import Comparison, Question, compare_crude, compare_overlap, too_few
+from stratiome.treatment.emulate import Sample, TreatmentError, emulate, flow_step, target_trial
+from stratiome.treatment.hazard import HazardRatio, hazard_ratio, proportionality_p_value
+from stratiome.treatment.interaction import holm, interaction_rows
+from stratiome.treatment.truth import TrueEffects
+from stratiome.treatment.weight import (
+    PropensityModel,
+    effective_sample_size,
+    fit_propensity,
+    standardised_differences,
+)
+
+logger = logging.getLogger(__name__)
+
+Row = dict[str, Any]
+WEIGHTINGS = ("none", "overlap")
+OVERLAP_BINS = 20
+
+
+@dataclass
+class Evaluation:
+    """Rows of the tables of one or more treatments, named as the outputs of the rule."""
+
+    trial: list[Row] = field(default_factory=list)
+    flow: list[Row] = field(default_factory=list)
+    balance: list[Row] = field(default_factory=list)
+    overlap: list[Row] = field(default_factory=list)
+    curves: list[Row] = field(default_factory=list)
+    effects: list[Row] = field(default_factory=list)
+    interaction: list[Row] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What all comparisons of an analysis share."""
+
+    endpoint: EndpointConfig
+    evaluation: EvaluationConfig
+    types: dict[str, ColumnType]
+    seed: int
+    truth: TrueEffects | None = None
+
+    @property
+    def question(self) -> Question:
+        """Horizons, tau and grid in months."""
+        return Question(self.endpoint.horizons_months, self.endpoint.tau_months, time_grid(self.endpoint))
+
+
+@dataclass(frozen=True)
+class Group:
+    """Patients compared: everybody eligible (subgroup 0) or one held-out subgroup."""
+
+    name: str
+    subgroup: int
+    sample: Sample
+    design: np.ndarray
+    columns: tuple[str, ...]
+
+    @property
+    def held_out(self) -> bool:
+        """Whether a fitted part decided who belongs here, one that had not seen these patients."""
+        return self.subgroup > 0
+
+
+def evaluate_treatments(
+    clinical: pl.DataFrame,
+    outcome: pl.DataFrame,
+    labels: dict[str, int],
+    subgroups: tuple[int, ...],
+    treatments: dict[str, TreatmentConfig],
+    settings: Settings,
+) -> Evaluation:
+    """Evaluate every treatment.
+
+    Parameters
+    ----------
+    clinical, outcome
+        As `stratiome.treatment.emulate.emulate`.
+    labels
+        Patient -> held-out subgroup, 0 = unassigned.
+    subgroups
+        All subgroups there are, in order; with fewer than two nothing is compared between them.
+    treatments
+        Settings by name.
+    settings
+        Endpoint, bootstrap, types, seed and, for a simulated cohort, the truth.
+    """
+    found = Evaluation()
+    for name, treatment in treatments.items():
+        found.trial += target_trial(name, treatment, settings.endpoint, settings.evaluation)
+        sample, flow = emulate(clinical, outcome, name, treatment)
+        found.flow += flow
+        rows = np.ones(len(sample), dtype=bool)
+        design = ClinicalDesign.fit(sample.clinical, treatment.confounders, settings.types, rows)
+        whole = Group(name, 0, sample, design.transform(sample.clinical), tuple(design.names))
+        _compare(whole, treatment, settings, found)
+        _compare_subgroups(whole, labels, subgroups, treatment, settings, found)
+    return found
+
+
+def _compare_subgroups(
+    whole: Group,
+    labels: dict[str, int],
+    subgroups: tuple[int, ...],
+    treatment: TreatmentConfig,
+    settings: Settings,
+    found: Evaluation,
+) -> None:
+    headline = "none" if treatment.design == "randomised" else "overlap"
+    if len(subgroups) < 2:
+        found.interaction += interaction_rows(whole.name, [], [], settings.question.contrasts, headline)
+        return
+    mine = np.array([labels.get(p, 0) for p in whole.sample.patient_ids])
+    reason = "no held-out subgroup, or none probable enough"
+    found.flow.append(flow_step("subgroups", whole.name, len(mine), int((mine > 0).sum()), reason))
+    effects: list[Row] = []
+    compared: list[Comparison | None] = []
+    for label in subgroups:
+        rows = mine == label
+        part = Group(whole.name, label, whole.sample.take(rows), whole.design[rows], whole.columns)
+        part_found = Evaluation()
+        compared.append(_compare(part, treatment, settings, part_found).get(headline))
+        effects += part_found.effects
+        found.balance += part_found.balance
+        found.curves += part_found.curves
+    found.effects += holm(effects)
+    found.interaction += interaction_rows(whole.name, list(subgroups), compared, settings.question.contrasts, headline)
+
+
+def _compare(group: Group, treatment: TreatmentConfig, settings: Settings, found: Evaluation) -> dict[str, Comparison]:
+    """Both weightings in one group; rows are added to `found`."""
+    sample, question, level = group.sample, settings.question, settings.evaluation.level
+    reason = too_few(sample)
+    if reason:
+        found.effects += [r for w in WEIGHTINGS for r in _not_estimable(group, w, reason, settings)]
+        return {}
+    draws = settings.evaluation.bootstraps
+    compared = {"none": compare_crude(sample, question, draws, level, _rng(group, settings.seed))}
+    try:
+        model: PropensityModel | None = fit_propensity(group.design, sample.treated)
+        refused = ""
+    except TreatmentError as error:
+        model, refused = None, str(error).split(" Suggestion")[0].rstrip(".")
+    if model is not None:
+        _log_collinear(group, model)
+        counted = sample.take(model.comparable)
+        refused = too_few(counted)
+        found.overlap += _overlap(group, model) if group.subgroup == 0 else []
+        if group.subgroup == 0 or len(counted) < len(sample):
+            step = "overlap" if group.subgroup == 0 else f"overlap, subgroup {group.subgroup}"
+            why = "confounders determine the treatment: weight zero"
+            found.flow.append(flow_step(step, group.name, len(sample), len(counted), why))
+        if not refused:
+            rng = _rng(group, settings.seed)
+            compared["overlap"] = compare_overlap(sample, group.design, model, question, draws, level, rng)
+            found.balance += _balance(group, compared["overlap"].weights)
+    if refused:
+        logger.warning("%s, subgroup %d: no weighted comparison: %s", group.name, group.subgroup, refused)
+    for weighting in WEIGHTINGS:
+        if weighting in compared:
+            found.effects += _effects(group, weighting, compared[weighting], treatment, settings)
+            found.curves += _curves(group, weighting, compared[weighting], question.grid)
+        else:
+            found.effects += _not_estimable(group, weighting, refused, settings)
+    return compared
+
+
+def _log_collinear(group: Group, model: PropensityModel) -> None:
+    redundant = [c for c, used in zip(group.columns, model.columns, strict=True) if not used]
+    if redundant:
+        text = "%s, subgroup %d: constant or collinear, hence not in the propensity and yet balanced: %s"
+        logger.info(text, group.name, group.subgroup, ", ".join(redundant))
+
+
+def _rng(group: Group, seed: int) -> np.random.Generator:
+    # A stream of its own for each group, so that adding a treatment changes no number of another; the same draws for
+    # both weightings.
+    return np.random.default_rng([seed, zlib.crc32(group.name.encode()), group.subgroup])
+
+
+def _effects(
+    group: Group, weighting: str, comparison: Comparison, treatment: TreatmentConfig, settings: Settings
+) -> list[Row]:
+    from scipy.stats import norm
+
+    z = float(norm.ppf(0.5 + settings.evaluation.level / 2))
+    method = _method(group, weighting, comparison, treatment, settings.evaluation)
+    base = _base(group, weighting, comparison.weights)
+    rows = []
+    for (estimand, time), estimate, error, reason in zip(
+        settings.question.contrasts, comparison.estimate, comparison.error, comparison.reasons, strict=True
+    ):
+        row = base | {"estimand": estimand, "horizon_months": time, "method": method} | _blank()
+        row["truth"] = _truth(group, settings, estimand, time)
+        if reason:
+            row["method"] = f"not estimable: {reason}"
+        else:
+            row["estimate"] = float(estimate)
+            if error > 0:
+                row["lower"], row["upper"] = float(estimate - z * error), float(estimate + z * error)
+                row["p_value"] = float(2 * norm.sf(abs(estimate) / error))
+        rows.append(row)
+    weights = None if weighting == "none" else comparison.weights
+    ratio = hazard_ratio(group.sample, weights, settings.evaluation.level)
+    return [*rows, base | _hazard(group, weighting, ratio)]
+
+
+def _hazard(group: Group, weighting: str, ratio: HazardRatio | None) -> Row:
+    row = {"estimand": "hazard_ratio", "horizon_months": None} | _blank()
+    if ratio is None:
+        return row | {"method": "not estimable: the Cox model did not converge"}
+    row |= {"estimate": ratio.estimate, "lower": ratio.lower, "upper": ratio.upper, "p_value": ratio.p_value}
+    how = "Wald interval" if weighting == "none" else "overlap weights, robust interval with weights taken as known"
+    p = proportionality_p_value(group.sample)
+    tested = (
+        f"unweighted test of proportional hazards p = {p:.2g}" if np.isfinite(p) else "proportionality not testable"
+    )
+    return row | {"method": f"Cox model with treatment alone, {how}; not collapsible; {tested}; {_scope(group)}"}
+
+
+def _method(
+    group: Group, weighting: str, comparison: Comparison, treatment: TreatmentConfig, evaluation: EvaluationConfig
+) -> str:
+    kind = {
+        ("none", "observational"): "Kaplan-Meier by arm, unweighted: differences include confounding",
+        ("none", "randomised"): "Kaplan-Meier by arm, as randomised",
+    }.get((weighting, treatment.design), "Kaplan-Meier by arm, overlap weights (unpenalised logistic propensity)")
+    if weighting == "overlap" and not group.columns:
+        kind = "Kaplan-Meier by arm, no confounder to adjust for: equals the unweighted"
+    done = len(comparison.draws)
+    interval = (
+        f"normal interval from {done} bootstrap samples of patients"
+        if done
+        else "too few bootstrap samples estimable for an interval"
+    )
+    again = " with the propensity estimated anew" if weighting == "overlap" and group.columns and done else ""
+    return f"{kind}; {interval}{again}; {_scope(group)}"
+
+
+def _scope(group: Group) -> str:
+    return "effect in a held-out subgroup" if group.subgroup else "average effect in all eligible patients"
+
+
+def _base(group: Group, weighting: str, weights: np.ndarray | None) -> Row:
+    sample = group.sample
+    counted = sample if weights is None else sample.take(weights > 0)
+    effective = None
+    if weights is not None:
+        effective = sum(effective_sample_size(weights[a]) for a in (sample.treated, ~sample.treated))
+    return {
+        "treatment": group.name,
+        "subgroup": group.subgroup,
+        "weighting": weighting,
+        "n": len(counted),
+        "events": int(counted.event.sum()),
+        "n_treated": int(counted.treated.sum()),
+        "effective_n": effective,
+        "held_out": group.held_out,
+    }
+
+
+def _blank() -> Row:
+    return dict.fromkeys(("estimate", "lower", "upper", "p_value", "p_holm", "truth"))
+
+
+def _not_estimable(group: Group, weighting: str, reason: str, settings: Settings) -> list[Row]:
+    asked = [*settings.question.contrasts, ("hazard_ratio", None)]
+    base = _base(group, weighting, None) | _blank() | {"method": f"not estimable: {reason}"}
+    return [
+        base | {"estimand": e, "horizon_months": t, "truth": None if t is None else _truth(group, settings, e, t)}
+        for e, t in asked
+    ]
+
+
+def _truth(group: Group, settings: Settings, estimand: str, time: float) -> float | None:
+    return None if settings.truth is None else settings.truth.effect(group.sample.patient_ids, estimand, time)
+
+
+def _curves(group: Group, weighting: str, comparison: Comparison, grid: np.ndarray) -> list[Row]:
+    rows = []
+    for arm in (0, 1):
+        here = (group.sample.treated == bool(arm)) & (comparison.weights > 0)
+        values = (comparison.survival[arm], comparison.lower[arm], comparison.upper[arm])
+        keys = {"treatment": group.name, "subgroup": group.subgroup, "weighting": weighting, "arm": arm}
+        rows += [
+            {
+                **keys,
+                "time_months": float(t),
+                "survival": float(s),
+                "lower": float(lo),
+                "upper": float(up),
+                "at_risk": int(n),
+            }
+            for t, s, lo, up, n in zip(grid, *values, at_risk(group.sample.time[here], grid), strict=True)
+        ]
+    return rows
+
+
+def _balance(group: Group, weights: np.ndarray) -> list[Row]:
+    treated = group.sample.treated
+    crude = standardised_differences(group.design, treated)
+    weighted = standardised_differences(group.design, treated, weights)
+    return [
+        {"treatment": group.name, "subgroup": group.subgroup, "covariate": c, "crude": float(a), "weighted": float(b)}
+        for c, a, b in zip(group.columns, crude, weighted, strict=True)
+    ]
+
+
+def _overlap(group: Group, model: PropensityModel) -> list[Row]:
+    edges = np.linspace(0.0, 1.0, OVERLAP_BINS + 1).round(6)
+    rows = []
+    for arm in (0, 1):
+        counts, _ = np.histogram(model.probability[group.sample.treated == bool(arm)], bins=edges)
+        rows += [
+            {"treatment": group.name, "arm": arm, "bin_lower": float(a), "bin_upper": float(b), "n": int(n)}
+            for a, b, n in zip(edges[:-1], edges[1:], counts, strict=True)
+        ]
+    return rows

@@ -1,0 +1,113 @@
+"""Propensities and survival under each arm of one resample, learned from its training patients only."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from stratiome.config import TreatmentConfig
+from stratiome.survival.curves import kaplan_meier
+from stratiome.survival.design import ClinicalDesign, ColumnType
+from stratiome.treatment.effect import too_few
+from stratiome.treatment.emulate import Sample, TreatmentError, assigned, emulate
+from stratiome.treatment.weight import fit_propensity, overlap_weights
+
+logger = logging.getLogger(__name__)
+
+
+def fit_treatment(
+    clinical: pl.DataFrame,
+    outcome: pl.DataFrame,
+    roles: dict[str, str],
+    labels: dict[str, int],
+    treatments: dict[str, TreatmentConfig],
+    types: dict[str, ColumnType],
+    grid: np.ndarray,
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Fit on training patients and apply to held-out ones.
+
+    Parameters
+    ----------
+    clinical, outcome
+        As `stratiome.treatment.emulate.emulate`.
+    roles
+        Patient -> train, test or out.
+    labels
+        Patient -> subgroup in this resample, 0 = unassigned.
+    treatments
+        Settings by name.
+    types
+        Declared types of clinical columns.
+    grid
+        Shape `(n_times,)`, months.
+
+    Returns
+    -------
+    tuple of list
+        Rows of `Propensity` and `CounterfactualCurves`, without `resample`. A treatment that cannot be compared in
+        these training patients has none; the log says why.
+    """
+    propensities: list[dict[str, Any]] = []
+    curves: list[dict[str, Any]] = []
+    for name, treatment in treatments.items():
+        train = _with_role(clinical, roles, ("train",))
+        try:
+            sample, _ = emulate(train, outcome, name, treatment)
+            design = ClinicalDesign.fit(sample.clinical, treatment.confounders, types, np.ones(len(sample), dtype=bool))
+            model = fit_propensity(design.transform(sample.clinical), sample.treated)
+        except TreatmentError as error:
+            logger.warning("%s: no propensity or curve: %s", name, error)
+            continue
+        given, treated, _ = assigned(_with_role(clinical, roles, ("train", "test")), name, treatment)
+        predicted = model.predict(design.transform(given))
+        rows = zip(given["patient_id"], treated, predicted, strict=True)
+        propensities += [
+            {"patient_id": p, "treatment": name, "role": roles[p], "treated": int(a), "propensity": float(e)}
+            for p, a, e in rows
+        ]
+        curves += _curves(name, treatment, sample, design, labels, grid)
+    return propensities, curves
+
+
+def _with_role(clinical: pl.DataFrame, roles: dict[str, str], wanted: tuple[str, ...]) -> pl.DataFrame:
+    return clinical.filter(pl.Series([roles.get(p) in wanted for p in clinical["patient_id"]], dtype=pl.Boolean))
+
+
+def _curves(
+    name: str,
+    treatment: TreatmentConfig,
+    sample: Sample,
+    design: ClinicalDesign,
+    labels: dict[str, int],
+    grid: np.ndarray,
+) -> list[dict[str, Any]]:
+    mine = np.array([labels.get(p, 0) for p in sample.patient_ids])
+    rows = []
+    for group in (0, *sorted(set(mine[mine > 0].tolist()))):
+        part = sample.take(mine == group) if group else sample
+        try:
+            weights = _weights(part, treatment, design)
+        except TreatmentError as error:
+            logger.warning("%s, subgroup %d: no curve: %s", name, group, error)
+            continue
+        for arm in (0, 1):
+            here = (part.treated == bool(arm)) & (weights > 0)
+            survival = kaplan_meier(part.time[here], part.event[here], grid, weights[here])
+            keys = {"treatment": name, "subgroup": group, "arm": arm, "n": int(here.sum())}
+            rows += [
+                {**keys, "time_months": float(t), "survival": float(s)} for t, s in zip(grid, survival, strict=True)
+            ]
+    return rows
+
+
+def _weights(sample: Sample, treatment: TreatmentConfig, design: ClinicalDesign) -> np.ndarray:
+    reason = too_few(sample)
+    if reason:
+        raise TreatmentError(reason)
+    if treatment.design == "randomised":
+        return np.ones(len(sample))
+    model = fit_propensity(design.transform(sample.clinical), sample.treated)
+    return overlap_weights(sample.treated, model.probability)
