@@ -457,5 +457,5 @@ def test_many_patients_stay_small() -> None:
     points = found.tables["latent_map"]
     many = pl.concat([points] * 12)
     text = render(dataclasses.replace(found, tables=dict(found.tables) | {"latent_map": many}))
-    assert "A random 3,000 are drawn." in text
-    assert len(text) < 2_500_000
+    assert "A random 2,000 are drawn." in text
+    assert len(text) < 1_500_000

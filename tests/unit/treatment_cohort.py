@@ -30,7 +30,9 @@ class Planted:
         return self.clinical.select("severity", "age").to_numpy()
 
 
-def planted(seed: int, n: int = 600, log_hazard_ratios: tuple[float, ...] = (-0.9,), confounding: float = 1.0) -> Planted:
+def planted(
+    seed: int, n: int = 600, log_hazard_ratios: tuple[float, ...] = (-0.9,), confounding: float = 1.0
+) -> Planted:
     """Exponential survival with one log hazard ratio per subgroup; censoring independent of everything."""
     rng = np.random.default_rng(seed)
     severity, age = rng.normal(size=(2, n))

@@ -60,6 +60,7 @@ rule render_report:
             "treatments",
             "data",
             "resamples",
+            "features",
             "latent",
             "subgroups",
             "prognosis",

@@ -4,6 +4,9 @@
 rule find_subgroups:
     input:
         latents="<results>/resamples/{resample}/latent.h5ad",
+        features="<results>/resamples/{resample}/features.h5mu",
+        weights="<results>/resamples/{resample}/latent.safetensors",
+        description="<results>/resamples/{resample}/latent.json",
     output:
         assignment="<results>/resamples/{resample}/subgroups.parquet",
         memberships="<results>/resamples/{resample}/memberships.parquet",
@@ -22,7 +25,7 @@ rule find_subgroups:
         runtime=240,
     params:
         settings=settings("subgroups", "seed"),
-        library=library("subgroups"),
+        library=library("subgroups", "latent", "features"),
     message:
         "{wildcards.resample}: looking for subgroups"
     script:

@@ -26,7 +26,7 @@ def main(
     endpoint: EndpointConfig,
     evaluation: EvaluationConfig,
     seed: int,
-    truth: list[str] = [],  # noqa: B006
+    truth: list[str] | None = None,
 ) -> None:
     """Read cohort, labels and, for a simulated cohort, the truth; write the seven tables."""
     labels = tables.read_table(assignment, tables.SubgroupAssignment).filter(pl.col("model") == MODEL)

@@ -8,9 +8,7 @@ from stratiome.config import DataConfig, EndpointConfig
 from stratiome.survival.outcome import time_grid
 
 
-def main(
-    *, clinical: str, truth: str, omics: list[str], data: DataConfig, endpoint: EndpointConfig, seed: int
-) -> None:
+def main(*, clinical: str, truth: str, omics: list[str], data: DataConfig, endpoint: EndpointConfig, seed: int) -> None:
     """Write the simulated cohort.
 
     Raises

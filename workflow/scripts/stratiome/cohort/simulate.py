@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
@@ -29,6 +29,9 @@ from stratiome.cohort.simulate_patients import (
 )
 from stratiome.config import SimulateConfig
 from stratiome.tables import Truth, order
+
+if TYPE_CHECKING:
+    import pyarrow
 
 logger = logging.getLogger(__name__)
 
@@ -81,7 +84,7 @@ def simulate(settings: SimulateConfig, seed: int, *, time_grid: np.ndarray) -> S
     patients = make_patients(population, 0, settings.patients)
     return SimulatedCohort(
         clinical=_clinical_frame(population, patients),
-        omics={o.name: _omic_frame(population, o, j, patients) for j, o in enumerate(omics)},
+        omics={o.name: pl.DataFrame(_omic_table(population, o, j, patients)) for j, o in enumerate(omics)},
         truth=_truth_frame(population, patients, time_grid),
         signatures={o.name: o.effect * o.signature.astype(np.float64) for o in omics},
     )
@@ -144,10 +147,10 @@ def write_files(
         for start, stop in _pieces(0, settings.patients, chunk):
             patients = make_patients(population, start, stop)
             _clinical_frame(population, patients).write_csv(table, separator="\t", include_header=start == 0)
-            rows.append(_truth_frame(population, patients, time_grid))
+            rows.append(_truth_frame(population, patients, time_grid).to_arrow(compat_level=pl.CompatLevel.oldest()))
             for j, (omic, matrix) in enumerate(zip(parameters, matrices, strict=True)):
                 for left, right in _pieces(start, stop, CELLS_AT_ONCE // omic.signature.shape[1]):
-                    matrix.append(_omic_frame(population, omic, j, _part(patients, left, right)))
+                    matrix.append(_omic_table(population, omic, j, _part(patients, left, right)))
             logger.info("%d of %d patients simulated", stop, settings.patients)
 
 
@@ -216,14 +219,15 @@ def _truth_frame(population: Population, patients: Patients, time_grid: np.ndarr
     return Truth.validate(order(frame, Truth), lazy=True)
 
 
-def _omic_frame(population: Population, omic: OmicParameters, position: int, patients: Patients) -> pl.DataFrame:
+def _omic_table(population: Population, omic: OmicParameters, position: int, patients: Patients) -> pyarrow.Table:
+    import pyarrow as pa
+
     has = patients.has[:, position]
-    values = make_values(population, omic, patients)[has]
-    ids = pl.Series("patient_id", _ids(population, patients)).filter(pl.Series(has))
-    frame = pl.DataFrame(values, schema=omic.features, orient="row")
-    if values.dtype == np.float32:
-        frame = frame.fill_nan(None)
-    return frame.insert_column(0, ids)
+    values = np.asfortranarray(make_values(population, omic, patients)[has])
+    ids = [i for i, yes in zip(_ids(population, patients), has, strict=True) if yes]
+    columns = [pa.array(ids, pa.large_string())]
+    columns += [pa.array(column, from_pandas=True) for column in values.T]  # from_pandas: NaN becomes null
+    return pa.Table.from_arrays(columns, names=["patient_id", *omic.features])
 
 
 @contextmanager
@@ -255,17 +259,16 @@ def _parquet(path: Path, *, dictionary: bool = False) -> Iterator[_Parquet]:
 
 
 class _Parquet:
-    """Appends frames of one schema to a parquet file, each as one row group."""
+    """Appends tables of one schema to a parquet file, each as one row group."""
 
     def __init__(self, path: Path, dictionary: bool) -> None:
         self.path = path
         self.dictionary = dictionary
         self.writer: Any = None
 
-    def append(self, frame: pl.DataFrame) -> None:
+    def append(self, table: pyarrow.Table) -> None:
         import pyarrow.parquet as pq
 
-        table = frame.to_arrow(compat_level=pl.CompatLevel.oldest())
         if self.writer is None:
             self.writer = pq.ParquetWriter(
                 self.path, table.schema, compression="zstd", use_dictionary=self.dictionary, write_statistics=False

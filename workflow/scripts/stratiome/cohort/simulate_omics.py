@@ -196,13 +196,13 @@ def _signature(rng: np.random.Generator, settings: SimulatedOmic, k: int) -> np.
     if k == 1:
         return signature
     informative = np.sort(rng.permutation(p)[: round(settings.informative * p)])
-    open_ = informative
-    while len(open_):  # a feature shifted alike in all subgroups, or in none, would not be informative
-        shifted = rng.random((k, len(open_))) < SHIFT_PROBABILITY
+    pending = informative
+    while len(pending):  # a feature shifted alike in all subgroups, or in none, would not be informative
+        shifted = rng.random((k, len(pending))) < SHIFT_PROBABILITY
         # Mutations are gained by the subgroup they drive; other features go up or down.
-        sign = 1 if settings.kind == "mutation" else rng.choice(np.array([-1, 1], dtype=np.int8), (k, len(open_)))
-        signature[:, open_] = shifted * sign
-        open_ = open_[(signature[:, open_] == signature[0, open_]).all(axis=0)]
+        sign = 1 if settings.kind == "mutation" else rng.choice(np.array([-1, 1], dtype=np.int8), (k, len(pending)))
+        signature[:, pending] = shifted * sign
+        pending = pending[(signature[:, pending] == signature[0, pending]).all(axis=0)]
     return signature
 
 

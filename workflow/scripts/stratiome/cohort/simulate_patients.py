@@ -13,7 +13,7 @@ independent of the clinical columns and of the site, and never decides who is tr
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -249,26 +249,26 @@ def _uneven(n: int, spread: float) -> np.ndarray:
 
 
 def _lacking(rng: np.random.Generator, settings: SimulateConfig, site_shares: np.ndarray) -> np.ndarray:
-    """Probabilities of lacking an omic; over all patients of the population each omic's is `missing_omics`."""
+    """Probabilities of lacking an omic, shape `(n_sites, n_omics)`; each omic's is `missing_omics` over all patients.
+
+    By site, an omic is never measured at some sites, in part at one more if that is needed to meet the share, and
+    always elsewhere; the share is lower where a site would otherwise measure nothing.
+    """
     n_sites, n_omics = len(site_shares), len(settings.omics)
     lacking = np.full((n_sites, n_omics), settings.missing_omics)
     if settings.missing_mechanism == "random":
         return lacking
-    for j in range(n_omics):
-        never, covered = np.zeros(n_sites, dtype=bool), 0.0
-        for s in rng.permutation(n_sites):
-            # A site must measure something: it keeps its last omic.
-            others = (lacking[s, :j] < 1).any() or j < n_omics - 1
-            if others and covered + site_shares[s] <= settings.missing_omics + 1e-12:
-                never[s], covered = True, covered + site_shares[s]
-        rest = min(max((settings.missing_omics - covered) / (1 - covered), 0.0), 1.0)
-        lacking[:, j] = np.where(never, 1.0, rest)
+    # Omics start at different sites, spread over all of them from the smallest on, so that no site lacks everything.
+    for turn, j in enumerate(rng.permutation(n_omics)):
+        lacking[:, j], left = 0.0, settings.missing_omics
+        for site in np.roll(np.arange(n_sites)[::-1], -(turn * n_sites // n_omics)):
+            lacking[site, j] = min(left / site_shares[site], 1.0)
+            left = max(left - site_shares[site], 0.0)
+    lacking[(lacking == 1).all(axis=1), -1] = 0.0  # where that was impossible, a site measures the last omic
     return lacking
 
 
 def _calibrated(population: Population) -> Population:
-    from dataclasses import replace
-
     settings = population.settings
     first = _patients(population, stream(population.seed, _CALIBRATION, 0), 0, _CALIBRATION_PATIENTS)
     population = replace(population, risk_mean=float(first.risk.mean()), risk_sd=float(first.risk.std()))
@@ -300,6 +300,8 @@ def _patients(population: Population, rng: np.random.Generator, first: int, n: i
     treated = (rng.random(n) < propensity).astype(np.int64)
     effect = population.log_hazard_ratios[subgroup]
     time, cause = _outcome(population, rng, risk, log_disease + treated * effect, log_other)
+    # Before what is measured, which draws once per omic: an omic more must change nobody's biology.
+    factors = rng.standard_normal((n, SHARED_FACTORS), dtype=np.float32)
     return Patients(
         first=first,
         subgroup=subgroup,
@@ -317,8 +319,8 @@ def _patients(population: Population, rng: np.random.Generator, first: int, n: i
         treated=treated,
         time=time,
         cause=cause,
+        factors=factors,
         has=_measured(rng, population.lacking[site]),
-        factors=rng.standard_normal((n, SHARED_FACTORS), dtype=np.float32),
     )
 
 

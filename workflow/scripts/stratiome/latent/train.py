@@ -21,6 +21,12 @@ logger = logging.getLogger(__name__)
 CLIP_NORM = 1.0
 """Largest gradient norm of a member; the loss is an average over features, so its gradient is of order one."""
 
+MIN_STEPS = 4
+"""Gradient steps per epoch at least; in small cohorts whole batches would be too few steps to learn from."""
+
+MIN_BATCH = 16
+"""Smaller batches than this are not made to reach `MIN_STEPS`."""
+
 MIN_IMPROVEMENT = 1e-4
 """Relative fall of the validation loss that counts as improvement."""
 
@@ -133,7 +139,7 @@ class _Run:
         warmup = self.settings.warmup_epochs
         kl_weight = self.settings.kl_weight * (min(1.0, (epoch + 1) / warmup) if warmup else 1.0)
         noise, observed = self._normal(n), self._dropout()
-        batches = np.array_split(shared.permutation(n), max(1, round(n / self.settings.batch_size)))
+        batches = np.array_split(shared.permutation(n), self._steps(n))
         total = torch.zeros(self.settings.members, device=self.device)
         for rows in batches:
             index = torch.from_numpy(rows).to(self.device)
@@ -148,6 +154,10 @@ class _Run:
             fit, divergence_ = self._losses(self.validation, self.validation.observed, self.validation_noise)
             validation = (fit + self.settings.kl_weight * divergence_).mean(-1)
         self._record(epoch, (total / n).double().cpu().numpy(), validation.double().cpu().numpy())
+
+    def _steps(self, n: int) -> int:
+        """Gradient steps in an epoch of `n` patients."""
+        return max(1, round(n / self.settings.batch_size), min(MIN_STEPS, n // MIN_BATCH))
 
     def result(self) -> Trained:
         """Best weights and the history, ordered by member and epoch."""

@@ -63,7 +63,7 @@ def forest(
         ax.set(ylim=(len(lines) - 0.4, -0.6), yticks=[], xlabel=xlabel)
         ax.spines["left"].set_visible(False)
         _keep_null_inside(ax, lines, null, log)
-        at = {
+        at: dict[str, Any] = {
             "xycoords": ("data", "axes fraction"),
             "textcoords": "offset points",
             "annotation_clip": False,
@@ -77,7 +77,7 @@ def forest(
 
 
 def _forest_line(ax: Any, y: int, line: Line) -> None:
-    side = {
+    side: dict[str, Any] = {
         "xycoords": ("axes fraction", "data"),
         "textcoords": "offset points",
         "va": "center",
@@ -250,7 +250,7 @@ def propensity_overlap(
             ylabel="Patients",
         )
         ax.yaxis.set_major_formatter(lambda v, _: f"{abs(v):.0f}")
-        corner = {"xycoords": "axes fraction", "fontsize": 11.5, "ha": "right"}
+        corner: dict[str, Any] = {"xycoords": "axes fraction", "fontsize": 11.5, "ha": "right"}
         ax.annotate(arms[1], (0.99, 0.93), color=svg.series(2), **corner)
         ax.annotate(arms[0], (0.99, 0.04), color=svg.series(1), **corner)
         return svg.finish(figure, slug, description)

@@ -16,8 +16,10 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 Row = Mapping[str, Any]
-MOST_POINTS = 3000
-"""Points drawn per map; rows of the map are in random order, so the first are a random sample."""
+MOST_POINTS = 2000
+"""Points drawn per map, so that the page stays under the 1.5 MB that a single-file Snakemake report can show.
+
+Rows of the map are in random order, so the first are a random sample."""
 
 
 def month_ticks(last: float) -> list[float]:
@@ -101,7 +103,11 @@ def _at_risk(
     step: float,
     initial: Sequence[str],
 ) -> None:
-    place = {"xycoords": ("data", "axes fraction"), "textcoords": "offset points", "annotation_clip": False}
+    place: dict[str, Any] = {
+        "xycoords": ("data", "axes fraction"),
+        "textcoords": "offset points",
+        "annotation_clip": False,
+    }
     ax.annotate("At risk", (0, 0), (-left + 4, -50), color=svg.MUTED, fontsize=11.5, **place)
     for i, (name, group, rows) in enumerate(groups):
         y = -50 - step * (i + 1)

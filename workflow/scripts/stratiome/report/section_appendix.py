@@ -19,7 +19,7 @@ def planted(inputs: ReportInputs) -> Section | None:
     simulate = inputs.settings.data.simulate
     if simulate is None:
         return None
-    rows = []
+    rows: list[list[Cell | str]] = []
     for model in ("vae", "pca"):
         k = inputs.found(model)
         if k is None:
@@ -61,7 +61,8 @@ def _effects(inputs: ReportInputs, key: str, name: str) -> list[object]:
     ]
     if not rows:
         return []
-    lines, body = [], []
+    lines: list[charts.Line] = []
+    body: list[list[Cell | str]] = []
     for group in sorted({r["subgroup"] for r in rows}):
         who = group_name(group) if group else "All eligible"
         for weighting, how in (("overlap", "weighted"), ("none", "as observed")):

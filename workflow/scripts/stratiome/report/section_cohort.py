@@ -127,7 +127,8 @@ def flow_table(flow: Sequence[Row], min_cell: int, caption: str) -> Table:
     min_cell
         Smallest count that may be printed.
     """
-    rows, hidden = [], {}
+    rows: list[list[Cell | str]] = []
+    hidden: dict[tuple[str, int], str] = {}
     for r in flow:
         lost = r["n_in"] - r["n_out"]
         before = hidden.get((r["scope"], r["n_in"])) or count(r["n_in"], min_cell)

@@ -209,8 +209,8 @@ def _everything(inputs: ReportInputs, design: str) -> Table:
 def _forest(inputs: ReportInputs) -> list[object]:
     lines = []
     for design in (CROSS, SITES):
-        rows = [(m, _claim(inputs, m, "uno_c", "clinical", design)) for m in challengers(inputs, design)]
-        rows = [(m, c) for m, c in rows if c is not None]
+        found = {m: _claim(inputs, m, "uno_c", "clinical", design) for m in challengers(inputs, design)}
+        rows = [(m, c) for m, c in found.items() if c is not None]
         if rows:
             lines.append(charts.Line(words.sentence(design), heading=True))
         lines += [

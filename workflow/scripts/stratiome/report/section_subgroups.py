@@ -345,9 +345,9 @@ def _pca_words(inputs: ReportInputs) -> str:
             f"They disagree on the number of subgroups: {k[0]} with the latent model, {k[1]} with PCA. Take the"
             " difference as a warning."
         )
-    if any(r is None or r["lower"] is None or r["upper"] is None for r in rows):
-        return f"Both find {k[0]} subgroups."
     vae, pca = rows
+    if vae is None or pca is None or any(r["lower"] is None or r["upper"] is None for r in (vae, pca)):
+        return f"Both find {k[0]} subgroups."
     against = "the planted subgroups" if reference == "planted" else "their own labels when patients are held out"
     if vae["lower"] > pca["upper"]:
         return f"The latent model agrees better with {against} than PCA does; the intervals do not overlap."

@@ -147,11 +147,8 @@ def embed(text: str, slug: str, description: str) -> str:
     text = re.sub(r"\n\s*", "\n", text)
     root, rest = text.split(">", 1)
     box = re.search(r'viewBox="[^"]*"', root)
-    if box is None:
-        size = [re.search(rf'\b{side}="([\d.]+)', root) for side in ("width", "height")]
-        view = f'viewBox="0 0 {size[0][1]} {size[1][1]}"' if all(size) else ""
-    else:
-        view = box[0]
+    width, height = (re.search(rf'\b{side}="([\d.]+)', root) for side in ("width", "height"))
+    view = box[0] if box else f'viewBox="0 0 {width[1]} {height[1]}"' if width and height else ""
     return f'<svg {view} role="img" aria-label="{escape(description, quote=True)}">{rest}'
 
 

@@ -109,15 +109,15 @@ def subgroups(
         )
     p = test.get("p_value") if test is not None else None
     if p is None:
-        outcome, tone = "; whether they differ in survival could not be tested", "yes"
+        outcome = "; whether they differ in survival could not be tested"
     elif p < alpha:
-        outcome, tone = ", and they differ in survival in patients who were not used to find them", "yes"
+        outcome = ", and they differ in survival in patients who were not used to find them"
     else:
-        outcome, tone = ", but there is no evidence that they differ in survival", "yes"
+        outcome = ", but there is no evidence that they differ in survival"
     if p is not None:
         facts.append(("Survival, held-out log-rank", p_value(p)))
     caveat = "Found by the latent model without looking at outcomes." if model == "vae" else ""
-    return Verdict(question, f"Yes: {count_word(k)} subgroups{outcome}.", tone, tuple(facts), caveat, "subgroups")
+    return Verdict(question, f"Yes: {count_word(k)} subgroups{outcome}.", "yes", tuple(facts), caveat, "subgroups")
 
 
 def adds(delta_c: Row | None, delta_ibs: Row | None = None) -> tuple[Tone, str]:

@@ -60,8 +60,8 @@ def match_moments(drawn: np.ndarray, latents: np.ndarray, patterns: np.ndarray) 
     """Move and stretch drawn latents so that mean and covariance are the observed ones, by omics that patients have.
 
     Patients who lack omics lie nearer the centre, so that even without subgroups a latent space is a mixture of clouds
-    of different width; moments are matched within patients of the same omics, and in the rest together, where fewer than
-    three times the dimensions (at least 20) share a pattern. The map is the linear one that moves points least
+    of different width; moments are matched within patients of the same omics, and together in the rest, where fewer
+    than three times the dimensions (at least 20) share a pattern. The map is the linear one that moves points least
     (Gelbrich 1990, Math Nachr 147:185), so that the shape of the draw stays.
 
     Parameters

@@ -222,7 +222,7 @@ def _effects(
 
 
 def _hazard(group: Group, weighting: str, ratio: HazardRatio | None) -> Row:
-    row = {"estimand": "hazard_ratio", "horizon_months": None} | _blank()
+    row: Row = {"estimand": "hazard_ratio", "horizon_months": None} | _blank()
     if ratio is None:
         return row | {"method": "not estimable: the Cox model did not converge"}
     row |= {"estimate": ratio.estimate, "lower": ratio.lower, "upper": ratio.upper, "p_value": ratio.p_value}

@@ -12,7 +12,8 @@ _GRADIENT = 1e-12  # largest mean score at which a fit has converged
 _STEP = 1e-7  # largest change of a linear predictor in the last step of a fit that has converged
 _SETTLED = 1e-8  # largest mean score at which a fit without finite maximum is as good as at its limit
 _ITERATIONS = 20  # without a finite maximum linear predictors grow by about one per step: e^-20 is negligible
-_ROUNDS = 10
+_DETERMINED = 1e-9  # error of a fitted probability below which the covariates determine the treatment
+_ROUNDS = 20
 
 
 @dataclass(frozen=True)
@@ -163,7 +164,7 @@ def fit_propensity(design: np.ndarray, treated: np.ndarray) -> PropensityModel:
     Collinear columns are left out, which changes no probability. Where the covariates determine the treatment of some
     patients (quasi-complete separation), the likelihood has no finite maximum; in its limit these patients have
     probability 0 or 1 and overlap weight 0, and the rest have the finite fit among themselves (Albert & Anderson
-    1984). That limit is what is returned.
+    1984). That limit is what is returned. Patients fitted to within 1e-9 of their treatment count as determined too.
 
     Parameters
     ----------
@@ -188,14 +189,16 @@ def fit_propensity(design: np.ndarray, treated: np.ndarray) -> PropensityModel:
         fit = fit_logistic(matrix, treated[inside], np.ones((1, len(matrix))))
         first = first or (columns, fit.coefficients[0])
         moving = np.abs(matrix @ fit.step[0])
-        if fit.score[0] < _GRADIENT and moving.max() < _STEP:
+        error = np.abs(fit.probability[0] - treated[inside])
+        determined = (error < _DETERMINED) | ((moving > 0.1) & (error < 0.01))
+        if determined.any():
+            inside[np.flatnonzero(inside)[determined]] = False
+        elif fit.score[0] < _GRADIENT and moving.max() < _STEP:
             probability = treated.astype(np.float64)
             probability[inside] = fit.probability[0]
             return PropensityModel(first[0], first[1], probability, inside)
-        separated = (moving > 0.1) & (np.abs(fit.probability[0] - treated[inside]) < 0.01)
-        if not separated.any():
+        else:
             break
-        inside[np.flatnonzero(inside)[separated]] = False
     raise TreatmentError(
         "the logistic regression of treatment on the confounders did not converge. "
         "Suggestion: fewer confounders, or join rare levels"

@@ -1,0 +1,286 @@
+"""The two rules of treatment on cohorts with planted truth: right answers, honest gaps, blindness to held-out rows."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import evaluate_treatment
+import fit_treatment
+import numpy as np
+import polars as pl
+import pytest
+from stratiome import tables
+from stratiome.config import DataConfig, EndpointConfig, EvaluationConfig, TreatmentConfig
+from treatment_cohort import Planted, planted
+
+ENDPOINT = EndpointConfig(time="t", event="e", horizons=(30, 60))
+EVALUATION = EvaluationConfig(bootstraps=60)
+DATA = DataConfig(example="transbig")
+DRUG = TreatmentConfig(column="drug", design="observational", confounders=("severity", "age"))
+OUTPUTS = {
+    "trial": tables.TreatmentTrial,
+    "flow": tables.PatientFlow,
+    "balance": tables.TreatmentBalance,
+    "overlap": tables.TreatmentOverlap,
+    "curves": tables.TreatmentCurves,
+    "effects": tables.TreatmentEffects,
+    "interaction": tables.TreatmentInteraction,
+}
+
+
+def evaluate(folder: Path, cohort: Planted, treatments=None, seed=1, truth=True, shuffle=False):
+    """Run the rule on files; tables by name."""
+    folder.mkdir(parents=True, exist_ok=True)
+    rows = [
+        {
+            "patient_id": p,
+            "model": m,
+            "subgroup": k if m == "vae" else 1,
+            "full_subgroup": max(k, 1),
+            "probability": 0.9,
+        }
+        for p, k in cohort.labels.items()
+        for m in ("vae", "pca")
+    ]
+    clinical = cohort.clinical.sample(fraction=1.0, shuffle=True, seed=3) if shuffle else cohort.clinical
+    clinical.write_parquet(folder / "clinical.parquet")
+    cohort.outcome.write_parquet(folder / "outcome.parquet")
+    assignment = tables.from_rows(rows, tables.SubgroupAssignment)
+    tables.write_table(assignment, folder / "assignment.parquet", tables.SubgroupAssignment)
+    tables.write_table(cohort.truth, folder / "truth.parquet", tables.Truth)
+    inputs = {n: str(folder / f"{n}.parquet") for n in ("clinical", "outcome", "assignment", *OUTPUTS)}
+    evaluate_treatment.main(
+        **inputs,
+        treatments={"drug": DRUG} if treatments is None else treatments,
+        data=DATA,
+        endpoint=ENDPOINT,
+        evaluation=EVALUATION,
+        seed=seed,
+        truth=[str(folder / "truth.parquet")] if truth else [],
+    )
+    return {n: tables.read_table(folder / f"{n}.parquet", model) for n, model in OUTPUTS.items()}
+
+
+@pytest.fixture(scope="module")
+def two_groups():
+    """Helps in subgroup 1, harms in subgroup 2."""
+    return planted(20, 1600, log_hazard_ratios=(-1.2, 0.8))
+
+
+@pytest.fixture(scope="module")
+def found(two_groups, tmp_path_factory):
+    """Tables of the cohort above."""
+    return evaluate(tmp_path_factory.mktemp("found"), two_groups)
+
+
+def test_weighted_effects_find_the_truth_and_crude_ones_miss_it(found):
+    effects = found["effects"].filter(pl.col("estimand") == "rmst_difference")
+    z = (pl.col("estimate") - pl.col("truth")) / ((pl.col("upper") - pl.col("lower")) / (2 * 1.959964))
+    effects = effects.with_columns(z=z)
+    assert (effects.filter(pl.col("weighting") == "overlap")["z"].abs() < 3).all()
+    assert (effects.filter(pl.col("weighting") == "none")["z"] < -3).all()  # treatment looks worse than it is
+    truth = effects.filter(pl.col("weighting") == "overlap").sort("subgroup")["truth"].to_list()
+    assert truth[1] > 0 > truth[2]
+    assert effects.group_by("subgroup").agg(pl.col("truth").n_unique())["truth"].to_list() == [1, 1, 1]
+
+
+def test_rows_of_effects_are_complete(found):
+    effects = found["effects"]
+    assert effects.height == 3 * 2 * 4  # groups x weightings x (two horizons, tau, hazard ratio)
+    assert effects.select((pl.col("subgroup") > 0) == pl.col("held_out")).to_series().all()
+    overall = effects.filter(pl.col("subgroup") == 0)
+    assert overall["method"].str.contains("average effect in all eligible patients").all()
+    assert overall["p_holm"].is_null().all()
+    assert effects.filter(pl.col("subgroup") > 0)["p_holm"].is_not_null().all()
+    ratios = effects.filter(pl.col("estimand") == "hazard_ratio")
+    assert ratios["truth"].is_null().all()
+    assert ratios["horizon_months"].is_null().all()
+    assert ratios["method"].str.contains("not collapsible").all()
+    crude = effects.filter(pl.col("weighting") == "none")
+    assert (crude["effective_n"] == crude["n"]).all()
+    weighted = effects.filter(pl.col("weighting") == "overlap")
+    assert (weighted["effective_n"] < weighted["n"]).all()
+
+
+def test_balance_is_exact_in_every_subgroup(found):
+    balance = found["balance"]
+    assert balance.select("subgroup", "covariate").rows() == [(k, c) for k in (0, 1, 2) for c in ("severity", "age")]
+    assert balance["weighted"].abs().max() < 1e-8
+    assert (balance.filter(pl.col("covariate") == "severity")["crude"] > 0.5).all()
+
+
+def test_effects_that_differ_are_seen_and_equal_ones_are_not(found, tmp_path):
+    tests = found["interaction"]
+    assert tests.select("estimand", "horizon_months").rows() == [
+        ("rmst_difference", 60.0),
+        ("survival_difference", 30.0),
+        ("survival_difference", 60.0),
+    ]
+    assert (tests["df"] == 1).all()
+    assert tests["p_value"].max() < 1e-4
+    same = evaluate(tmp_path, planted(21, 900, log_hazard_ratios=(-0.6, -0.6)))["interaction"]
+    assert same["p_value"].min() > 0.01
+
+
+def test_curves_and_overlap_are_consistent(found, two_groups):
+    curves = found["curves"]
+    assert (curves["lower"] <= curves["survival"]).all()
+    assert (curves["survival"] <= curves["upper"]).all()
+    start = curves.filter(pl.col("time_months") == 0)
+    assert (start["survival"] == 1).all()
+    assert start.filter(pl.col("weighting") == "none", pl.col("subgroup") == 0)["at_risk"].sum() == 1600
+    at = {r["arm"]: r["survival"] for r in curves.filter(time_months=60, subgroup=0, weighting="overlap").to_dicts()}
+    row = found["effects"].filter(subgroup=0, weighting="overlap", estimand="survival_difference", horizon_months=60)
+    assert at[1] - at[0] == pytest.approx(row["estimate"].item(), abs=1e-12)
+    bins = found["overlap"]
+    assert bins.height == 40
+    assert bins["n"].sum() == 1600
+    assert bins.filter(arm=1)["n"].sum() == two_groups.clinical["drug"].sum()
+
+
+def test_same_cohort_same_bytes_whatever_the_order_of_rows(found, two_groups, tmp_path):
+    again = evaluate(tmp_path, two_groups, shuffle=True)
+    for name, table in found.items():
+        assert table.equals(again[name], null_equal=True), name
+    other = evaluate(tmp_path / "seed", two_groups, seed=2)["effects"]
+    assert other["estimate"].equals(found["effects"]["estimate"])
+    assert not other["lower"].equals(found["effects"]["lower"])
+
+
+def test_another_treatment_changes_no_number(found, two_groups, tmp_path):
+    coin = np.random.default_rng(0).integers(0, 2, 1600).astype(float)
+    clinical = two_groups.clinical.with_columns(coin=coin)
+    both = {"coin": TreatmentConfig(column="coin", design="randomised"), "drug": DRUG}
+    wider = evaluate(tmp_path, replace(two_groups, clinical=clinical), both)
+    kept = wider["effects"].filter(treatment="drug")
+    assert kept.equals(found["effects"], null_equal=True)
+    toss = wider["effects"].filter(treatment="coin", estimand="rmst_difference", subgroup=0).sort("weighting")
+    assert toss["estimate"][0] == pytest.approx(toss["estimate"][1], abs=1e-10)  # nothing to adjust for
+    assert toss["method"].to_list()[0].startswith("Kaplan-Meier by arm, as randomised")
+    assert "unweighted" in wider["interaction"].filter(treatment="coin")["method"][0]
+
+
+def test_one_subgroup_leaves_nothing_to_compare(tmp_path):
+    cohort = planted(22, 300)
+    one = evaluate(tmp_path, cohort, truth=False)
+    assert one["effects"]["subgroup"].unique().to_list() == [0]
+    assert one["effects"]["truth"].is_null().all()
+    assert set(one["interaction"]["method"]) == {"one subgroup: nothing to compare"}
+    assert one["interaction"]["p_value"].is_null().all()
+
+
+def test_small_subgroup_and_unassigned_patients(two_groups, tmp_path):
+    labels = dict(two_groups.labels)
+    for i, patient in enumerate(labels):
+        labels[patient] = 3 if i < 25 else 0 if i < 100 else labels[patient]
+    found = evaluate(tmp_path, replace(two_groups, labels=labels))
+    small = found["effects"].filter(subgroup=3)
+    assert small.height == 8
+    assert small["estimate"].is_null().all()
+    assert small["method"].str.starts_with("not estimable: fewer than 20 patients in an arm").all()
+    assert 3 not in found["balance"]["subgroup"]
+    assert 3 not in found["curves"]["subgroup"]
+    assert found["interaction"]["df"].to_list() == [1, 1, 1]
+    assert found["interaction"]["method"].str.contains("without subgroup 3", literal=True).all()
+    step = found["flow"].filter(step="subgroups").row(0, named=True)
+    assert (step["n_in"], step["n_out"]) == (1600, 1525)
+
+
+def test_single_arm_is_said_not_invented(tmp_path):
+    cohort = planted(23, 300)
+    treated = replace(cohort, clinical=cohort.clinical.with_columns(drug=pl.lit(1.0)))
+    found = evaluate(tmp_path, treated)
+    assert found["effects"]["estimate"].is_null().all()
+    assert found["effects"]["method"].str.starts_with("not estimable").all()
+    assert found["balance"].is_empty()
+    assert found["curves"].is_empty()
+
+
+def test_separated_arms_leave_the_crude_comparison_only(tmp_path):
+    cohort = planted(24, 300)
+    apart = cohort.clinical.with_columns(severity=pl.col("drug") * 2 - 1)
+    effects = evaluate(tmp_path, replace(cohort, clinical=apart))["effects"]
+    weighted = effects.filter(weighting="overlap")
+    assert weighted["estimate"].is_null().all()
+    assert weighted["method"].str.contains("determine the treatment completely").all()
+    assert effects.filter(weighting="none")["estimate"].is_not_null().all()
+
+
+def test_missing_confounders_are_balanced_too(tmp_path):
+    cohort = planted(25, 400)
+    # Missing more often in the treated.
+    gone = (pl.col("drug") == 1) & (pl.int_range(pl.len()) % 3 == 0)
+    clinical = cohort.clinical.with_columns(
+        age=pl.when(gone | (pl.int_range(pl.len()) % 11 == 0)).then(None).otherwise("age")
+    )
+    balance = evaluate(tmp_path, replace(cohort, clinical=clinical))["balance"]
+    row = balance.filter(covariate="age: missing").row(0, named=True)
+    assert row["crude"] > 0.3
+    assert balance["weighted"].abs().max() < 1e-8
+
+
+def fit(folder: Path, clinical: pl.DataFrame, outcome: pl.DataFrame, roles: list[str], labels: list[int], treatments):
+    """Run the rule of one resample on files; propensities and curves."""
+    folder.mkdir(parents=True)
+    ids = [f"P{i:05d}" for i in range(len(roles))]
+    split = [
+        {"patient_id": p, "resample": r, "role": role if r == "cv-1-1" else "train"}
+        for r in ("full", "cv-1-1")
+        for p, role in zip(ids, roles, strict=True)
+    ]
+    groups = [
+        {"patient_id": p, "resample": "cv-1-1", "role": r, "model": m, "subgroup": k, "probability": 0.9}
+        for m in ("vae", "pca")
+        for p, r, k in zip(ids, roles, labels, strict=True)
+    ]
+    tables.write_table(tables.from_rows(split, tables.Resamples), folder / "resamples.parquet", tables.Resamples)
+    tables.write_table(tables.from_rows(groups, tables.Subgroups), folder / "assignment.parquet", tables.Subgroups)
+    clinical.write_parquet(folder / "clinical.parquet")
+    outcome.write_parquet(folder / "outcome.parquet")
+    names = ("clinical", "outcome", "resamples", "assignment", "propensity", "curves")
+    paths = {n: str(folder / f"{n}.parquet") for n in names}
+    fit_treatment.main(**paths, treatments=treatments, data=DATA, endpoint=ENDPOINT, resample="cv-1-1")
+    return (
+        tables.read_table(paths["propensity"], tables.Propensity),
+        tables.read_table(paths["curves"], tables.CounterfactualCurves),
+    )
+
+
+def test_fit_learns_from_training_patients_only(tmp_path):
+    cohort = planted(26, 500, log_hazard_ratios=(-1.0, 0.5))
+    roles = ["test" if i % 5 == 0 else "out" if i % 7 == 0 else "train" for i in range(500)]
+    labels = list(cohort.labels.values())
+    propensity, curves = fit(tmp_path / "a", cohort.clinical, cohort.outcome, roles, labels, {"drug": DRUG})
+    held = pl.Series(roles) != "train"
+    rng = np.random.default_rng(0)
+    noise = cohort.clinical.with_columns(
+        severity=pl.when(held).then(pl.Series(rng.normal(50, 9, 500))).otherwise("severity"),
+        drug=pl.when(held).then(1 - pl.col("drug")).otherwise("drug"),
+    )
+    wrong = cohort.outcome.with_columns(time_months=pl.when(held).then(0.5).otherwise("time_months"))
+    relabelled = [3 if h else k for h, k in zip(held, labels, strict=True)]
+    again, curves_again = fit(tmp_path / "b", noise, wrong, roles, relabelled, {"drug": DRUG})
+    assert curves.equals(curves_again)
+    assert propensity.filter(role="train").equals(again.filter(role="train"))
+    assert not propensity.filter(role="test").equals(again.filter(role="test"))
+    assert set(propensity["role"]) == {"train", "test"}
+    assert propensity.height == roles.count("train") + roles.count("test")
+    assert curves["subgroup"].unique().sort().to_list() == [0, 1, 2]
+    assert curves.filter(subgroup=0, time_months=0)["n"].sum() == roles.count("train")
+    train = propensity.filter(role="train")
+    assert train["propensity"].mean() == pytest.approx(train["treated"].mean(), abs=1e-10)  # the score equation
+
+
+def test_fit_without_treatments_or_with_one_arm_writes_empty_tables(tmp_path):
+    cohort = planted(27, 100)
+    roles, labels = ["train"] * 80 + ["test"] * 20, [1] * 100
+    for name, clinical, treatments in (
+        ("none", cohort.clinical, {}),
+        ("arm", cohort.clinical.with_columns(drug=pl.lit(0.0)), {"drug": DRUG}),
+    ):
+        propensity, curves = fit(tmp_path / name, clinical, cohort.outcome, roles, labels, treatments)
+        assert propensity.is_empty()
+        assert curves.is_empty()
+
+
+def test_evaluation_without_treatments_writes_empty_tables(tmp_path):
+    assert all(t.is_empty() for t in evaluate(tmp_path, planted(28, 60), {}).values())
