@@ -188,6 +188,19 @@ def test_adjusted_cox_recovers_the_planted_coefficients_without_subgroups():
         assert abs(table.loc[name, "coef"] - value) < Z * table.loc[name, "se(coef)"]
 
 
+def test_other_causes_know_age_only():
+    from lifelines import CoxPHFitter
+
+    cohort = simulate(_settings(patients=8000, omics=PROTEIN, competing_deaths=0.5), 29, time_grid=GRID)
+    frame = cohort.clinical.select("age", "stage", "treatment", "os_months").to_pandas()
+    subgroup = _at(cohort, "subgroup")[:, 0]
+    frame["second"], frame["third"] = (subgroup == 2) * 1.0, (subgroup == 3) * 1.0
+    frame["other"] = (cohort.clinical["cause"] == 2).to_numpy()
+    table = CoxPHFitter().fit(frame, "os_months", "other").summary
+    for name, value in {"age": 0.06, "stage": 0.0, "treatment": 0.0, "second": 0.0, "third": 0.0}.items():
+        assert abs(table.loc[name, "coef"] - value) < Z * table.loc[name, "se(coef)"]
+
+
 @pytest.mark.parametrize("share", [0.0, 0.2, 0.35, 0.7])
 @pytest.mark.parametrize("informative", [False, True])
 def test_censoring_is_as_asked(share, informative):
