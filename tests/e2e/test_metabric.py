@@ -71,10 +71,13 @@ def test_every_model_stands_beside_the_clinical_row(results):
 def test_crude_chemotherapy_hazard_ratio_and_exact_balance(results, folder):
     from lifelines import CoxPHFitter
 
-    effects = _table(results, "treatment_effects").filter(pl.col("treatment") == "chemotherapy", pl.col("subgroup") == 0)
-    crude = effects.row(by_predicate=(pl.col("estimand") == "hazard_ratio") & (pl.col("weighting") == "none"), named=True)
+    effects = _table(results, "treatment_effects").filter(
+        pl.col("treatment") == "chemotherapy", pl.col("subgroup") == 0, pl.col("estimand") == "hazard_ratio"
+    )
+    crude = effects.row(by_predicate=pl.col("weighting") == "none", named=True)
     table = pl.read_csv(folder / "clinical.tsv", separator="\t", infer_schema_length=None)
-    known = table.filter(pl.col("os_time_months") > 0).select("os_time_months", "os_event", "chemotherapy", "has_mrna").drop_nulls()
+    columns = ("os_time_months", "os_event", "chemotherapy", "has_mrna")
+    known = table.filter(pl.col("os_time_months") > 0).select(columns).drop_nulls()
 
     def hazard_ratio(rows: pl.DataFrame) -> float:
         data = rows.drop("has_mrna").to_pandas()

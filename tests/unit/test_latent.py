@@ -203,18 +203,16 @@ def test_losses_are_those_of_torch_distributions():
     torch.testing.assert_close(divergence(posterior), torch.distributions.kl_divergence(own, standard).sum(-1))
 
 
-def test_missing_cells_and_omics_have_no_weight_and_size_is_not_weight():
+def test_missing_cells_and_omics_have_no_weight_and_size_counts_by_its_root():
     features = make_features()
     specs = learn_specs(features, balance=False)
     batch = _batch(align(features, specs), np.ones(len(features.roles), bool))
     start = 0
-    sums = []
     for block in features.blocks:
         part = batch.weights[:, start : start + block.values.shape[1]].numpy()
         np.testing.assert_array_equal(part > 0, np.isfinite(block.values))
-        sums.append(part.sum(1)[block.present])
+        np.testing.assert_allclose(part.sum(1)[block.present], np.sqrt(block.values.shape[1] * 23 / 3), rtol=1e-5)
         start += block.values.shape[1]
-    np.testing.assert_allclose(np.concatenate(sums), 23 / 3, rtol=1e-5)  # 12 + 6 + 5 features in three omics
     assert np.isfinite(batch.inputs.numpy()).all()
 
 
@@ -253,7 +251,7 @@ def test_trained_members_beat_the_best_model_without_a_latent():
         p = np.nanmean(block.values, axis=0)
         # Independent features: half a nat for each standardised one, the entropy for each mutation.
         loss = 0.5 if block.likelihood == "gaussian" else -(p * np.log(p) + (1 - p) * np.log(1 - p)).mean()
-        alone += loss * block.present
+        alone += loss * block.present * np.sqrt(len(block.features) / (23 / 3))  # 23 features in three omics
     history = LatentModel.fit(features, LatentConfig(dims=2, hidden=16, members=2), 0).history
     for m in range(2):
         assert min(r["validation_loss"] for r in history if r["member"] == m) < 0.95 * alone[alone > 0].mean()

@@ -9,7 +9,7 @@ import sys
 import traceback
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 logger = logging.getLogger("stratiome")
 
@@ -69,7 +69,7 @@ def typed_settings(settings: dict[str, Any]) -> dict[str, Any]:
     from stratiome.config import Config
 
     typed: dict[str, Any] = {
-        key: TypeAdapter[Any](Config.model_fields[key].annotation).validate_python(value)
+        key: TypeAdapter(cast(Any, Config.model_fields[key].annotation)).validate_python(value)
         for key, value in settings.items()
         if key in Config.model_fields
     }

@@ -52,14 +52,3 @@ class PcaModel:
     def state(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         """Numbers and description to store."""
         return {}, {"kind": "pca"}
-
-    @classmethod
-    def from_state(
-        cls,
-        tensors: dict[str, np.ndarray],
-        description: dict[str, Any],
-        specs: tuple[OmicSpec, ...],
-        projection: Projection,
-    ) -> PcaModel:
-        """The model of a stored state."""
-        return cls(specs, projection)

@@ -61,7 +61,7 @@ class Inputs:
     @property
     def has_any(self) -> np.ndarray:
         """Shape `(n_patients,)`, True where any omic was measured."""
-        return (self.observed > 0).any(axis=1)
+        return np.any(self.observed > 0, axis=1)
 
 
 def learn_specs(features: FeatureSet, *, balance: bool) -> tuple[OmicSpec, ...]:

@@ -13,8 +13,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-MIN_LOG_NOISE = -4.0
-"""Floor of the log noise variance of a standardised feature; duplicated features would drive it to minus infinity."""
+MIN_LOG_NOISE = -0.7
+"""Floor of the log noise variance of a standardised feature (about half its variance). Nearly duplicated features, as
+neighbours on a chromosome, would drive it to minus infinity and take every dimension to be told apart."""
 
 MAX_LOG_PRECISION = 8.0
 
@@ -77,7 +78,7 @@ class StackedVae(nn.Module):
 
     with `f_o` the share of the features observed (Wu & Goodman 2018, NeurIPS 31); `mu_o` is a sum over features, which
     shrinks by itself with the features that are missing, so that only the precision needs the share. The mean is linear
-    in the features plus one hidden layer that starts at nothing. The decoder is linear, and the precision of an expert
+    in the features plus one hidden layer that starts at nothing, without constants (see `centre`). The decoder is linear, and the precision of an expert
     depends on what was measured, not on its values: for Gaussian features this is the form of the exact posterior
     (Tipping & Bishop 1999, J R Stat Soc B 61:611), and it keeps Gaussian data Gaussian, so that no subgroup is made by
     the model itself.
@@ -101,7 +102,10 @@ class StackedVae(nn.Module):
         for shape in self.shapes:
             self.bounds.append(self.bounds[-1] + shape.features)
         drawn = [_initial(self.shapes, dims, hidden, seed) for seed in seeds]
-        self.weights = nn.ParameterDict({k: nn.Parameter(torch.stack([d[k] for d in drawn])) for k in drawn[0]})
+        stacked = {name: torch.stack([d[name] for d in drawn]) for name in drawn[0]}
+        self.weights = nn.ParameterDict(
+            {name: nn.Parameter(w, requires_grad=not name.startswith("centre_")) for name, w in stacked.items()}
+        )
 
     def encode(self, inputs: Tensor, observed: Tensor) -> Posterior:
         """Posterior of the latent position.
@@ -118,13 +122,38 @@ class StackedVae(nn.Module):
         precision, weighted = torch.ones((), device=inputs.device, dtype=inputs.dtype), 0.0
         for o in range(len(self.shapes)):
             x = inputs[:, self.bounds[o] : self.bounds[o + 1]].expand(members, -1, -1)
-            bent = torch.tanh(torch.baddbmm(w[f"hidden_bias_{o}"], x, w[f"hidden_{o}"]))
-            mean = torch.baddbmm(w[f"mean_bias_{o}"], x, w[f"linear_{o}"]) + torch.bmm(bent, w[f"out_{o}"])
+            mean = self._expert_mean(x, o) - w[f"centre_{o}"]
             share, own = observed[..., o : o + 1], w[f"log_precision_{o}"].clamp(max=MAX_LOG_PRECISION).exp()
             precision = precision + share * own
             weighted = weighted + (share > 0) * own * mean
         variance = precision.reciprocal()
         return Posterior(weighted * variance, variance)
+
+    def _expert_mean(self, x: Tensor, omic: int) -> Tensor:
+        w = self.weights
+        bent = torch.tanh(torch.bmm(x, w[f"hidden_{omic}"]))
+        return torch.bmm(x, w[f"linear_{omic}"]) + torch.bmm(bent, w[f"out_{omic}"])
+
+    @torch.no_grad()
+    def centre(self, inputs: Tensor, observed: Tensor) -> None:
+        """Give every expert mean zero over the patients who have its omic.
+
+        An omic that is lacking then stands for its average. Else patients who lack it would lie apart from the others,
+        and be taken for a subgroup.
+
+        Parameters
+        ----------
+        inputs
+            Shape `(n_patients, n_features)`, of the training patients.
+        observed
+            Shape `(n_patients, n_omics)`.
+        """
+        members = self.weights["decoder"].shape[0]
+        for o in range(len(self.shapes)):
+            rows = observed[:, o] > 0
+            if rows.any():
+                x = inputs[rows, self.bounds[o] : self.bounds[o + 1]].expand(members, -1, -1)
+                self.weights[f"centre_{o}"].copy_(self._expert_mean(x, o).mean(dim=1, keepdim=True))
 
     def reconstruction(self, latent: Tensor, batch: Batch) -> Tensor:
         """Weighted negative log-likelihood of each patient, shape `(n_members, n_patients)`.
@@ -169,9 +198,8 @@ def _initial(shapes: Sequence[OmicShape], dims: int, hidden: int, seed: int) -> 
 
     for o, shape in enumerate(shapes):
         made[f"linear_{o}"] = normal(shape.features, dims, shape.features**-0.5)
-        made[f"mean_bias_{o}"] = torch.zeros(1, dims)
+        made[f"centre_{o}"] = torch.zeros(1, dims)
         made[f"hidden_{o}"] = normal(shape.features, hidden, shape.features**-0.5)
-        made[f"hidden_bias_{o}"] = torch.zeros(1, hidden)
         made[f"out_{o}"] = torch.zeros(hidden, dims)
         made[f"log_precision_{o}"] = torch.zeros(1, dims)
     made["decoder"] = normal(dims, total, 0.1)

@@ -70,8 +70,7 @@ def train(data: Batch, shapes: tuple[OmicShape, ...], settings: LatentConfig, se
     Parameters
     ----------
     data
-        The training patients, who all have at least one omic. Weights of cells sum to at most the mean number of
-        features of an omic for each omic of a patient.
+        The training patients, who all have at least one omic, with the weights of their cells.
     shapes
         One per omic.
     settings
@@ -124,7 +123,7 @@ class _Run:
         self.module = StackedVae(shapes, settings.dims, settings.hidden, [int(s[0]) for s in streams]).to(device)
         # Noise is drawn on the CPU, so that a GPU sees the same numbers.
         self.generators = [torch.Generator().manual_seed(int(s[1])) for s in streams]
-        self.parameters = list(self.module.parameters())
+        self.parameters = [p for p in self.module.parameters() if p.requires_grad]
         self.optimiser = torch.optim.Adam(self.parameters, lr=settings.learning_rate)
         self.validation_noise = self._normal(len(validation))
         self.active = np.ones(settings.members, dtype=bool)
@@ -163,7 +162,10 @@ class _Run:
         """Best weights and the history, ordered by member and epoch."""
         history = sorted(self.history, key=lambda row: (row["member"], row["epoch"]))
         logger.info("latent model: best epochs %s", [e + 1 for e in self.best_epoch])
-        return Trained({k: v.cpu() for k, v in self.best.items()}, history, self.best_epoch)
+        self.module.weights.load_state_dict(self.best)
+        self.module.centre(self.fit.inputs, self.fit.observed)
+        weights = {k: v.detach().cpu().clone() for k, v in self.module.weights.items()}
+        return Trained(weights, history, self.best_epoch)
 
     def _losses(self, batch: Batch, observed: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
         posterior = self.module.encode(batch.inputs, observed)
@@ -185,7 +187,7 @@ class _Run:
         return (seen * keep).to(self.device)
 
     def _clip(self) -> None:
-        gradients = [p.grad for p in self.parameters]
+        gradients = [p.grad for p in self.parameters if p.grad is not None]
         norm = torch.stack([g.flatten(1).square().sum(1) for g in gradients]).sum(0).sqrt()
         factor = (CLIP_NORM / (norm + 1e-12)).clamp(max=1.0)
         for gradient in gradients:

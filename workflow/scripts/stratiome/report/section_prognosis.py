@@ -169,7 +169,8 @@ def _two_lines(row: Row | None, decimals: int, sign: bool = False) -> Cell:
 
 
 def _reasons(inputs: ReportInputs, design: str) -> list[str]:
-    rows = inputs.rows("prognosis_metrics", design=design, estimate=None)
+    # The reference without predictors has no slope by its nature; to say so would only distract.
+    rows = [r for r in inputs.rows("prognosis_metrics", design=design, estimate=None) if r["model"] != "kaplan_meier"]
     return list(
         dict.fromkeys(
             f"{METRICS.get(r['metric'], (r['metric'],))[0]} of {label(r['model']).lower()} ({_reason(r)})" for r in rows

@@ -246,7 +246,10 @@ def treatment(
         else:
             answer = f"{answer} No evidence that the effect differs between subgroups."
         facts.append(("Same in all subgroups?", p_value(p)))
-        facts += [(f"Subgroup {r['subgroup']}", interval(r, 1, sign=True)) for r in by_subgroup]
+        facts += [(f"Subgroup {r['subgroup']}, months", interval(r, 1, sign=True)) for r in by_subgroup]
+        if any(r.get("p_holm") is not None for r in by_subgroup):
+            corrected = "Subgroups are judged after correction for their number; intervals are not corrected."
+            caveat = f"{corrected} {caveat}".strip()
     return Verdict(f"Who benefits from {name}?", answer, tone, tuple(facts), caveat, "treatment")
 
 

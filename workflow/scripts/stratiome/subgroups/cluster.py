@@ -63,7 +63,7 @@ class Mixture:
         return cls(*(np.asarray(data[name], dtype=np.float64) for name in ("weights", "means", "covariance")))
 
 
-def fit_mixture(latents: np.ndarray, k: int, seed: int | list[int], *, starts: int = 20) -> Mixture:
+def fit_mixture(latents: np.ndarray, k: int, seed: int | list[int], *, starts: int = 30) -> Mixture:
     """Maximum-likelihood Gaussian mixture with one shared covariance, by expectation-maximisation.
 
     One covariance keeps borders between subgroups linear, needs few parameters at a few hundred patients, and is the
@@ -85,7 +85,7 @@ def fit_mixture(latents: np.ndarray, k: int, seed: int | list[int], *, starts: i
     regular = 1e-6 * max(float(latents.var(axis=0).mean()), 1e-30)
     start: dict[str, Any] = {}
     if k > 1:
-        hard = partition(latents[None], k, np.random.default_rng(seed), starts=starts, iterations=50)
+        hard = partition(latents[None], k, np.random.default_rng(seed), starts=starts, iterations=100)
         start = {"means_init": hard.centres[0], "precisions_init": hard.metric[0], "weights_init": np.full(k, 1 / k)}
     model = GaussianMixture(
         k, covariance_type="tied", reg_covar=regular, max_iter=500, tol=1e-5, random_state=0, **start

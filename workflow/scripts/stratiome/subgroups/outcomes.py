@@ -53,9 +53,12 @@ def kaplan_meier(time: np.ndarray, event: np.ndarray, at: np.ndarray, level: flo
         interval[gone] = (0.0, before)
     step = np.searchsorted(timeline, at, side="right") - 1
     known = at <= time.max()
-    pick = [np.where(known, values[step], np.nan) for values in (survival, interval[:, 0], interval[:, 1])]
+
+    def on_grid(values: np.ndarray) -> np.ndarray:
+        return np.where(known, np.clip(values[step], 0.0, 1.0), np.nan)
+
     at_risk = (time[None, :] >= at[:, None]).sum(axis=1)
-    return KaplanMeier(*(np.clip(p, 0.0, 1.0) for p in pick), at_risk)
+    return KaplanMeier(on_grid(survival), on_grid(interval[:, 0]), on_grid(interval[:, 1]), at_risk)
 
 
 def log_rank(time: np.ndarray, event: np.ndarray, groups: np.ndarray) -> dict[str, Any]:

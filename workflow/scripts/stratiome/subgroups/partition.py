@@ -14,6 +14,12 @@ import numpy as np
 FLOOR = 1e-4
 """Variance added to every direction, as a share of the mean variance; keeps empty directions out of the metric."""
 
+COARSE = 350
+"""Points of a larger set on which starts are compared."""
+
+SCREENING = 12
+"""Steps after which only the best starts go on."""
+
 
 class Partition(NamedTuple):
     """Clusterings of a batch of point sets.
@@ -42,12 +48,20 @@ class Partition(NamedTuple):
 
 
 def partition(
-    points: np.ndarray, k: int, rng: np.random.Generator, *, starts: int = 5, iterations: int = 20
+    points: np.ndarray,
+    k: int,
+    rng: np.random.Generator,
+    *,
+    starts: int = 30,
+    finalists: int = 3,
+    iterations: int = 30,
 ) -> Partition:
-    """Cluster each point set from several random starts and keep the start with the smallest |W|.
+    """Cluster each point set from several random starts and keep the one with the smallest |W|.
 
     Alternates assignment to the nearest centre in the metric of W and re-estimation of centres and W, from k-means++
-    seeds (Arthur & Vassilvitskii 2007, SODA) in the metric of the total covariance.
+    seeds (Arthur & Vassilvitskii 2007, SODA) in the metric of the total covariance. All starts take some steps, on a
+    sample of the points where there are many; the best go on with all points. Few starts would do for clear groups, but
+    a poor optimum here would pass for instability of the subgroups.
 
     Parameters
     ----------
@@ -59,35 +73,65 @@ def partition(
         Source of the seeds.
     starts
         Random starts per set.
+    finalists
+        Starts that go on after `SCREENING` steps.
     iterations
-        Most re-estimations.
+        Most re-estimations of a finalist.
     """
-    sets, n, dims = points.shape
-    x = np.ascontiguousarray(points, dtype=np.float32)
-    columns = np.ascontiguousarray(x.transpose(0, 2, 1))
-    square = (columns @ x).astype(np.float64)
-    mean = x.mean(axis=1, dtype=np.float64)
-    covariance = square / n - mean[:, :, None] * mean[:, None, :]
-    size = np.maximum(np.trace(covariance, axis1=1, axis2=2) / dims, 1e-30)
-    floor = FLOOR * size[:, None, None] * np.eye(dims)
-    metric = np.repeat(np.linalg.inv(covariance + floor)[:, None], starts, axis=1)
-    centres = _seed(x, columns, k, metric, rng)
+    sets, n, _ = points.shape
+    data = _Points.of(points)
+    few = data if n <= COARSE else _Points.of(points[:, np.sort(rng.permutation(n)[:COARSE])])
+    metric = np.repeat(np.linalg.inv(few.covariance + few.floor)[:, None], starts, axis=1)
+    centres, metric, size = _refine(few, _seed(few, k, metric, rng), metric, SCREENING)
+    order = np.argsort(size, axis=1, kind="stable")[:, :finalists]
+    rows = np.arange(sets)
+    centres, metric, size = _refine(data, centres[rows[:, None], order], metric[rows[:, None], order], iterations)
+    best = size.argmin(axis=1)
+    return Partition(centres[rows, best], metric[rows, best])
+
+
+class _Points(NamedTuple):
+    """A batch of point sets and what is computed of it once."""
+
+    rows: np.ndarray  # (n_sets, n_points, n_latent), float32
+    columns: np.ndarray  # the same, transposed
+    square: np.ndarray  # (n_sets, n_latent, n_latent), sum of outer products
+    covariance: np.ndarray
+    floor: np.ndarray  # the least variance, as a matrix
+
+    @classmethod
+    def of(cls, points: np.ndarray) -> _Points:
+        dims = points.shape[2]
+        rows = np.ascontiguousarray(points, dtype=np.float32)
+        columns = np.ascontiguousarray(rows.transpose(0, 2, 1))
+        square = (columns @ rows).astype(np.float64)
+        mean = rows.mean(axis=1, dtype=np.float64)
+        covariance = square / points.shape[1] - mean[:, :, None] * mean[:, None, :]
+        size = np.maximum(np.trace(covariance, axis1=1, axis2=2) / dims, 1e-30)
+        return cls(rows, columns, square, covariance, FLOOR * size[:, None, None] * np.eye(dims))
+
+
+def _refine(
+    data: _Points, centres: np.ndarray, metric: np.ndarray, iterations: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Centres, metric and log |W| of every start after some steps."""
+    sets, n, dims = data.rows.shape
+    starts, k = centres.shape[1:3]
     for _ in range(iterations):
-        labels = _nearest(columns, centres, metric)
+        labels = _nearest(data.columns, centres, metric)
         member = (labels[:, :, None] == np.arange(k, dtype=labels.dtype)[:, None]).astype(np.float32)
         counts = member.sum(axis=-1).astype(np.float64)
-        sums = (member.reshape(sets, starts * k, n) @ x).reshape(sets, starts, k, dims)
+        sums = (member.reshape(sets, starts * k, n) @ data.rows).reshape(sets, starts, k, dims)
         moved = np.where(counts[..., None] > 0, sums / np.maximum(counts, 1.0)[..., None], centres)
         # The scatter within groups is the total scatter less that of the centres: no second pass over the points.
-        within = (square[:, None] - (moved * counts[..., None]).swapaxes(-1, -2) @ moved) / n + floor[:, None]
+        between = (moved * counts[..., None]).swapaxes(-1, -2) @ moved
+        within = (data.square[:, None] - between) / n + data.floor[:, None]
         metric = np.linalg.inv(within)
         settled = np.array_equal(moved, centres)
         centres = moved
         if settled:
             break
-    best = np.linalg.slogdet(within)[1].argmin(axis=1)
-    rows = np.arange(sets)
-    return Partition(centres[rows, best], metric[rows, best])
+    return centres, metric, np.linalg.slogdet(within)[1]
 
 
 def _nearest(columns: np.ndarray, centres: np.ndarray, metric: np.ndarray) -> np.ndarray:
@@ -104,12 +148,13 @@ def _nearest(columns: np.ndarray, centres: np.ndarray, metric: np.ndarray) -> np
     return labels
 
 
-def _seed(x: np.ndarray, columns: np.ndarray, k: int, metric: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def _seed(data: _Points, k: int, metric: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Centres by k-means++: each next one is drawn in proportion to its squared distance to the others."""
+    x = data.rows
     sets, n, _ = x.shape
     starts = metric.shape[1]
     root = np.linalg.cholesky(metric[:, 0]).astype(np.float32)
-    white, white_columns = x @ root, root.swapaxes(-1, -2) @ columns
+    white, white_columns = x @ root, root.swapaxes(-1, -2) @ data.columns
     norm = (white**2).sum(axis=-1)[:, None]
     rows = np.arange(sets)[:, None]
     chosen = np.empty((sets, starts, k), dtype=np.int64)

@@ -16,6 +16,9 @@ BOOTSTRAPS = 50
 MIN_SPREAD = 0.01
 """Smallest standard deviation of the null stability; below it a standardised excess says nothing."""
 
+TOLERANCE = 0.1
+"""Difference in mean adjusted Rand index below which two numbers of subgroups are equally good."""
+
 MIN_PER_GROUP = 10
 """Patients of a subsample per subgroup below which a number of subgroups is not considered."""
 
@@ -58,8 +61,9 @@ def select_k(
     Young 1993), exact if all cohorts are exchangeable under the null. Stability under `min_stability` counts as no
     evidence: weak structure that any model finds in the patients it was trained on then cannot reject.
 
-    If `p > alpha` there are no subgroups. Otherwise the k with the largest excess over the null mean is taken among
-    those that reach `min_stability`.
+    If `p > alpha` there are no subgroups. Otherwise, among the k that reach `min_stability`, the largest is taken whose
+    excess over the null mean comes within `TOLERANCE` of the best: two of three clear subgroups can merge as stably as
+    three stay apart, but no third one splits off stably from two.
 
     Parameters
     ----------
@@ -86,7 +90,8 @@ def select_k(
     chosen = 1
     if p_value <= settings.alpha and good.any():
         excess = np.where(good, observed - null.mean(axis=0), -np.inf)
-        chosen = ks[int(excess.argmax())] if excess.max() > 0 else 1
+        near = (excess > 0) & (excess >= excess.max() - TOLERANCE)
+        chosen = max((k for k, is_near in zip(ks, near, strict=True) if is_near), default=1)
     return Selection(ks, observed, null, p_value, chosen)
 
 

@@ -110,7 +110,13 @@ def _learn(rows: pl.DataFrame, column: str, declared: ColumnType | None, min_lev
         if scale <= 1e-12 * max(1.0, abs(fill)):
             return Term(column, "categorical", missing=flag) if flag else None
         return Term(column, "numeric", float(filled.mean()), scale, fill, missing=flag)
-    counts = series.drop_nulls().cast(pl.String).alias("level").value_counts().sort(["count", "level"], descending=[True, False])
+    counts = (
+        series.drop_nulls()
+        .cast(pl.String)
+        .alias("level")
+        .value_counts()
+        .sort(["count", "level"], descending=[True, False])
+    )
     levels = [str(v) for v, n in counts.iter_rows() if n >= min_level][1:]
     return Term(column, "categorical", levels=tuple(sorted(levels)), missing=flag)
 
