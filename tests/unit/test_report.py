@@ -314,6 +314,18 @@ def test_effect(lower: float | None, upper: float | None, tone: str, said: str) 
     assert said in found[1]
 
 
+@pytest.mark.parametrize(
+    ("lower", "upper", "tone", "said"), [(1, 4, "longer", "longer"), (-4, -1, "shorter", "less long")]
+)
+def test_without_random_assignment_an_effect_is_an_association(
+    lower: float, upper: float, tone: str, said: str
+) -> None:
+    found = verdicts.effect(claim(lower, upper), randomised=False)
+    assert found[0] == tone
+    assert f"treated patients lived {said}" in found[1]
+    assert "association" in verdicts.treatment("drug", claim(lower, upper), [], None, False, 0.05).caveat.lower()
+
+
 def test_covering_zero_is_not_called_no_effect() -> None:
     found = verdicts.treatment("drug", claim(-1, 2), [], None, True, 0.05)
     assert "not proof of no effect" in found.caveat
@@ -345,6 +357,14 @@ def test_subgroup_verdicts() -> None:
     assert "no evidence that they differ" in verdicts.subgroups(3, row, {"p_value": 0.05}, "", 0.05).answer
     assert "could not be tested" in verdicts.subgroups(3, row, {"p_value": None}, "", 0.05).answer
     assert verdicts.subgroups(None, None, None, "", 0.05).tone == "unknown"
+
+
+def test_subgroups_that_do_not_come_back_are_no_classification() -> None:
+    row = {"k": 6, "stability": 0.64, "null_mean": 0.1, "null_upper": 0.15, "p_value": 0.025}
+    lost = verdicts.subgroups(6, row, {"p_value": 1e-6}, "1 of 5 folds chose K = 6", 0.05, again=0.31)
+    assert lost.tone == "mixed"
+    assert "no reproducible subgroups" in lost.answer
+    assert verdicts.subgroups(6, row, {"p_value": 1e-6}, "", 0.05, again=0.9).tone == "yes"
 
 
 def test_transport_verdicts() -> None:

@@ -160,14 +160,13 @@ def save_transforms(transforms: dict[str, OmicTransform], features: dict[str, tu
     from safetensors.numpy import save_file
 
     tensors: dict[str, np.ndarray] = {}
-    header: dict[str, str] = {}
+    names: dict[str, dict[str, list[str]]] = {}
     for name, t in transforms.items():
         tensors |= {
             f"{name}.mean": np.ascontiguousarray(t.mean),
             f"{name}.scale": np.ascontiguousarray(t.scale),
             f"{name}.shifts": np.ascontiguousarray(t.shifts),
         }
-        header[name] = json.dumps(
-            {"features": [features[name][j] for j in t.keep], "sites": list(t.sites)}, sort_keys=True
-        )
-    save_file(tensors, path, metadata=header)
+        names[name] = {"features": [features[name][j] for j in t.keep], "sites": list(t.sites)}
+    # One entry only: safetensors writes several in random order, and the same transforms must be the same bytes.
+    save_file(tensors, path, metadata={"names": json.dumps(names, sort_keys=True)})

@@ -112,7 +112,9 @@ def summary(inputs: ReportInputs) -> list[str]:
     n, events = _outcome(inputs)
     least = inputs.settings.min_cell
     sites = {r["site"] for r in inputs.rows("latent_map") if r["site"] is not None}
-    said = [f"{count(n, least)} patients", f"{count(events, least)} events"] if n is not None else []
+    patients = len(inputs.rows("resample_table", resample="full"))
+    said = [f"{count(patients, least)} patients"] if patients else []
+    said += [f"{count(n, least)} with outcome", f"{count(events, least)} events"] if n is not None else []
     said += [f"{len(inputs.quality)} omic{'s' if len(inputs.quality) != 1 else ''}"] * bool(inputs.quality)
     return said + [f"{len(sites)} sites"] * (inputs.settings.site is not None and len(sites) > 1)
 

@@ -24,8 +24,15 @@ def verdict(inputs: ReportInputs, model: str = "vae") -> Verdict:
     if shown is None:
         tested = [r for r in rows if r["stability"] is not None]
         shown = max(tested, key=lambda r: (r["stability"] - (r["null_mean"] or 0), -r["k"]), default=None)
+    agreement = inputs.row("subgroup_agreement", model=model, label="full", metric="adjusted_rand_index")
     return verdicts.subgroups(
-        k, shown, survival_test(inputs, model), _replicated(inputs, model, k), inputs.settings.alpha, model
+        k,
+        shown,
+        survival_test(inputs, model),
+        _replicated(inputs, model, k),
+        inputs.settings.alpha,
+        model,
+        agreement["estimate"] if agreement else None,
     )
 
 

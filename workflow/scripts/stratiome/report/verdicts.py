@@ -10,7 +10,7 @@ from stratiome.report.words import count_word, interval, join, label, months, nu
 
 Row = Mapping[str, Any]
 Direction = Literal["above", "below", "covers", "unknown"]
-Tone = Literal["yes", "no", "harm", "mixed", "differs", "unknown"]
+Tone = Literal["yes", "no", "harm", "mixed", "differs", "longer", "shorter", "unknown"]
 
 TONES: dict[str, str] = {
     "yes": "Evidence for",
@@ -18,9 +18,14 @@ TONES: dict[str, str] = {
     "harm": "Evidence against",
     "mixed": "Mixed evidence",
     "differs": "It differs",
+    "longer": "Association: longer survival",
+    "shorter": "Association: shorter survival",
     "unknown": "Not answered",
 }
 """Text of the badge of each tone; the colour only repeats it."""
+
+REPRODUCED = 0.6
+"""Adjusted Rand index of held-out and published subgroups below which they are not called reproducible."""
 
 
 @dataclass(frozen=True)
@@ -68,8 +73,12 @@ def subgroups(
     replicated: str,
     alpha: float,
     model: str = "vae",
+    again: float | None = None,
 ) -> Verdict:
     """Are there subgroups?
+
+    Structure that is there but does not come back when the model is refitted without a patient is no classification:
+    below `REPRODUCED` the answer is mixed, whatever the other tests say.
 
     Parameters
     ----------
@@ -85,6 +94,8 @@ def subgroups(
         Level of the tests.
     model
         Latent model, for the caveat.
+    again
+        Adjusted Rand index of held-out and published subgroups, if known.
     """
     question = "Are there subgroups?"
     if k is None:
@@ -116,6 +127,18 @@ def subgroups(
         outcome = ", but there is no evidence that they differ in survival"
     if p is not None:
         facts.append(("Survival, held-out log-rank", p_value(p)))
+    if again is not None:
+        facts.append(("Same subgroup when held out (ARI)", number(again)))
+    if again is not None and again < REPRODUCED:
+        return Verdict(
+            question,
+            f"There is structure, but no reproducible subgroups: the {count_word(k)} found in all patients do not come"
+            " back when the model is refitted.",
+            "mixed",
+            tuple(facts),
+            "Read what follows as a description of this cohort, not as a classification of patients.",
+            "subgroups",
+        )
     caveat = "Found by the latent model without looking at outcomes." if model == "vae" else ""
     return Verdict(question, f"Yes: {count_word(k)} subgroups{outcome}.", "yes", tuple(facts), caveat, "subgroups")
 
@@ -185,17 +208,22 @@ def prognosis(deltas: Sequence[tuple[str, Row | None, Row | None]], level: float
     return Verdict(question, f"It depends on the model: {'; '.join(said)}.", "mixed", facts, caveat, "prognosis")
 
 
-def effect(row: Row | None, who: str = "Patients") -> tuple[Tone, str]:
-    """Plain sentence on one difference in restricted mean survival (positive: the treated live longer)."""
+def effect(row: Row | None, randomised: bool = True) -> tuple[Tone, str]:
+    """Plain sentence on one difference in restricted mean survival (positive: the treated live longer).
+
+    Without random assignment the sentence says what was seen, not what treatment does.
+    """
     if row is None or row.get("estimate") is None:
         return "unknown", "The effect is not estimable."
     where = direction(row.get("lower"), row.get("upper"))
     over = f" over the first {months(row['horizon_months'])} months" if row.get("horizon_months") is not None else ""
     size = f"{number(abs(row['estimate']), 1)} months"
-    if where == "above":
-        return "yes", f"{who} live longer with it: {size} on average{over}."
-    if where == "below":
-        return "harm", f"{who} live less long with it: {size} on average{over}."
+    if where in ("above", "below"):
+        more = "longer" if where == "above" else "less long"
+        if randomised:
+            return ("yes" if where == "above" else "harm"), f"Patients live {more} with it: {size} on average{over}."
+        answer = f"After balancing, treated patients lived {more}: {size} on average{over}."
+        return ("longer" if where == "above" else "shorter"), answer
     if where == "unknown":
         return "unknown", "The effect has no interval, so nothing is concluded."
     return "no", f"No evidence of an effect on survival{over}."
@@ -233,9 +261,9 @@ def treatment(
     alpha
         Level of the tests.
     """
-    tone, answer = effect(overall)
+    tone, answer = effect(overall, randomised)
     facts = [("Average, months", interval(overall, 1, sign=True) if overall else "not estimable")]
-    caveat = "" if randomised else "Holds only as far as the measured confounders suffice."
+    caveat = "" if randomised else "An association: causal only as far as the measured confounders suffice."
     if tone == "no":
         caveat = f"An interval that covers zero is not proof of no effect. {caveat}".strip()
     estimable = [r for r in by_subgroup if r.get("estimate") is not None]
