@@ -13,7 +13,7 @@ from typing import Any, cast
 
 logger = logging.getLogger("stratiome")
 
-_EXPECTED = ("ConfigError", "CohortError", "OutcomeError", "TableError", "OmicError", "LatentError", "TreatmentError")
+_EXPECTED = ("ConfigError", "CohortError", "OutcomeError", "TableError", "OmicError", "LatentError", "TreatmentError", "CoxError")
 
 
 def run(main: Callable[..., None], snakemake: Any) -> None:
