@@ -10,6 +10,7 @@ import anndata
 import numpy as np
 import polars as pl
 import pytest
+
 from small import run, write_small
 
 pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("blindness")]

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+
 from conftest import ROOT, snakemake
 
 pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("demo")]

@@ -6,6 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 import yaml
+
 from conftest import ROOT, snakemake, write_config
 
 pytestmark = [pytest.mark.e2e, pytest.mark.real, pytest.mark.xdist_group("metabric")]

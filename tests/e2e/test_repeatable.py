@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+
 from conftest import ROOT, write_config
 from small import run, small_config, tables, write_small
 

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from conftest import ROOT, SHARED_DATA, snakemake, write_config
 
 CONFIGS = sorted([ROOT / "config/config.yaml", *(ROOT / "config/cohorts").glob("*.yaml")])

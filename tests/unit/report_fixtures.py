@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+
 from stratiome import tables
 from stratiome.config import DataConfig, EndpointConfig, SimulateConfig, TreatmentConfig
 from stratiome.report.inputs import CONTRACTS, ReportInputs, Settings

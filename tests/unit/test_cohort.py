@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+
 from conftest import write_tiny
 from stratiome.cohort.clinical import read_clinical
 from stratiome.cohort.errors import CohortError

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+
 from stratiome.config import Config, ConfigError, EndpointConfig, load_config
 from stratiome.schema import generated
 

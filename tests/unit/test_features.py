@@ -1,6 +1,7 @@
 """Features: learned on training patients only."""
 
 import numpy as np
+
 from stratiome.config import FeatureConfig
 from stratiome.features.block import Block, FeatureSet, read_features, write_features
 from stratiome.features.build import fit_transform, make_block, save_transforms

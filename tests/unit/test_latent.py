@@ -6,9 +6,10 @@ import anndata
 import numpy as np
 import pytest
 import torch
-import train_latent
 from scipy.linalg import subspace_angles
 from sklearn.decomposition import PCA
+
+import train_latent
 from stratiome.config import LatentConfig
 from stratiome.features.block import Block, FeatureSet, write_features
 from stratiome.latent.baselines import PcaModel

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from stratiome import omics
 from stratiome.config import Kind
 from stratiome.omics import OmicError

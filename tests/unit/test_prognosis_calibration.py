@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 from lifelines import CoxPHFitter, KaplanMeierFitter
 from lifelines.utils import survival_table_from_events
+
 from stratiome.prognosis.calibration import calibration_groups, calibration_slope
 from stratiome.prognosis.metrics import Sample, observed_expected
 

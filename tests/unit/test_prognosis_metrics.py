@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from lifelines.utils import concordance_index
 from sksurv import metrics as sk
 from sksurv.util import Surv
+
 from stratiome.prognosis.calibration import calibration_slope
 from stratiome.prognosis.metrics import Sample, auc, brier, harrell_c, integrated, observed_expected, uno_c
 from stratiome.survival.censoring import survival_curve

@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 from lifelines import CoxPHFitter
 from sksurv.linear_model.coxph import BreslowEstimator
+
 from stratiome.prognosis.cox import CoxError, fit_cox, independent_columns, partial_log_likelihood, with_baseline
 from stratiome.prognosis.elastic_net import fit_elastic_net, stratified_folds
 from stratiome.prognosis.models import MODELS, Fit, Inputs, Omic, fit_models

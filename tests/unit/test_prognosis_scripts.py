@@ -5,12 +5,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import anndata
-import evaluate_prognosis
-import fit_prognosis
 import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
+
+import evaluate_prognosis
+import fit_prognosis
 from stratiome import tables
 from stratiome.config import DataConfig, EndpointConfig, EvaluationConfig, OmicConfig, PrognosisConfig
 from stratiome.features.block import Block, FeatureSet, write_features

@@ -14,6 +14,7 @@ from html.parser import HTMLParser
 
 import polars as pl
 import pytest
+
 import report_fixtures as fixtures
 from stratiome import tables
 from stratiome.config import AuditConfig, TreatmentConfig

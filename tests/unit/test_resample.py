@@ -4,6 +4,7 @@ import numpy as np
 import polars as pl
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from stratiome.config import ResampleConfig
 from stratiome.resample.design import design_resamples, resample_names, site_groups
 

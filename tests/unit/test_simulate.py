@@ -9,6 +9,7 @@ import polars as pl
 import pytest
 from scipy import stats
 from scipy.special import ndtr
+
 from stratiome import omics as kinds
 from stratiome import tables
 from stratiome.cohort.errors import CohortError

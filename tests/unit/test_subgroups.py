@@ -2,14 +2,15 @@
 
 import json
 
-import evaluate_subgroups
-import find_subgroups
 import numpy as np
 import polars as pl
 import pytest
 from lifelines.statistics import logrank_test
 from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 from sklearn.mixture import GaussianMixture
+
+import evaluate_subgroups
+import find_subgroups
 from stratiome.config import DataConfig, EndpointConfig, EvaluationConfig, LatentConfig, SubgroupConfig
 from stratiome.features.block import Block, FeatureSet, write_features
 from stratiome.latent.baselines import PcaModel

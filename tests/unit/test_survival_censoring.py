@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from lifelines import KaplanMeierFitter
+
 from stratiome.survival.censoring import censoring_curve, inverse_weights, survival_curve
 
 

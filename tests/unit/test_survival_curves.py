@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from stratiome.survival.censoring import survival_curve
 from stratiome.survival.curves import (
     at_risk,

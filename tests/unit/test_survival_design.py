@@ -3,6 +3,7 @@
 import numpy as np
 import polars as pl
 import pytest
+
 from stratiome.survival.design import ClinicalDesign
 
 

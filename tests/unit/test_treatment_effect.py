@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from stratiome.survival.curves import kaplan_meier
 from stratiome.treatment import effect
 from stratiome.treatment.effect import Question, compare_crude, compare_overlap, too_few

@@ -2,6 +2,7 @@
 
 import polars as pl
 import pytest
+
 from stratiome.config import EndpointConfig, EvaluationConfig, TreatmentConfig
 from stratiome.tables import TreatmentTrial, from_rows
 from stratiome.treatment.emulate import COMPONENTS, TreatmentError, assigned, emulate, target_trial

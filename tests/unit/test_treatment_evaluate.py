@@ -3,11 +3,12 @@
 from dataclasses import replace
 from pathlib import Path
 
-import evaluate_treatment
-import fit_treatment
 import numpy as np
 import polars as pl
 import pytest
+
+import evaluate_treatment
+import fit_treatment
 from stratiome import tables
 from stratiome.config import DataConfig, EndpointConfig, EvaluationConfig, TreatmentConfig
 from treatment_cohort import Planted, planted

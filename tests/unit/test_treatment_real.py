@@ -2,6 +2,7 @@
 
 import polars as pl
 import pytest
+
 from stratiome.config import EndpointConfig, EvaluationConfig, TreatmentConfig
 from stratiome.treatment.evaluate import Settings, evaluate_treatments
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from stratiome.treatment.emulate import TreatmentError
 from stratiome.treatment.weight import (
     effective_sample_size,

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
+
 from stratiome.treatment.emulate import Sample
 
 GRID = np.linspace(0.0, 120.0, 241)

@@ -2,6 +2,7 @@
 
 import numpy as np
 import polars as pl
+
 from stratiome import omics
 from stratiome.config import FeatureConfig
 from stratiome.features.block import FeatureSet, write_features

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+
 from stratiome import omics
 from stratiome.quality.figure import write_figure
 from stratiome.quality.metrics import feature_quality, omic_quality, summary_table

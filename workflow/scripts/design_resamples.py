@@ -1,6 +1,7 @@
 """Rule design_resamples: who is learned from and who is held out."""
 
 import polars as pl
+
 from stratiome.config import ResampleConfig, TreatmentConfig
 from stratiome.resample.design import design_resamples
 from stratiome.tables import Resamples, write_table

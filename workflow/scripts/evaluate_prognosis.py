@@ -5,6 +5,7 @@ import re
 
 import numpy as np
 import polars as pl
+
 from stratiome import tables
 from stratiome.config import EndpointConfig, EvaluationConfig, PrognosisConfig
 from stratiome.prognosis import evaluate

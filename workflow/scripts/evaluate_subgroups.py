@@ -2,6 +2,7 @@
 
 import numpy as np
 import polars as pl
+
 from stratiome.config import DataConfig, EndpointConfig, EvaluationConfig
 from stratiome.features.block import read_features
 from stratiome.subgroups import describe

@@ -1,6 +1,7 @@
 """Estimate the effect of each treatment, in all eligible patients and in held-out subgroups."""
 
 import polars as pl
+
 from stratiome import tables
 from stratiome.config import DataConfig, EndpointConfig, EvaluationConfig, TreatmentConfig
 from stratiome.treatment.evaluate import Settings, evaluate_treatments

@@ -5,6 +5,7 @@ import logging
 from pathlib import Path
 
 import numpy as np
+
 from stratiome.config import SubgroupConfig
 from stratiome.features.block import read_features
 from stratiome.latent.model import load_models

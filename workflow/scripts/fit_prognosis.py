@@ -4,6 +4,7 @@ import logging
 
 import numpy as np
 import polars as pl
+
 from stratiome import tables
 from stratiome.config import DataConfig, EndpointConfig, PrognosisConfig
 from stratiome.features.block import FeatureSet, read_features

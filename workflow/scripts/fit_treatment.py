@@ -1,6 +1,7 @@
 """Fit propensities and survival under each arm of one resample on its training patients."""
 
 import polars as pl
+
 from stratiome import tables
 from stratiome.config import DataConfig, EndpointConfig, TreatmentConfig
 from stratiome.survival.outcome import time_grid

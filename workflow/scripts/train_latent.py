@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+
 from stratiome.config import LatentConfig
 from stratiome.features.block import read_features
 from stratiome.latent.baselines import PcaModel

@@ -13,7 +13,16 @@ from typing import Any, cast
 
 logger = logging.getLogger("stratiome")
 
-_EXPECTED = ("ConfigError", "CohortError", "OutcomeError", "TableError", "OmicError", "LatentError", "TreatmentError", "CoxError")
+_EXPECTED = (
+    "ConfigError",
+    "CohortError",
+    "OutcomeError",
+    "TableError",
+    "OmicError",
+    "LatentError",
+    "TreatmentError",
+    "CoxError",
+)
 
 
 def run(main: Callable[..., None], snakemake: Any) -> None:

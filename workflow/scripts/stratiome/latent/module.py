@@ -78,10 +78,10 @@ class StackedVae(nn.Module):
 
     with `f_o` the share of the features observed (Wu & Goodman 2018, NeurIPS 31); `mu_o` is a sum over features, which
     shrinks by itself with the features that are missing, so that only the precision needs the share. The mean is linear
-    in the features plus one hidden layer that starts at nothing, without constants (see `centre`). The decoder is linear, and the precision of an expert
-    depends on what was measured, not on its values: for Gaussian features this is the form of the exact posterior
-    (Tipping & Bishop 1999, J R Stat Soc B 61:611), and it keeps Gaussian data Gaussian, so that no subgroup is made by
-    the model itself.
+    in the features plus one hidden layer that starts at nothing, without constants (see `centre`). The decoder is
+    linear, and the precision of an expert depends on what was measured, not on its values: for Gaussian features this
+    is the form of the exact posterior (Tipping & Bishop 1999, J R Stat Soc B 61:611), and it keeps Gaussian data
+    Gaussian, so that no subgroup is made by the model itself.
 
     Parameters
     ----------

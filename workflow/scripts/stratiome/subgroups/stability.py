@@ -16,7 +16,7 @@ BOOTSTRAPS = 50
 MIN_SPREAD = 0.01
 """Smallest standard deviation of the null stability; below it a standardised excess says nothing."""
 
-TOLERANCE = 0.1
+TOLERANCE = 0.03
 """Difference in mean adjusted Rand index below which two numbers of subgroups are equally good."""
 
 MIN_PER_GROUP = 10
@@ -61,9 +61,10 @@ def select_k(
     Young 1993), exact if all cohorts are exchangeable under the null. Stability under `min_stability` counts as no
     evidence: weak structure that any model finds in the patients it was trained on then cannot reject.
 
-    If `p > alpha` there are no subgroups. Otherwise, among the k that reach `min_stability`, the largest is taken whose
-    excess over the null mean comes within `TOLERANCE` of the best: two of three clear subgroups can merge as stably as
-    three stay apart, but no third one splits off stably from two.
+    If `p > alpha` there are no subgroups. Otherwise, among the k that reach `min_stability` and exceed the 95th
+    percentile of their null, the most stable is taken, or the largest k within `TOLERANCE` of it: two of three clear
+    subgroups can merge as stably as three stay apart, but no third one splits off stably from two. (The excess over the
+    null decides whether, not how many: the null of small k is more stable, which would favour large k.)
 
     Parameters
     ----------
@@ -86,12 +87,11 @@ def select_k(
         rng = np.random.default_rng([seed, 1, draw])
         null[draw] = stability(reference(rng), ks, settings, rng)
     p_value = max_statistic_p(observed, null, settings.min_stability)
-    good = observed >= settings.min_stability
+    good = (observed >= settings.min_stability) & (observed > np.quantile(null, 0.95, axis=0))
     chosen = 1
     if p_value <= settings.alpha and good.any():
-        excess = np.where(good, observed - null.mean(axis=0), -np.inf)
-        near = (excess > 0) & (excess >= excess.max() - TOLERANCE)
-        chosen = max((k for k, is_near in zip(ks, near, strict=True) if is_near), default=1)
+        best = observed[good].max()
+        chosen = max(k for k, here, value in zip(ks, good, observed, strict=True) if here and value >= best - TOLERANCE)
     return Selection(ks, observed, null, p_value, chosen)
 
 
