@@ -32,7 +32,7 @@ report: $(VENV)/.installed ## the same for another config, as CONFIG=config/coho
 	@$(BIN)/snakemake --report report.zip --configfile $(CONFIG)
 
 test: $(VENV)/.installed-dev ## install what tests need and run them
-	@$(BIN)/python -m pytest -n 2 --dist loadgroup
+	@$(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: $(VENV)/.installed-dev ## check style, types and the workflow
 	@$(BIN)/ruff check workflow tests

@@ -13,7 +13,7 @@ import pytest
 
 from small import run, write_small
 
-pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("blindness")]
+pytestmark = [pytest.mark.e2e]
 
 FITTED = (
     "transforms.safetensors",

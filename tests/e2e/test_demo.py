@@ -7,7 +7,7 @@ import pytest
 
 from conftest import ROOT, snakemake
 
-pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("demo")]
+pytestmark = [pytest.mark.e2e]
 
 
 def _run(config: str, folder: Path, *targets: str) -> Path:

@@ -9,7 +9,7 @@ import yaml
 
 from conftest import ROOT, snakemake, write_config
 
-pytestmark = [pytest.mark.e2e, pytest.mark.real, pytest.mark.xdist_group("metabric")]
+pytestmark = [pytest.mark.e2e, pytest.mark.real]
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ import pytest
 from conftest import ROOT, write_config
 from small import run, small_config, tables, write_small
 
-pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("repeatable")]
+pytestmark = [pytest.mark.e2e]
 
 RULES = (
     "ingest_cohort", "check_quality", "design_resamples", "build_features", "train_latent", "find_subgroups",

@@ -16,8 +16,8 @@ from stratiome.latent.baselines import PcaModel
 from stratiome.latent.ensemble import fit_projection
 from stratiome.latent.errors import LatentError
 from stratiome.latent.inputs import align, learn_specs
-from stratiome.latent.model import LatentModel, _batch, load_models, save_models
-from stratiome.latent.module import Batch, OmicShape, Posterior, StackedVae, divergence
+from stratiome.latent.model import LatentModel, _batch, _posterior_means, load_models, save_models
+from stratiome.latent.module import MIN_LOG_NOISE, Batch, OmicShape, Posterior, StackedVae, divergence
 from stratiome.latent.train import _Run
 from stratiome.tables import TrainingHistory, read_table
 
@@ -194,7 +194,7 @@ def test_losses_are_those_of_torch_distributions():
     weights = torch.rand(6, 7, dtype=torch.float64)
     loss = module.reconstruction(latent, Batch(targets, targets, weights, torch.ones(6, 2)))
     decoded = torch.baddbmm(module.weights["decoder_bias"], latent, module.weights["decoder"])
-    sd = (module.weights["log_noise"][..., :4] / 2).exp()
+    sd = (module.weights["log_noise"][..., :4].clamp(min=MIN_LOG_NOISE) / 2).exp()
     gaussian = torch.distributions.Normal(decoded[..., :4], sd).log_prob(targets[:, :4]) + 0.5 * np.log(2 * np.pi)
     bernoulli = torch.distributions.Bernoulli(logits=decoded[..., 4:]).log_prob(targets[:, 4:])
     torch.testing.assert_close(loss, -(torch.cat([gaussian, bernoulli], -1) * weights).sum(-1))
@@ -283,6 +283,18 @@ def test_training_patients_are_centred_and_ordered_by_variance(fitted, name):
     z = models[name].transform(features)[features.train]
     np.testing.assert_allclose(z[np.any(z != 0, axis=1)].mean(0), 0, atol=1e-8)
     assert z[:, 0].var() >= z[:, 1].var()
+
+
+def test_lacking_an_omic_moves_patients_nowhere_on_average(fitted):
+    features, models = fitted
+    model = models["vae"]
+    for name in ("protein", "mutation"):
+        alone = with_values(features, lambda b, n=name: b.values if b.name == n else np.full_like(b.values, np.nan))
+        inputs = align(alone, model.specs)
+        means = _posterior_means(inputs, model.specs, model.settings, model.weights)[features.train & inputs.has_any]
+        assert means.std(0).max() > 0.1
+        np.testing.assert_allclose(means.mean(0), 0, atol=0.15)
+    # Exactly so in the patients that the weights were fitted on, all of the training but the inner validation.
 
 
 def test_a_patient_without_an_omic_stays_close_and_without_any_is_at_the_centre(fitted):
