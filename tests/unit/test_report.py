@@ -366,6 +366,11 @@ def test_subgroups_that_do_not_come_back_are_no_classification() -> None:
     assert lost.tone == "mixed"
     assert "no reproducible subgroups" in lost.answer
     assert verdicts.subgroups(6, row, {"p_value": 1e-6}, "", 0.05, again=0.9).tone == "yes"
+    assert verdicts.subgroups(2, row, None, "0 of 3 folds chose K = 2", 0.05, share=0.0).tone == "mixed"
+
+
+def test_what_was_not_fitted_is_no_negative_finding() -> None:
+    assert verdicts.adds(claim(0.0, 0.0))[0] == "unknown"
 
 
 def test_transport_verdicts() -> None:

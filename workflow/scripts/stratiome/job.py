@@ -92,6 +92,9 @@ def _set_logging(path: str | None) -> None:
     if path:
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         handlers.append(logging.FileHandler(path, mode="w", encoding="utf-8"))
+    shown = logging.StreamHandler(sys.stderr)  # what a user must not miss is said on the screen as well
+    shown.addFilter(lambda r: r.levelno == logging.WARNING and r.name.startswith("stratiome"))  # errors: see `_report`
+    handlers.append(shown)
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s", handlers=handlers, force=True)
     logging.captureWarnings(True)
 

@@ -78,6 +78,7 @@ def read_patients(path: Path, patient_id: str, show_ids: bool) -> pl.DataFrame:
         If the identifier column is absent, has gaps or has duplicates.
     """
     frame = _with_text_ids(path, patient_id)
+    _refuse_repeated_columns(path, frame.columns)
     if patient_id not in frame.columns:
         raise CohortError(missing_column(path, patient_id, frame.columns, "data.patient_id"))
     ids = frame[patient_id]
@@ -124,7 +125,6 @@ def read_matrix(path: Path, patient_id: str, show_ids: bool) -> Matrix:
             f"{path}: {int(infinite.sum())} infinite values (columns {', '.join(columns)}). "
             "Suggestion: write missing values as empty cells, and take logarithms of positive numbers only"
         )
-    _refuse_repeated_features(path, features)
     return Matrix(tuple(frame[patient_id].to_list()), tuple(features), np.ascontiguousarray(values))
 
 
@@ -141,13 +141,13 @@ def missing_column(path: Path, column: str, present: list[str], key: str) -> str
     return f"`{key}`: {path} has no column `{column}`. {fix}"
 
 
-def _refuse_repeated_features(path: Path, features: list[str]) -> None:
+def _refuse_repeated_columns(path: Path, columns: list[str]) -> None:
     # polars renames a repeated header to name_duplicated_0
-    repeated = sorted({f.rsplit("_duplicated_", 1)[0] for f in features if "_duplicated_" in f})
+    repeated = sorted({f.rsplit("_duplicated_", 1)[0] for f in columns if "_duplicated_" in f})
     if repeated:
         raise CohortError(
-            f"{path}: features listed more than once: {', '.join(repeated[:5])}. "
-            "Suggestion: keep one column per feature"
+            f"{path}: columns listed more than once: {', '.join(repeated[:5])}. "
+            "Suggestion: keep one column of each name"
         )
 
 

@@ -163,7 +163,7 @@ def fit_models(
     null = _kaplan_meier(inputs, grid)
     events = int(inputs.event[inputs.train].sum())
     if events < min_events:
-        reason = f"not fitted: {events} training events, at least {min_events} needed (`prognosis.min_events`)"
+        reason = f"not fitted: fewer than {min_events} training events (`prognosis.min_events`)"
         return (null, *(_fall_back(null, model, reason) for model in MODELS[1:]))
     clinical = _guard("clinical", null, lambda: _clinical(inputs, null, grid))
     omics = _guard(

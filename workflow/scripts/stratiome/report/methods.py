@@ -65,7 +65,9 @@ def _data(inputs: ReportInputs) -> str:
     return (
         f"Data were {source}. The outcome was the time to {s.endpoint.event} (column {s.endpoint.time}), in months,"
         f" evaluated at {horizons} months. Omics were {omics}. A missing omic or value was masked and never imputed"
-        f" into a likelihood. Transforms were fitted on training patients and applied to all.{_features(inputs)}"
+        f" into a likelihood. Missing clinical values were replaced by the training median beside an indicator of"
+        f" missingness (numbers) or counted as the reference beside one (classes); levels of fewer than five training"
+        f" patients join the reference. Transforms were fitted on training patients and applied to all.{_features(inputs)}"
     )
 
 

@@ -33,6 +33,7 @@ def verdict(inputs: ReportInputs, model: str = "vae") -> Verdict:
         inputs.settings.alpha,
         model,
         agreement["estimate"] if agreement else None,
+        _share(inputs, model, k),
     )
 
 
@@ -41,10 +42,18 @@ def survival_test(inputs: ReportInputs, model: str) -> Row | None:
     return inputs.row("subgroup_tests", grouping=f"{model} subgroups", held_out=True)
 
 
+def _chosen_in_folds(inputs: ReportInputs, model: str) -> list[int]:
+    rows = inputs.rows("subgroup_selection", model=model, chosen=True)
+    return [r["k"] for r in rows if r["resample"].startswith("cv-")]
+
+
+def _share(inputs: ReportInputs, model: str, k: int | None) -> float | None:
+    chosen = _chosen_in_folds(inputs, model)
+    return sum(c == k for c in chosen) / len(chosen) if chosen else None
+
+
 def _replicated(inputs: ReportInputs, model: str, k: int | None) -> str:
-    chosen = [
-        r["k"] for r in inputs.rows("subgroup_selection", model=model, chosen=True) if r["resample"].startswith("cv-")
-    ]
+    chosen = _chosen_in_folds(inputs, model)
     return f"{sum(c == k for c in chosen)} of {len(chosen)} folds chose K = {k}" if chosen and k else ""
 
 

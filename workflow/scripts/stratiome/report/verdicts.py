@@ -74,6 +74,7 @@ def subgroups(
     alpha: float,
     model: str = "vae",
     again: float | None = None,
+    share: float | None = None,
 ) -> Verdict:
     """Are there subgroups?
 
@@ -96,6 +97,8 @@ def subgroups(
         Latent model, for the caveat.
     again
         Adjusted Rand index of held-out and published subgroups, if known.
+    share
+        Share of the folds that chose the same k; decides where `again` is not estimable.
     """
     question = "Are there subgroups?"
     if k is None:
@@ -115,7 +118,8 @@ def subgroups(
             "No evidence of subgroups: the patients look like one group.",
             "no",
             tuple(facts),
-            "That is not proof that there are none; this cohort does not show them.",
+            "That is not proof that there are none; this cohort does not show them. Structure less stable than the set"
+            " minimum counts as none, with p = 1.",
             "subgroups",
         )
     p = test.get("p_value") if test is not None else None
@@ -129,7 +133,7 @@ def subgroups(
         facts.append(("Survival, held-out log-rank", p_value(p)))
     if again is not None:
         facts.append(("Same subgroup when held out (ARI)", number(again)))
-    if again is not None and again < REPRODUCED:
+    if (again is not None and again < REPRODUCED) or (again is None and share is not None and share <= 0.5):
         return Verdict(
             question,
             f"There is structure, but no reproducible subgroups: the {count_word(k)} found in all patients do not come"
@@ -151,8 +155,8 @@ def adds(delta_c: Row | None, delta_ibs: Row | None = None) -> tuple[Tone, str]:
     """
     c = direction(delta_c.get("lower"), delta_c.get("upper")) if delta_c else "unknown"
     b = direction(delta_ibs.get("lower"), delta_ibs.get("upper")) if delta_ibs else "unknown"
-    if c == "unknown":
-        return "unknown", "not estimable"
+    if c == "unknown" or (delta_c is not None and delta_c["lower"] == delta_c["upper"] == 0):
+        return "unknown", "not estimable"  # no difference in any draw: one of both was not fitted
     if c == "above":
         return ("mixed", "ranks better, predicts worse") if b == "above" else ("yes", "adds")
     if c == "below":
