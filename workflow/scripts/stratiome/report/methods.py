@@ -67,7 +67,8 @@ def _data(inputs: ReportInputs) -> str:
         f" evaluated at {horizons} months. Omics were {omics}. A missing omic or value was masked and never imputed"
         f" into a likelihood. Missing clinical values were replaced by the training median beside an indicator of"
         f" missingness (numbers) or counted as the reference beside one (classes); levels of fewer than five training"
-        f" patients join the reference. Transforms were fitted on training patients and applied to all.{_features(inputs)}"
+        f" patients join the reference. Transforms were fitted on training patients and applied to all."
+        f"{_features(inputs)}"
     )
 
 
