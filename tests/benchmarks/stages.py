@@ -58,16 +58,21 @@ def _run(config: Path, cores: int) -> tuple[float, pl.DataFrame]:
         wall = time.perf_counter() - started
         if done.returncode:
             sys.exit(done.stderr[-3000:])
-        rows = []
-        for file in sorted((Path(folder) / "results/benchmarks").rglob("*.tsv")):
-            line = pl.read_csv(file, separator="\t", null_values=["-", "NA"])
-            rows.append({"rule": file.stem, "seconds": float(line["s"][0]), "mb": float(line["max_rss"][0] or 0)})
-    return wall, pl.DataFrame(rows)
+        return wall, _jobs(Path(folder) / "results")
 
 
-def _table(name: str, wall: float, jobs: pl.DataFrame, cores: int) -> list[str]:
+def _jobs(results: Path) -> pl.DataFrame:
+    rows = []
+    for file in sorted((results / "benchmarks").rglob("*.tsv")):
+        line = pl.read_csv(file, separator="\t", null_values=["-", "NA"])
+        rows.append({"rule": file.stem, "seconds": float(line["s"][0]), "mb": float(line["max_rss"][0] or 0)})
+    return pl.DataFrame(rows)
+
+
+def _table(name: str, wall: float | None, jobs: pl.DataFrame, cores: int) -> list[str]:
     total = jobs["seconds"].sum()
-    lines = [f"### {name}: {wall:.0f} s on {cores} cores, {jobs.height} jobs", ""]
+    took = f"{wall:.0f} s on {cores} cores" if wall is not None else "read from the benchmark files of an earlier run"
+    lines = [f"### {name}: {took}, {jobs.height} jobs, {total:.0f} s of jobs in all", ""]
     lines += ["| rule | jobs | median s | total s | share | peak MB |", "|---|---|---|---|---|---|"]
     grouped = jobs.group_by("rule").agg(
         n=pl.len(), median=pl.col("seconds").median(), total=pl.col("seconds").sum(), mb=pl.col("mb").max()
@@ -101,6 +106,7 @@ def main() -> None:
     """Measure and write."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("configs", nargs="*", default=["config/config.yaml", "config/cohorts/metabric.yaml"])
+    parser.add_argument("--read", nargs="*", default=[], help="folders of results to read instead of running anew")
     parser.add_argument("--cores", type=int, default=os.cpu_count() or 1)
     chosen = parser.parse_args()
     commit = subprocess.run(
@@ -119,6 +125,8 @@ def main() -> None:
             continue
         wall, jobs = _run(config, chosen.cores)
         lines += _table(config.stem if config.stem != "config" else "demo", wall, jobs, chosen.cores)
+    for folder in map(Path, chosen.read):
+        lines += _table(folder.name, None, _jobs(folder), chosen.cores)
     lines += _fixed_costs()
     text = (
         RESULTS.read_text(encoding="utf-8") if RESULTS.exists() else f"# Results of the benchmarks\n\n{START}\n{END}\n"
