@@ -57,7 +57,7 @@ def write_small(folder: Path, seed: int = 3) -> None:
     write_cohort(settings, seed, folder, time_grid=time_grid(EndpointConfig.model_validate(ENDPOINT)))
 
 
-def run(folder: Path, data: Path, *targets: str, cores: int = 2, env: dict | None = None, **changes: object) -> Path:
+def run(folder: Path, data: Path, /, *targets: str, cores: int = 2, env: dict | None = None, **changes: object) -> Path:
     """Run the workflow in `folder` on the files in `data`; returns the folder of the results."""
     folder.mkdir(parents=True, exist_ok=True)
     raw = small_config(data, **changes)

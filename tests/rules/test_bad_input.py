@@ -66,6 +66,18 @@ def _truncated(config, folder):
     config["data"]["omics"]["mrna"]["path"] = "mrna.parquet"
 
 
+def _both(*changes):
+    def change(config, folder):
+        for one in changes:
+            one(config, folder)
+
+    return change
+
+
+def _results_in_a_file(config, folder):
+    config["results"] = str(folder / "clinical.tsv" / "results")
+
+
 BEFORE_ANY_JOB = {
     "misspelt key": (_set(["subgroup"], {}), "Did you mean `subgroups`?"),
     "misspelt nested key": (_set(["latent", "member"], 2), "`latent.member`: unknown key. Did you mean `members`?"),
@@ -102,11 +114,22 @@ BEFORE_ANY_JOB = {
     "eligibility on an absent column": (_set(["treatments", "drug", "eligible"], "stage = 1"), "no column `stage`"),
     "decimal commas": (_column("age", pl.col("age").cast(pl.String).str.replace(".", ",", literal=True)), "comma"),
     "commas in a .tsv": (_text(lambda t: t.replace("\t", ",")), ".tsv needs tabs"),
+    "old Macintosh line ends": (_text(lambda t: t.replace("\n", "\r")), "a carriage return alone"),
+    "eligibility that nobody meets": (_set(["treatments", "drug", "eligible"], "age > 200"), "among 0 eligible"),
+    "eligibility on the wrong type": (_set(["treatments", "drug", "eligible"], "hospital > 3"), "cannot be judged"),
+    "one covariate not in a list": (_set(["covariates"], "age"), "Suggestion: write it as [age]"),
+    "a word for a block": (_set(["resamples"], "five"), "must be a block of keys"),
+    "missing key and absent file": (_both(_drop(["endpoint"]), _remove("mrna.tsv")), "no such file"),
+    "results in a file": (_results_in_a_file, "cannot be written"),
     "ragged rows": (_text(lambda t: t.replace("P010\t", "P010\tx\ty\tz\t")), "equal numbers of columns"),
 }
 
 BY_THE_FIRST_JOB = {
     "no shared patients": (_text(lambda t: t.replace("\nP", "\nQ"), "mrna.tsv"), "none of its 60 patients"),
+    "few shared patients": (
+        _text(lambda t: t.replace("\nP", "\nX").replace("\nX00", "\nP00"), "mrna.tsv"),
+        "only 10 of its 60 patients",
+    ),
     "transposed matrix": (_transposed, "patients are rows, not columns"),
     "text in a matrix": (_column("mrna3", pl.lit("high"), "mrna.tsv"), "columns that are not numeric: mrna3"),
     "infinite values": (_column("mrna3", pl.lit("inf"), "mrna.tsv"), "infinite values (columns mrna3)"),

@@ -641,5 +641,6 @@ def write(case: str, folder: Path) -> dict[str, Any]:
             "evaluation",
             "audit",
             "seed",
+            "sites",
         )
     }

@@ -17,7 +17,7 @@ import pytest
 
 import report_fixtures as fixtures
 from stratiome import tables
-from stratiome.config import AuditConfig, TreatmentConfig
+from stratiome.config import AuditConfig, ResampleConfig, TreatmentConfig
 from stratiome.report import disclosure, svg, verdicts, words
 from stratiome.report.inputs import CONTRACTS, ReportInputs
 from stratiome.report.page import render, sections
@@ -485,3 +485,20 @@ def test_many_patients_stay_small() -> None:
     text = render(dataclasses.replace(found, tables=dict(found.tables) | {"latent_map": many}))
     assert "A random 2,000 are drawn." in text
     assert len(text) < 1_500_000
+
+
+def test_small_sites_are_named_where_they_are_not_held_out_alone():
+    inputs = with_settings(fixtures.inputs("demo"), resamples=ResampleConfig(leave_site_out=True))
+    names = sorted(inputs.tables["latent_map"]["site"].drop_nulls().unique())
+    assert len(names) >= 4
+
+    def said(sites: dict[str, list[str]]) -> str:
+        return render(with_settings(inputs, sites=sites))
+
+    alone = {f"site-{n}": [n] for n in names}
+    assert "held out together" not in said(alone)
+    assert "Not held out" not in said(alone)
+    joined = said({"site-a": [names[0]], "site-other": names[1:3]})
+    assert f"Sites {names[1]} and {names[2]} have fewer than 30 patients with an outcome each" in joined
+    assert "Not held out, with fewer than 30 patients with an outcome: site" in joined
+    assert "No site is held out" in said({})

@@ -69,6 +69,7 @@ rule render_report:
             "seed",
         ),
         library=library("report"),
+        sites=SITES,
     message:
         "Writing the report"
     script:

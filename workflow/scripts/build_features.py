@@ -33,7 +33,7 @@ def main(
     if site and features.adjust_site:
         where = data.obs[site].reindex(ids).astype(object).fillna("").astype(str).to_numpy()
     blocks, fitted, names = [], {}, {}
-    for name in map(str, data.uns["omics"]):
+    for name in sorted(map(str, data.uns["omics"])):  # the order of omics in the config changes no result
         part = data.mod[name]
         kind = omics.get(str(part.uns["kind"]))
         values = np.full((len(ids), part.n_vars), np.nan, dtype=np.float32)

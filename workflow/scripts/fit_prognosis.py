@@ -1,6 +1,7 @@
 """Fit the survival models of one resample and predict its held-out patients."""
 
 import logging
+from dataclasses import replace
 
 import numpy as np
 import polars as pl
@@ -36,7 +37,7 @@ def main(
     """Read what the stages above wrote, fit, and write the four tables."""
     measured = read_features(features)
     roles = _roles(resamples, resample, measured.patient_ids)
-    inputs = _inputs(measured, roles, clinical, outcome, latents, data, covariates)
+    inputs, joined = _inputs(measured, roles, clinical, outcome, latents, data, covariates)
     grid = time_grid(endpoint)
     fits = fit_models(
         inputs,
@@ -46,6 +47,8 @@ def main(
         min_events=prognosis.min_events,
         rng=np.random.default_rng(seed),
     )
+    if joined:
+        fits = tuple(replace(f, note=f"{f.note}; {joined}") if f.model == "clinical" else f for f in fits)
     for fit in fits:
         logger.info("%s: %s", fit.model, fit.note)
     test = roles == "test"
@@ -70,7 +73,8 @@ def _inputs(
     latents: str,
     data: DataConfig,
     covariates: tuple[str, ...],
-) -> Inputs:
+) -> tuple[Inputs, str]:
+    """Inputs of the models, and which classes were too rare for a coefficient of their own."""
     patients = pl.DataFrame({"patient_id": list(measured.patient_ids)}, schema={"patient_id": pl.String})
     table = patients.join(pl.read_parquet(clinical), on="patient_id", how="left", maintain_order="left")
     times = patients.join(pl.read_parquet(outcome), on="patient_id", how="left", maintain_order="left")
@@ -84,7 +88,8 @@ def _inputs(
     design = ClinicalDesign.fit(table, covariates, data.types, train)
     scores, n_omics = _latents(latents, measured.patient_ids)
     omics = tuple(Omic(b.name, b.values, b.features) for b in measured.blocks)
-    return Inputs(train, time, event, design.transform(table), tuple(design.names), omics, scores, n_omics)
+    made = Inputs(train, time, event, design.transform(table), tuple(design.names), omics, scores, n_omics)
+    return made, design.joined
 
 
 def _latents(path: str, patients: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray]:

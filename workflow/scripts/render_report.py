@@ -57,6 +57,7 @@ def main(
     evaluation: EvaluationConfig,
     audit: AuditConfig,
     seed: int,
+    sites: dict[str, list[str]],
     features: FeatureConfig | None = None,
     prognosis: PrognosisConfig | None = None,
     treatment_trial: list[str] | None = None,
@@ -86,6 +87,7 @@ def main(
         evaluation=evaluation,
         audit=audit,
         seed=seed,
+        sites=sites,
     )
     paths: dict[str, str | list[str]] = {
         "flow": flow,

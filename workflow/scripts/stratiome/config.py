@@ -467,6 +467,12 @@ def _describe(error: Any) -> str:
     given = error["input"]
     shown = f" (given: {given!r})" if isinstance(given, str | int | float | bool | type(None)) else ""
     expected = f" Suggestion: {text}" if text else ""
+    if error["type"] in ("tuple_type", "list_type"):
+        one = given if isinstance(given, str | int | float) else "..."
+        return f"`{path}`: must be a list{shown}. Suggestion: write it as [{one}]{f' ({text})' if text else ''}"
+    if error["type"] in ("dict_type", "model_type", "model_attributes_type"):
+        keys_of = ", ".join(f"`{k}`" for k in _valid_keys(keys)) or "names of your choice"
+        return f"`{path}`: must be a block of keys{shown}. Suggestion: give it keys of its own, as {keys_of}"
     if error["type"] == "string_pattern_mismatch":
         expected = " Suggestion: start with a letter and use letters, digits and underscores only."
     return f"`{path}`: {error['msg']}{shown}.{expected}"

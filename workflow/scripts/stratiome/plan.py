@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
+
+from pydantic import ValidationError
 
 from stratiome.cohort.clinical import read_clinical, site_counts
 from stratiome.cohort.errors import CohortError
 from stratiome.cohort.read import missing_column, read_header
-from stratiome.config import Config, ConfigError, check_config, resolve
+from stratiome.config import Config, ConfigError, DataConfig, check_config, resolve
 from stratiome.resample.design import site_groups
 
 
@@ -35,7 +38,9 @@ def plan(raw: dict[str, Any], source: str) -> tuple[Config, dict[str, list[str]]
     config, problems = check_config(raw)
     sites: dict[str, list[str]] = {}
     if config is not None and config.data.clinical is not None:
-        problems += _check_matrices(config)
+        problems += _check_headers(
+            {f"data.omics.{n}.path": p for n, p in omic_files(config).items()}, config.data.patient_id
+        )
         try:
             clinical = read_clinical(clinical_file(config), config)
             if config.site and config.resamples.leave_site_out:
@@ -44,13 +49,51 @@ def plan(raw: dict[str, Any], source: str) -> tuple[Config, dict[str, list[str]]
                 sites = site_groups(site_counts(followed, config.site), config.resamples.min_site)
         except CohortError as error:
             problems += error.problems
-    elif config is not None and config.data.simulate is not None and config.resamples.leave_site_out:
+    elif config is None:
+        problems += _check_files_named(raw)
+    elif config.data.simulate is not None and config.resamples.leave_site_out:
         planned = config.data.simulate
         if planned.patients / planned.sites >= config.resamples.min_site:
             sites = site_groups({f"site_{i}": config.resamples.min_site for i in range(1, planned.sites + 1)}, 1)
+    if config is not None:
+        problems += _check_results(Path(config.results_folder))
     if problems or config is None:
         raise ConfigError(problems, source)
     return config, sites
+
+
+def _check_files_named(raw: dict[str, Any]) -> list[str]:
+    """What is wrong with the files of a config that lacks required keys, so that all is said in the same go."""
+    try:
+        data = DataConfig.model_validate(raw.get("data"))
+    except ValidationError:
+        return []
+    if data.clinical is None:
+        return []
+    files = {"data.clinical": resolve(data.folder, data.clinical)}
+    files |= {f"data.omics.{name}.path": resolve(data.folder, omic.path) for name, omic in data.omics.items()}
+    return _check_headers(files, data.patient_id)
+
+
+def _check_headers(files: dict[str, Path], patient_id: str) -> list[str]:
+    problems = []
+    for key, path in files.items():
+        try:
+            header = read_header(path)
+        except CohortError as error:
+            problems += [f"`{key}`: {text}" for text in error.problems]
+            continue
+        if patient_id not in header:
+            problems.append(missing_column(path, patient_id, header, key))
+    return problems
+
+
+def _check_results(folder: Path) -> list[str]:
+    present = next(p for p in (folder, *folder.absolute().parents) if p.exists())
+    if present.is_dir() and os.access(present, os.W_OK):
+        return []
+    why = "is a file" if not present.is_dir() else "is not yours to write to"
+    return [f"`results`: {folder} cannot be written, {present} {why}. Suggestion: name a folder that is yours"]
 
 
 def clinical_file(config: Config) -> Path:
@@ -65,16 +108,3 @@ def omic_files(config: Config) -> dict[str, Path]:
     if config.data.clinical is not None:
         return {name: resolve(config.data.folder, omic.path) for name, omic in config.data.omics.items()}
     return {name: Path(config.results_folder) / "input" / f"{name}.parquet" for name in config.omics}
-
-
-def _check_matrices(config: Config) -> list[str]:
-    problems = []
-    for name, path in omic_files(config).items():
-        try:
-            header = read_header(path)
-        except CohortError as error:
-            problems += [f"`data.omics.{name}.path`: {text}" for text in error.problems]
-            continue
-        if config.data.patient_id not in header:
-            problems.append(missing_column(path, config.data.patient_id, header, f"data.omics.{name}"))
-    return problems

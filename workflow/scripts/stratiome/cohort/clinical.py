@@ -63,6 +63,9 @@ def read_clinical(path: Path, config: Config) -> Clinical:
         raise CohortError(problems)
     frame = _cast(frame, config)
     outcome, reasons = _outcome(frame, config)
+    problems = _check_comparisons(path, frame, outcome, config)
+    if problems:
+        raise CohortError(problems)
     kept = [config.data.patient_id] + [c for c in frame.columns if c in wanted and c != config.data.patient_id]
     covariates = frame.select(kept).rename({config.data.patient_id: "patient_id"})
     return Clinical(covariates, outcome, reasons)
@@ -132,6 +135,37 @@ def _check_treatments(path: Path, frame: pl.DataFrame, config: Config) -> list[s
             problems.append(
                 f"`treatments.{name}.column`: {path}, column `{treatment.column}` is the same for everybody. "
                 "Suggestion: a treatment effect needs treated and untreated patients"
+            )
+    return problems
+
+
+def _check_comparisons(path: Path, frame: pl.DataFrame, outcome: pl.DataFrame, config: Config) -> list[str]:
+    """Treatments for which nobody could be compared with anybody."""
+    problems = []
+    for name, treatment in config.treatments.items():
+        key = f"`treatments.{name}.eligible`: {path}, condition `{treatment.eligible}`"
+        eligible = frame
+        if treatment.eligible is not None:
+            try:
+                met = frame.select(met=pl.sql_expr(treatment.eligible))["met"]
+            except pl.exceptions.PolarsError as error:
+                text = str(error).splitlines()[0]
+                problems.append(
+                    f"{key} cannot be judged ({text}). Suggestion: compare numbers with numbers and texts with quoted "
+                    "texts, as `stage IN (1, 2, 3) AND sex = 'female'`"
+                )
+                continue
+            if met.dtype != pl.Boolean or len(met) != frame.height:
+                problems.append(f"{key} is not true or false for each patient. Suggestion: as `stage IN (1, 2, 3)`")
+                continue
+            eligible = frame.filter(met.fill_null(False))
+        known = outcome["patient_id"].implode()
+        compared = eligible.filter(pl.col(config.data.patient_id).is_in(known))
+        if compared[treatment.column].drop_nulls().n_unique() < 2:
+            key = key if treatment.eligible is not None else f"`treatments.{name}.column`: {path}"
+            problems.append(
+                f"{key}: among {compared.height} eligible patients with an outcome there are not both treated and "
+                f"untreated ones (column `{treatment.column}`). Suggestion: widen the condition, or check its values"
             )
     return problems
 

@@ -20,6 +20,10 @@ from stratiome.tables import OmicOverlap, PatientFlow, from_rows
 
 logger = logging.getLogger(__name__)
 
+MIN_SHARED = 0.2
+"""Patients of a matrix who are in the clinical table, as a share of the smaller of both, below which identifiers are
+taken not to match."""
+
 
 @dataclass(frozen=True)
 class Cohort:
@@ -89,6 +93,14 @@ def _join(
                 f"(first ones: {some_ids(strangers, config.audit.ids_in_messages)}). "
                 "Suggestion: check that patients are "
                 "rows, not columns, and that both files use the same identifiers"
+            )
+        shared = int(here.sum()) / min(len(here), len(ids))
+        if shared < MIN_SHARED:
+            raise CohortError(
+                f"{omic_paths[name]}: only {int(here.sum())} of its {len(here)} patients are in the clinical table of "
+                f"{len(ids)} (others: {some_ids(strangers, config.audit.ids_in_messages)}). "
+                "Suggestion: check that both files write identifiers alike; if most of its patients really belong to "
+                "another cohort, remove them from the file"
             )
         if strangers:
             logger.warning("%s: %d patients are not in the clinical table and are left out", name, len(strangers))

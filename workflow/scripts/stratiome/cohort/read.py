@@ -27,7 +27,7 @@ class Matrix:
     patient_ids
         Length `n_patients`, unique, sorted.
     features
-        Length `n_features`, unique, in the order of the file.
+        Length `n_features`, unique, sorted, so that the order of columns in a file changes no result.
     values
         Shape `(n_patients, n_features)`, float32, NaN where missing.
     """
@@ -106,7 +106,7 @@ def read_matrix(path: Path, patient_id: str, show_ids: bool) -> Matrix:
         If identifiers or feature names are missing or repeated, or a cell is not a finite number.
     """
     frame = read_patients(path, patient_id, show_ids)
-    features = [c for c in frame.columns if c != patient_id]
+    features = sorted(c for c in frame.columns if c != patient_id)
     if not features:
         raise CohortError(f"{path}: no feature columns beside `{patient_id}`. Suggestion: check the separator")
     texts = [c for c in features if frame[c].dtype == pl.String]
@@ -151,6 +151,16 @@ def _refuse_repeated_columns(path: Path, columns: list[str]) -> None:
         )
 
 
+def _refuse_bare_carriage_returns(path: Path) -> None:
+    with path.open("rb") as handle:
+        start = handle.read(1 << 16)
+    if b"\r" in start and b"\n" not in start:
+        raise CohortError(
+            f"{path}: lines end with a carriage return alone (old Macintosh text). "
+            "Suggestion: convert the line ends, as with `tr '\\r' '\\n' <file >new_file`"
+        )
+
+
 def _with_text_ids(path: Path, patient_id: str) -> pl.DataFrame:
     frame = read_table(path)
     if patient_id in frame.columns and frame[patient_id].dtype != pl.String:
@@ -185,6 +195,7 @@ def _scan(path: Path, types: pl.Schema | None = None) -> pl.LazyFrame:
                 f"{path}: not a readable parquet file ({type(error).__name__}). {_advice(path)}"
             ) from None
         return scan
+    _refuse_bare_carriage_returns(path)
     if path.suffix not in SEPARATORS:
         raise CohortError(f"{path}: unknown kind of file `{path.suffix}`. Suggestion: use one of .tsv, .csv, .parquet")
     try:

@@ -121,7 +121,8 @@ def _select(work: np.ndarray, settings: FeatureConfig, continuous: bool) -> np.n
 
 def _site_shifts(work: np.ndarray, site: np.ndarray) -> tuple[tuple[str, ...], np.ndarray]:
     """Best linear unbiased prediction of site effects, one-way random effects by moments (Searle et al. 1992)."""
-    names = tuple(sorted(set(site.tolist()) - {""}))
+    # In order of first appearance, so that renaming sites changes no sum.
+    names = tuple(s for s in dict.fromkeys(site.tolist()) if s != "")
     if len(names) < 2:
         return (), np.zeros((0, work.shape[1]))
     n = np.array([np.isfinite(work[site == s]).sum(axis=0) for s in names], dtype=np.float64)

@@ -79,6 +79,7 @@ class Settings:
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     audit: AuditConfig = field(default_factory=AuditConfig)
     seed: int = 1
+    sites: Mapping[str, Sequence[str]] = field(default_factory=dict)  # resample -> sites that it holds out
 
     @property
     def min_cell(self) -> int:

@@ -91,7 +91,7 @@ def _design(inputs: ReportInputs) -> str:
     r = inputs.settings.resamples
     repeats = f", repeated {r.repeats} times" if r.repeats > 1 else ""
     left = (
-        f" In addition each site with at least {r.min_site} patients was held out in turn."
+        f" In addition each site with at least {r.min_site} patients with an outcome was held out in turn."
         if r.leave_site_out and inputs.settings.site
         else ""
     )

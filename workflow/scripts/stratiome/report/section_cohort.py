@@ -11,7 +11,7 @@ from stratiome.report import figures, svg
 from stratiome.report.blocks import Cards, Cell, Figure, Fold, Heading, Note, Section, Table, Text
 from stratiome.report.disclosure import count, is_small, part
 from stratiome.report.inputs import ReportInputs
-from stratiome.report.words import label, months, number, sentence
+from stratiome.report.words import join, label, months, number, sentence
 
 Row = Mapping[str, Any]
 
@@ -163,6 +163,7 @@ def _splits(inputs: ReportInputs) -> list[object]:
         "Everything that is learned is learned on the training patients of a split, and judged on patients that it has"
         f" not seen. There are {folds} cross-validation splits"
         + (f" and {sites} that hold out one site each." if sites else ".")
+        + _small_sites(inputs)
     )
     shown = table.group_by("resample", "role").len().sort("resample", "role")
     by_role = {(r["resample"], r["role"]): r["len"] for r in shown.to_dicts()}
@@ -172,6 +173,27 @@ def _splits(inputs: ReportInputs) -> list[object]:
         "Patients in each split.", ["Split", "Training", "Held out", "Not used"], rows, frozenset({1, 2, 3})
     )
     return [Heading("How patients were split"), Text(text), Fold("Size of every split", [table_block])]
+
+
+def _small_sites(inputs: ReportInputs) -> str:
+    """Which sites are too small to be held out on their own, and what became of them."""
+    settings = inputs.settings
+    if settings.site is None or not settings.resamples.leave_site_out:
+        return ""
+    known = sorted({r["site"] for r in inputs.rows("latent_map") if r["site"] is not None})
+    limit = f"fewer than {settings.resamples.min_site} patients with an outcome"
+    together = [s for members in settings.sites.values() if len(members) > 1 for s in members]
+    never = [s for s in known if not any(s in members for members in settings.sites.values())]
+    said = ""
+    if together:
+        said += f" Sites {join(together)} have {limit} each and are held out together."
+    if never and settings.sites:
+        said += f" Not held out, with {limit}: site{'s' if len(never) > 1 else ''} {join(never)}."
+    elif never:
+        said += (
+            f" No site is held out, because fewer than two have {settings.resamples.min_site} patients with an outcome."
+        )
+    return said
 
 
 def quality(inputs: ReportInputs) -> Section:

@@ -76,7 +76,7 @@ def design_resamples(
     """
     n = len(patient_ids)
     roles: dict[str, np.ndarray] = {"full": np.full(n, "train", dtype=object)}
-    codes = [np.unique(np.asarray(s, dtype=str), return_inverse=True)[1] for s in strata]
+    codes = [_codes(s) for s in strata]
     for repeat in range(1, settings.repeats + 1):
         fold = _deal(codes, n, settings.folds, np.random.default_rng([seed, repeat]))
         for f in range(settings.folds):
@@ -90,6 +90,13 @@ def design_resamples(
         for i, p in enumerate(patient_ids)
     ]
     return from_rows(rows, Resamples)
+
+
+def _codes(stratum: np.ndarray) -> np.ndarray:
+    """Whole numbers by first appearance, so that renaming classes (sites) deals the same folds."""
+    text = np.asarray(stratum, dtype=str)
+    _, first, inverse = np.unique(text, return_index=True, return_inverse=True)
+    return np.argsort(np.argsort(first))[inverse]
 
 
 def _deal(codes: list[np.ndarray], n: int, folds: int, rng: np.random.Generator) -> np.ndarray:

@@ -28,6 +28,8 @@ class Term:
         Of a categorical column, without the reference.
     missing
         Whether an indicator of missing values is part of the design.
+    joined
+        Levels of a categorical column that are too rare for a term of their own and count as the reference.
     """
 
     column: str
@@ -37,6 +39,7 @@ class Term:
     fill: float = 0.0
     levels: tuple[str, ...] = ()
     missing: bool = False
+    joined: tuple[str, ...] = ()
 
     @property
     def names(self) -> list[str]:
@@ -55,6 +58,12 @@ class ClinicalDesign:
     def names(self) -> list[str]:
         """Names of the columns of the matrix."""
         return [name for term in self.terms for name in term.names]
+
+    @property
+    def joined(self) -> str:
+        """Levels that count as the reference because they are rare, in words; "" if there are none."""
+        said = [f"{term.column} ({', '.join(term.joined)})" for term in self.terms if term.joined]
+        return f"rare classes joined with the reference: {', '.join(said)}" if said else ""
 
     @classmethod
     def fit(
@@ -81,9 +90,7 @@ class ClinicalDesign:
             Training patients below which a level (or missingness) is joined with the reference.
         """
         rows = clinical.filter(pl.Series(train))
-        return cls(
-            tuple(t for t in (_learn(rows, c, types.get(c), min_level) for c in columns) if t is not None and t.names)
-        )
+        return cls(tuple(t for t in (_learn(rows, c, types.get(c), min_level) for c in columns) if t is not None))
 
     def transform(self, clinical: pl.DataFrame) -> np.ndarray:
         """Matrix of shape `(n_patients, n_columns)`, float64, finite. Unseen levels count as the reference."""
@@ -118,7 +125,8 @@ def _learn(rows: pl.DataFrame, column: str, declared: ColumnType | None, min_lev
         .sort(["count", "level"], descending=[True, False])
     )
     levels = [str(v) for v, n in counts.iter_rows() if n >= min_level][1:]
-    return Term(column, "categorical", levels=tuple(sorted(levels)), missing=flag)
+    rare = [str(v) for v, n in counts.iter_rows() if n < min_level]
+    return Term(column, "categorical", levels=tuple(sorted(levels)), missing=flag, joined=tuple(sorted(rare)))
 
 
 def _apply(series: pl.Series, term: Term) -> list[np.ndarray]:

@@ -103,11 +103,11 @@ def evaluate_treatments(
     """
     found = Evaluation()
     for name, treatment in treatments.items():
-        found.trial += target_trial(name, treatment, settings.endpoint, settings.evaluation)
         sample, flow = emulate(clinical, outcome, name, treatment)
         found.flow += flow
         rows = np.ones(len(sample), dtype=bool)
         design = ClinicalDesign.fit(sample.clinical, treatment.confounders, settings.types, rows)
+        found.trial += target_trial(name, treatment, settings.endpoint, settings.evaluation, design.joined)
         whole = Group(name, 0, sample, design.transform(sample.clinical), tuple(design.names))
         _compare(whole, treatment, settings, found)
         _compare_subgroups(whole, labels, subgroups, treatment, settings, found)
