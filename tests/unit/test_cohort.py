@@ -10,7 +10,7 @@ from conftest import write_tiny
 from stratiome.cohort.clinical import read_clinical
 from stratiome.cohort.errors import CohortError
 from stratiome.cohort.ingest import read_cohort
-from stratiome.cohort.read import read_matrix, read_table
+from stratiome.cohort.read import open_matrix, read_table
 from stratiome.config import ConfigError, load_config
 from stratiome.plan import clinical_file, omic_files, plan
 
@@ -73,12 +73,12 @@ def test_row_order_of_the_files_does_not_matter(tiny, tmp_path):
         _edit(other, lambda t: t.sample(fraction=1, shuffle=True, seed=3), name)
     second = _read(other)
     assert first.clinical.covariates.equals(second.clinical.covariates)
-    np.testing.assert_array_equal(first.matrices["mrna"].values, second.matrices["mrna"].values)
+    np.testing.assert_array_equal(first.matrices["mrna"].values(), second.matrices["mrna"].values())
 
 
 def test_identifiers_keep_leading_zeros(tmp_path):
     (tmp_path / "m.csv").write_text("patient_id,g1\n007,1.5\n010,2.5\n")
-    assert read_matrix(tmp_path / "m.csv", "patient_id", True).patient_ids == ("007", "010")
+    assert open_matrix(tmp_path / "m.csv", "patient_id", True).patient_ids == ("007", "010")
 
 
 def test_null_spellings(tmp_path):

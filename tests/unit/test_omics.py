@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from held_omic import Held
 from stratiome import omics
 from stratiome.config import Kind
 from stratiome.omics import OmicError
@@ -31,7 +32,7 @@ def test_values_that_do_not_fit_are_refused(kind, value, message):
     values = np.ones((4, 3), dtype=np.float32)
     values[1, 2] = value
     with pytest.raises(OmicError, match=message):
-        omics.get(kind).check(values, ("a", "b", "c"), "f.tsv")
+        omics.get(kind).check(values, "f.tsv")
 
 
 @pytest.mark.parametrize("name", KINDS)
@@ -63,9 +64,10 @@ def test_quality_flags():
     values[:30, 2] = np.nan
     values[:, 4] = values[:, 3]
     values[0, 5] = 500
-    table = feature_quality("x", values, tuple("abcdef"), omics.get("expression"))
+    omic = Held("x", tuple(f"P{i:02d}" for i in range(50)), tuple("abcdef"), values)
+    table = feature_quality(omic, omics.get("expression"))
     assert table["flag"].to_list() == ["", "constant", "mostly missing", "", "same values as d", "heavy tail"]
     np.testing.assert_allclose(table["mean"][0], values[:, 0].mean(), rtol=1e-5)
-    rows = {r["metric"]: r["value"] for r in omic_quality("x", values, table, omics.get("expression"), 60)}
+    rows = {r["metric"]: r["value"] for r in omic_quality(omic, table, omics.get("expression"), 60)}
     assert rows["features: constant"] == 1
     assert rows["patients"] == 50

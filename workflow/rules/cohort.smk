@@ -106,7 +106,7 @@ rule check_quality:
         runtime=60,
     params:
         settings=settings(),
-        library=library("quality", "omics"),
+        library=library("quality", "omics", "cohort"),
     message:
         "Measuring the quality of every omic"
     script:

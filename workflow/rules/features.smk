@@ -20,7 +20,7 @@ rule build_features:
         runtime=60,
     params:
         settings=settings("features", "site"),
-        library=library("features", "omics"),
+        library=library("features", "omics", "cohort"),
     message:
         "{wildcards.resample}: building features"
     script:

@@ -4,6 +4,7 @@ import numpy as np
 import polars as pl
 
 from stratiome import omics
+from stratiome.cohort.store import read_stored
 from stratiome.config import FeatureConfig
 from stratiome.features.block import FeatureSet, write_features
 from stratiome.features.build import fit_transform, make_block, save_transforms
@@ -21,24 +22,23 @@ def main(
     resample: str,
 ) -> None:
     """Make the features of one resample."""
-    import mudata
-
-    with mudata.set_options(pull_on_update=False):
-        data = mudata.read_h5mu(cohort_file)
+    obs, stored = read_stored(cohort_file)
     roles = read_table(resample_table, Resamples).filter(pl.col("resample") == resample).sort("patient_id")
     ids = roles["patient_id"].to_list()
     role = roles["role"].to_numpy().astype(str)
     row = {patient: i for i, patient in enumerate(ids)}
     where = None
     if site and features.adjust_site:
-        where = data.obs[site].reindex(ids).astype(object).fillna("").astype(str).to_numpy()
+        where = obs[site].reindex(ids).astype(object).fillna("").astype(str).to_numpy()
     blocks, fitted, names = [], {}, {}
-    for name in sorted(map(str, data.uns["omics"])):  # the order of omics in the config changes no result
-        part = data.mod[name]
-        kind = omics.get(str(part.uns["kind"]))
-        values = np.full((len(ids), part.n_vars), np.nan, dtype=np.float32)
-        values[[row[str(i)] for i in part.obs_names]] = np.asarray(part.layers["scaled"])
-        names[name] = tuple(map(str, part.var_names))
+    for omic in sorted(stored, key=lambda o: o.name):  # the order of omics in the config changes no result
+        kind = omics.get(omic.kind)
+        values = np.full((len(ids), len(omic.features)), np.nan, dtype=np.float32)
+        place = np.array([row[patient] for patient in omic.patient_ids])
+        for part, read in omic.rows():
+            values[place[part]] = kind.scale(read)
+        name = omic.name
+        names[name] = omic.features
         at = where if kind.continuous else None
         fitted[name] = fit_transform(values, role == "train", features, continuous=kind.continuous, site=at)
         if len(fitted[name].keep):

@@ -2,9 +2,8 @@
 
 from pathlib import Path
 
-import numpy as np
-
 from stratiome import omics
+from stratiome.cohort.store import read_stored
 from stratiome.quality.figure import write_figure
 from stratiome.quality.metrics import feature_quality, omic_quality, summary_table
 from stratiome.tables import QualityFeatures, QualitySummary, write_table
@@ -12,20 +11,16 @@ from stratiome.tables import QualityFeatures, QualitySummary, write_table
 
 def main(*, cohort_file: str, tables: list[str], figures: list[str], summary: str) -> None:
     """Measure the quality of every omic of the cohort."""
-    import mudata
-
-    with mudata.set_options(pull_on_update=False):
-        data = mudata.read_h5mu(cohort_file)
+    obs, stored = read_stored(cohort_file)
+    by_name = {omic.name: omic for omic in stored}
     rows = []
     for table_path, figure_path in zip(tables, figures, strict=True):
-        name = Path(table_path).stem
-        part = data.mod[name]
-        kind = omics.get(str(part.uns["kind"]))
-        values = np.asarray(part.X)
-        table = feature_quality(name, values, tuple(map(str, part.var_names)), kind)
+        omic = by_name[Path(table_path).stem]
+        kind = omics.get(omic.kind)
+        table = feature_quality(omic, kind)
         write_table(table, table_path, QualityFeatures)
-        write_figure(name, values, kind, figure_path)
-        rows += omic_quality(name, values, table, kind, data.n_obs)
+        write_figure(omic, table, kind, figure_path)
+        rows += omic_quality(omic, table, kind, len(obs))
     write_table(summary_table(rows), summary, QualitySummary)
 
 

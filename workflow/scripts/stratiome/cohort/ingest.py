@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,9 @@ from stratiome import omics
 from stratiome.cohort.clinical import Clinical, read_clinical
 from stratiome.cohort.errors import CohortError, some_ids
 from stratiome.cohort.manifest import describe_input
-from stratiome.cohort.read import Matrix, read_matrix
+from stratiome.cohort.matrix import MatrixFile
+from stratiome.cohort.read import open_matrix
+from stratiome.cohort.store import create_matrix
 from stratiome.config import Config
 from stratiome.tables import OmicOverlap, PatientFlow, from_rows
 
@@ -26,6 +30,41 @@ taken not to match."""
 
 
 @dataclass(frozen=True)
+class Measured:
+    """One omic of a cohort.
+
+    Attributes
+    ----------
+    source
+        The file.
+    patient_ids
+        Patients of the cohort who have the omic, sorted.
+    place
+        Shape `(n_rows_of_the_file,)`, position of each row in `patient_ids`, -1 = not of the cohort.
+    """
+
+    source: MatrixFile
+    patient_ids: tuple[str, ...]
+    place: np.ndarray
+
+    def blocks(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Increasing positions in `patient_ids` and the values of these patients, a piece at a time."""
+        for rows, values in self.source.blocks():
+            place = self.place[rows]
+            order = np.argsort(place, kind="stable")
+            order = order[place[order] >= 0]
+            if len(order):
+                yield place[order], values[order]
+
+    def values(self) -> np.ndarray:
+        """The whole matrix, shape `(n_patients, n_features)`, float32, rows as `patient_ids`."""
+        whole = np.empty((len(self.patient_ids), len(self.source.features)), dtype=np.float32)
+        for place, values in self.blocks():
+            whole[place] = values
+        return whole
+
+
+@dataclass(frozen=True)
 class Cohort:
     """A checked cohort.
 
@@ -34,7 +73,7 @@ class Cohort:
     clinical
         Clinical columns and outcome; its patients are the cohort.
     matrices
-        Omic name -> matrix of the patients who have it.
+        Omic name -> the patients who have it, and where its values are.
     flow, overlap
         Contracts `PatientFlow` and `OmicOverlap`.
     inputs
@@ -42,14 +81,14 @@ class Cohort:
     """
 
     clinical: Clinical
-    matrices: dict[str, Matrix]
+    matrices: dict[str, Measured]
     flow: pl.DataFrame
     overlap: pl.DataFrame
     inputs: list[dict[str, Any]]
 
 
 def read_cohort(config: Config, clinical_path: Path, omic_paths: dict[str, Path]) -> Cohort:
-    """Read and check all files of a cohort.
+    """Read the clinical table and open every matrix; the values of matrices are read by `write_cohort`.
 
     Raises
     ------
@@ -62,55 +101,42 @@ def read_cohort(config: Config, clinical_path: Path, omic_paths: dict[str, Path]
         clinical = read_clinical(clinical_path, config)
     except CohortError as error:
         problems += error.problems
-    matrices: dict[str, Matrix] = {}
+    matrices: dict[str, MatrixFile] = {}
     for name, path in omic_paths.items():
         try:
-            matrix = read_matrix(path, config.data.patient_id, config.audit.ids_in_messages)
-            omics.get(config.omics[name]).check(matrix.values, matrix.features, str(path))
-            matrices[name] = matrix
-        except (CohortError, omics.OmicError) as error:
-            problems += getattr(error, "problems", [str(error)])
+            matrices[name] = open_matrix(path, config.data.patient_id, config.audit.ids_in_messages)
+        except CohortError as error:
+            problems += error.problems
     if clinical is None or problems:
         raise CohortError(problems)
     return _join(config, clinical, matrices, clinical_path, omic_paths)
 
 
 def _join(
-    config: Config, clinical: Clinical, matrices: dict[str, Matrix], clinical_path: Path, omic_paths: dict[str, Path]
+    config: Config,
+    clinical: Clinical,
+    matrices: dict[str, MatrixFile],
+    clinical_path: Path,
+    omic_paths: dict[str, Path],
 ) -> Cohort:
     ids = clinical.covariates["patient_id"].to_list()
-    known = set(ids)
     inputs = [describe_input("clinical", clinical_path, len(ids), clinical.covariates.width)]
     flow = [_step("read", "clinical table", len(ids), len(ids), "kept")]
-    kept: dict[str, Matrix] = {}
+    problems: list[str] = []
+    kept: dict[str, Measured] = {}
     for name, matrix in matrices.items():
+        for note in matrix.notes:
+            logger.warning("%s: %s", name, note)
         inputs.append(describe_input(name, omic_paths[name], len(matrix.patient_ids), len(matrix.features)))
-        here = np.array([i in known for i in matrix.patient_ids])
-        strangers = [i for i, yes in zip(matrix.patient_ids, here, strict=True) if not yes]
-        if not here.any():
-            raise CohortError(
-                f"{omic_paths[name]}: none of its {len(here)} patients is in the clinical table "
-                f"(first ones: {some_ids(strangers, config.audit.ids_in_messages)}). "
-                "Suggestion: check that patients are "
-                "rows, not columns, and that both files use the same identifiers"
-            )
-        shared = int(here.sum()) / min(len(here), len(ids))
-        if shared < MIN_SHARED:
-            raise CohortError(
-                f"{omic_paths[name]}: only {int(here.sum())} of its {len(here)} patients are in the clinical table of "
-                f"{len(ids)} (others: {some_ids(strangers, config.audit.ids_in_messages)}). "
-                "Suggestion: check that both files write identifiers alike; if most of its patients really belong to "
-                "another cohort, remove them from the file"
-            )
-        if strangers:
-            logger.warning("%s: %d patients are not in the clinical table and are left out", name, len(strangers))
-        n_in = len(here)
-        flow.append(_step("read", name, n_in, int(here.sum()), "not in the clinical table" if strangers else "kept"))
-        kept[name] = Matrix(
-            tuple(i for i, yes in zip(matrix.patient_ids, here, strict=True) if yes),
-            matrix.features,
-            matrix.values[here],
-        )
+        try:
+            kept[name] = _members(name, matrix, ids, config.audit.ids_in_messages)
+        except CohortError as error:
+            problems += error.problems
+            continue
+        n_in, n_out = len(matrix.patient_ids), len(kept[name].patient_ids)
+        flow.append(_step("read", name, n_in, n_out, "not in the clinical table" if n_out < n_in else "kept"))
+    if problems:
+        raise CohortError(problems)
     n_left = len(ids)
     for reason, count in clinical.without_outcome.items():
         flow.append(_step("outcome", "endpoint", n_left, n_left - count, reason))
@@ -119,7 +145,33 @@ def _join(
     return Cohort(clinical, kept, from_rows(flow, PatientFlow), _overlap(ids, kept), inputs)
 
 
-def _overlap(ids: list[str], matrices: dict[str, Matrix]) -> pl.DataFrame:
+def _members(name: str, matrix: MatrixFile, ids: list[str], show_ids: bool) -> Measured:
+    """Rows of a matrix that are patients of the cohort."""
+    known = set(ids)
+    mine = sorted(known.intersection(matrix.patient_ids))
+    strangers = sorted(set(matrix.patient_ids) - known)
+    n = len(matrix.patient_ids)
+    if not mine:
+        raise CohortError(
+            f"{matrix.path}: none of its {n} patients is in the clinical table "
+            f"(first ones: {some_ids(strangers, show_ids)}). "
+            "Suggestion: check that patients are "
+            "rows, not columns, and that both files use the same identifiers"
+        )
+    if len(mine) / min(n, len(ids)) < MIN_SHARED:
+        raise CohortError(
+            f"{matrix.path}: only {len(mine)} of its {n} patients are in the clinical table of "
+            f"{len(ids)} (others: {some_ids(strangers, show_ids)}). "
+            "Suggestion: check that both files write identifiers alike; if most of its patients really belong to "
+            "another cohort, remove them from the file"
+        )
+    if strangers:
+        logger.warning("%s: %d patients are not in the clinical table and are left out", name, len(strangers))
+    place = {patient: i for i, patient in enumerate(mine)}
+    return Measured(matrix, tuple(mine), np.array([place.get(p, -1) for p in matrix.patient_ids], dtype=np.int64))
+
+
+def _overlap(ids: list[str], matrices: dict[str, Measured]) -> pl.DataFrame:
     members = {name: set(m.patient_ids) for name, m in matrices.items()}
     sets = [" + ".join(n for n in members if i in members[n]) or "none" for i in ids]
     counts = pl.Series("omics", sets).value_counts().sort(["count", "omics"], descending=[True, False])
@@ -137,21 +189,23 @@ def _step(step: str, scope: str, n_in: int, n_out: int, reason: str) -> dict[str
 def write_cohort(cohort: Cohort, config: Config, path: str) -> None:
     """Write as MuData: `obs` = all patients with their clinical columns, each modality its own subset.
 
-    `X` holds the values as read, layer `scaled` the values on the scale that models use (a change of scale within each
-    patient, nothing fitted).
+    `X` holds the values as read. Values pass through memory in pieces, and the file takes its place when it is whole.
+
+    Raises
+    ------
+    CohortError
+        With what is wrong with the values of every matrix.
     """
     import anndata
+    import h5py
     import mudata
     import pandas as pd
 
     modalities = {}
-    for name, matrix in cohort.matrices.items():
-        kind = omics.get(config.omics[name])
+    for name, omic in cohort.matrices.items():
         modalities[name] = anndata.AnnData(
-            X=matrix.values,
-            obs=pd.DataFrame(index=pd.Index(matrix.patient_ids, dtype=object)),
-            var=pd.DataFrame(index=pd.Index(matrix.features, dtype=object)),
-            layers={"scaled": kind.scale(matrix.values)},
+            obs=pd.DataFrame(index=pd.Index(omic.patient_ids, dtype=object)),
+            var=pd.DataFrame(index=pd.Index(omic.source.features, dtype=object)),
             uns={"kind": config.omics[name]},
         )
     modalities["clinical"] = _clinical_modality(cohort.clinical.covariates)
@@ -162,7 +216,35 @@ def write_cohort(cohort: Cohort, config: Config, path: str) -> None:
         values = clinical[column]
         data.obs[column] = values if values.dtype.kind == "f" else pd.Categorical(values)
     data.uns["omics"] = np.asarray(list(cohort.matrices), dtype=str)
-    data.write_h5mu(path)
+    target = Path(path)
+    partial = target.with_name(f".{target.stem}.partial.h5mu")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        data.write_h5mu(partial)
+        problems: list[str] = []
+        with h5py.File(partial, "r+") as file:
+            for name, omic in cohort.matrices.items():
+                try:
+                    _write_values(file, name, omic, omics.get(config.omics[name]))
+                except (CohortError, omics.OmicError) as error:
+                    problems += getattr(error, "problems", [str(error)])
+        if problems:
+            raise CohortError(problems)
+        os.replace(partial, target)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _write_values(file: Any, name: str, omic: Measured, kind: omics.OmicKind) -> None:
+    stored = create_matrix(file, name, (len(omic.patient_ids), len(omic.source.features)))
+    anything = False
+    for place, values in omic.blocks():
+        kind.check(values, str(omic.source.path))
+        anything = anything or bool(np.isfinite(values).any())
+        contiguous = place[-1] - place[0] + 1 == len(place)
+        stored[slice(place[0], place[-1] + 1) if contiguous else place] = values
+    if not anything:
+        raise CohortError(f"{omic.source.path}: no values. Suggestion: check how the matrix was exported")
 
 
 def _clinical_modality(covariates: pl.DataFrame) -> Any:

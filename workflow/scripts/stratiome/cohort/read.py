@@ -4,37 +4,19 @@ from __future__ import annotations
 
 import difflib
 import logging
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 
 from stratiome.cohort.errors import CohortError, some_ids
+from stratiome.cohort.matrix import MatrixFile
 
 logger = logging.getLogger(__name__)
 
 NULL_TEXTS = ["", "NA", "N/A", "n/a", "NaN", "nan", "null", "NULL", "None", "none", "."]
 SEPARATORS = {".tsv": "\t", ".txt": "\t", ".csv": ","}
-
-
-@dataclass(frozen=True)
-class Matrix:
-    """One omics matrix.
-
-    Attributes
-    ----------
-    patient_ids
-        Length `n_patients`, unique, sorted.
-    features
-        Length `n_features`, unique, sorted, so that the order of columns in a file changes no result.
-    values
-        Shape `(n_patients, n_features)`, float32, NaN where missing.
-    """
-
-    patient_ids: tuple[str, ...]
-    features: tuple[str, ...]
-    values: np.ndarray
 
 
 def read_header(path: Path) -> list[str]:
@@ -77,55 +59,54 @@ def read_patients(path: Path, patient_id: str, show_ids: bool) -> pl.DataFrame:
     CohortError
         If the identifier column is absent, has gaps or has duplicates.
     """
-    frame = _with_text_ids(path, patient_id)
+    frame = read_table(path)
     _refuse_repeated_columns(path, frame.columns)
-    if patient_id not in frame.columns:
-        raise CohortError(missing_column(path, patient_id, frame.columns, "data.patient_id"))
-    ids = frame[patient_id]
-    if ids.null_count():
-        raise CohortError(
-            f"{path}: column `{patient_id}` is empty in {ids.null_count()} rows. "
-            "Suggestion: give every row an identifier"
-        )
-    twice = ids.filter(ids.is_duplicated()).unique(maintain_order=True).sort().to_list()
-    if twice:
-        raise CohortError(
-            f"{path}: column `{patient_id}` has {len(twice)} identifiers on more than one row "
-            f"({some_ids(twice, show_ids)}). "
-            "Suggestion: keep one row (one sample) per patient"
-        )
-    return frame.sort(patient_id)
+    ids = _identifiers(path, patient_id, frame.columns, show_ids)
+    return frame.with_columns(ids).sort(patient_id)
 
 
-def read_matrix(path: Path, patient_id: str, show_ids: bool) -> Matrix:
-    """Read an omics matrix with patients as rows.
+def open_matrix(path: Path, patient_id: str, show_ids: bool) -> MatrixFile:
+    """Open an omics matrix with patients as rows; its values are read later, in pieces.
 
     Raises
     ------
     CohortError
-        If identifiers or feature names are missing or repeated, or a cell is not a finite number.
+        If identifiers or feature names are missing or repeated, or a column is not numeric.
     """
-    frame = read_patients(path, patient_id, show_ids)
-    features = sorted(c for c in frame.columns if c != patient_id)
+    scan = _scan(path)
+    schema = scan.collect_schema()
+    _refuse_repeated_columns(path, list(schema))
+    ids = _identifiers(path, patient_id, list(schema), show_ids).to_list()
+    if not ids:
+        raise CohortError(f"{path}: has a header but no rows. Suggestion: check how the file was exported")
+    features = sorted(c for c in schema if c != patient_id)
     if not features:
         raise CohortError(f"{path}: no feature columns beside `{patient_id}`. Suggestion: check the separator")
-    texts = [c for c in features if frame[c].dtype == pl.String]
-    empty = [c for c in texts if frame[c].null_count() == frame.height]
-    texts = [c for c in texts if c not in empty]
+    texts = [c for c in features if not (schema[c].is_numeric() or schema[c] in (pl.Boolean, pl.Null))]
+    texts = [c for c in texts if scan.select(pl.col(c).is_not_null().any()).collect().item()]  # empty ones are gaps
     if texts:
         raise CohortError(
             f"{path}: columns that are not numeric: {', '.join(texts[:5])}{' ...' if len(texts) > 5 else ''}. "
             "Suggestion: remove annotation columns; write decimals with a point; leave missing cells empty"
         )
-    values = frame.select(pl.col(features).cast(pl.Float32)).to_numpy()
-    infinite = np.isinf(values)
-    if infinite.any():
-        columns = [features[j] for j in np.flatnonzero(infinite.any(axis=0))[:5]]
-        raise CohortError(
-            f"{path}: {int(infinite.sum())} infinite values (columns {', '.join(columns)}). "
-            "Suggestion: write missing values as empty cells, and take logarithms of positive numbers only"
-        )
-    return Matrix(tuple(frame[patient_id].to_list()), tuple(features), np.ascontiguousarray(values))
+
+    def blocks(rows: int) -> Iterator[np.ndarray]:
+        for frame in _batches(path, scan, features, rows):
+            values = frame.select(pl.col(features).cast(pl.Float32, strict=False)).to_numpy()
+            yield np.ascontiguousarray(values)
+
+    return MatrixFile(path, tuple(ids), tuple(features), blocks)
+
+
+def _batches(path: Path, scan: pl.LazyFrame, features: list[str], rows: int) -> Iterator[pl.DataFrame]:
+    if path.suffix != ".parquet":
+        yield from scan.select(features).collect_batches(chunk_size=rows, maintain_order=True)
+        return
+    import pyarrow.parquet as pq
+
+    with pq.ParquetFile(path) as file:
+        for batch in file.iter_batches(batch_size=rows, columns=features):
+            yield pl.DataFrame(batch)
 
 
 def missing_column(path: Path, column: str, present: list[str], key: str) -> str:
@@ -161,16 +142,27 @@ def _refuse_bare_carriage_returns(path: Path) -> None:
         )
 
 
-def _with_text_ids(path: Path, patient_id: str) -> pl.DataFrame:
-    frame = read_table(path)
-    if patient_id in frame.columns and frame[patient_id].dtype != pl.String:
-        if path.suffix in SEPARATORS:
-            # Identifiers as 007 would lose their zeros as numbers.
-            text = _scan(path, pl.Schema({patient_id: pl.String})).select(patient_id).collect()[patient_id]
-        else:
-            text = pl.read_parquet(path, columns=[patient_id])[patient_id].cast(pl.String)
-        frame = frame.with_columns(text.alias(patient_id))
-    return frame
+def _identifiers(path: Path, patient_id: str, columns: list[str], show_ids: bool) -> pl.Series:
+    """Patient identifiers as text, in the order of the file; refused where missing or repeated."""
+    if patient_id not in columns:
+        raise CohortError(missing_column(path, patient_id, columns, "data.patient_id"))
+    # Identifiers as 007 would lose their zeros as numbers.
+    scan = _scan(path, pl.Schema({patient_id: pl.String})) if path.suffix in SEPARATORS else _scan(path)
+    ids = scan.select(pl.col(patient_id).cast(pl.String).str.strip_chars()).collect()[patient_id]
+    ids = ids.set(ids.is_in(NULL_TEXTS).fill_null(False), None)
+    if ids.null_count():
+        raise CohortError(
+            f"{path}: column `{patient_id}` is empty in {ids.null_count()} rows. "
+            "Suggestion: give every row an identifier"
+        )
+    twice = ids.filter(ids.is_duplicated()).unique(maintain_order=True).sort().to_list()
+    if twice:
+        raise CohortError(
+            f"{path}: column `{patient_id}` has {len(twice)} identifiers on more than one row "
+            f"({some_ids(twice, show_ids)}). "
+            "Suggestion: keep one row (one sample) per patient"
+        )
+    return ids
 
 
 def _scan(path: Path, types: pl.Schema | None = None) -> pl.LazyFrame:

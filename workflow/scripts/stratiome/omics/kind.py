@@ -48,16 +48,14 @@ class OmicKind:
     likelihood: Literal["gaussian", "bernoulli"] = "gaussian"
     continuous: bool = True
 
-    def check(self, values: np.ndarray, features: tuple[str, ...], path: str) -> None:
-        """Refuse values that do not fit the kind.
+    def check(self, values: np.ndarray, path: str) -> None:
+        """Refuse values `(n_patients, n_features)` that do not fit the kind.
 
         Raises
         ------
         OmicError
-            Naming the file, the columns and a fix.
+            Naming the file and a fix.
         """
-        if values.size == 0 or not np.isfinite(values).any():
-            raise OmicError(f"{path}: no values. Suggestion: check how the matrix was exported")
         text = self.problem(values)
         if text:
             raise OmicError(f"{path}: kind `{self.name}`: {text}")

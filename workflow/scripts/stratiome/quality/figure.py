@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import numpy as np
+import polars as pl
 
+from stratiome.cohort.store import OmicValues
 from stratiome.omics import OmicKind
 
+MOST_PATIENTS = 2000
 
-def write_figure(name: str, values: np.ndarray, kind: OmicKind, path: str) -> None:
+
+def write_figure(omic: OmicValues, table: pl.DataFrame, kind: OmicKind, path: str) -> None:
     """Histogram of the values, spread of the features and missingness, as SVG with fixed bytes.
+
+    Values are those of at most `MOST_PATIENTS` patients, evenly spaced among all; missingness is that of everybody.
 
     Parameters
     ----------
-    name
-        Name of the omic.
-    values
-        Shape `(n_patients, n_features)`, as read.
+    omic
+        The values.
+    table
+        Contract `QualityFeatures` of the same omic.
     kind
         Kind of the omic.
     path
@@ -27,14 +33,15 @@ def write_figure(name: str, values: np.ndarray, kind: OmicKind, path: str) -> No
     import matplotlib.pyplot as plt
 
     settings = {
-        "svg.hashsalt": f"stratiome-{name}",
+        "svg.hashsalt": f"stratiome-{omic.name}",
         "svg.fonttype": "none",
         "font.family": "sans-serif",
         "font.size": 9,
     }
     with matplotlib.rc_context(settings):
         figure, axes = plt.subplots(1, 3, figsize=(9, 2.4), constrained_layout=True)
-        scaled = kind.scale(values)
+        n = len(omic.patient_ids)
+        scaled = kind.scale(omic.take(np.unique(np.linspace(0, n - 1, min(n, MOST_PATIENTS)).round().astype(int))))
         if kind.name == "mutation":
             _bars(
                 axes[0], np.sort(np.nanmean(scaled, axis=0))[::-1][:30], "genes, most frequent first", "share mutated"
@@ -44,7 +51,7 @@ def write_figure(name: str, values: np.ndarray, kind: OmicKind, path: str) -> No
             _histogram(axes[0], scaled[np.isfinite(scaled)], kind.scaled_unit, "values")
             with np.errstate(invalid="ignore"):
                 _histogram(axes[1], np.nanmedian(scaled, axis=1), f"median per patient, {kind.scaled_unit}", "patients")
-        missing = 1 - np.isfinite(values).mean(axis=0)
+        missing = table["missing"].to_numpy()
         _histogram(
             axes[2], missing, "share of patients missing", "features", limits=(0, max(0.05, float(missing.max())))
         )
