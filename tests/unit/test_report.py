@@ -19,6 +19,7 @@ import report_fixtures as fixtures
 from stratiome import tables
 from stratiome.config import AuditConfig, ResampleConfig, TreatmentConfig
 from stratiome.report import disclosure, svg, verdicts, words
+from stratiome.report.flow import diagram, merge_small
 from stratiome.report.inputs import CONTRACTS, ReportInputs
 from stratiome.report.page import render, sections
 from stratiome.report.section_cohort import flow_table
@@ -502,3 +503,22 @@ def test_small_sites_are_named_where_they_are_not_held_out_alone():
     assert f"Sites {names[1]} and {names[2]} have fewer than 30 patients with an outcome each" in joined
     assert "Not held out, with fewer than 30 patients with an outcome: site" in joined
     assert "No site is held out" in said({})
+
+
+def test_small_losses_are_merged_with_a_neighbour_and_everybody_is_accounted_for():
+    steps = [("read", "clinical table", 2509, 2509, "kept"), ("outcome", "endpoint", 2509, 1981, "no follow-up")]
+    steps += [("outcome", "endpoint", 1981, 1980, "zero follow-up"), ("outcome", "endpoint", 1980, 1980, "usable")]
+    flow = [dict(zip(("step", "scope", "n_in", "n_out", "reason"), s, strict=True)) for s in steps]
+    merged = merge_small(flow, 10)
+    assert [(r["n_in"], r["n_out"]) for r in merged] == [(2509, 2509), (2509, 1980), (1980, 1980)]
+    assert merged[1]["reason"] == "no follow-up, or zero follow-up"
+    drawn = diagram(flow, "flow", "told", 10)
+    for said in ("2,509", "1,980", "529"):
+        assert said in drawn
+    for hidden in ("528", "1,981"):
+        assert hidden not in drawn
+    alone = [flow[0], flow[1] | {"n_out": 2506}, flow[3] | {"n_in": 2506, "n_out": 2506}]
+    assert merge_small(alone, 10) == alone
+    drawn = diagram(alone, "flow", "told", 10)
+    assert "2,506" not in drawn
+    assert "&gt;2,499" in drawn

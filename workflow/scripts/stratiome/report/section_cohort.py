@@ -10,6 +10,7 @@ import polars as pl
 from stratiome.report import figures, svg
 from stratiome.report.blocks import Cards, Cell, Figure, Fold, Heading, Note, Section, Table, Text
 from stratiome.report.disclosure import count, is_small, part
+from stratiome.report.flow import diagram, merge_small
 from stratiome.report.inputs import ReportInputs
 from stratiome.report.words import join, label, months, number, sentence
 
@@ -23,6 +24,13 @@ def cohort(inputs: ReportInputs) -> Section:
     if flow:
         blocks += [
             Heading("Patient flow"),
+            Figure(
+                diagram(flow, "flow", _told(flow), inputs.settings.min_cell),
+                "From the clinical table to the analysis",
+                "Nobody is dropped for lacking an omic. Patients without a usable outcome are left out of survival"
+                " models and tests only.",
+                820,
+            ),
             flow_table(
                 flow,
                 inputs.settings.min_cell,
@@ -56,6 +64,11 @@ def cohort(inputs: ReportInputs) -> Section:
         ]
     blocks += _splits(inputs)
     return Section("cohort", "Cohort and patient flow", _lede(inputs), blocks)
+
+
+def _told(flow: Sequence[Row]) -> str:
+    omics = [label(r["scope"]) for r in flow if r["step"] == "read" and r["scope"] != "clinical table"]
+    return f"Flow of patients from the clinical table to those with a usable outcome, and those with {join(omics)}."
 
 
 def _outcome(inputs: ReportInputs) -> tuple[int | None, int | None]:
@@ -129,6 +142,7 @@ def flow_table(flow: Sequence[Row], min_cell: int, caption: str) -> Table:
     min_cell
         Smallest count that may be printed.
     """
+    flow = merge_small(flow, min_cell)
     rows: list[list[Cell | str]] = []
     hidden: dict[tuple[str, int], str] = {}
     for r in flow:
