@@ -344,11 +344,26 @@ def test_subgroups_benefit_only_if_interval_and_holm_agree() -> None:
     assert verdicts.benefit(rows, 0.05) == {"gain": [1], "harm": [3], "unclear": [2], "unknown": [4]}
     differs = verdicts.treatment("drug", claim(-1, 2), rows, {"p_value": 0.01}, False, 0.05)
     assert differs.tone == "differs"
-    assert "subgroup 1 live longer" in differs.answer
-    assert "no evidence of an effect for patients in subgroup 2" in differs.answer
+    assert "after balancing, treated patients of subgroup 1 lived longer" in differs.answer  # seen, not caused
+    by_chance = verdicts.treatment("drug", claim(-1, 2), rows, {"p_value": 0.01}, True, 0.05)
+    assert "patients in subgroup 1 live longer with it" in by_chance.answer
+    gone = verdicts.treatment("drug", claim(-1, 2), rows, {"p_value": 0.01}, True, 0.05, reproducible=False)
+    assert (gone.tone, "differs" in gone.answer) == ("no", False)
+    assert "do not come back" in gone.answer
+    assert not any("Subgroup" in name for name, _ in gone.facts)
+    assert "no evidence of an effect in subgroup 2" in differs.answer
     same = verdicts.treatment("drug", claim(-1, 2), rows, {"p_value": 0.05}, False, 0.05)
     assert "No evidence that the effect differs between subgroups" in same.answer
     assert "subgroup 1" not in same.answer
+
+
+def test_a_small_gain_is_called_small() -> None:
+    little = verdicts.prognosis([("clinical_omics", {"estimate": 0.007, "lower": 0.003, "upper": 0.011}, None)], 0.95)
+    assert "ranked a little better" in little.answer
+    assert "small" in little.caveat
+    much = verdicts.prognosis([("clinical_omics", {"estimate": 0.05, "lower": 0.03, "upper": 0.07}, None)], 0.95)
+    assert "ranked better" in much.answer
+    assert "small" not in much.caveat
 
 
 def test_subgroup_verdicts() -> None:
@@ -399,7 +414,7 @@ def test_numbers_as_words() -> None:
 def test_verdicts_of_the_cases(html: dict[str, str]) -> None:
     demo, null, plain = (Page(html[c]).text for c in fixtures.CASES)
     assert "Yes: three subgroups, and they differ in survival" in demo
-    assert "patients in subgroup 3 live less long with it" in demo
+    assert "after balancing, treated patients of subgroup 3 lived less long" in demo
     assert "each of the four sites" in demo
     assert "No evidence of subgroups" in null
     assert "No evidence that omics add to the clinical model." in null

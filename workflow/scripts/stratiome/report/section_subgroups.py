@@ -37,6 +37,12 @@ def verdict(inputs: ReportInputs, model: str = "vae") -> Verdict:
     )
 
 
+def reproducible(inputs: ReportInputs, model: str = "vae") -> bool:
+    """Whether the subgroups of a latent model come back when it is refitted."""
+    agreement = inputs.row("subgroup_agreement", model=model, label="full", metric="adjusted_rand_index")
+    return verdicts.reproduced(agreement["estimate"] if agreement else None, _share(inputs, model, inputs.found(model)))
+
+
 def survival_test(inputs: ReportInputs, model: str) -> Row | None:
     """Log-rank test of the held-out subgroups of a latent model."""
     return inputs.row("subgroup_tests", grouping=f"{model} subgroups", held_out=True)

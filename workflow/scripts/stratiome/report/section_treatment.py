@@ -11,7 +11,7 @@ from stratiome.report.blocks import Figure, Finding, Fold, Heading, Items, Note,
 from stratiome.report.disclosure import count, is_small, part
 from stratiome.report.inputs import ReportInputs
 from stratiome.report.section_cohort import flow_table
-from stratiome.report.section_subgroups import group_name
+from stratiome.report.section_subgroups import group_name, reproducible
 from stratiome.report.verdicts import Verdict
 from stratiome.report.words import interval, label, months, number, p_cell, p_value
 
@@ -47,6 +47,7 @@ def verdict(inputs: ReportInputs, key: str) -> Verdict:
         tests[0] if tests else None,
         treatment.design == "randomised",
         inputs.settings.alpha,
+        reproducible(inputs),
     )
 
 
@@ -288,8 +289,14 @@ def _subgroups(inputs: ReportInputs, key: str, settings: TreatmentConfig) -> lis
         body,
         frozenset({1, 2, 3, 4, 5}),
     )
+    warning = Note(
+        "These subgroups do not come back when the model is refitted, so differences between them describe this"
+        " analysis and are no basis for treating anybody.",
+        "care",
+    )
     return [
         Heading("Does the effect differ between subgroups?"),
+        *([] if reproducible(inputs) else [warning]),
         Figure(drawing, "Effect in each subgroup", caption, 820),
         table,
     ]

@@ -24,6 +24,9 @@ TONES: dict[str, str] = {
 }
 """Text of the badge of each tone; the colour only repeats it."""
 
+SMALL_GAIN = 0.02
+"""Difference in Uno's C below which a gain is called small: a convention for words, not a test."""
+
 REPRODUCED = 0.6
 """Adjusted Rand index of held-out and published subgroups below which they are not called reproducible."""
 
@@ -64,6 +67,19 @@ def direction(lower: float | None, upper: float | None, null: float = 0.0) -> Di
     if lower is None or upper is None:
         return "unknown"
     return "above" if lower > null else "below" if upper < null else "covers"
+
+
+def reproduced(again: float | None, share: float | None) -> bool:
+    """Whether subgroups come back when the model is refitted without the patients who are judged.
+
+    Parameters
+    ----------
+    again
+        Adjusted Rand index of held-out and published subgroups, if known.
+    share
+        Share of the folds that chose the same number of subgroups; decides where `again` is not estimable.
+    """
+    return again >= REPRODUCED if again is not None else share is None or share > 0.5
 
 
 def subgroups(
@@ -133,7 +149,7 @@ def subgroups(
         facts.append(("Survival, held-out log-rank", p_value(p)))
     if again is not None:
         facts.append(("Same subgroup when held out (ARI)", number(again)))
-    if (again is not None and again < REPRODUCED) or (again is None and share is not None and share <= 0.5):
+    if not reproduced(again, share):
         return Verdict(
             question,
             f"There is structure, but no reproducible subgroups: the {count_word(k)} found in all patients do not come"
@@ -186,14 +202,13 @@ def prognosis(deltas: Sequence[tuple[str, Row | None, Row | None]], level: float
     better = [label(name).lower() for name, tone, _ in found if tone == "yes"]
     worse = [label(name).lower() for name, tone, _ in found if tone == "harm"]
     if len(better) == len(found):
-        return Verdict(
-            question,
-            "Yes: with omics, risk is ranked better than by the clinical model alone.",
-            "yes",
-            facts,
-            caveat,
-            "prognosis",
-        )
+        gain = max(c["estimate"] for _, c, _ in deltas if c is not None)
+        small = gain < SMALL_GAIN
+        much = "a little better" if small else "better"
+        if small:
+            caveat += f" A gain below {SMALL_GAIN} is small: look at the decision it should change before using it."
+        answer = f"Yes: with omics, risk is ranked {much} than by the clinical model alone."
+        return Verdict(question, answer, "yes", facts, caveat, "prognosis")
     if len(worse) == len(found):
         return Verdict(
             question,
@@ -248,7 +263,13 @@ def benefit(rows: Sequence[Row], alpha: float) -> dict[str, list[int]]:
 
 
 def treatment(
-    name: str, overall: Row | None, by_subgroup: Sequence[Row], interaction: Row | None, randomised: bool, alpha: float
+    name: str,
+    overall: Row | None,
+    by_subgroup: Sequence[Row],
+    interaction: Row | None,
+    randomised: bool,
+    alpha: float,
+    reproducible: bool = True,
 ) -> Verdict:
     """Who benefits from a treatment?
 
@@ -264,6 +285,8 @@ def treatment(
         Whether assignment was by chance.
     alpha
         Level of the tests.
+    reproducible
+        Whether the subgroups come back when the model is refitted; if not, nothing is said by subgroup.
     """
     tone, answer = effect(overall, randomised)
     facts = [("Average, months", interval(overall, 1, sign=True) if overall else "not estimable")]
@@ -272,9 +295,13 @@ def treatment(
         caveat = f"An interval that covers zero is not proof of no effect. {caveat}".strip()
     estimable = [r for r in by_subgroup if r.get("estimate") is not None]
     p = interaction.get("p_value") if interaction is not None else None
-    if len(estimable) > 1 and p is not None:
+    if len(estimable) > 1 and not reproducible:
+        answer = (
+            f"{answer} It is not judged by subgroup, since the subgroups do not come back when the model is refitted."
+        )
+    elif len(estimable) > 1 and p is not None:
         if p < alpha:
-            tone, answer = "differs", _who(benefit(by_subgroup, alpha))
+            tone, answer = "differs", _who(benefit(by_subgroup, alpha), randomised)
         else:
             answer = f"{answer} No evidence that the effect differs between subgroups."
         facts.append(("Same in all subgroups?", p_value(p)))
@@ -285,20 +312,23 @@ def treatment(
     return Verdict(f"Who benefits from {name}?", answer, tone, tuple(facts), caveat, "treatment")
 
 
-def _who(groups: dict[str, list[int]]) -> str:
+def _who(groups: dict[str, list[int]], randomised: bool) -> str:
     def named(ids: list[int]) -> str:
-        return f"patients in subgroup{'s' if len(ids) > 1 else ''} {join([str(i) for i in ids])}"
+        return f"subgroup{'s' if len(ids) > 1 else ''} {join([str(i) for i in ids])}"
 
+    live, lived = ("patients in {} live {} with it", "treated patients of {} lived {}")
+    text = live if randomised else lived
     parts = []
     if groups["gain"]:
-        parts.append(f"{named(groups['gain'])} live longer with it")
+        parts.append(text.format(named(groups["gain"]), "longer"))
     if groups["harm"]:
-        parts.append(f"{named(groups['harm'])} live less long with it")
+        parts.append(text.format(named(groups["harm"]), "less long"))
     if groups["unclear"]:
-        parts.append(f"no evidence of an effect for {named(groups['unclear'])}")
+        parts.append(f"no evidence of an effect in {named(groups['unclear'])}")
     if groups["unknown"]:
-        parts.append(f"not estimable for {named(groups['unknown'])}")
-    return f"The effect differs between subgroups: {'; '.join(parts)}."
+        parts.append(f"not estimable in {named(groups['unknown'])}")
+    after = "" if randomised else "after balancing, "
+    return f"The effect differs between subgroups: {after}{'; '.join(parts)}."
 
 
 def transport(site: str | None, cross: Row | None, left_out: Row | None, agreement: Row | None, sites: int) -> Verdict:
