@@ -105,6 +105,12 @@ BEFORE_ANY_JOB = {
     "nobody died": (_column("os_event", pl.lit(0)), "only one value"),
     "days in a months column": (_column("os_months", pl.col("os_months") * 3000), "years when read as months"),
     "horizon beyond follow-up": (_set(["endpoint", "horizons"], [1190]), "beyond the longest follow-up"),
+    "horizon where nobody is left": (
+        _column("os_months", pl.when(pl.int_range(pl.len()) < 4).then(30.0).otherwise(pl.col("os_months") % 23 + 0.1)),
+        "only 4 patients are followed up to 24 months",
+    ),
+    "horizon before any event": (_set(["endpoint", "horizons"], [0.001, 24]), "no event occurs within 0.001 months"),
+    "covariate the same for all": (_column("grade", pl.lit(2)), "`grade` is the same for everybody"),
     "treatment with three levels": (
         _column("drug", pl.int_range(pl.len()) % 3),
         "must be 0 (untreated) or 1 (treated)",
@@ -125,6 +131,13 @@ BEFORE_ANY_JOB = {
 }
 
 BY_THE_FIRST_JOB = {
+    "an appended part in every identifier": (
+        _text(
+            lambda t: "\n".join(r.replace("\t", "-01\t", 1) if r[0] == "P" else r for r in t.split("\n") if r),
+            "mrna.tsv",
+        ),
+        "an appended part only, as P000-01 for P000",
+    ),
     "no shared patients": (_text(lambda t: t.replace("\nP", "\nQ"), "mrna.tsv"), "none of its 60 patients"),
     "few shared patients": (
         _text(lambda t: t.replace("\nP", "\nX").replace("\nX00", "\nP00"), "mrna.tsv"),

@@ -1,5 +1,6 @@
 """The workflow as text: it lints, and every shipped config gives a plan."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -91,6 +92,35 @@ def test_a_second_run_in_the_same_folder_is_refused(tmp_path):
         done = snakemake("--cores", "1", "--configfile", str(path), cwd=tmp_path)
     assert done.returncode == 1
     assert "Another run is writing" in done.stderr
+
+
+def test_a_change_of_the_config_runs_only_what_depends_on_it(tmp_path):
+    from conftest import write_tiny
+
+    config = write_tiny(tmp_path / "data")
+    path = write_config(config, tmp_path / "c.yaml")
+    done = snakemake("--cores", "2", "--configfile", str(path), cwd=tmp_path)
+    assert done.returncode == 0, done.stderr[-3000:]
+
+    def again(**changes) -> set[str]:
+        new = {k: (v | changes.pop(k) if isinstance(v, dict) and k in changes else v) for k, v in config.items()}
+        write_config(new | changes, path)
+        planned = snakemake("--dry-run", "--quiet", "host", "--configfile", str(path), cwd=tmp_path)
+        assert planned.returncode == 0, planned.stdout + planned.stderr
+        return set(re.findall(r"^(\w+) +\d+$", planned.stdout, flags=re.M)) - {"all", "total"}
+
+    assert again() == set()
+    report = {"write_manifest", "render_report"}
+    assert again(title="Another title") == report
+    assert again(audit={"min_cell": 5}) == report
+    prognosis = {"fit_prognosis", "evaluate_prognosis"}
+    assert again(prognosis={"l1_ratio": 0.7}) == report | prognosis
+    judged = {"evaluate_subgroups", "evaluate_prognosis", "evaluate_treatment"}
+    assert again(evaluation={"bootstraps": 60}) == report | judged
+    dates = again(endpoint={"horizons": [12, 24]})
+    assert dates.isdisjoint({"ingest_cohort", "check_quality", "build_features", "train_latent", "find_subgroups"})
+    assert "train_latent" in again(latent={"epochs": 4})
+    assert "ingest_cohort" not in again(latent={"epochs": 4})
 
 
 def test_library_never_mentions_snakemake():

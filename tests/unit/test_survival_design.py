@@ -60,10 +60,10 @@ def test_rare_and_unseen_levels_count_as_the_reference():
     design = ClinicalDesign.fit(table, ("er",), {}, TRAIN)
     assert design.names == ["er: b"]
     np.testing.assert_array_equal(design.transform(table)[26:, 0], 0.0)
-    assert design.joined == "rare classes joined with the reference: er (rare)"
+    assert design.remarks == "rare classes joined with the reference: er (rare)"
     alone = ClinicalDesign.fit(table.with_columns(pl.col("er").replace("b", "a")), ("er", "age"), {}, TRAIN)
-    assert (alone.names, alone.joined) == (["age"], design.joined)  # no term is left, and yet it is said
-    assert ClinicalDesign.fit(table, ("age",), {}, TRAIN).joined == ""
+    assert (alone.names, alone.remarks) == (["age"], design.remarks)  # no term is left, and yet it is said
+    assert ClinicalDesign.fit(table, ("age",), {}, TRAIN).remarks == ""
 
 
 def test_a_constant_column_makes_no_term():

@@ -67,7 +67,7 @@ rule ingest_cohort:
         outcome="<results>/cohort/outcome.parquet",
         flow="<results>/cohort/patient_flow.parquet",
         overlap="<results>/cohort/omic_overlap.parquet",
-        manifest_file="<results>/manifest.json",
+        inputs_file="<results>/cohort/inputs.json",
     log:
         "<results>/logs/ingest_cohort.log",
     benchmark:
@@ -79,12 +79,36 @@ rule ingest_cohort:
         mem_mb=4000,
         runtime=60,
     params:
-        settings=settings() | {"analysis": CONFIG.model_dump(mode="json")},
-        library=library("cohort", "omics"),
+        settings=settings() | {"analysis": CONFIG.for_reading().model_dump(mode="json")},
+        library=library("cohort", "omics", "survival"),
     message:
         "Reading and checking the cohort"
     script:
         "../scripts/ingest_cohort.py"
+
+
+rule write_manifest:
+    input:
+        inputs_file="<results>/cohort/inputs.json",
+    output:
+        manifest_file="<results>/manifest.json",
+    log:
+        "<results>/logs/write_manifest.log",
+    benchmark:
+        "<results>/benchmarks/write_manifest.tsv"
+    conda:
+        "../../envs/stratiome.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        settings=settings() | {"analysis": CONFIG.model_dump(mode="json")},
+        library=library("cohort"),
+    message:
+        "Writing down inputs, software and config"
+    script:
+        "../scripts/write_manifest.py"
 
 
 rule check_quality:

@@ -71,8 +71,13 @@ def treatment_table(name):
 def hold_folder(handle=[]):
     """Refuse a second run in this folder. The system frees the lock when the holder dies, even by kill -9."""
     lock = Path(CONFIG.results_folder)
-    lock.mkdir(parents=True, exist_ok=True)
-    handle.append(open(lock / ".lock", "w"))
+    try:
+        lock.mkdir(parents=True, exist_ok=True)
+        handle.append(open(lock / ".lock", "w"))
+    except OSError as error:
+        raise WorkflowError(
+            f"`results`: {lock} cannot be written ({error.strerror}). Suggestion: name a folder that is yours"
+        )
     try:
         fcntl.flock(handle[-1], fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:

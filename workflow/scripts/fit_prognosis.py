@@ -37,7 +37,7 @@ def main(
     """Read what the stages above wrote, fit, and write the four tables."""
     measured = read_features(features)
     roles = _roles(resamples, resample, measured.patient_ids)
-    inputs, joined = _inputs(measured, roles, clinical, outcome, latents, data, covariates)
+    inputs, remarks = _inputs(measured, roles, clinical, outcome, latents, data, covariates)
     grid = time_grid(endpoint)
     fits = fit_models(
         inputs,
@@ -47,8 +47,8 @@ def main(
         min_events=prognosis.min_events,
         rng=np.random.default_rng(seed),
     )
-    if joined:
-        fits = tuple(replace(f, note=f"{f.note}; {joined}") if f.model == "clinical" else f for f in fits)
+    if remarks:
+        fits = tuple(replace(f, note=f"{f.note}; {remarks}") if f.model == "clinical" else f for f in fits)
     for fit in fits:
         logger.info("%s: %s", fit.model, fit.note)
     test = roles == "test"
@@ -89,7 +89,7 @@ def _inputs(
     scores, n_omics = _latents(latents, measured.patient_ids)
     omics = tuple(Omic(b.name, b.values, b.features) for b in measured.blocks)
     made = Inputs(train, time, event, design.transform(table), tuple(design.names), omics, scores, n_omics)
-    return made, design.joined
+    return made, design.remarks
 
 
 def _latents(path: str, patients: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray]:

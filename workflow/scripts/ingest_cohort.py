@@ -1,9 +1,9 @@
-"""Rule ingest_cohort: files -> one checked cohort, with manifest and patient flow."""
+"""Rule ingest_cohort: files -> one checked cohort, with patient flow."""
 
 from pathlib import Path
 
 from stratiome.cohort.ingest import read_cohort, write_cohort
-from stratiome.cohort.manifest import manifest, write_json
+from stratiome.cohort.manifest import write_json
 from stratiome.config import Config
 from stratiome.tables import OmicOverlap, PatientFlow, write_table
 
@@ -17,7 +17,7 @@ def main(
     outcome: str,
     flow: str,
     overlap: str,
-    manifest_file: str,
+    inputs_file: str,
     analysis: Config,
 ) -> None:
     """Read, check and join all files."""
@@ -28,7 +28,7 @@ def main(
     cohort.clinical.outcome.write_parquet(outcome, compression="zstd", statistics=False)
     write_table(cohort.flow, flow, PatientFlow)
     write_table(cohort.overlap, overlap, OmicOverlap)
-    write_json(manifest(analysis, cohort.inputs), manifest_file)
+    write_json(cohort.inputs, inputs_file)
 
 
 if "snakemake" in globals():

@@ -42,6 +42,15 @@ class Section(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
 
+    @model_validator(mode="before")
+    @classmethod
+    def _empty_is_default(cls, given: Any) -> Any:
+        """A key without a value, as a block whose lines are all commented out, has its default."""
+        if not isinstance(given, dict):
+            return given
+        fields = cls.model_fields
+        return {k: v for k, v in given.items() if v is not None or k not in fields or fields[k].is_required()}
+
 
 class OmicConfig(Section):
     """One omics matrix."""
@@ -382,10 +391,42 @@ class Config(Section):
             asked.setdefault(name, "data.types")
         return asked
 
+    def for_reading(self) -> Config:
+        """This config with everything that reading does not depend on at its default.
+
+        A change of a title, a horizon or a model then reads nothing anew, and so trains nothing anew. Columns keep what
+        decides on their type; which of them is a confounder and which a covariate does not matter.
+        """
+        used = {*self.covariates, *(t.column for t in self.treatments.values())}
+        for treatment in self.treatments.values():
+            used |= {*treatment.confounders, *_columns_of(treatment.eligible)}
+        used -= {self.endpoint.time, self.endpoint.event, self.site, *self.known_labels}
+        return Config(
+            cohort=self.cohort,
+            data=self.data,
+            endpoint=self.endpoint.model_copy(update={"horizons": (1e-6,), "tau": None}),
+            covariates=tuple(sorted(used)),
+            site=self.site,
+            known_labels=tuple(sorted(self.known_labels)),
+            audit=AuditConfig(ids_in_messages=self.audit.ids_in_messages),
+        )
+
     def hash(self) -> str:
         """Hex digest (16 characters) of the resolved config."""
         text = json.dumps(self.model_dump(mode="json"), sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _columns_of(condition: str | None) -> set[str]:
+    """Columns that an SQL condition names; none where it is not valid, which is said elsewhere."""
+    if condition is None:
+        return set()
+    import polars as pl
+
+    try:
+        return set(pl.sql_expr(condition).meta.root_names())
+    except (pl.exceptions.PolarsError, AttributeError):
+        return set()
 
 
 def load_config(raw: dict[str, Any], source: str = "config") -> Config:

@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from stratiome.cohort.clinical import read_clinical, site_counts
+from stratiome.cohort.clinical import check_horizons, read_clinical, site_counts
 from stratiome.cohort.errors import CohortError
 from stratiome.cohort.read import missing_column, read_header
 from stratiome.config import Config, ConfigError, DataConfig, check_config, resolve
@@ -43,6 +43,7 @@ def plan(raw: dict[str, Any], source: str) -> tuple[Config, dict[str, list[str]]
         )
         try:
             clinical = read_clinical(clinical_file(config), config)
+            problems += check_horizons(clinical_file(config), clinical.outcome, config)
             if config.site and config.resamples.leave_site_out:
                 # A site without follow-up cannot be predicted on, so only patients with an outcome count.
                 followed = clinical.covariates.join(clinical.outcome, on="patient_id", how="semi")

@@ -15,6 +15,9 @@ from stratiome.config import Config
 
 logger = logging.getLogger(__name__)
 
+MIN_AT_RISK = 10
+"""Patients who must still be followed at the last horizon."""
+
 
 @dataclass(frozen=True)
 class Clinical:
@@ -111,6 +114,11 @@ def _check_types(path: Path, frame: pl.DataFrame, config: Config) -> list[str]:
     for name in dict.fromkeys((*config.covariates, *(c for t in config.treatments.values() for c in t.confounders))):
         if frame[name].null_count() == frame.height:
             problems.append(f"{path}: column `{name}` has no value at all. Suggestion: remove it from the config")
+        elif frame[name].null_count() == 0 and frame[name].n_unique() == 1:
+            problems.append(
+                f"{path}: column `{name}` is the same for everybody and can neither predict nor confound. "
+                "Suggestion: remove it from the config"
+            )
         levels = frame[name].drop_nulls().n_unique() if frame[name].dtype == pl.String else 0
         if levels > max(20, frame.height // 10):
             problems.append(
@@ -128,8 +136,7 @@ def _check_treatments(path: Path, frame: pl.DataFrame, config: Config) -> list[s
         if not values.dtype.is_numeric() or not values.is_in([0.0, 1.0]).all():
             problems.append(
                 f"`treatments.{name}.column`: {path}, column `{treatment.column}` must be 0 (untreated) or 1 "
-                "(treated), "
-                f"but has {values.n_unique()} other or more values. Suggestion: recode it; leave unknown cells empty"
+                f"(treated), but holds {_some_values(values)}. Suggestion: recode it; leave unknown cells empty"
             )
         elif values.n_unique() < 2:
             problems.append(
@@ -137,6 +144,11 @@ def _check_treatments(path: Path, frame: pl.DataFrame, config: Config) -> list[s
                 "Suggestion: a treatment effect needs treated and untreated patients"
             )
     return problems
+
+
+def _some_values(values: pl.Series) -> str:
+    levels = values.unique().sort().cast(pl.String).to_list()
+    return ", ".join(repr(v) for v in levels[:4]) + (f" and {len(levels) - 4} more" if len(levels) > 4 else "")
 
 
 def _check_comparisons(path: Path, frame: pl.DataFrame, outcome: pl.DataFrame, config: Config) -> list[str]:
@@ -212,6 +224,36 @@ def _check_outcome(path: Path, frame: pl.DataFrame, config: Config) -> list[str]
     return problems
 
 
+def check_horizons(path: Path, outcome: pl.DataFrame, config: Config) -> list[str]:
+    """Horizons at which nothing can be estimated: nobody has had an event yet, or hardly anybody is followed still.
+
+    Parameters
+    ----------
+    path
+        The clinical table, for messages.
+    outcome
+        Usable outcomes, as `Clinical.outcome`.
+    config
+        The config.
+    """
+    endpoint = config.endpoint
+    problems = []
+    first, last = endpoint.horizons_months[0], max(*endpoint.horizons_months, endpoint.tau_months)
+    if not outcome.filter((pl.col("event") == 1) & (pl.col("time_months") <= first)).height:
+        problems.append(
+            f"`endpoint.horizons`: no event occurs within {first:g} months ({path}). "
+            "Suggestion: choose a later first horizon, or check `endpoint.unit`"
+        )
+    at_risk = outcome.filter(pl.col("time_months") >= last).height
+    if at_risk < min(MIN_AT_RISK, outcome.height):
+        usable = outcome["time_months"].sort(descending=True).head(MIN_AT_RISK)[-1]
+        problems.append(
+            f"`endpoint.horizons`: only {at_risk} patients are followed up to {last:g} months ({path}), too few to "
+            f"estimate anything there. Suggestion: choose horizons (and `tau`) of at most {usable:.0f} months"
+        )
+    return problems
+
+
 def _outcome(frame: pl.DataFrame, config: Config) -> tuple[pl.DataFrame, dict[str, int]]:
     endpoint = config.endpoint
     table = frame.select(
@@ -222,8 +264,8 @@ def _outcome(frame: pl.DataFrame, config: Config) -> tuple[pl.DataFrame, dict[st
     no_time, no_event = pl.col("time_months").is_null(), pl.col("event").is_null()
     reasons = {
         "no follow-up recorded": no_time & no_event,
-        "event without follow-up time": no_time & ~no_event,
-        "follow-up time without event status": ~no_time & no_event,
+        "no follow-up time": no_time & ~no_event,
+        "no event status": ~no_time & no_event,
         "follow-up of zero, never at risk": ~no_time & ~no_event & (pl.col("time_months") == 0),
     }
     counts = {reason: int(table.select(rule.sum()).item()) for reason, rule in reasons.items()}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -137,6 +138,8 @@ def _join(
         flow.append(_step("read", name, n_in, n_out, "not in the clinical table" if n_out < n_in else "kept"))
     if problems:
         raise CohortError(problems)
+    with_any = len(set().union(*(m.patient_ids for m in kept.values())))
+    flow.append(_step("omics", "any omic", len(ids), with_any, "no omic measured" if with_any < len(ids) else "kept"))
     n_left = len(ids)
     for reason, count in clinical.without_outcome.items():
         flow.append(_step("outcome", "endpoint", n_left, n_left - count, reason))
@@ -154,9 +157,9 @@ def _members(name: str, matrix: MatrixFile, ids: list[str], show_ids: bool) -> M
     if not mine:
         raise CohortError(
             f"{matrix.path}: none of its {n} patients is in the clinical table "
-            f"(first ones: {some_ids(strangers, show_ids)}). "
-            "Suggestion: check that patients are "
-            "rows, not columns, and that both files use the same identifiers"
+            f"(first ones: {some_ids(strangers, show_ids)}; in the clinical table: {some_ids(ids, show_ids)})"
+            f"{_alike(strangers, known, show_ids)}. "
+            "Suggestion: check that both files use the same identifiers and that patients are rows, not columns"
         )
     if len(mine) / min(n, len(ids)) < MIN_SHARED:
         raise CohortError(
@@ -166,9 +169,27 @@ def _members(name: str, matrix: MatrixFile, ids: list[str], show_ids: bool) -> M
             "another cohort, remove them from the file"
         )
     if strangers:
-        logger.warning("%s: %d patients are not in the clinical table and are left out", name, len(strangers))
+        what = "%s: %d patients are not in the clinical table and are left out (%s)%s"
+        logger.warning(what, name, len(strangers), some_ids(strangers, show_ids), _alike(strangers, known, show_ids))
     place = {patient: i for i, patient in enumerate(mine)}
     return Measured(matrix, tuple(mine), np.array([place.get(p, -1) for p in matrix.patient_ids], dtype=np.int64))
+
+
+def _alike(strangers: list[str], known: set[str], show_ids: bool) -> str:
+    """Hint at identifiers that differ in case, leading zeros, separators or an appended part only."""
+
+    def bare(patient: str) -> str:
+        return re.sub(r"[^a-z0-9]", "", patient.lower()).lstrip("0")
+
+    by_form = {bare(p): p for p in sorted(known)}
+    for stranger in strangers[:100]:
+        parts = re.split(r"[-_. ]", stranger)
+        forms = [bare(stranger), *(bare("".join(parts[:j])) for j in range(len(parts) - 1, 0, -1))]
+        match = next((by_form[f] for f in forms if f in by_form), None)
+        if match is not None:
+            example = f", as {stranger} for {match}" if show_ids else ""
+            return f"; some differ in case, zeros, separators or an appended part only{example}"
+    return ""
 
 
 def _overlap(ids: list[str], matrices: dict[str, Measured]) -> pl.DataFrame:

@@ -55,7 +55,7 @@ def manifest(config: Config, inputs: list[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-def write_json(content: dict[str, Any], path: str | Path) -> None:
+def write_json(content: dict[str, Any] | list[dict[str, Any]], path: str | Path) -> None:
     """Write JSON with sorted keys, in one step that leaves no half-written file."""
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)

@@ -50,9 +50,18 @@ class Term:
 
 @dataclass(frozen=True)
 class ClinicalDesign:
-    """Clinical columns as a numeric matrix without missing values."""
+    """Clinical columns as a numeric matrix without missing values.
+
+    Attributes
+    ----------
+    terms
+        One per column.
+    constant
+        Columns that do not vary in the training patients and make no term.
+    """
 
     terms: tuple[Term, ...]
+    constant: tuple[str, ...] = ()
 
     @property
     def names(self) -> list[str]:
@@ -60,10 +69,12 @@ class ClinicalDesign:
         return [name for term in self.terms for name in term.names]
 
     @property
-    def joined(self) -> str:
-        """Levels that count as the reference because they are rare, in words; "" if there are none."""
-        said = [f"{term.column} ({', '.join(term.joined)})" for term in self.terms if term.joined]
-        return f"rare classes joined with the reference: {', '.join(said)}" if said else ""
+    def remarks(self) -> str:
+        """Rare classes that count as the reference and columns left out as constant, in words; "" if none."""
+        rare = [f"{term.column} ({', '.join(term.joined)})" for term in self.terms if term.joined]
+        said = [f"rare classes joined with the reference: {', '.join(rare)}"] if rare else []
+        said += [f"left out, the same for everybody here: {', '.join(self.constant)}"] if self.constant else []
+        return "; ".join(said)
 
     @classmethod
     def fit(
@@ -90,7 +101,9 @@ class ClinicalDesign:
             Training patients below which a level (or missingness) is joined with the reference.
         """
         rows = clinical.filter(pl.Series(train))
-        return cls(tuple(t for t in (_learn(rows, c, types.get(c), min_level) for c in columns) if t is not None))
+        learned = {c: _learn(rows, c, types.get(c), min_level) for c in columns}
+        constant = tuple(c for c, term in learned.items() if term is None)
+        return cls(tuple(t for t in learned.values() if t is not None), constant)
 
     def transform(self, clinical: pl.DataFrame) -> np.ndarray:
         """Matrix of shape `(n_patients, n_columns)`, float64, finite. Unseen levels count as the reference."""
@@ -125,6 +138,8 @@ def _learn(rows: pl.DataFrame, column: str, declared: ColumnType | None, min_lev
         .sort(["count", "level"], descending=[True, False])
     )
     levels = [str(v) for v, n in counts.iter_rows() if n >= min_level][1:]
+    if counts.height < 2 and not flag:
+        return None
     rare = [str(v) for v, n in counts.iter_rows() if n < min_level]
     return Term(column, "categorical", levels=tuple(sorted(levels)), missing=flag, joined=tuple(sorted(rare)))
 

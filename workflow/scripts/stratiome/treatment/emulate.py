@@ -157,20 +157,20 @@ def flow_step(step: str, name: str, n_in: int, n_out: int, reason: str) -> dict[
 
 
 def target_trial(
-    name: str, treatment: TreatmentConfig, endpoint: EndpointConfig, evaluation: EvaluationConfig, joined: str = ""
+    name: str, treatment: TreatmentConfig, endpoint: EndpointConfig, evaluation: EvaluationConfig, remarks: str = ""
 ) -> list[dict[str, str]]:
     """The trial one would run, beside how the data emulate it: rows of `TreatmentTrial`.
 
     After the TARGET statement (2025). What the config cannot promise is said, above all that without start times of
-    treatment an immortal-time bias cannot be excluded (Hernán et al. 2016; Suissa 2008). `joined` says which classes of
-    the confounders were too rare to be balanced on their own (`ClinicalDesign.joined`).
+    treatment an immortal-time bias cannot be excluded (Hernán et al. 2016; Suissa 2008). `remarks` says what could not
+    be balanced on its own (`ClinicalDesign.remarks`).
     """
     randomised = treatment.design == "randomised"
-    texts = _who_and_what(treatment, randomised, joined) | _when_and_how(treatment, endpoint, evaluation, randomised)
+    texts = _who_and_what(treatment, randomised, remarks) | _when_and_how(treatment, endpoint, evaluation, randomised)
     return [{"treatment": name, "component": c, "target": texts[c][0], "emulation": texts[c][1]} for c in COMPONENTS]
 
 
-def _who_and_what(treatment: TreatmentConfig, randomised: bool, joined: str) -> dict[str, tuple[str, str]]:
+def _who_and_what(treatment: TreatmentConfig, randomised: bool, remarks: str) -> dict[str, tuple[str, str]]:
     label = treatment.label or treatment.column
     condition = f"patients who meet: {treatment.eligible}" if treatment.eligible else "all patients of the cohort"
     names = ", ".join(treatment.confounders)
@@ -178,7 +178,7 @@ def _who_and_what(treatment: TreatmentConfig, randomised: bool, joined: str) -> 
     given = (
         f"As decided in practice; taken to be as good as random given {names}. "
         "Causes of both treatment and outcome that are not listed bias the result."
-    ) + (f" {joined[0].upper()}{joined[1:]}." if joined else "")
+    ) + (f" {remarks[0].upper()}{remarks[1:]}." if remarks else "")
     return {
         "eligibility": (
             f"{condition[0].upper()}{condition[1:]}, judged before time zero.",

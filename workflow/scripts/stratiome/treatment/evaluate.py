@@ -107,7 +107,7 @@ def evaluate_treatments(
         found.flow += flow
         rows = np.ones(len(sample), dtype=bool)
         design = ClinicalDesign.fit(sample.clinical, treatment.confounders, settings.types, rows)
-        found.trial += target_trial(name, treatment, settings.endpoint, settings.evaluation, design.joined)
+        found.trial += target_trial(name, treatment, settings.endpoint, settings.evaluation, design.remarks)
         whole = Group(name, 0, sample, design.transform(sample.clinical), tuple(design.names))
         _compare(whole, treatment, settings, found)
         _compare_subgroups(whole, labels, subgroups, treatment, settings, found)
