@@ -222,6 +222,7 @@ def _subgroups(case: str) -> dict[str, list[dict[str, Any]]]:
                         "null_mean": null,
                         "null_upper": None if null is None else null + 0.17,
                         "p_value": 0.025 if k == 3 else 0.4,
+                        "p_stable": 0.025 if k == 3 else 1.0,
                         "chosen": key == k,
                     }
                 )

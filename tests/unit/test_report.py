@@ -369,7 +369,8 @@ def test_a_small_gain_is_called_small() -> None:
 def test_subgroup_verdicts() -> None:
     row = {"k": 3, "stability": 0.9, "null_mean": 0.4, "null_upper": 0.6, "p_value": 0.025}
     assert verdicts.subgroups(1, row, None, "", 0.05).tone == "no"
-    assert "not proof" in verdicts.subgroups(1, row, None, "", 0.05).caveat
+    assert "not proof" in verdicts.subgroups(1, row | {"p_value": 0.3}, None, "", 0.05).caveat
+    assert "none that is stable enough" in verdicts.subgroups(1, row, None, "", 0.05).answer  # p says not one cloud
     assert "three subgroups, and they differ" in verdicts.subgroups(3, row, {"p_value": 0.01}, "", 0.05).answer
     assert "no evidence that they differ" in verdicts.subgroups(3, row, {"p_value": 0.05}, "", 0.05).answer
     assert "could not be tested" in verdicts.subgroups(3, row, {"p_value": None}, "", 0.05).answer

@@ -39,7 +39,8 @@ def main(
     mixtures = {}
     for name, model in load_models(weights, description).items():
         found = find_subgroups(np.asarray(space.obsm[name]), data, model, subgroups, seed)
-        logger.info("%s: %d subgroups, p = %.3f", name, found.selection.chosen, found.selection.p_value)
+        chosen, p, decides = found.selection.chosen, found.selection.p_value, found.selection.p_stable
+        logger.info("%s: %d subgroups, p = %.3f, %.3f where stable", name, chosen, p, decides)
         for key, made in found.rows(name, resample, data, subgroups).items():
             rows[key] += made
         mixtures[name] = found.mixture.to_dict()

@@ -130,6 +130,7 @@ class SubgroupSelection(Table):
     null_mean: float = _null()  # the same in reference cohorts without subgroups
     null_upper: float = _null()  # 95th percentile of the same
     p_value: float = _null()  # of the largest standardised excess over all k
+    p_stable: float = _null()  # the same with unstable clusterings counted as no evidence; this one decides
     chosen: bool
 
 

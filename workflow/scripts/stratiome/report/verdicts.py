@@ -129,15 +129,13 @@ def subgroups(
     if replicated:
         facts.append(("When refitted", replicated))
     if k == 1:
-        return Verdict(
-            question,
-            "No evidence of subgroups: the patients look like one group.",
-            "no",
-            tuple(facts),
-            "That is not proof that there are none; this cohort does not show them. Structure less stable than the set"
-            " minimum counts as none, with p = 1.",
-            "subgroups",
-        )
+        beyond = selection is not None and selection.get("p_value") is not None and selection["p_value"] <= alpha
+        answer = "No evidence of subgroups."
+        caveat = "That is not proof that there are none; this cohort does not show them."
+        if beyond:
+            answer = "No evidence of subgroups: there is some structure, but none that is stable enough to call."
+            caveat = "Patients do not look like one cloud, yet no division of them comes back when patients are left out."
+        return Verdict(question, answer, "no", tuple(facts), caveat, "subgroups")
     p = test.get("p_value") if test is not None else None
     if p is None:
         outcome = "; whether they differ in survival could not be tested"

@@ -76,9 +76,10 @@ class Found:
         rows = []
         for k in settings.k:
             row: dict[str, Any] = {"k": k, "stability": None, "null_mean": None, "null_upper": None, "p_value": None}
+            row["p_stable"] = None
             row["chosen"] = k == self.selection.chosen
             if considered:
-                row["p_value"] = self.selection.p_value
+                row["p_value"], row["p_stable"] = self.selection.p_value, self.selection.p_stable
             if k in considered:
                 null = self.selection.null[:, considered[k]]
                 row["stability"] = float(self.selection.stability[considered[k]])

@@ -37,6 +37,8 @@ class Selection:
         Shape `(n_draws, n_k)`, the same in reference cohorts.
     p_value
         Of the largest standardised excess over all k; 1 if none was considered.
+    p_stable
+        The same with stability below `min_stability` counted as none; this one decides.
     chosen
         The number of subgroups; 1 = none.
     """
@@ -45,6 +47,7 @@ class Selection:
     stability: np.ndarray
     null: np.ndarray
     p_value: float
+    p_stable: float
     chosen: int
 
 
@@ -58,10 +61,11 @@ def select_k(
     reference cohorts without them (cf. Tibshirani, Walther & Hastie 2001, J R Stat Soc B 63:411). The test
     statistic is the largest excess over k, standardised by mean and standard deviation over all cohorts, the observed
     one among them, so that `(1 + #{reference >= observed}) / (draws + 1)` is one p-value for all k together (Westfall &
-    Young 1993), exact if all cohorts are exchangeable under the null. Stability under `min_stability` counts as no
-    evidence: weak structure that any model finds in the patients it was trained on then cannot reject.
+    Young 1993), exact if all cohorts are exchangeable under the null. What decides is the same p-value with stability
+    under `min_stability` counted as no evidence: weak structure that any model finds in the patients it was trained on
+    then cannot reject. Both are reported.
 
-    If `p > alpha` there are no subgroups. Otherwise, among the k that reach `min_stability` and exceed the 95th
+    If that one exceeds `alpha` there are no subgroups. Otherwise, among the k that reach `min_stability` and exceed the 95th
     percentile of their null, the most stable is taken, or the largest k within `TOLERANCE` of it: two of three clear
     subgroups can merge as stably as three stay apart, but no third one splits off stably from two. (The excess over the
     null decides whether, not how many: the null of small k is more stable, which would favour large k.)
@@ -80,19 +84,19 @@ def select_k(
     size = int(len(latents) * settings.subsample_fraction)
     ks = tuple(k for k in settings.k if k >= 2 and size >= MIN_PER_GROUP * k)
     if not ks or not latents.var(axis=0).sum() > 0:
-        return Selection((), np.zeros(0), np.zeros((0, 0)), 1.0, 1)
+        return Selection((), np.zeros(0), np.zeros((0, 0)), 1.0, 1.0, 1)
     observed = stability(latents, ks, settings, np.random.default_rng([seed, 0]))
     null = np.empty((settings.reference_draws, len(ks)))
     for draw in range(settings.reference_draws):
         rng = np.random.default_rng([seed, 1, draw])
         null[draw] = stability(reference(rng), ks, settings, rng)
-    p_value = max_statistic_p(observed, null, settings.min_stability)
+    p_value, p_stable = (max_statistic_p(observed, null, floor) for floor in (0.0, settings.min_stability))
     good = (observed >= settings.min_stability) & (observed > np.quantile(null, 0.95, axis=0))
     chosen = 1
-    if p_value <= settings.alpha and good.any():
+    if p_stable <= settings.alpha and good.any():
         best = observed[good].max()
         chosen = max(k for k, here, value in zip(ks, good, observed, strict=True) if here and value >= best - TOLERANCE)
-    return Selection(ks, observed, null, p_value, chosen)
+    return Selection(ks, observed, null, p_value, p_stable, chosen)
 
 
 def stability(
