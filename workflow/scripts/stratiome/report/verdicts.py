@@ -134,7 +134,9 @@ def subgroups(
         caveat = "That is not proof that there are none; this cohort does not show them."
         if beyond:
             answer = "No evidence of subgroups: there is some structure, but none that is stable enough to call."
-            caveat = "Patients do not look like one cloud, yet no division of them comes back when patients are left out."
+            caveat = (
+                "Patients do not look like one cloud, yet no division of them comes back when patients are left out."
+            )
         return Verdict(question, answer, "no", tuple(facts), caveat, "subgroups")
     p = test.get("p_value") if test is not None else None
     if p is None:

@@ -65,10 +65,10 @@ def select_k(
     under `min_stability` counted as no evidence: weak structure that any model finds in the patients it was trained on
     then cannot reject. Both are reported.
 
-    If that one exceeds `alpha` there are no subgroups. Otherwise, among the k that reach `min_stability` and exceed the 95th
-    percentile of their null, the most stable is taken, or the largest k within `TOLERANCE` of it: two of three clear
-    subgroups can merge as stably as three stay apart, but no third one splits off stably from two. (The excess over the
-    null decides whether, not how many: the null of small k is more stable, which would favour large k.)
+    If that one exceeds `alpha` there are no subgroups. Otherwise, among the k that reach `min_stability` and exceed the
+    95th percentile of their null, the most stable is taken, or the largest k within `TOLERANCE` of it: two of three
+    clear subgroups can merge as stably as three stay apart, but no third one splits off stably from two. (The excess
+    over the null decides whether, not how many: the null of small k is more stable, which would favour large k.)
 
     Parameters
     ----------
