@@ -18,9 +18,10 @@ class RankScores:
 
     The distribution function of the training values, read off their quantiles by linear interpolation (the mean of both
     ends where values are tied), and then the Gaussian quantile, as scikit-learn's `QuantileTransformer` with normal
-    output has it. Other than there, the share is kept between 1/2n and 1 - 1/2n (n training values), so that the
-    smallest and the largest value are no outliers of their own making; new values beyond the training range get these
-    ends.
+    output has it. Other than there, values tied at the smallest or largest one get the middle of the ranks they share,
+    as all ties do, not -5.2 or 5.2 (a gene silent in most patients would put them all there), and the share is kept
+    between 1/2n and 1 - 1/2n (n training values), so that the first and the last patient are no outliers of their own
+    making; new values beyond the training range get these ends.
 
     Attributes
     ----------

@@ -122,9 +122,14 @@ def looks_linear(values: np.ndarray) -> np.ndarray:
     """
     seen = np.isfinite(values)
     least = np.where(seen, values, np.inf).min(axis=1)
-    most = np.where(seen, values, -np.inf).max(axis=1)
     mean = np.where(seen, values, 0.0).sum(axis=1, dtype=np.float64) / np.maximum(seen.sum(axis=1), 1)
-    return np.asarray((least >= 0) & (most > LINEAR_MAX) & (mean > LINEAR_SKEW * quantiles(values, (0.5,))[0]))
+    skewed = mean > LINEAR_SKEW * quantiles(values, (0.5,))[0]
+    return np.asarray((least >= 0) & beyond_logarithms(values) & skewed)
+
+
+def beyond_logarithms(values: np.ndarray) -> np.ndarray:
+    """Patients with a value larger than any logarithm of an abundance, shape `(n_patients,)`, bool."""
+    return np.asarray(np.where(np.isfinite(values), values, -np.inf).max(axis=1) > LINEAR_MAX)
 
 
 def quantiles(values: np.ndarray, levels: Sequence[float]) -> np.ndarray:

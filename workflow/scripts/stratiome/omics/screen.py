@@ -10,12 +10,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from stratiome.omics.kind import OmicKind, log2_plus_one, looks_linear, quantiles
+from stratiome.omics.kind import OmicKind, beyond_logarithms, log2_plus_one, looks_linear, quantiles
 
 MOST_FEATURES = 2000
 """Features, evenly spaced, that summarise a patient."""
 FEWEST_FEATURES = 5
 FEWEST_PATIENTS = 20
+FEWEST_OTHERS = 3
 SECOND_CLUSTER = 0.05
 """Smallest share of the patients that is a second unit and not some outliers."""
 BEYOND_DOUBT = 6.0
@@ -68,6 +69,7 @@ class UnitScreen:
         self._given = np.full((2, n_patients), np.nan)
         self._logged = np.full((2, n_patients), np.nan)
         self._linear = np.zeros(n_patients, dtype=bool)
+        self._small = np.zeros(n_patients, dtype=bool)
         self._seen = np.zeros(n_patients, dtype=bool)
 
     def add(self, place: np.ndarray | slice, values: np.ndarray) -> None:
@@ -78,7 +80,7 @@ class UnitScreen:
         self._seen[place] = np.isfinite(chosen).sum(axis=1) >= FEWEST_FEATURES
         self._given[:, place] = patient_shape(_comparable(chosen, self.kind), self.kind)
         if self.kind.logarithmic:
-            self._linear[place] = looks_linear(chosen)
+            self._linear[place], self._small[place] = looks_linear(chosen), ~beyond_logarithms(chosen)
             self._logged[:, place] = patient_shape(log2_plus_one(chosen), self.kind)
 
     @property
@@ -97,17 +99,17 @@ class UnitScreen:
         return second_scale(location, width, "location") or second_scale(spread, 1.0, "spread")
 
     def _mixed(self) -> TwoScales | None:
-        votes = self._linear[self._seen]
-        share = votes.mean() if votes.size else 0.0
-        if votes.size < FEWEST_PATIENTS or not SECOND_CLUSTER <= share <= 1 - SECOND_CLUSTER:
+        """Patients on a linear scale beside patients whose values all could be logarithms, far apart as logarithms."""
+        linear, small = self._linear & self._seen, self._small & self._seen
+        least = SECOND_CLUSTER * self._seen.sum()
+        if self._seen.sum() < FEWEST_PATIENTS or min(linear.sum(), small.sum()) < max(least, FEWEST_OTHERS):
             return None
-        minority = self._linear if share <= 0.5 else ~self._linear
-        return TwoScales(
-            minority & self._seen,
-            np.inf,
-            f"{int(votes.sum())} patients are on a linear scale (never negative, beyond any logarithm) and "
-            f"{int((~votes).sum())} are not",
-        )
+        location, spread = self._logged
+        distance = _distance(location[small], location[linear], float(np.median(2.0 ** spread[linear])), "location")
+        if distance < BEYOND_DOUBT:  # a panel of few features can stay small in one patient by chance
+            return None
+        text = f"{int(linear.sum())} are on a linear scale (never negative, too large for logarithms), the others not"
+        return TwoScales(linear if linear.sum() <= small.sum() else small, distance, text)
 
 
 def some_features(n: int) -> np.ndarray:
@@ -136,11 +138,13 @@ def patient_shape(values: np.ndarray, kind: OmicKind) -> np.ndarray:
     Returns
     -------
     numpy.ndarray
-        Shape `(2, n_patients)`: location; log2 of the interquartile range, NaN where that is 0.
+        Shape `(2, n_patients)`: location, NaN where it is the smallest value; log2 of the interquartile range, NaN
+        where that is 0.
     """
-    lower, middle, upper, high = quantiles(values, (0.25, 0.5, 0.75, 0.9))
+    least, lower, middle, upper, high = quantiles(values, (0.0, 0.25, 0.5, 0.75, 0.9))
     with np.errstate(divide="ignore", invalid="ignore"):
         spread = np.log2(upper - lower)
+    middle = np.where(middle > least, middle, np.nan)  # a median at the detection limit says how much was detected
     return np.stack([high if kind.reads else middle, np.where(np.isfinite(spread), spread, np.nan)])
 
 
@@ -165,23 +169,29 @@ def second_scale(numbers: np.ndarray, unit: float, what: str) -> TwoScales | Non
         return None
     order = known[np.argsort(numbers[known], kind="stable")]
     x = numbers[order]
-    n, least = len(x), max(3, int(np.ceil(SECOND_CLUSTER * len(x))))
+    n, least = len(x), max(FEWEST_OTHERS, int(np.ceil(SECOND_CLUSTER * len(x))))
     first, second = np.cumsum(x - x.mean()), np.cumsum((x - x.mean()) ** 2)
     sizes = np.arange(least, n - least + 1)
     low, high = first[sizes - 1], first[-1] - first[sizes - 1]
     within = second[-1] - low**2 / sizes - high**2 / (n - sizes)
     cut = int(sizes[np.argmin(within)])
     below, above = x[:cut], x[cut:]
-    difference = float(np.median(above) - np.median(below))
-    wider = max(_mad(below), _mad(above), 0.05 * MATERIAL[what] * unit)
-    if wider <= 0 or difference < MATERIAL[what] * unit or difference < SUSPECT * wider:
+    distance = _distance(below, above, unit, what)
+    if distance < SUSPECT:
         return None
     members = np.zeros(len(numbers), dtype=bool)
     members[order[:cut] if cut <= n - cut else order[cut:]] = True
     a, b = float(np.median(below)), float(np.median(above))
     if what == "spread":
         a, b = 2.0**a, 2.0**b
-    return TwoScales(members, difference / wider, f"the {WORDS[what]} is {a:.3g} in one group and {b:.3g} in the other")
+    return TwoScales(members, distance, f"the {WORDS[what]} is {a:.3g} in one group and {b:.3g} in the other")
+
+
+def _distance(below: np.ndarray, above: np.ndarray, unit: float, what: str) -> float:
+    """Distance of the medians over the wider deviation; 0 where it is too small to be that of two units."""
+    difference = abs(float(np.median(above) - np.median(below)))
+    wider = max(_mad(below), _mad(above), 0.05 * MATERIAL[what] * unit)
+    return difference / wider if wider > 0 and difference >= MATERIAL[what] * unit else 0.0
 
 
 def _mad(x: np.ndarray) -> float:

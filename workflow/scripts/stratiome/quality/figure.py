@@ -19,7 +19,8 @@ def write_figure(omic: OmicValues, table: pl.DataFrame, kind: OmicKind, path: st
     """Histogram of the values, spread of the features and missingness, as SVG with fixed bytes.
 
     Where extremes lie far from the bulk of the values (99.8 % of them), the histogram shows the bulk and says how many
-    lie beyond. Reads show the size of the libraries instead of medians, which are often zero. Values are those of at most `MOST_PATIENTS` patients, evenly spaced among all; missingness is that of everybody.
+    lie beyond. Reads show the size of the libraries instead of medians, which are often zero. Values are those of at
+    most `MOST_PATIENTS` patients, evenly spaced among all; missingness is that of everybody.
 
     Parameters
     ----------
@@ -79,8 +80,12 @@ def _bulk(axis, values: np.ndarray, x: str, y: str) -> None:  # type: ignore[no-
     inside = (low - 0.05 * width, high + 0.05 * width)
     _histogram(axis, values[(values >= inside[0]) & (values <= inside[1])], x, y, inside)
     beyond = int(((values < inside[0]) | (values > inside[1])).sum())
-    text = f"{beyond:,} beyond,\nfrom {values.min():,.4g}\nto {values.max():,.4g}"
+    text = f"{beyond:,} beyond,\nfrom {_short(values.min())}\nto {_short(values.max())}"
     axis.text(0.98, 0.97, text, transform=axis.transAxes, ha="right", va="top")
+
+
+def _short(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
 
 
 def _histogram(axis, values: np.ndarray, x: str, y: str, limits: tuple[float, float] | None = None) -> None:  # type: ignore[no-untyped-def]

@@ -86,7 +86,9 @@ def _feature_rows(
                 "maximum": float(most[i]) if n[i] else None,
                 "tail": float(tail[i]) if tail[i] > 0 else None,
                 "block": None,
-                "flag": _flag(int(n[i]), values.shape[1], varies, float(most[i]), copy_of, bool(tail[i] > HEAVY_SD), kind),
+                "flag": _flag(
+                    int(n[i]), values.shape[1], varies, float(most[i]), copy_of, bool(tail[i] > HEAVY_SD), kind
+                ),
             }
         )
     return rows
@@ -182,11 +184,15 @@ def _missing_together(table: pl.DataFrame) -> list[tuple[str, float, str]]:
     blocks = table.filter(pl.col("block").is_not_null())
     if not blocks.height:
         return []
-    sizes = blocks.group_by("block").agg(
-        size=pl.len(),
-        share=pl.col("missing").first(),
-        gaps=(pl.col("n") * pl.col("missing") / (1 - pl.col("missing"))).first().round(),
-    ).sort("block")
+    sizes = (
+        blocks.group_by("block")
+        .agg(
+            size=pl.len(),
+            share=pl.col("missing").first(),
+            gaps=(pl.col("n") * pl.col("missing") / (1 - pl.col("missing"))).first().round(),
+        )
+        .sort("block")
+    )
     largest = sizes.row(0, named=True)
     note = (
         f"{sizes.height} group{'s' if sizes.height > 1 else ''} of features with the very same gaps, the largest of "
@@ -214,11 +220,11 @@ def _scale_metrics(table: pl.DataFrame, kind: OmicKind) -> list[tuple[str, float
         found.append(("features scaled already", varying, note))
     heavy = int((table["flag"] == "heavy tail").sum())
     if heavy:
-        largest = f"{table['maximum'].max():,.0f}"
+        largest = f"{float(table['maximum'].max()):,.0f}"  # type: ignore[arg-type]
         like = ", as z-scores against a reference group have" if heavy > REFERENCE_Z * table.height else ""
         note = (
-            f"from the median of its feature; largest value as given {largest}; {heavy} features have heavy tails{like}: "
-            "`features.tails: auto` replaces them by normal scores of their ranks"
+            f"from the median of its feature; largest value as given {largest}; {heavy} features have heavy tails"
+            f"{like}: `features.tails: auto` replaces them by normal scores of their ranks"
         )
         found.append(("largest value, in robust SD", float(table["tail"].max()), note))  # type: ignore[arg-type]
     return found
@@ -289,7 +295,7 @@ class _Patients:
             found.append(("patients with the same values as another", float(self.copies), note))
         if self.outliers is not None and self.levels > FEW_LEVELS:
             distance = self.outliers.distances()
-            note = f"distance in {N_COMPONENTS} robust principal components more than {LIMIT:g} robust SD above the median"
+            note = f"robust distance in {N_COMPONENTS} principal components, {LIMIT:g} robust SD above the median"
             found.append(("outlying patients", float(self.outliers.beyond(distance).sum()), note))
         two = self.screen.two_scales()
         if two is not None:
