@@ -196,7 +196,7 @@ def _missing_together(table: pl.DataFrame) -> list[tuple[str, float, str]]:
     largest = sizes.row(0, named=True)
     note = (
         f"{sizes.height} group{'s' if sizes.height > 1 else ''} of features with the very same gaps, the largest of "
-        f"{largest['size']}: not measured in a batch, rather than below detection"
+        f"{largest['size']}: not measured in a batch, it seems, rather than below detection"
     )
     lacking = f"{largest['share']:.0%} of those who have the omic"
     return [
@@ -234,7 +234,7 @@ def standardised(table: pl.DataFrame) -> bool:
     """Whether features were standardised over these very patients.
 
     Means of features that are only roughly centred differ from 0 by their sampling error, SD / root n, and SDs from 1
-    by 1 / root 2n. Over at least ten features, root mean squares below half of that are no chance.
+    by 1 / root 2n. Over at least ten features, typical differences below half of that are no chance.
 
     Parameters
     ----------
