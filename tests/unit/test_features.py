@@ -241,6 +241,9 @@ def test_summary_counts_what_became_of_every_feature(tmp_path):
     t = fit_transform(values, train, FeatureConfig(max_features=4), continuous=True)
     names = tuple("abcdefg")
     row = {"resample": "full"} | summarise("x", make_block("x", values, names, t, "gaussian", None), t, train)
+    nothing = fit_transform(np.zeros((300, 2), np.float32), train, FeatureConfig(), continuous=False)
+    empty = summarise("y", make_block("y", np.zeros((300, 2)), ("a", "b"), nothing, "bernoulli", None), nothing, train)
+    assert (empty["n_train"], empty["n_kept"], empty["n_dropped_constant"]) == (200, 0, 2)
     assert row == {
         "resample": "full",
         "omic": "x",

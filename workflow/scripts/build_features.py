@@ -43,7 +43,8 @@ def main(
         at = where if kind.continuous else None
         fitted[name] = fit_transform(values, role == "train", features, continuous=kind.continuous, site=at)
         block = make_block(name, values, names[name], fitted[name], kind.likelihood, at)
-        rows.append({"resample": resample} | summarise(name, block, fitted[name], role == "train"))
+        measured = (role == "train") & np.isfinite(values).any(axis=1)
+        rows.append({"resample": resample} | summarise(name, block, fitted[name], measured))
         if len(fitted[name].keep):
             blocks.append(block)
     if not blocks:

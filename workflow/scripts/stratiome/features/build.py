@@ -198,7 +198,7 @@ def make_block(
     return Block(name, transform.apply(values, site), likelihood, kept)  # type: ignore[arg-type]
 
 
-def summarise(name: str, block: Block, transform: OmicTransform, train: np.ndarray) -> dict[str, Any]:
+def summarise(name: str, block: Block, transform: OmicTransform, measured: np.ndarray) -> dict[str, Any]:
     """Row of contract `FeatureSummary` without its resample.
 
     Parameters
@@ -209,10 +209,10 @@ def summarise(name: str, block: Block, transform: OmicTransform, train: np.ndarr
         Its features.
     transform
         What was learned.
-    train
-        Shape `(n_patients,)`, True for training patients.
+    measured
+        Shape `(n_patients,)`, True for training patients who have the omic.
     """
-    here = block.values[train & block.present]
+    here = block.values[measured]
     return {
         "omic": name,
         "n_train": len(here),
