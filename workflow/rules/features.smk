@@ -8,6 +8,7 @@ rule build_features:
     output:
         feature_file="<results>/resamples/{resample}/features.h5mu",
         transforms="<results>/resamples/{resample}/transforms.safetensors",
+        summary="<results>/resamples/{resample}/features.parquet",
     log:
         "<results>/logs/{resample}/build_features.log",
     benchmark:

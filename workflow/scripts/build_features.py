@@ -7,8 +7,8 @@ from stratiome import omics
 from stratiome.cohort.store import read_stored
 from stratiome.config import FeatureConfig
 from stratiome.features.block import FeatureSet, write_features
-from stratiome.features.build import fit_transform, make_block, save_transforms
-from stratiome.tables import Resamples, read_table
+from stratiome.features.build import fit_transform, make_block, save_transforms, summarise
+from stratiome.tables import FeatureSummary, Resamples, from_rows, read_table, write_table
 
 
 def main(
@@ -17,6 +17,7 @@ def main(
     resample_table: str,
     feature_file: str,
     transforms: str,
+    summary: str,
     features: FeatureConfig,
     site: str | None,
     resample: str,
@@ -30,9 +31,9 @@ def main(
     where = None
     if site and features.adjust_site:
         where = obs[site].reindex(ids).astype(object).fillna("").astype(str).to_numpy()
-    blocks, fitted, names = [], {}, {}
+    blocks, fitted, names, rows = [], {}, {}, []
     for omic in sorted(stored, key=lambda o: o.name):  # the order of omics in the config changes no result
-        kind = omics.get(omic.kind)
+        kind = omics.get(omic.kind, omic.unit)
         values = np.full((len(ids), len(omic.features)), np.nan, dtype=np.float32)
         place = np.array([row[patient] for patient in omic.patient_ids])
         for part, read in omic.rows():
@@ -41,15 +42,19 @@ def main(
         names[name] = omic.features
         at = where if kind.continuous else None
         fitted[name] = fit_transform(values, role == "train", features, continuous=kind.continuous, site=at)
+        block = make_block(name, values, names[name], fitted[name], kind.likelihood, at)
+        measured = (role == "train") & np.isfinite(values).any(axis=1)
+        rows.append({"resample": resample} | summarise(name, block, fitted[name], measured))
         if len(fitted[name].keep):
-            blocks.append(make_block(name, values, names[name], fitted[name], kind.likelihood, at))
+            blocks.append(block)
     if not blocks:
         raise omics.OmicError(
             f"resample {resample}: no feature of any omic varies in the training patients. "
             "Suggestion: see the quality tables; raise `features.max_missing` if values are missing"
         )
     write_features(FeatureSet(tuple(ids), role, tuple(blocks)), feature_file)
-    save_transforms(fitted, names, transforms)
+    save_transforms(fitted, names, transforms, {omic.name: omic.unit for omic in stored})
+    write_table(from_rows(rows, FeatureSummary), summary, FeatureSummary)
 
 
 if "snakemake" in globals():

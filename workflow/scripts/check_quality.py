@@ -16,7 +16,7 @@ def main(*, cohort_file: str, tables: list[str], figures: list[str], summary: st
     rows = []
     for table_path, figure_path in zip(tables, figures, strict=True):
         omic = by_name[Path(table_path).stem]
-        kind = omics.get(omic.kind)
+        kind = omics.get(omic.kind, omic.unit)
         table = feature_quality(omic, kind)
         write_table(table, table_path, QualityFeatures)
         write_figure(omic, table, kind, figure_path)

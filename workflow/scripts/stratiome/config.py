@@ -233,6 +233,11 @@ class FeatureConfig(Section):
         2000, ge=2, description="Most features kept per omic, by variance in the training patients."
     )
     max_missing: float = Field(0.2, ge=0, lt=1, description="Largest share of missing values of a kept feature.")
+    tails: Literal["auto", "none", "rank"] = Field(
+        "auto",
+        description="Replace continuous features by normal scores of their ranks among the training patients: those "
+        "with a training value beyond 12 robust SD (`auto`), no feature, or all (`rank`).",
+    )
     adjust_site: bool = Field(
         True, description="Whether to remove site differences in location from continuous omics when `site` is given."
     )

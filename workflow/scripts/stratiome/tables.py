@@ -71,6 +71,8 @@ class QualityFeatures(Table):
     sd: float = _null()
     minimum: float = _null()
     maximum: float = _null()
+    tail: float = _null()  # largest distance from the median in robust SD; null for reads and 0/1
+    block: int = _null(ge=1)  # group of features missing in the very same patients, 1 = the largest; null = none
     flag: str  # "" or what is wrong with it: constant, mostly missing, duplicate, heavy tail
 
 
@@ -89,6 +91,21 @@ class Resamples(Table):
     patient_id: str
     resample: str  # full, cv-<repeat>-<fold>, site-<site>
     role: str = pa.Field(isin=["train", "test", "out"])
+
+
+class FeatureSummary(Table):
+    """Features of one omic in one resample: what was kept, dropped and transformed on its training patients."""
+
+    resample: str
+    omic: str
+    n_train: int = pa.Field(ge=0)  # training patients who have the omic
+    n_features_in: int = pa.Field(ge=0)
+    n_kept: int = pa.Field(ge=0)
+    n_rank_transformed: int = pa.Field(ge=0)  # of the kept ones: normal scores of ranks, for heavy tails
+    n_dropped_missing: int = pa.Field(ge=0)  # too many values missing
+    n_dropped_constant: int = pa.Field(ge=0)  # no variation; 0/1 features: too few carriers or non-carriers
+    n_dropped_variance: int = pa.Field(ge=0)  # beyond `max_features`, by variance
+    n_clipped: int = pa.Field(ge=0)  # training values brought back to 8 SD
 
 
 class TrainingHistory(Table):

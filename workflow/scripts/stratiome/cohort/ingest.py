@@ -19,8 +19,9 @@ from stratiome.cohort.errors import CohortError, some_ids
 from stratiome.cohort.manifest import describe_input
 from stratiome.cohort.matrix import MatrixFile
 from stratiome.cohort.read import open_matrix
-from stratiome.cohort.store import create_matrix
+from stratiome.cohort.store import create_matrix, write_unit
 from stratiome.config import Config
+from stratiome.omics.screen import UnitScreen
 from stratiome.tables import OmicOverlap, PatientFlow, from_rows
 
 logger = logging.getLogger(__name__)
@@ -246,7 +247,8 @@ def write_cohort(cohort: Cohort, config: Config, path: str) -> None:
         with h5py.File(partial, "r+") as file:
             for name, omic in cohort.matrices.items():
                 try:
-                    _write_values(file, name, omic, omics.get(config.omics[name]))
+                    kind = omics.get(config.omics[name])
+                    _write_values(file, name, omic, kind, config.audit.ids_in_messages)
                 except (CohortError, omics.OmicError) as error:
                     problems += getattr(error, "problems", [str(error)])
         if problems:
@@ -256,16 +258,45 @@ def write_cohort(cohort: Cohort, config: Config, path: str) -> None:
         partial.unlink(missing_ok=True)
 
 
-def _write_values(file: Any, name: str, omic: Measured, kind: omics.OmicKind) -> None:
+def _write_values(file: Any, name: str, omic: Measured, kind: omics.OmicKind, show_ids: bool) -> None:
     stored = create_matrix(file, name, (len(omic.patient_ids), len(omic.source.features)))
+    screen = UnitScreen(kind, len(omic.patient_ids))
     anything = False
     for place, values in omic.blocks():
         kind.check(values, str(omic.source.path))
+        screen.add(place, values)
         anything = anything or bool(np.isfinite(values).any())
         contiguous = place[-1] - place[0] + 1 == len(place)
         stored[slice(place[0], place[-1] + 1) if contiguous else place] = values
     if not anything:
         raise CohortError(f"{omic.source.path}: no values. Suggestion: check how the matrix was exported")
+    _settle_unit(file, name, omic, screen, show_ids)
+
+
+def _settle_unit(file: Any, name: str, omic: Measured, screen: UnitScreen, show_ids: bool) -> None:
+    """Refuse a matrix in two units, and note down a linear scale, so that all that follows takes logarithms."""
+    path, kind = omic.source.path, screen.kind
+    two = screen.two_scales()
+    if two is not None:
+        ids = [patient for patient, member in zip(omic.patient_ids, two.members, strict=True) if member]
+        said = (
+            f"{path}: {len(ids)} of {len(omic.patient_ids)} patients seem to be measured in another unit "
+            f"than the others ({some_ids(ids, show_ids)}): {two.text}"
+        )
+        if two.beyond_doubt and kind.name != "features":
+            raise CohortError(
+                f"{said}. Suggestion: bring all patients to one unit (a logarithm or a factor is missing in some, "
+                "often those of one site or batch), or give the groups as two omics"
+            )
+        logger.warning("%s", said)
+    if screen.linear:
+        logger.warning(
+            "%s: kind `%s` is on a logarithmic scale, but the values are never negative, right-skewed and large: taken "
+            "to be linear, log2(x + 1) is used within each patient; kind `features` keeps values as they are",
+            name,
+            kind.name,
+        )
+        write_unit(file, name, omics.LINEAR)
 
 
 def _clinical_modality(covariates: pl.DataFrame) -> Any:

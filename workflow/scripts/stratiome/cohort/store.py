@@ -42,6 +42,8 @@ class StoredOmic:
         Length `n_patients`, sorted; the patients who have the omic.
     features
         Length `n_features`, sorted.
+    unit
+        `linear` where abundances came on a linear scale that their kind does not mean, else "".
     """
 
     path: str
@@ -49,6 +51,7 @@ class StoredOmic:
     kind: str
     patient_ids: tuple[str, ...]
     features: tuple[str, ...]
+    unit: str = ""
 
     def rows(self, cells: int = CELLS_AT_ONCE) -> Iterator[tuple[slice, np.ndarray]]:
         """Values of some patients at a time, shape `(n_rows, n_features)`, float32, NaN where missing."""
@@ -100,7 +103,12 @@ def read_stored(path: str) -> tuple[Any, tuple[StoredOmic, ...]]:
         part = data.mod[name]
         found.append(
             StoredOmic(
-                path, name, str(part.uns["kind"]), tuple(map(str, part.obs_names)), tuple(map(str, part.var_names))
+                path,
+                name,
+                str(part.uns["kind"]),
+                tuple(map(str, part.obs_names)),
+                tuple(map(str, part.var_names)),
+                str(part.uns.get("unit", "")),
             )
         )
     data.file.close()
@@ -117,3 +125,10 @@ def create_matrix(file: Any, name: str, shape: tuple[int, int]) -> Any:
     made.attrs["encoding-type"] = "array"
     made.attrs["encoding-version"] = "0.2.0"
     return made
+
+
+def write_unit(file: Any, name: str, unit: str) -> None:
+    """Note the unit of an omic in an open cohort file."""
+    import anndata
+
+    anndata.io.write_elem(file[f"mod/{name}/uns"], "unit", unit)

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
 from stratiome.config import FeatureConfig
 from stratiome.features.block import Block
+from stratiome.features.tails import RankScores, fit_rank_scores
+from stratiome.omics.tails import HEAVY_SD, spread_of, tail_of
 
 MIN_CARRIERS = 3
 CLIP = 8.0
+AT_ONCE = 512
+"""Features whose tails are looked at together."""
 
 
 @dataclass(frozen=True)
@@ -22,11 +27,17 @@ class OmicTransform:
     keep
         Indices of the kept features in the input.
     mean, scale
-        Shape `(n_kept,)`, of the training patients after removal of site shifts; 0 and 1 for 0/1 features.
+        Shape `(n_kept,)`, of the training patients after rank scores and removal of site shifts; 0 and 1 for 0/1
+        features.
     sites
         Sites with a known shift.
     shifts
         Shape `(n_sites, n_kept)`, location of each site against the others, shrunk; new sites have none.
+    ranks
+        Heavy-tailed features, which become normal scores of their ranks first: a site shift or a standard deviation
+        of their values would be that of the extremes.
+    dropped
+        Features that were not kept, by reason: missing, constant, variance.
     """
 
     keep: np.ndarray
@@ -34,6 +45,8 @@ class OmicTransform:
     scale: np.ndarray
     sites: tuple[str, ...]
     shifts: np.ndarray
+    ranks: RankScores = field(default_factory=RankScores)
+    dropped: dict[str, int] = field(default_factory=dict)
 
     def apply(self, values: np.ndarray, site: np.ndarray | None) -> np.ndarray:
         """Transformed features of any patients.
@@ -51,6 +64,7 @@ class OmicTransform:
             Shape `(n_patients, n_kept)`, float32, within 8 SD, NaN where missing.
         """
         kept = values[:, self.keep].astype(np.float64)
+        self.ranks.apply(kept)
         if site is not None:
             for name, shift in zip(self.sites, self.shifts, strict=True):
                 kept[site == name] -= shift
@@ -65,10 +79,11 @@ def fit_transform(
     continuous: bool,
     site: np.ndarray | None = None,
 ) -> OmicTransform:
-    """Learn selection, site shifts and standardisation of one omic from training patients only.
+    """Learn selection, rank scores, site shifts and standardisation of one omic from training patients only.
 
     Kept are features with few missing values and some variation, at most `max_features` of the largest variance
-    (0/1 features: at least three training carriers and non-carriers).
+    (0/1 features: at least three training carriers and non-carriers). The variance of a heavy-tailed feature is taken
+    from its interquartile range, as its extremes say nothing about most patients.
 
     Parameters
     ----------
@@ -85,22 +100,45 @@ def fit_transform(
     """
     rows = train & np.isfinite(values).any(axis=1)
     work = values[rows].astype(np.float64)
-    keep = _select(work, settings, continuous)
+    heavy, robust = _heavy_tails(work, settings) if continuous else (np.zeros(0, dtype=bool), np.zeros(0))
+    keep, dropped = _select(work, settings, continuous, heavy, robust)
     work = work[:, keep]
     if not continuous:
-        return OmicTransform(keep, np.zeros(len(keep)), np.ones(len(keep)), (), np.zeros((0, len(keep))))
+        zero, one = np.zeros(len(keep)), np.ones(len(keep))
+        return OmicTransform(keep, zero, one, (), np.zeros((0, len(keep))), dropped=dropped)
+    chosen = np.arange(len(keep)) if settings.tails == "rank" else np.flatnonzero(heavy[keep])
+    ranks = fit_rank_scores(work, chosen)
+    ranks.apply(work)
     names, shifts = _site_shifts(work, site[rows]) if site is not None else ((), np.zeros((0, len(keep))))
     if site is not None:
         for name, shift in zip(names, shifts, strict=True):
             work[site[rows] == name] -= shift
     mean = np.nanmean(work, axis=0)
     scale = np.nanstd(work, axis=0)
-    return OmicTransform(keep, mean, np.where(scale > 0, scale, 1.0), names, shifts)
+    return OmicTransform(keep, mean, np.where(scale > 0, scale, 1.0), names, shifts, ranks, dropped)
 
 
-def _select(work: np.ndarray, settings: FeatureConfig, continuous: bool) -> np.ndarray:
+def _heavy_tails(work: np.ndarray, settings: FeatureConfig) -> tuple[np.ndarray, np.ndarray]:
+    """Features with heavy tails in the training patients, and the robust variance of these (0 of others)."""
+    p = work.shape[1]
+    heavy, robust = np.zeros(p, dtype=bool), np.zeros(p)
+    if settings.tails == "none" or len(work) < 2:
+        return heavy, robust
+    for start in range(0, p, AT_ONCE):
+        ordered = np.sort(work[:, start : start + AT_ONCE].T, axis=1)
+        n = np.isfinite(ordered).sum(axis=1)
+        here = tail_of(ordered, n) > HEAVY_SD
+        heavy[start : start + AT_ONCE] = here
+        robust[start : start + AT_ONCE][here] = spread_of(ordered[here], n[here]) ** 2
+    return heavy, robust
+
+
+def _select(
+    work: np.ndarray, settings: FeatureConfig, continuous: bool, heavy: np.ndarray, robust: np.ndarray
+) -> tuple[np.ndarray, dict[str, int]]:
+    """Positions of the kept features, and how many were dropped for which reason."""
     if len(work) < 2:
-        return np.zeros(0, dtype=np.int64)
+        return np.zeros(0, dtype=np.int64), {"missing": work.shape[1], "constant": 0, "variance": 0}
     finite = np.isfinite(work)
     enough = 1 - finite.mean(axis=0) <= settings.max_missing
     if continuous:
@@ -110,13 +148,19 @@ def _select(work: np.ndarray, settings: FeatureConfig, continuous: bool) -> np.n
             mean = filled.sum(axis=0) / n
             variance = (np.where(finite, work - mean, 0.0) ** 2).sum(axis=0) / n
         good = enough & (variance > 1e-10 * (1 + mean**2))
+        variance = np.where(heavy, robust, variance)
     else:
         carriers = np.nansum(work, axis=0)
         variance = np.minimum(carriers, finite.sum(axis=0) - carriers)
         good = enough & (variance >= MIN_CARRIERS)
     candidates = np.flatnonzero(good)
     largest = np.argsort(-variance[candidates], kind="stable")[: settings.max_features]
-    return np.sort(candidates[largest])
+    dropped = {
+        "missing": int((~enough).sum()),
+        "constant": int((enough & ~good).sum()),
+        "variance": len(candidates) - len(largest),
+    }
+    return np.sort(candidates[largest]), dropped
 
 
 def _site_shifts(work: np.ndarray, site: np.ndarray) -> tuple[tuple[str, ...], np.ndarray]:
@@ -154,20 +198,58 @@ def make_block(
     return Block(name, transform.apply(values, site), likelihood, kept)  # type: ignore[arg-type]
 
 
-def save_transforms(transforms: dict[str, OmicTransform], features: dict[str, tuple[str, ...]], path: str) -> None:
-    """Write as safetensors; names travel in its JSON header."""
+def summarise(name: str, block: Block, transform: OmicTransform, measured: np.ndarray) -> dict[str, Any]:
+    """Row of contract `FeatureSummary` without its resample.
+
+    Parameters
+    ----------
+    name
+        Name of the omic.
+    block
+        Its features.
+    transform
+        What was learned.
+    measured
+        Shape `(n_patients,)`, True for training patients who have the omic.
+    """
+    here = block.values[measured]
+    return {
+        "omic": name,
+        "n_train": len(here),
+        "n_features_in": len(transform.keep) + sum(transform.dropped.values()),
+        "n_kept": len(transform.keep),
+        "n_rank_transformed": len(transform.ranks.columns),
+        **{f"n_dropped_{reason}": count for reason, count in transform.dropped.items()},
+        "n_clipped": int((np.abs(here) >= CLIP).sum()),
+    }
+
+
+def save_transforms(
+    transforms: dict[str, OmicTransform],
+    features: dict[str, tuple[str, ...]],
+    path: str,
+    units: dict[str, str] | None = None,
+) -> None:
+    """Write as safetensors; names, and the unit of each omic as `StoredOmic` has it, travel in its JSON header."""
     import json
 
     from safetensors.numpy import save_file
 
     tensors: dict[str, np.ndarray] = {}
-    names: dict[str, dict[str, list[str]]] = {}
+    names: dict[str, dict[str, Any]] = {}
     for name, t in transforms.items():
         tensors |= {
             f"{name}.mean": np.ascontiguousarray(t.mean),
             f"{name}.scale": np.ascontiguousarray(t.scale),
             f"{name}.shifts": np.ascontiguousarray(t.shifts),
+            f"{name}.rank_columns": np.ascontiguousarray(t.ranks.columns),
+            f"{name}.rank_quantiles": np.ascontiguousarray(t.ranks.quantiles),
+            f"{name}.rank_n": np.ascontiguousarray(t.ranks.n),
         }
-        names[name] = {"features": [features[name][j] for j in t.keep], "sites": list(t.sites)}
+        names[name] = {
+            "features": [features[name][j] for j in t.keep],
+            "sites": list(t.sites),
+            "unit": (units or {}).get(name, ""),
+        }
     # One entry only: safetensors writes several in random order, and the same transforms must be the same bytes.
     save_file(tensors, path, metadata={"names": json.dumps(names, sort_keys=True)})

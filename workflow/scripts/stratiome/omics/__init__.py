@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import importlib
 
-from stratiome.omics.kind import OmicError, OmicKind
+from stratiome.omics.kind import Metric, OmicError, OmicKind
 
-__all__ = ["OmicError", "OmicKind", "get"]
+__all__ = ["LINEAR", "Metric", "OmicError", "OmicKind", "get"]
+
+LINEAR = "linear"
 
 
-def get(kind: str) -> OmicKind:
-    """Kind by its name in the config."""
+def get(kind: str, unit: str = "") -> OmicKind:
+    """Kind by its name in the config; `unit` is `LINEAR` where abundances came on a linear scale, else ""."""
     found: OmicKind = importlib.import_module(f"stratiome.omics.{kind}").KIND
-    return found
+    return found.on_linear_scale() if unit == LINEAR else found

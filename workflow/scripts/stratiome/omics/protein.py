@@ -1,7 +1,7 @@
-"""Protein abundance on a logarithmic scale (as RPPA)."""
+"""Protein abundance on a logarithmic scale (as RPPA); a linear scale is recognised and logged."""
 
 from __future__ import annotations
 
 from stratiome.omics.kind import OmicKind, any_number
 
-KIND = OmicKind("protein", "log abundance", any_number, scaled_unit="log abundance")
+KIND = OmicKind("protein", "log abundance", any_number, scaled_unit="log abundance", logarithmic=True)
