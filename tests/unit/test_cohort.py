@@ -43,7 +43,7 @@ def test_nobody_is_lost_in_silence(tiny):
     cohort = _read(tiny)
     assert cohort.clinical.covariates.height == 60
     assert cohort.clinical.outcome.height == 58
-    assert cohort.clinical.without_outcome == {"event without follow-up time": 1, "follow-up of zero, never at risk": 1}
+    assert cohort.clinical.without_outcome == {"no follow-up time": 1, "follow-up of zero, never at risk": 1}
     assert dict(cohort.overlap.iter_rows()) == {"mrna + protein": 40, "protein": 20}
     steps = cohort.flow.filter(pl.col("step") == "outcome")
     assert steps["n_in"].to_list()[0] == 60
