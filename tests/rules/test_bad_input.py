@@ -1,14 +1,23 @@
-"""Bad configs and inputs: each ends with its own message and exit code 1, and leaves nothing behind.
+"""Bad configs and inputs: each is refused with its own message, or repaired and said. None passes in silence.
 
-The first table is refused before any job starts, the second by the job that reads the matrices.
+Three tables, a case a line: what is refused before any job starts, what is refused by the job that reads the matrices,
+and what is repaired, with the sentence that says so in the log or in the patient flow. Each case changes a sound cohort
+of 60 patients. All of them run in-process; a few run as a user would run them as well, where the exit code and what is
+left behind are tested.
 """
 
+import logging
 from pathlib import Path
 
 import polars as pl
 import pytest
 
 from conftest import snakemake, write_config, write_tiny
+from stratiome.cohort.errors import CohortError
+from stratiome.cohort.ingest import read_cohort, write_cohort
+from stratiome.config import ConfigError
+from stratiome.omics import OmicError
+from stratiome.plan import clinical_file, omic_files, plan
 
 
 def _set(path, value):
@@ -74,6 +83,35 @@ def _both(*changes):
     return change
 
 
+def _cell(name, value, patient="P007"):
+    """One cell of a clinical column changed; the column becomes text where the value is one."""
+    old = pl.col(name).cast(pl.String) if isinstance(value, str) else pl.col(name)
+    return _column(name, pl.when(pl.col("patient_id") == patient).then(pl.lit(value)).otherwise(old))
+
+
+def _coded(name, zero, one):
+    return _column(name, pl.when(pl.col(name) == 1).then(pl.lit(one)).otherwise(pl.lit(zero)))
+
+
+def _declared(column, **entry):
+    return _both(lambda config, folder: config["data"].setdefault("columns", {}).update({column: entry}))
+
+
+def _dated(day, last):
+    """Two columns of dates: that of time zero, and one of a measurement."""
+    return _both(
+        _column("diagnosis", pl.lit("2010-03-01")),
+        _column("measured", pl.when(pl.int_range(pl.len()) < 59).then(pl.lit(day)).otherwise(pl.lit(last))),
+        _set(["endpoint", "index_date"], "diagnosis"),
+        _declared("grade", available_at="measured"),
+    )
+
+
+def _died_otherwise(condition):
+    cause = pl.when(pl.col("os_event") == 1).then(pl.lit("disease")).otherwise(pl.lit("other"))
+    return _both(_column("cause", cause), _set(["endpoint", "competing"], condition))
+
+
 def _results_in_a_file(config, folder):
     config["results"] = str(folder / "clinical.tsv" / "results")
 
@@ -97,11 +135,21 @@ BEFORE_ANY_JOB = {
         _column("os_months", pl.when(pl.col("patient_id") == "P007").then(-3.0).otherwise("os_months")),
         "negative or infinite for 1 patients (P007)",
     ),
-    "event coded 1/2": (_column("os_event", pl.col("os_event") + 1), "recode it, as 1/2 to 0/1"),
-    "event coded yes/no": (
-        _column("os_event", pl.when(pl.col("os_event") == 1).then(pl.lit("yes")).otherwise(pl.lit("no"))),
-        "'no', 'yes'",
+    "infinite time": (_cell("os_months", float("inf")), "negative or infinite for 1 patients (P007)"),
+    "text in time": (_cell("os_months", "lost"), "column `os_months` must hold numbers, but 1 of its cells do not"),
+    "empty time": (_column("os_months", pl.lit("")), "column `os_months` holds no number"),
+    "event coded 1/2": (
+        _column("os_event", pl.col("os_event") + 1),
+        "`data.columns: {os_event: {values: {1: 0, 2: 1}}}`",
     ),
+    "event coded yes/no": (_coded("os_event", "no", "yes"), 'os_event: {values: {"no": 0, "yes": 1}}'),
+    "event coded Y/N": (_coded("os_event", "N", "Y"), 'os_event: {values: {"N": 0, "Y": 1}}'),
+    "event coded true/false": (_coded("os_event", False, True), "os_event: {values: {false: 0, true: 1}}"),
+    "event coded LIVING/DECEASED": (
+        _coded("os_event", "0:LIVING", "1:DECEASED"),
+        'os_event: {values: {"0:LIVING": 0, "1:DECEASED": 1}}',
+    ),
+    "event missing for all": (_column("os_event", pl.lit("")), "but holds no value at all"),
     "nobody died": (_column("os_event", pl.lit(0)), "only one value"),
     "days in a months column": (_column("os_months", pl.col("os_months") * 3000), "years when read as months"),
     "horizon beyond follow-up": (_set(["endpoint", "horizons"], [1190]), "beyond the longest follow-up"),
@@ -115,10 +163,70 @@ BEFORE_ANY_JOB = {
         _column("drug", pl.int_range(pl.len()) % 3),
         "must be 0 (untreated) or 1 (treated)",
     ),
+    "treatment coded yes/no": (_coded("drug", "no", "yes"), 'drug: {values: {"no": 0, "yes": 1}}'),
+    "treatment coded true/false": (_coded("drug", False, True), "drug: {values: {false: 0, true: 1}}"),
+    "treatment coded A/B": (_coded("drug", "A", "B"), 'drug: {values: {"A": 0, "B": 1}}'),
     "treatment the same for all": (_column("drug", pl.lit(1)), "the same for everybody"),
     "bad eligibility": (_set(["treatments", "drug", "eligible"], "age >"), "not a valid condition"),
     "eligibility on an absent column": (_set(["treatments", "drug", "eligible"], "stage = 1"), "no column `stage`"),
-    "decimal commas": (_column("age", pl.col("age").cast(pl.String).str.replace(".", ",", literal=True)), "comma"),
+    "decimal commas": (
+        _column("age", pl.col("age").cast(pl.String).str.replace(".", ",", literal=True)),
+        "decimal comma",
+    ),
+    "one decimal comma": (_cell("age", "61,5"), "1 of its cells do not: they have a decimal comma"),
+    "text in a number": (
+        _cell("age", "ca. 60"),
+        "column `age` seems to hold numbers, but 1 of its cells do not ('ca. 60')",
+    ),
+    "unit in a number": (_column("age", pl.format("{} years", "age")), "column `age` is text with"),
+    "infinite covariate": (_cell("age", float("inf")), "column `age` is infinite for 1 patients (P007)"),
+    "empty covariate": (_column("grade", pl.lit("")), "column `grade` has no value at all"),
+    "class declared a number": (
+        _both(_column("grade", pl.lit("high")), _declared("grade", type="numeric")),
+        "column `grade` is declared numeric",
+    ),
+    "value out of bounds": (
+        _both(_cell("age", 430.0), _declared("age", unit="years", maximum=110)),
+        "column `age` must be at most 110 years, but is not for 1 patients (P007)",
+    ),
+    "age in months": (
+        _both(_column("age", pl.col("age") * 12), _declared("age", unit="years", minimum=18, maximum=110)),
+        "divided by 10 or 12 all values fit; is the column in another unit?",
+    ),
+    "size in centimetres": (
+        _both(_column("size", 1 + pl.int_range(pl.len()) / 20), _declared("size", unit="mm", minimum=5, maximum=200)),
+        "multiplied by 7 or 10 or 12",
+    ),
+    "bounds the wrong way": (_declared("age", minimum=110, maximum=18), "finite and in this order"),
+    "bounds of a class": (_declared("hospital", type="categorical", maximum=3), "need numbers"),
+    "spellings of the identifier": (_declared("patient_id", values={"P000": "P999"}), "is the identifier"),
+    "declared column absent": (_declared("aeg", unit="years"), "`data.columns.aeg`: "),
+    "treatment after time zero": (_declared("drug", available_at=3), "a treatment that starts after time zero"),
+    "eligible by the future": (
+        _both(
+            _declared("relapse", available_at=6),
+            _column("relapse", pl.lit(0)),
+            _set(["treatments", "drug", "eligible"], "relapse = 0"),
+        ),
+        "`treatments.drug.eligible`: column `relapse` is known only after time zero",
+    ),
+    "all confounders after time zero": (
+        _both(_declared("age", available_at=1), _declared("grade", available_at=1)),
+        "all of them are known only after time zero",
+    ),
+    "date without date of time zero": (_declared("age", available_at="seen"), "a date needs `endpoint.index_date`"),
+    "ambiguous dates": (_dated("03/04/2005", "03/04/2005"), "60 cells that are no dates"),
+    "date as predictor": (_declared("age", type="date"), "`covariates` contains dates"),
+    "dead of two causes": (_died_otherwise("cause = 'disease'"), "patients with an event (P0"),
+    "nobody died otherwise": (_died_otherwise("cause = 'Other'"), "is met by nobody"),
+    "cause of death absent": (_set(["endpoint", "competing"], "cause = 'other'"), "has no column `cause`"),
+    "cause of death as predictor": (
+        _both(_died_otherwise("cause = 'other'"), _set(["covariates"], ["age", "cause"])),
+        "column `cause` tells how patients died",
+    ),
+    "identifier column absent": (_set(["data", "patient_id"], "patient"), "Did you mean `patient_id`?"),
+    "clinical column twice": (_text(lambda t: t.replace("grade", "age", 1)), "columns listed more than once: age"),
+    "header without rows": (_text(lambda t: t.splitlines()[0] + "\n"), "has a header but no rows"),
     "commas in a .tsv": (_text(lambda t: t.replace("\t", ",")), ".tsv needs tabs"),
     "old Macintosh line ends": (_text(lambda t: t.replace("\n", "\r")), "a carriage return alone"),
     "eligibility that nobody meets": (_set(["treatments", "drug", "eligible"], "age > 200"), "among 0 eligible"),
@@ -151,14 +259,123 @@ BY_THE_FIRST_JOB = {
     "values that do not fit the kind": (_set(["data", "omics", "mrna", "kind"], "methylation"), "outside 0 to 1"),
 }
 
+REPAIRED_AND_SAID = {
+    "missing time": (_cell("os_months", None), "no follow-up time"),
+    "NaN time": (_cell("os_months", "NaN"), "no follow-up time"),
+    "zero time": (_cell("os_months", 0.0), "follow-up of zero, never at risk"),
+    "missing event": (_cell("os_event", None), "no event status"),
+    "null as a word": (_cell("grade", "null"), "column `grade`: fewer than 100 cells (`null`) taken as missing"),
+    "unknown as a class": (
+        _cell("hospital", "Unknown"),
+        "column `hospital`: `Unknown` counts as a class of its own. "
+        'Suggestion: `data.columns: {hospital: {values: {"Unknown": null}}}`',
+    ),
+    "level misspelt by a letter": (
+        _cell("hospital", "nort"),
+        'Suggestion: `data.columns: {hospital: {values: {"nort": "north"}}}`',
+    ),
+    "level in capitals": (_cell("hospital", "NORTH"), '{"NORTH": "north"}'),
+    "spellings declared": (
+        _both(_cell("hospital", "nroth"), _declared("hospital", values={"nroth": "north"})),
+        "column `hospital`: fewer than 100 cells changed by `data.columns.hospital.values` (`nroth` to `north`)",
+    ),
+    "spelling that never occurs": (_declared("hospital", values={"nroth": "north"}), "what never occurs: `nroth`"),
+    "events declared": (
+        _both(_coded("os_event", "no", "yes"), _declared("os_event", values={True: 1, False: 0})),
+        "column `os_event`: fewer than 100 cells changed",
+    ),
+    "covariate of true/false": (
+        _column("grade", pl.col("grade") > 1),
+        "column `grade`: true and false are read as 1 and 0",
+    ),
+    "feature after time zero": (
+        _declared("grade", available_at=6),
+        "`grade` is known 6 months after time zero and is left out",
+    ),
+    "cells after time zero": (
+        _dated("2010-03-02", "2010-03-02"),
+        "fewer than 100 cells known after time zero (`measured` after `diagnosis`)",
+    ),
+    "cells without a date": (_dated("2010-03-01", None), "without one of the two dates, kept"),
+    "days below a hundred years of months": (
+        _column("os_months", pl.col("os_months") * 800 / pl.col("os_months").max()),
+        "reaches 67 years when read as months",
+    ),
+    "strangers in a matrix": (
+        _text(lambda t: t.replace("P000\t", "X000\t"), "mrna.tsv"),
+        "mrna: 1 patients are not in the clinical table and are left out",
+    ),
+}
+
+AS_A_USER = (
+    "misspelt key",
+    "clinical file absent",
+    "negative time",
+    "event coded yes/no",
+    "matrix truncated",
+    "results in a file",
+    "transposed matrix",
+    "infinite values",
+)
+"""Cases that are run through Snakemake as well."""
+
 
 def _files(folder: Path) -> set[str]:
     return {str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file()}
 
 
+def _ingest(config, source="my.yaml"):
+    """What is said of a cohort before any job and by the first one, without Snakemake."""
+    analysis, _ = plan(config, source)
+    cohort = read_cohort(analysis, clinical_file(analysis), omic_files(analysis))
+    write_cohort(cohort, analysis, f"{analysis.results_folder}/cohort.h5mu")
+    return [*cohort.flow["reason"], *cohort.clinical.notes]
+
+
 @pytest.mark.parametrize("case", BEFORE_ANY_JOB)
 def test_refused_before_any_job(case, tmp_path):
     change, message = BEFORE_ANY_JOB[case]
+    config = write_tiny(tmp_path / "data")
+    change(config, tmp_path / "data")
+    before = _files(tmp_path / "data")
+    with pytest.raises(ConfigError) as caught:
+        plan(config, "my.yaml")
+    problem = next((p for p in caught.value.problems if message in p), None)
+    assert problem is not None, str(caught.value)
+    assert "Suggestion" in problem or "Did you mean" in problem
+    assert _files(tmp_path / "data") == before
+
+
+@pytest.mark.parametrize("case", BY_THE_FIRST_JOB)
+def test_refused_by_the_first_job(case, tmp_path):
+    change, message = BY_THE_FIRST_JOB[case]
+    config = write_tiny(tmp_path / "data")
+    change(config, tmp_path / "data")
+    with pytest.raises((CohortError, OmicError)) as caught:
+        _ingest(config)
+    assert message in str(caught.value)
+    assert "Suggestion" in str(caught.value)
+    assert _files(tmp_path / "data" / "results") == set()
+
+
+@pytest.mark.parametrize("case", REPAIRED_AND_SAID)
+def test_repaired_and_said(case, tmp_path, caplog):
+    change, sentence = REPAIRED_AND_SAID[case]
+    config = write_tiny(tmp_path / "sound")
+    with caplog.at_level(logging.WARNING):
+        said = [*_ingest(config), caplog.text]
+    assert not any(sentence in s for s in said)
+    caplog.clear()
+    config = write_tiny(tmp_path / "data")
+    change(config, tmp_path / "data")
+    with caplog.at_level(logging.WARNING):
+        said = [*_ingest(config), caplog.text]
+    assert any(sentence in s for s in said), said
+
+
+@pytest.mark.parametrize("case", AS_A_USER)
+def test_refused_as_a_user_sees_it(case, tmp_path):
+    change, message = (BEFORE_ANY_JOB | BY_THE_FIRST_JOB)[case]
     config = write_tiny(tmp_path / "data")
     change(config, tmp_path / "data")
     path = write_config(config, tmp_path / "my.yaml")
@@ -168,20 +385,10 @@ def test_refused_before_any_job(case, tmp_path):
     assert message in done.stderr, done.stderr
     assert "Suggestion" in done.stderr or "Did you mean" in done.stderr
     assert "Traceback" not in done.stderr
-    assert _files(tmp_path / "data") == before
-
-
-@pytest.mark.parametrize("case", BY_THE_FIRST_JOB)
-def test_refused_by_the_first_job(case, tmp_path):
-    change, message = BY_THE_FIRST_JOB[case]
-    config = write_tiny(tmp_path / "data")
-    change(config, tmp_path / "data")
-    path = write_config(config, tmp_path / "my.yaml")
-    done = snakemake("--cores", "1", "--configfile", str(path), cwd=tmp_path)
-    assert done.returncode == 1
-    assert message in done.stderr, done.stderr
-    assert "Suggestion" in done.stderr
-    assert "Traceback" not in done.stderr
-    left = [f for f in _files(tmp_path / "data" / "results") if not f.startswith((".lock", "logs/", "benchmarks/"))]
-    assert left == []
-    assert message in (tmp_path / "data/results/logs/ingest_cohort.log").read_text()
+    results = _files(tmp_path / "data" / "results")
+    assert _files(tmp_path / "data") - {f"results/{f}" for f in results} == before
+    assert [f for f in results if not f.startswith((".lock", "logs/", "benchmarks/"))] == []
+    if case in BY_THE_FIRST_JOB:
+        assert message in (tmp_path / "data/results/logs/ingest_cohort.log").read_text()
+    else:
+        assert results == set()

@@ -180,6 +180,11 @@ def _cohort(case: str) -> dict[str, list[dict[str, Any]]]:
             step("outcome", "endpoint", 600, 600, "usable outcome"),
         ],
         "overlap_omics": [{"omics": o, "n": n} for o, n in sets],
+        "outcome_counts": [
+            {"status": "event", "n": 330},
+            {"status": "competing", "n": 0},
+            {"status": "censored", "n": 270},
+        ],
         "quality_summary": [
             r
             for o in names

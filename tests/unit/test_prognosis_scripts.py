@@ -71,6 +71,7 @@ def _write(folder: Path, cohort: dict[str, np.ndarray], roles: pl.DataFrame, res
     ).reverse().write_parquet(paths["clinical"])
     known = np.arange(N) % 29 != 0  # some patients have no usable outcome
     outcome = pl.DataFrame([ids, pl.Series("time_months", cohort["time"]), pl.Series("event", cohort["event"])])
+    outcome = outcome.with_columns(pl.col("event").cast(pl.Int64), competing=pl.lit(0, dtype=pl.Int64))
     outcome.filter(pl.Series(known)).write_parquet(paths["outcome"])
     tables.write_table(roles, paths["resamples"], tables.Resamples)
     own = roles.filter(pl.col("resample") == resample)["role"].to_numpy().astype(str)

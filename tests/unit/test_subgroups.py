@@ -416,7 +416,10 @@ def outcome_table(n, seed=0, hazard=None):
     rng = np.random.default_rng(seed)
     time = rng.exponential(20 / (np.ones(n) if hazard is None else hazard)) + 0.1
     ids = [f"P{i:03d}" for i in range(n)]
-    return pl.DataFrame({"patient_id": ids, "time_months": time, "event": (rng.random(n) < 0.8).astype(np.int64)})
+    event = (rng.random(n) < 0.8).astype(np.int64)
+    return pl.DataFrame(
+        {"patient_id": ids, "time_months": time, "event": event, "competing": np.zeros(n, dtype=np.int64)}
+    )
 
 
 def test_agreement_table_leaves_out_unassigned_and_unknown():

@@ -47,7 +47,12 @@ def planted(
     ids = [f"P{i:05d}" for i in range(n)]
     clinical = pl.DataFrame({"patient_id": ids, "drug": treated.astype(float), "severity": severity, "age": age})
     outcome = pl.DataFrame(
-        {"patient_id": ids, "time_months": np.minimum(death, end), "event": (death <= end).astype(np.int64)}
+        {
+            "patient_id": ids,
+            "time_months": np.minimum(death, end),
+            "event": (death <= end).astype(np.int64),
+            "competing": np.zeros(n, dtype=np.int64),
+        }
     )
     truth = pl.DataFrame(
         {

@@ -65,6 +65,7 @@ rule ingest_cohort:
         cohort_file="<results>/cohort/cohort.h5mu",
         clinical="<results>/cohort/clinical.parquet",
         outcome="<results>/cohort/outcome.parquet",
+        outcome_counts="<results>/cohort/outcome_counts.parquet",
         flow="<results>/cohort/patient_flow.parquet",
         overlap="<results>/cohort/omic_overlap.parquet",
         inputs_file="<results>/cohort/inputs.json",

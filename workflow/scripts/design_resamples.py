@@ -4,7 +4,7 @@ import polars as pl
 
 from stratiome.config import ResampleConfig, TreatmentConfig
 from stratiome.resample.design import design_resamples
-from stratiome.tables import Resamples, write_table
+from stratiome.tables import Outcome, Resamples, read_table, write_table
 
 
 def main(
@@ -20,7 +20,7 @@ def main(
 ) -> None:
     """Deal the folds, stratified by event, treatment and site."""
     table = pl.read_parquet(clinical)
-    events = table.join(pl.read_parquet(outcome), on="patient_id", how="left", maintain_order="left")["event"]
+    events = table.join(read_table(outcome, Outcome), on="patient_id", how="left", maintain_order="left")["event"]
     strata = [events.cast(pl.String).fill_null("none").to_numpy()]
     strata += [table[t.column].cast(pl.String).fill_null("none").to_numpy() for t in treatments.values()]
     where = table[site].cast(pl.String).fill_null("").to_numpy() if site else None

@@ -30,7 +30,7 @@ def main(
     seed: int,
 ) -> None:
     """Read outcome and predictions, evaluate each design, and write the three tables."""
-    patients = pl.read_parquet(outcome).sort("patient_id")
+    patients = tables.read_table(outcome, tables.Outcome).sort("patient_id")
     time, event = check_outcome(patients["time_months"].to_numpy(), patients["event"].to_numpy())
     problem = evaluate.Problem(time, event, time_grid(endpoint), endpoint.horizons_months, endpoint.tau_months)
     held_out = tables.read_table(resamples, tables.Resamples).filter(pl.col("role") == "test")

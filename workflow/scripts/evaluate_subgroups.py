@@ -10,6 +10,7 @@ from stratiome.subgroups.match import chosen_k, pool_held_out
 from stratiome.survival.design import column_type
 from stratiome.tables import (
     LatentMap,
+    Outcome,
     SubgroupAgreement,
     SubgroupAssignment,
     SubgroupCurves,
@@ -56,7 +57,7 @@ def main(
     """Pool held-out labels over the folds and describe subgroups; `features` and `latents` are those of `full`."""
     import anndata
 
-    table, usable = pl.read_parquet(clinical), pl.read_parquet(outcome)
+    table, usable = pl.read_parquet(clinical), read_table(outcome, Outcome)
     found = pl.concat([read_table(p, Subgroups) for p in assignments])
     selected = pl.concat([read_table(p, SubgroupSelection) for p in selections])
     stability = pl.concat([read_table(p, SubgroupStability) for p in stabilities]).filter(pl.col("resample") == "full")

@@ -35,7 +35,7 @@ def main(
     planted = TrueEffects.of(tables.read_table(truth[0], tables.Truth)) if truth else None
     found = evaluate_treatments(
         pl.read_parquet(clinical),
-        pl.read_parquet(outcome),
+        tables.read_table(outcome, tables.Outcome),
         dict(zip(labels["patient_id"], labels["subgroup"], strict=True)),
         tuple(int(k) for k in known if k > 0),
         treatments,

@@ -77,7 +77,9 @@ def _inputs(
     """Inputs of the models, and which classes were too rare for a coefficient of their own."""
     patients = pl.DataFrame({"patient_id": list(measured.patient_ids)}, schema={"patient_id": pl.String})
     table = patients.join(pl.read_parquet(clinical), on="patient_id", how="left", maintain_order="left")
-    times = patients.join(pl.read_parquet(outcome), on="patient_id", how="left", maintain_order="left")
+    times = patients.join(
+        tables.read_table(outcome, tables.Outcome), on="patient_id", how="left", maintain_order="left"
+    )
     usable = times["time_months"].is_not_null().to_numpy()
     train = usable & (roles == "train")
     time, event = np.zeros(len(roles)), np.zeros(len(roles), dtype=bool)

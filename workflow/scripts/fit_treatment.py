@@ -28,7 +28,7 @@ def main(
     labels = tables.read_table(assignment, tables.Subgroups).filter(pl.col("model") == MODEL)
     propensities, survival = fit_treatment(
         pl.read_parquet(clinical),
-        pl.read_parquet(outcome),
+        tables.read_table(outcome, tables.Outcome),
         dict(zip(roles["patient_id"], roles["role"], strict=True)),
         dict(zip(labels["patient_id"], labels["subgroup"], strict=True)),
         treatments,

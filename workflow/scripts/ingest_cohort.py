@@ -2,10 +2,11 @@
 
 from pathlib import Path
 
+from stratiome.cohort.endpoint import count_outcomes
 from stratiome.cohort.ingest import read_cohort, write_cohort
 from stratiome.cohort.manifest import write_json
 from stratiome.config import Config
-from stratiome.tables import OmicOverlap, PatientFlow, write_table
+from stratiome.tables import OmicOverlap, Outcome, OutcomeCounts, PatientFlow, write_table
 
 
 def main(
@@ -15,6 +16,7 @@ def main(
     cohort_file: str,
     clinical: str,
     outcome: str,
+    outcome_counts: str,
     flow: str,
     overlap: str,
     inputs_file: str,
@@ -25,7 +27,8 @@ def main(
     cohort = read_cohort(analysis, Path(clinical_file), omics)
     write_cohort(cohort, analysis, cohort_file)
     cohort.clinical.covariates.write_parquet(clinical, compression="zstd", statistics=False)
-    cohort.clinical.outcome.write_parquet(outcome, compression="zstd", statistics=False)
+    write_table(cohort.clinical.outcome, outcome, Outcome)
+    write_table(count_outcomes(cohort.clinical.outcome), outcome_counts, OutcomeCounts)
     write_table(cohort.flow, flow, PatientFlow)
     write_table(cohort.overlap, overlap, OmicOverlap)
     write_json(cohort.inputs, inputs_file)

@@ -23,6 +23,7 @@ def main(
     manifest: str,
     flow: str,
     overlap_omics: str,
+    outcome_counts: str,
     quality: list[str],
     quality_summary: str,
     quality_figures: list[str],
@@ -92,6 +93,7 @@ def main(
     paths: dict[str, str | list[str]] = {
         "flow": flow,
         "overlap_omics": overlap_omics,
+        "outcome_counts": outcome_counts,
         "quality_summary": quality_summary,
         "resample_table": resample_table,
         "subgroup_summary": subgroup_summary,

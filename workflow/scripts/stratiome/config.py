@@ -20,6 +20,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 DAYS_PER_MONTH = 30.4375
 """Mean length of a month in days (365.25 / 12)."""
 
+MOST_MIN_CELL = 100
+"""Largest count that a config may have suppressed."""
+
 Kind = Literal[
     "counts", "expression", "methylation", "copy_number", "mutation", "protein", "mirna", "metabolite", "features"
 ]
@@ -57,6 +60,57 @@ class OmicConfig(Section):
 
     path: str = Field(description="Matrix file (TSV, CSV or Parquet), patients as rows; relative to `data.folder`.")
     kind: Kind = Field(description="What the numbers are; fixes accepted values, quality control and transform.")
+
+
+class ColumnConfig(Section):
+    """What is declared of one clinical column; what is not declared is taken from its values."""
+
+    type: Literal["numeric", "categorical", "date"] | None = Field(
+        None, description="Numbers, classes, or dates written as 2005-06-30; default by the values."
+    )
+    unit: str | None = Field(None, description="Unit of the numbers, for messages and the report, as `years`.")
+    minimum: float | None = Field(None, description="Smallest possible value; a smaller one is refused.")
+    maximum: float | None = Field(None, description="Largest possible value; a larger one is refused.")
+    values: dict[str, str | float | None] = Field(
+        {},
+        description="Spelling in the file -> value that is meant, as `Positve: Positive`, `yes: 1` or `unknown: null` "
+        "(missing); applied before anything else. `true` and `false` stand for all spellings that YAML reads as such.",
+    )
+    available_at: float | str | None = Field(
+        None,
+        description="When the value is known: a time after time zero in `endpoint.unit`, or a column of dates to "
+        "compare with `endpoint.index_date`. What is known later than time zero is left out.",
+    )
+
+    @field_validator("values", mode="before")
+    @classmethod
+    def _keys_as_written(cls, value: Any) -> Any:
+        # YAML turns a bare yes, true or on into a truth value, and 1 into a number, before anybody sees the spelling.
+        return {_spelling(k): v for k, v in value.items()} if isinstance(value, dict) else value
+
+    @model_validator(mode="after")
+    def _possible(self) -> ColumnConfig:
+        bounds = [b for b in (self.minimum, self.maximum) if b is not None]
+        if any(not math.isfinite(b) for b in bounds) or bounds != sorted(bounds):
+            raise ValueError(
+                "`minimum` and `maximum` must be finite and in this order. Suggestion: swap or remove them"
+            )
+        if bounds and self.type in ("categorical", "date"):
+            raise ValueError(
+                f"`minimum` and `maximum` need numbers, but the type is {self.type}. Suggestion: set `type: numeric`"
+            )
+        return self
+
+    @property
+    def known_late(self) -> bool:
+        """Whether the whole column is known only after time zero."""
+        return isinstance(self.available_at, float) and self.available_at > 0
+
+
+def _spelling(key: Any) -> Any:
+    if isinstance(key, bool):
+        return "true" if key else "false"
+    return f"{key:.15g}" if isinstance(key, int | float) else key if key is None else str(key)
 
 
 class SimulatedOmic(Section):
@@ -133,8 +187,8 @@ class DataConfig(Section):
     clinical: str | None = Field(None, description="Clinical table (TSV, CSV or Parquet), one row per patient.")
     patient_id: str = Field("patient_id", description="Column of the patient identifier, in every file.")
     omics: dict[Name, OmicConfig] = Field({}, description="Omics matrices by name.")
-    types: dict[str, Literal["numeric", "categorical"]] = Field(
-        {}, description="Type of clinical columns that would otherwise be taken from their values."
+    columns: dict[str, ColumnConfig] = Field(
+        {}, description="Clinical columns by name: type, unit, bounds, spellings, and when the value is known."
     )
     example: Literal["transbig"] | None = Field(None, description="A public cohort that comes inside a dependency.")
     simulate: SimulateConfig | None = Field(None, description="Simulate the cohort instead of reading files.")
@@ -151,7 +205,16 @@ class DataConfig(Section):
             raise ValueError("no omics given. Suggestion: name at least one matrix under `data.omics`")
         if self.clinical is None and self.omics:
             raise ValueError(f"`omics` cannot be combined with `{given[0]}`, which brings its own")
+        if self.patient_id in self.columns:
+            raise ValueError(
+                f"`columns.{self.patient_id}` is the identifier, which is never changed. Suggestion: remove the entry"
+            )
         return self
+
+    @property
+    def types(self) -> dict[str, Literal["numeric", "categorical"]]:
+        """Declared type of clinical columns, without dates."""
+        return {name: c.type for name, c in self.columns.items() if c.type in ("numeric", "categorical")}
 
 
 class EndpointConfig(Section):
@@ -159,7 +222,13 @@ class EndpointConfig(Section):
 
     time: str = Field(description="Column of the follow-up time from time zero.")
     event: str = Field(description="Column of the event indicator: 1 = event, 0 = censored.")
-    unit: TimeUnit = Field("months", description="Unit of `time`, `horizons` and `tau`.")
+    unit: TimeUnit = Field("months", description="Unit of `time`, `horizons`, `tau` and `available_at`.")
+    index_date: str | None = Field(None, description="Column of the date of time zero, written as 2005-06-30.")
+    competing: str | None = Field(
+        None,
+        description="SQL condition on clinical columns that patients meet who died of another cause, as "
+        "`cause = 'other'`; they count as censored, so curves are cause-specific.",
+    )
     horizons: tuple[float, ...] = Field(
         min_length=1, description="Time points at which survival is predicted and compared, in `unit`."
     )
@@ -310,7 +379,7 @@ class AuditConfig(Section):
     """Disclosure and groups."""
 
     min_cell: int = Field(
-        10, ge=1, le=100, description="Counts from 1 to this number less one are suppressed in reports."
+        10, ge=1, le=MOST_MIN_CELL, description="Counts from 1 to this number less one are suppressed in reports."
     )
     ids_in_messages: bool = Field(
         True, description="Whether error messages may name patient identifiers (never any of their values)."
@@ -363,6 +432,53 @@ class Config(Section):
                 )
         return self
 
+    @model_validator(mode="after")
+    def _known_at_time_zero(self) -> Config:
+        late = {name for name, c in self.data.columns.items() if c.known_late}
+        fixed = {self.endpoint.time: "endpoint.time", self.endpoint.event: "endpoint.event"}
+        fixed |= {self.site: "site"} if self.site else {}
+        fixed |= {self.endpoint.index_date: "endpoint.index_date"} if self.endpoint.index_date else {}
+        fixed |= {t.column: f"treatments.{name}.column" for name, t in self.treatments.items()}
+        for name, column in self.data.columns.items():
+            if column.available_at is not None and name in fixed:
+                raise ValueError(
+                    f"`data.columns.{name}.available_at`: the column is `{fixed[name]}`, which is never left out. "
+                    "Suggestion: remove `available_at`; a treatment that starts after time zero needs a later time zero"
+                )
+            if isinstance(column.available_at, str) and self.endpoint.index_date is None:
+                raise ValueError(
+                    f"`data.columns.{name}.available_at`: a date needs `endpoint.index_date` to be compared with. "
+                    "Suggestion: name the column of the date of time zero there"
+                )
+        for name, treatment in self.treatments.items():
+            if treatment.confounders and late.issuperset(treatment.confounders):
+                raise ValueError(
+                    f"`treatments.{name}.confounders`: all of them are known only after time zero (`available_at`). "
+                    "Suggestion: list columns that were known when the treatment was chosen"
+                )
+        dates = {name for name, c in self.data.columns.items() if c.type == "date"}
+        for key, names in self._predictors().items():
+            if bad := [n for n in names if n in dates]:
+                raise ValueError(f"`{key}` contains dates {bad}. Suggestion: a number, as years since a fixed day")
+        return self
+
+    def at_time_zero(self) -> Config:
+        """The same analysis without the columns that are known only after time zero (`available_at` > 0)."""
+        late = {name for name, c in self.data.columns.items() if c.known_late}
+
+        def kept(names: tuple[str, ...]) -> tuple[str, ...]:
+            return tuple(n for n in names if n not in late)
+
+        treatments = {
+            name: t.model_copy(update={"confounders": kept(t.confounders)}) for name, t in self.treatments.items()
+        }
+        changed = {
+            "covariates": kept(self.covariates),
+            "known_labels": kept(self.known_labels),
+            "treatments": treatments,
+        }
+        return self.model_copy(update=changed) if late else self
+
     def _predictors(self) -> dict[str, tuple[str, ...]]:
         return {"covariates": self.covariates} | {
             f"treatments.{name}.confounders": t.confounders for name, t in self.treatments.items()
@@ -392,8 +508,13 @@ class Config(Section):
                 asked.setdefault(name, key)
         for name, treatment in self.treatments.items():
             asked.setdefault(treatment.column, f"treatments.{name}.column")
-        for name in self.data.types:
-            asked.setdefault(name, "data.types")
+        if self.endpoint.index_date:
+            asked.setdefault(self.endpoint.index_date, "endpoint.index_date")
+        for name in self.data.columns:
+            asked.setdefault(name, f"data.columns.{name}")
+        for name, column in self.data.columns.items():
+            if isinstance(column.available_at, str):
+                asked.setdefault(column.available_at, f"data.columns.{name}.available_at")
         return asked
 
     def for_reading(self) -> Config:
@@ -403,12 +524,17 @@ class Config(Section):
         decides on their type; which of them is a confounder and which a covariate does not matter.
         """
         used = {*self.covariates, *(t.column for t in self.treatments.values())}
+        asked: set[str] = set()
         for treatment in self.treatments.values():
-            used |= {*treatment.confounders, *_columns_of(treatment.eligible)}
-        used -= {self.endpoint.time, self.endpoint.event, self.site, *self.known_labels}
+            used |= {*treatment.confounders}
+            asked |= _columns_of(treatment.eligible)
+        other = {self.endpoint.time, self.endpoint.event, self.data.patient_id, self.site, *self.known_labels}
+        used -= other
+        # Columns of conditions are kept, but may be constant, dates or free text, as predictors may not.
+        columns = {name: ColumnConfig() for name in sorted(asked - used - other)} | self.data.columns
         return Config(
             cohort=self.cohort,
-            data=self.data,
+            data=self.data.model_copy(update={"columns": columns}),
             endpoint=self.endpoint.model_copy(update={"horizons": (1e-6,), "tau": None}),
             covariates=tuple(sorted(used)),
             site=self.site,
@@ -468,7 +594,7 @@ def check_config(raw: dict[str, Any]) -> tuple[Config | None, list[str]]:
     pruned: set[tuple[Any, ...]] = set()
     for _ in range(3):
         try:
-            return Config.model_validate(raw), problems
+            return Config.model_validate(raw).at_time_zero(), problems
         except ValidationError as error:
             found = error.errors()
             problems += [_describe(e) for e in found if e["loc"] not in pruned]

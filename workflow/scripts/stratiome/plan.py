@@ -8,7 +8,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from stratiome.cohort.clinical import check_horizons, read_clinical, site_counts
+from stratiome.cohort.clinical import read_clinical, site_counts
+from stratiome.cohort.endpoint import check_horizons
 from stratiome.cohort.errors import CohortError
 from stratiome.cohort.read import missing_column, read_header
 from stratiome.config import Config, ConfigError, DataConfig, check_config, resolve

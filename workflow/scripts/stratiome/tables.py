@@ -60,6 +60,22 @@ class OmicOverlap(Table):
     n: int = pa.Field(ge=0)
 
 
+class Outcome(Table):
+    """Follow-up of the patients with a usable outcome."""
+
+    patient_id: str = pa.Field(unique=True)
+    time_months: float = pa.Field(gt=0)  # from time zero to the event or the end of follow-up
+    event: int = pa.Field(isin=[0, 1])  # 1 = event, 0 = censored
+    competing: int = pa.Field(isin=[0, 1])  # 1 = died of another cause, which counts as censored (event 0)
+
+
+class OutcomeCounts(Table):
+    """How the follow-up of the patients with a usable outcome ended."""
+
+    status: str = pa.Field(isin=["event", "competing", "censored"])
+    n: int = pa.Field(ge=0)
+
+
 class QualityFeatures(Table):
     """Quality of each feature of one omic."""
 

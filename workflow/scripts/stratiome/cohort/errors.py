@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from stratiome.config import MOST_MIN_CELL
+
 
 class CohortError(ValueError):
     """Data that cannot be analysed as they are."""
@@ -19,3 +21,12 @@ def some_ids(ids: Sequence[object], show: bool, limit: int = 5) -> str:
         return f"{len(ids)} patients"
     more = f" and {len(ids) - limit} more" if len(ids) > limit else ""
     return ", ".join(str(i) for i in ids[:limit]) + more
+
+
+def some_cells(n: int) -> str:
+    """A number of cells for a note that reaches the report, where few patients must not be counted out.
+
+    The limit is the largest that `audit.min_cell` can be, so that reading does not depend on it; the patient flow has
+    the exact numbers, which the report suppresses as the config says.
+    """
+    return f"fewer than {MOST_MIN_CELL} cells" if 0 < n < MOST_MIN_CELL else f"{n:,} cells"

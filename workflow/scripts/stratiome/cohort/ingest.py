@@ -124,6 +124,8 @@ def _join(
     ids = clinical.covariates["patient_id"].to_list()
     inputs = [describe_input("clinical", clinical_path, len(ids), clinical.covariates.width)]
     flow = [_step("read", "clinical table", len(ids), len(ids), "kept")]
+    for note in clinical.notes:
+        logger.warning("clinical table: %s", note)
     problems: list[str] = []
     kept: dict[str, Measured] = {}
     for name, matrix in matrices.items():
@@ -141,6 +143,7 @@ def _join(
         raise CohortError(problems)
     with_any = len(set().union(*(m.patient_ids for m in kept.values())))
     flow.append(_step("omics", "any omic", len(ids), with_any, "no omic measured" if with_any < len(ids) else "kept"))
+    flow += clinical.flow
     n_left = len(ids)
     for reason, count in clinical.without_outcome.items():
         flow.append(_step("outcome", "endpoint", n_left, n_left - count, reason))

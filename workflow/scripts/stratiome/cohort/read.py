@@ -31,7 +31,7 @@ def read_header(path: Path) -> list[str]:
 
 
 def read_table(path: Path) -> pl.DataFrame:
-    """Read a clinical table; numbers become Float64, texts String, missing cells null.
+    """Read a clinical table; numbers become Float64, true/false Boolean, texts String, missing cells null.
 
     Raises
     ------
@@ -44,7 +44,7 @@ def read_table(path: Path) -> pl.DataFrame:
         raise CohortError(f"{path}: cannot be read ({type(error).__name__}). {_advice(path)}") from None
     if frame.height == 0:
         raise CohortError(f"{path}: has a header but no rows. Suggestion: check how the file was exported")
-    numeric = [n for n in frame.columns if frame[n].dtype.is_numeric() or frame[n].dtype == pl.Boolean]
+    numeric = [n for n in frame.columns if frame[n].dtype.is_numeric()]
     texts = [n for n in frame.columns if frame[n].dtype == pl.String]
     return frame.with_columns(
         pl.col(numeric).cast(pl.Float64).fill_nan(None), pl.col(texts).str.strip_chars()

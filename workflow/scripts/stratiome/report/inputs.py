@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 CONTRACTS: dict[str, type[tables.Table]] = {
     "flow": tables.PatientFlow,
     "overlap_omics": tables.OmicOverlap,
+    "outcome_counts": tables.OutcomeCounts,
     "quality_summary": tables.QualitySummary,
     "resample_table": tables.Resamples,
     "subgroup_summary": tables.SubgroupSummary,

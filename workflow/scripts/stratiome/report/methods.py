@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from stratiome.report.disclosure import count
 from stratiome.report.inputs import ReportInputs
 from stratiome.report.words import join, label, months
 
@@ -62,14 +63,25 @@ def _data(inputs: ReportInputs) -> str:
     )
     omics = join([label(o) for o in inputs.quality]) or "the omics"
     horizons = join([months(h) for h in s.endpoint.horizons_months])
+    other = (
+        f" Deaths of another cause (patients with {s.endpoint.competing}; n = {_competing(inputs)}) were censored, so"
+        " that curves, hazard ratios and effects are cause-specific and not absolute risks."
+        if s.endpoint.competing
+        else ""
+    )
     return (
         f"Data were {source}. The outcome was the time to {s.endpoint.event} (column {s.endpoint.time}), in months,"
-        f" evaluated at {horizons} months. Omics were {omics}. A missing omic or value was masked and never imputed"
-        f" into a likelihood. Missing clinical values were replaced by the training median beside an indicator of"
-        f" missingness (numbers) or counted as the reference beside one (classes); levels of fewer than five training"
-        f" patients join the reference. Transforms were fitted on training patients and applied to all."
+        f" evaluated at {horizons} months.{other} Omics were {omics}. A missing omic or value was masked and never"
+        f" imputed into a likelihood. Missing clinical values were replaced by the training median beside an indicator"
+        f" of missingness (numbers) or counted as the reference beside one (classes); levels of fewer than five"
+        f" training patients join the reference. Transforms were fitted on training patients and applied to all."
         f"{_features(inputs)}"
     )
+
+
+def _competing(inputs: ReportInputs) -> str:
+    row = inputs.row("outcome_counts", status="competing")
+    return count(row["n"] if row else None, inputs.settings.min_cell)
 
 
 def _features(inputs: ReportInputs) -> str:

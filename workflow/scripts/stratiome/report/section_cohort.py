@@ -19,7 +19,7 @@ Row = Mapping[str, Any]
 
 def cohort(inputs: ReportInputs) -> Section:
     """Patient flow, omics, outcome and how the patients were split."""
-    blocks: list[object] = [Cards(_cards(inputs))]
+    blocks: list[object] = [Cards(_cards(inputs)), *_competing(inputs), *_declared(inputs)]
     flow = inputs.rows("flow")
     if flow:
         blocks += [
@@ -69,6 +69,41 @@ def cohort(inputs: ReportInputs) -> Section:
 def _told(flow: Sequence[Row]) -> str:
     omics = [label(r["scope"]) for r in flow if r["step"] == "read" and r["scope"] != "clinical table"]
     return f"Flow of patients from the clinical table to those with a usable outcome, and those with {join(omics)}."
+
+
+def _competing(inputs: ReportInputs) -> list[object]:
+    """How many died of another cause, and what that makes of every curve."""
+    condition = inputs.settings.endpoint.competing
+    if condition is None:
+        return []
+    row = inputs.row("outcome_counts", status="competing")
+    died = count(row["n"], inputs.settings.min_cell) if row else "An unrecorded number of"
+    return [
+        Note(
+            f"{died} patients died of another cause ({condition}) and count as censored from then on. All survival"
+            " curves, hazard ratios and effects in this report are therefore cause-specific. They are not absolute"
+            " risks: one minus such a curve overstates the risk where other deaths are frequent.",
+            "care",
+        )
+    ]
+
+
+def _declared(inputs: ReportInputs) -> list[object]:
+    """What the config says of the clinical columns."""
+    columns = inputs.settings.data.columns
+    rows: list[list[Cell | str]] = []
+    for name, c in columns.items():
+        low, high = ("" if b is None else f"{b:g}" for b in (c.minimum, c.maximum))
+        bounds = f"{low} to {high}" if low and high else f"at least {low}" if low else f"at most {high}" if high else ""
+        spelt = ", ".join(
+            f"{k} → {'missing' if v is None else f'{v:g}' if isinstance(v, float) else v}" for k, v in c.values.items()
+        )
+        when = c.available_at
+        known = f"{when:g} {inputs.settings.endpoint.unit} after time zero" if isinstance(when, float) else when or ""
+        rows.append([label(name), c.type or "by its values", c.unit or "", bounds, spelt, known])
+    head = ["Column", "Type", "Unit", "Bounds", "Spellings", "Known at"]
+    caption = "What the config declares of clinical columns; what is known later than time zero is left out."
+    return [Fold("Clinical columns as declared", [Table(caption, head, rows)])] if rows else []
 
 
 def _outcome(inputs: ReportInputs) -> tuple[int | None, int | None]:

@@ -226,7 +226,12 @@ def _when_and_how(
         ),
         "outcome": (
             f"Time to the event `{endpoint.event}`.",
-            f"`{endpoint.event}` as recorded (1 = event), without blinded review; the same for both arms.",
+            f"`{endpoint.event}` as recorded (1 = event), without blinded review; the same for both arms."
+            + (
+                f" Deaths of another cause ({endpoint.competing}) are censored: effects are cause-specific."
+                if endpoint.competing
+                else ""
+            ),
         ),
         "contrast": (
             f"{contrast}, by assignment (intention to treat), in all eligible patients.",

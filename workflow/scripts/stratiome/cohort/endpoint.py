@@ -1,0 +1,216 @@
+"""The outcome of the clinical table: time, event, and deaths of other causes."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from stratiome.cohort.condition import judge
+from stratiome.cohort.errors import some_ids
+from stratiome.cohort.spelling import SHOWN_TEXTS, entry, written
+from stratiome.config import Config
+from stratiome.tables import OutcomeCounts, from_rows
+
+LONGEST_YEARS, LONG_YEARS = 100, 50
+"""Follow-up in years that is refused, and that is remarked on."""
+MIN_AT_RISK = 10
+"""Patients who must still be followed at the last horizon."""
+YES = {"yes", "y", "true", "t", "dead", "deceased", "died", "event", "treated", "given", "recurred", "progressed"}
+NO = {"no", "n", "false", "f", "alive", "living", "censored", "untreated", "none", "not given"}
+
+
+def codes(levels: list[Any]) -> dict[Any, int | None]:
+    """What the levels of a column of events or treatments may mean: 1 = yes, 0 = no, null = left out.
+
+    A guess that is printed as a suggestion and never applied.
+    """
+    if sorted(map(written, levels)) == ["1", "2"]:
+        return {level: int(written(level)) - 1 for level in sorted(levels)}
+    meant = {level: _code(written(level)) for level in levels}
+    if set(meant.values()) != {0, 1}:
+        places = (0, 1, *[None] * len(levels))
+        meant = dict(zip(sorted(levels, key=written), places, strict=False))
+    return dict(sorted(meant.items(), key=lambda pair: (pair[1] is None, pair[1] or 0, written(pair[0]))))
+
+
+def _code(text: str) -> int | None:
+    numbered = re.match(r"([01])(?:\.0)?\s*(?:[:=]|$)", text)
+    if numbered:
+        return int(numbered[1])
+    word = text.strip().lower()
+    return 1 if word in YES else 0 if word in NO else None
+
+
+def as_values(column: str, series: pl.Series) -> str:
+    """The entry of the config that would make 0 and 1 of a column, where it has few levels."""
+    levels = series.drop_nulls().unique().to_list()
+    if not 2 <= len(levels) <= SHOWN_TEXTS:
+        return f"give each value its meaning, as {entry(column, {'no': 0, 'yes': 1, 'unknown': None})}"
+    return f"say what they mean, as {entry(column, codes(levels))} if that is it"
+
+
+def is_binary(series: pl.Series) -> bool:
+    """Whether a column holds 0 and 1 and nothing else but missing cells."""
+    return series.dtype.is_numeric() and bool(series.drop_nulls().is_in([0.0, 1.0]).all())
+
+
+def some_levels(series: pl.Series) -> str:
+    """The first few levels of a column for a message."""
+    levels = sorted(written(v) for v in series.drop_nulls().unique().to_list())
+    more = f" and {len(levels) - SHOWN_TEXTS} more" if len(levels) > SHOWN_TEXTS else ""
+    return ", ".join(repr(v[:20]) for v in levels[:SHOWN_TEXTS]) + more if levels else "no value at all"
+
+
+def check_endpoint(path: Path, frame: pl.DataFrame, config: Config) -> list[str]:
+    """What is wrong with time and event."""
+    problems = []
+    if config.endpoint.event in frame.columns:
+        problems += _check_event(path, frame[config.endpoint.event], config)
+    if config.endpoint.time in frame.columns:
+        problems += _check_time(path, frame, config)
+    return problems
+
+
+def _check_event(path: Path, event: pl.Series, config: Config) -> list[str]:
+    name = config.endpoint.event
+    if not is_binary(event):
+        return [
+            f"`endpoint.event`: {path}, column `{name}` must be 1 (event) or 0 (censored), but holds "
+            f"{some_levels(event)}. Suggestion: {as_values(name, event)}"
+        ]
+    if event.drop_nulls().n_unique() < 2:
+        return [
+            f"`endpoint.event`: {path}, column `{name}` has only one value. "
+            "Suggestion: both events and censored patients are needed; is it the right column?"
+        ]
+    return []
+
+
+def _check_time(path: Path, frame: pl.DataFrame, config: Config) -> list[str]:
+    endpoint, problems = config.endpoint, []
+    time, ids = frame[endpoint.time], frame[config.data.patient_id]
+    if time.dtype == pl.String and time.null_count() < len(time):
+        return []  # texts are a matter of `check_columns`
+    if not time.dtype.is_numeric():
+        return [
+            f"`endpoint.time`: {path}, column `{endpoint.time}` holds no number. Suggestion: is it the right column?"
+        ]
+    wrong = ids.filter((time < 0).fill_null(False) | time.is_infinite().fill_null(False)).to_list()
+    if wrong:
+        problems.append(
+            f"`endpoint.time`: {path}, column `{endpoint.time}` is negative or infinite for {len(wrong)} patients "
+            f"({some_ids(wrong, config.audit.ids_in_messages)}). Suggestion: check the dates it was computed from"
+        )
+    longest = _longest(time) * endpoint.months_per_unit
+    if longest > 12 * LONGEST_YEARS:
+        problems.append(
+            f"`endpoint.unit`: {path}, column `{endpoint.time}` reaches {longest / 12:.0f} years when read as "
+            f"{endpoint.unit}. Suggestion: set `endpoint.unit` to the unit of the file"
+        )
+    elif endpoint.tau_months > longest:
+        problems.append(
+            f"`endpoint.horizons`: {endpoint.tau_months:g} months lie beyond the longest follow-up of "
+            f"{longest:.1f} months ({path}). Suggestion: choose horizons within follow-up, or check `endpoint.unit`"
+        )
+    return problems
+
+
+def _longest(time: pl.Series) -> float:
+    finite = time.filter(time.is_finite().fill_null(False)).to_numpy()
+    return float(np.max(finite, initial=0.0))
+
+
+def endpoint_notes(frame: pl.DataFrame, config: Config) -> tuple[str, ...]:
+    """What is unusual about the outcome, but possible."""
+    endpoint = config.endpoint
+    longest = _longest(frame[endpoint.time]) * endpoint.months_per_unit / 12
+    if longest <= LONG_YEARS:
+        return ()
+    text = f"column `{endpoint.time}` reaches {longest:.0f} years when read as {endpoint.unit}; check `endpoint.unit`"
+    return (text,)
+
+
+def check_horizons(path: Path, outcome: pl.DataFrame, config: Config) -> list[str]:
+    """Horizons at which nothing can be estimated: nobody has had an event yet, or hardly anybody is followed still.
+
+    Parameters
+    ----------
+    path
+        The clinical table, for messages.
+    outcome
+        Usable outcomes, as `Clinical.outcome`.
+    config
+        The config.
+    """
+    endpoint = config.endpoint
+    problems = []
+    first, last = endpoint.horizons_months[0], max(*endpoint.horizons_months, endpoint.tau_months)
+    if not outcome.filter((pl.col("event") == 1) & (pl.col("time_months") <= first)).height:
+        problems.append(
+            f"`endpoint.horizons`: no event occurs within {first:g} months ({path}). "
+            "Suggestion: choose a later first horizon, or check `endpoint.unit`"
+        )
+    at_risk = outcome.filter(pl.col("time_months") >= last).height
+    if at_risk < min(MIN_AT_RISK, outcome.height):
+        usable = outcome["time_months"].sort(descending=True).head(MIN_AT_RISK)[-1]
+        problems.append(
+            f"`endpoint.horizons`: only {at_risk} patients are followed up to {last:g} months ({path}), too few to "
+            f"estimate anything there. Suggestion: choose horizons (and `tau`) of at most {usable:.0f} months"
+        )
+    return problems
+
+
+def died_otherwise(path: Path, frame: pl.DataFrame, config: Config) -> tuple[pl.Series, list[str]]:
+    """Who died of another cause, True/False of shape `(n_patients,)`, and what is wrong with it."""
+    nobody = pl.Series([False]).new_from_index(0, frame.height)
+    endpoint = config.endpoint
+    if endpoint.competing is None:
+        return nobody, []
+    met, problems = judge(frame, endpoint.competing, "endpoint.competing", path)
+    if met is None:
+        return nobody, problems
+    where = f"`endpoint.competing`: {path}, condition `{endpoint.competing}`"
+    both = frame[config.data.patient_id].filter(met & (frame[endpoint.event] == 1).fill_null(False)).to_list()
+    if both:
+        problems.append(
+            f"{where} is met by {len(both)} patients with an event "
+            f"({some_ids(both, config.audit.ids_in_messages)}). Suggestion: who died of another cause must be 0 in "
+            f"`{endpoint.event}`; code it so, or narrow the condition"
+        )
+    if not met.any():
+        problems.append(f"{where} is met by nobody. Suggestion: check the values it names, or remove it")
+    return met, problems
+
+
+def outcome(frame: pl.DataFrame, otherwise: pl.Series, config: Config) -> tuple[pl.DataFrame, dict[str, int]]:
+    """Contract `Outcome` of the patients with a usable outcome, and why others have none."""
+    endpoint = config.endpoint
+    table = frame.select(
+        patient_id=pl.col(config.data.patient_id),
+        time_months=pl.col(endpoint.time) * endpoint.months_per_unit,
+        event=pl.col(endpoint.event),
+        competing=otherwise.cast(pl.Int64),
+    )
+    no_time, no_event = pl.col("time_months").is_null(), pl.col("event").is_null()
+    reasons = {
+        "no follow-up recorded": no_time & no_event,
+        "no follow-up time": no_time & ~no_event,
+        "no event status": ~no_time & no_event,
+        "follow-up of zero, never at risk": ~no_time & ~no_event & (pl.col("time_months") == 0),
+    }
+    counts = {reason: int(table.select(rule.sum()).item()) for reason, rule in reasons.items()}
+    usable = table.filter(~no_time & ~no_event & (pl.col("time_months") > 0)).with_columns(
+        pl.col("event").cast(pl.Int64)
+    )
+    return usable, {reason: n for reason, n in counts.items() if n}
+
+
+def count_outcomes(table: pl.DataFrame) -> pl.DataFrame:
+    """Contract `OutcomeCounts` of a table of outcomes."""
+    event, competing = int(table["event"].sum()), int(table["competing"].sum())
+    counted = {"event": event, "competing": competing, "censored": table.height - event - competing}
+    return from_rows([{"status": s, "n": n} for s, n in counted.items()], OutcomeCounts)
