@@ -17,7 +17,7 @@ import pytest
 
 import report_fixtures as fixtures
 from stratiome import tables
-from stratiome.config import AuditConfig, ResampleConfig, TreatmentConfig
+from stratiome.config import AuditConfig, ColumnConfig, ResampleConfig, TreatmentConfig
 from stratiome.report import disclosure, svg, verdicts, words
 from stratiome.report.flow import diagram, merge_small
 from stratiome.report.inputs import CONTRACTS, ReportInputs
@@ -219,6 +219,35 @@ def test_flow_does_not_give_away_small_losses_in_the_next_row() -> None:
     ]
     table = flow_table(rows, 10, "flow")
     assert [r[2:5] for r in table.rows] == [["604", "<10", ">594"], [">594", "0", ">594"]]
+
+
+@pytest.mark.parametrize(("n", "shown"), [(143, "143"), (4, "<10"), (0, "0")])
+def test_deaths_of_other_causes_are_counted_and_curves_called_cause_specific(n: int, shown: str) -> None:
+    found = fixtures.inputs("demo")
+    endpoint = found.settings.endpoint.model_copy(update={"competing": "cause = 'other'"})
+    counts = tables.from_rows(
+        [{"status": "event", "n": 300}, {"status": "competing", "n": n}, {"status": "censored", "n": 300 - n}],
+        tables.OutcomeCounts,
+    )
+    found = dataclasses.replace(found, tables={**found.tables, "outcome_counts": counts})
+    text = Page(render(with_settings(found, endpoint=endpoint))).text
+    assert f"{shown} patients died of another cause (cause = 'other')" in text
+    assert "They are not absolute risks" in text
+    assert f"(patients with cause = 'other'; n = {shown}) were censored" in text
+    assert "cause-specific" not in Page(render(fixtures.inputs("demo"))).text
+
+
+def test_declared_columns_are_listed() -> None:
+    found = fixtures.inputs("demo")
+    declared = {
+        "age": ColumnConfig(unit="years", minimum=18),
+        "er": ColumnConfig(type="categorical", values={"Positve": "Positive", "?": None}),
+        "response": ColumnConfig(available_at=6),
+    }
+    data = found.settings.data.model_copy(update={"columns": declared})
+    text = Page(render(with_settings(found, data=data))).text
+    for part in ("at least 18", "Positve → Positive, ? → missing", "6 months after time zero"):
+        assert part in text
 
 
 def test_curves_end_where_few_are_at_risk() -> None:
