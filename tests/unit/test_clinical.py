@@ -57,6 +57,18 @@ def test_spellings_are_mapped_before_anything_else(tiny):
     )
 
 
+def test_a_measured_number_is_not_repeated(tiny):
+    _edit(tiny, os_months=_rows(-2.103, *np.linspace(1, 60, 59)))
+    with pytest.raises(CohortError, match="declare the values missing"):
+        _read(tiny)
+    _declare(tiny, os_months="{values: {-2.103: null}}")
+    clinical = _read(tiny)
+    assert clinical.without_outcome == {"no follow-up time": 1}
+    assert clinical.notes == (
+        "column `os_months`: fewer than 100 cells changed by `data.columns.os_months.values` (a number to missing)",
+    )
+
+
 def test_few_cells_are_never_counted_out():
     assert [some_cells(n) for n in (0, 1, 99, 100, 1817)] == [
         "0 cells",

@@ -241,12 +241,12 @@ def test_declared_columns_are_listed() -> None:
     found = fixtures.inputs("demo")
     declared = {
         "age": ColumnConfig(unit="years", minimum=18),
-        "er": ColumnConfig(type="categorical", values={"Positve": "Positive", "?": None}),
+        "er": ColumnConfig(type="categorical", values={"Positve": "Positive", "?": None, "-2.103": None}),
         "response": ColumnConfig(available_at=6),
     }
     data = found.settings.data.model_copy(update={"columns": declared})
     text = Page(render(with_settings(found, data=data))).text
-    for part in ("at least 18", "Positve → Positive, ? → missing", "6 months after time zero"):
+    for part in ("at least 18", "Positve → Positive, ? → missing, a number → missing", "6 months after time zero"):
         assert part in text
 
 

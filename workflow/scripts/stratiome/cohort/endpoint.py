@@ -103,7 +103,8 @@ def _check_time(path: Path, frame: pl.DataFrame, config: Config) -> list[str]:
     if wrong:
         problems.append(
             f"`endpoint.time`: {path}, column `{endpoint.time}` is negative or infinite for {len(wrong)} patients "
-            f"({some_ids(wrong, config.audit.ids_in_messages)}). Suggestion: check the dates it was computed from"
+            f"({some_ids(wrong, config.audit.ids_in_messages)}). Suggestion: check the dates it was computed from, "
+            f"or declare the values missing, as {entry(endpoint.time, {-1: None})}"
         )
     longest = _longest(time) * endpoint.months_per_unit
     if longest > 12 * LONGEST_YEARS:

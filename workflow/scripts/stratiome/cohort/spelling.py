@@ -88,7 +88,9 @@ def _replaced(series: pl.Series, values: dict[str, str | float | None]) -> tuple
     changed = {level: n for level, n in counts.items() if level in keys and meant[level] != level}
     notes = []
     if changed:
-        listed = ", ".join(f"`{written(level)}` to {_shown(meant[level])}" for level in sorted(changed, key=str))
+        listed = ", ".join(
+            f"{_coded(level)} to {_shown(meant[level])}" for level in sorted(changed, key=lambda level: written(level))
+        )
         notes.append(f"column `{series.name}`: {some_cells(sum(changed.values()))} changed by {key} ({listed})")
     if unused := sorted(set(values) - set(keys.values())):
         notes.append(f"column `{series.name}`: {key} names what never occurs: {', '.join(f'`{u}`' for u in unused)}")
@@ -127,6 +129,12 @@ def written(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     return f"{value:.15g}" if isinstance(value, int | float) else str(value)
+
+
+def _coded(level: Any) -> str:
+    """A level for a note; a measured number, which may be that of one patient, is not given."""
+    number = _number(level)
+    return f"`{written(level)}`" if number is None or number == round(number) else "a number"
 
 
 def _shown(value: Any) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -96,7 +97,8 @@ def _declared(inputs: ReportInputs) -> list[object]:
         low, high = ("" if b is None else f"{b:g}" for b in (c.minimum, c.maximum))
         bounds = f"{low} to {high}" if low and high else f"at least {low}" if low else f"at most {high}" if high else ""
         spelt = ", ".join(
-            f"{k} → {'missing' if v is None else f'{v:g}' if isinstance(v, float) else v}" for k, v in c.values.items()
+            f"{'a number' if re.fullmatch(r'-?\d*[.]\d+', k) else k} → {'missing' if v is None else f'{v:g}' if isinstance(v, float) else v}"
+            for k, v in c.values.items()
         )
         when = c.available_at
         known = f"{when:g} {inputs.settings.endpoint.unit} after time zero" if isinstance(when, float) else when or ""
