@@ -134,7 +134,7 @@ def written(value: Any) -> str:
 def _coded(level: Any) -> str:
     """A level for a note; a measured number, which may be that of one patient, is not given."""
     number = _number(level)
-    return f"`{written(level)}`" if number is None or number == round(number) else "a number"
+    return f"`{written(level)}`" if number is None or number.is_integer() else "a number"
 
 
 def _shown(value: Any) -> str:

@@ -96,16 +96,22 @@ def _declared(inputs: ReportInputs) -> list[object]:
     for name, c in columns.items():
         low, high = ("" if b is None else f"{b:g}" for b in (c.minimum, c.maximum))
         bounds = f"{low} to {high}" if low and high else f"at least {low}" if low else f"at most {high}" if high else ""
-        spelt = ", ".join(
-            f"{'a number' if re.fullmatch(r'-?\d*[.]\d+', k) else k} → {'missing' if v is None else f'{v:g}' if isinstance(v, float) else v}"
-            for k, v in c.values.items()
-        )
+        spelt = ", ".join(f"{_spelling(k)} → {_meaning(v)}" for k, v in c.values.items())
         when = c.available_at
         known = f"{when:g} {inputs.settings.endpoint.unit} after time zero" if isinstance(when, float) else when or ""
         rows.append([label(name), c.type or "by its values", c.unit or "", bounds, spelt, known])
     head = ["Column", "Type", "Unit", "Bounds", "Spellings", "Known at"]
     caption = "What the config declares of clinical columns; what is known later than time zero is left out."
     return [Fold("Clinical columns as declared", [Table(caption, head, rows)])] if rows else []
+
+
+def _spelling(text: str) -> str:
+    """A spelling; a measured number, which may be that of one patient, is not given."""
+    return "a number" if re.fullmatch(r"[+-]?\d*[.]\d+", text) else text
+
+
+def _meaning(value: str | float | None) -> str:
+    return "missing" if value is None else f"{value:g}" if isinstance(value, float) else value
 
 
 def _outcome(inputs: ReportInputs) -> tuple[int | None, int | None]:
