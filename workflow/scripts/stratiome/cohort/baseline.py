@@ -23,7 +23,7 @@ def baseline_rows(
     clinical
         One row per patient.
     outcome
-        `time_months` and `event` of the patients with a usable outcome.
+        Contract `Outcome`.
     columns
         Columns to describe, in this order.
     numeric
@@ -51,13 +51,13 @@ def _column(values: pl.Series, as_number: bool) -> list[dict[str, Any]]:
 def follow_up(outcome: pl.DataFrame, level: float) -> dict[str, Any]:
     """Median follow-up by the reverse Kaplan-Meier method (Schemper & Smith 1996, Control Clin Trials 17:343).
 
-    Events are taken as censored and censored patients as events, so that early deaths do not shorten it; in months,
-    with the interval of the curve's log(-log) limits. Null where the curve never reaches one half.
+    Deaths of any cause are taken as censored and censored patients as events, so that early deaths do not shorten it;
+    in months, with the interval of the curve's log(-log) limits. Null where the curve never reaches one half.
 
     Parameters
     ----------
     outcome
-        `time_months` and `event`.
+        Contract `Outcome`.
     level
         Level of the interval.
     """
@@ -67,7 +67,8 @@ def follow_up(outcome: pl.DataFrame, level: float) -> dict[str, Any]:
     row = _blank("follow-up") | {"kind": "months", "n": outcome.height}
     if not outcome.height:
         return row
-    curve = KaplanMeierFitter(alpha=1 - level).fit(outcome["time_months"].to_numpy(), outcome["event"].to_numpy() == 0)
+    lost = (outcome["event"] + outcome["competing"]).to_numpy() == 0
+    curve = KaplanMeierFitter(alpha=1 - level).fit(outcome["time_months"].to_numpy(), lost)
     limits = np.sort(np.ravel(median_survival_times(curve.confidence_interval_)))
     numbers = {"value": curve.median_survival_time_, "lower": limits[0], "upper": limits[-1]}
     return row | {name: float(v) if np.isfinite(v) else None for name, v in numbers.items()}
