@@ -231,6 +231,7 @@ def test_too_few_events_end_in_the_null_model_with_a_reason(events):
     for model in MODELS[1:]:
         np.testing.assert_array_equal(fits[model].survival, fits["kaplan_meier"].survival)
         assert "fewer than 20 training events" in fits[model].note
+        assert fits[model].stand_in == "kaplan_meier"
         assert fits[model].parameters == 0
 
 
@@ -296,6 +297,7 @@ def test_omics_that_say_nothing_fall_back():
     for model in ("clinical_omics", "clinical_latent"):
         np.testing.assert_array_equal(fits[model].survival, fits["clinical"].survival)
         assert "predictions are those of clinical" in fits[model].note
+        assert fits[model].stand_in == "clinical"
 
 
 def test_no_training_outcome_is_an_error_with_a_suggestion():

@@ -135,6 +135,9 @@ def test_fit_writes_the_contracts(run):
         coefficients = tables.read_table(paths["coefficients"], tables.PrognosisCoefficients)
         assert {"age", "er: neg"} == set(coefficients.filter(pl.col("model") == "clinical")["feature"])
         assert coefficients.filter(pl.col("model") == "clinical")["lower"].is_not_null().all()
+        assert dict(coefficients.select("feature", "reference").iter_rows())["er: neg"] == "pos"
+        assert dict(coefficients.select("feature", "reference").iter_rows())["age"] is None
+        assert models["stand_in"].null_count() == models.height
 
 
 def test_full_has_no_held_out_patients(run):

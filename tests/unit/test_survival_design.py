@@ -66,6 +66,16 @@ def test_rare_and_unseen_levels_count_as_the_reference():
     assert ClinicalDesign.fit(table, ("age",), {}, TRAIN).remarks == ""
 
 
+def test_references_are_named():
+    table = _table()
+    design = ClinicalDesign.fit(table, ("age", "size", "er"), {}, TRAIN)
+    counts = table.filter(pl.Series(TRAIN))["er"].drop_nulls().value_counts().sort("count")
+    most = counts["er"][-1]
+    assert design.references == {"size: missing": "recorded, at the median", "er: neg": most, "er: missing": most}
+    rare = table.with_columns(pl.Series("er", ["a"] * 14 + ["b"] * 12 + ["rare"] * 4 + ["a"] * 10, dtype=pl.String))
+    assert ClinicalDesign.fit(rare, ("er",), {}, TRAIN).references == {"er: b": "a or a rare class"}
+
+
 def test_a_constant_column_makes_no_term():
     table = _table()
     design = ClinicalDesign.fit(table, ("same", "age"), {}, TRAIN)

@@ -37,7 +37,7 @@ def main(
     """Read what the stages above wrote, fit, and write the four tables."""
     measured = read_features(features)
     roles = _roles(resamples, resample, measured.patient_ids)
-    inputs, remarks = _inputs(measured, roles, clinical, outcome, latents, data, covariates)
+    inputs, design = _inputs(measured, roles, clinical, outcome, latents, data, covariates)
     grid = time_grid(endpoint)
     fits = fit_models(
         inputs,
@@ -47,7 +47,7 @@ def main(
         min_events=prognosis.min_events,
         rng=np.random.default_rng(seed),
     )
-    if remarks:
+    if remarks := design.remarks:
         fits = tuple(replace(f, note=f"{f.note}; {remarks}") if f.model == "clinical" else f for f in fits)
     for fit in fits:
         logger.info("%s: %s", fit.model, fit.note)
@@ -55,7 +55,7 @@ def main(
     ids = np.asarray(measured.patient_ids, dtype=object)[test]
     tables.write_table(_curves(fits, ids, test, resample, grid), curves, tables.PrognosisCurves)
     tables.write_table(_risks(fits, ids, test, resample), risks, tables.PrognosisRisks)
-    tables.write_table(_coefficients(fits, resample), coefficients, tables.PrognosisCoefficients)
+    tables.write_table(_coefficients(fits, resample, design.references), coefficients, tables.PrognosisCoefficients)
     tables.write_table(_models(fits, inputs, resample), models, tables.PrognosisModels)
 
 
@@ -73,8 +73,8 @@ def _inputs(
     latents: str,
     data: DataConfig,
     covariates: tuple[str, ...],
-) -> tuple[Inputs, str]:
-    """Inputs of the models, and which classes were too rare for a coefficient of their own."""
+) -> tuple[Inputs, ClinicalDesign]:
+    """Inputs of the models, and how the clinical columns became numbers."""
     patients = pl.DataFrame({"patient_id": list(measured.patient_ids)}, schema={"patient_id": pl.String})
     table = patients.join(pl.read_parquet(clinical), on="patient_id", how="left", maintain_order="left")
     times = patients.join(
@@ -91,7 +91,7 @@ def _inputs(
     scores, n_omics = _latents(latents, measured.patient_ids)
     omics = tuple(Omic(b.name, b.values, b.features) for b in measured.blocks)
     made = Inputs(train, time, event, design.transform(table), tuple(design.names), omics, scores, n_omics)
-    return made, design.remarks
+    return made, design
 
 
 def _latents(path: str, patients: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray]:
@@ -134,7 +134,7 @@ def _risks(fits: tuple[Fit, ...], ids: np.ndarray, test: np.ndarray, resample: s
     return tables.from_rows(rows, tables.PrognosisRisks)
 
 
-def _coefficients(fits: tuple[Fit, ...], resample: str) -> pl.DataFrame:
+def _coefficients(fits: tuple[Fit, ...], resample: str, references: dict[str, str]) -> pl.DataFrame:
     rows = [
         {
             "resample": resample,
@@ -143,6 +143,7 @@ def _coefficients(fits: tuple[Fit, ...], resample: str) -> pl.DataFrame:
             "coefficient": c.value,
             "lower": c.lower,
             "upper": c.upper,
+            "reference": references.get(c.feature),
         }
         for fit in fits
         for c in fit.coefficients
@@ -153,7 +154,15 @@ def _coefficients(fits: tuple[Fit, ...], resample: str) -> pl.DataFrame:
 def _models(fits: tuple[Fit, ...], inputs: Inputs, resample: str) -> pl.DataFrame:
     n, events = int(inputs.train.sum()), int(inputs.event[inputs.train].sum())
     rows = [
-        {"resample": resample, "model": f.model, "n": n, "events": events, "parameters": f.parameters, "note": f.note}
+        {
+            "resample": resample,
+            "model": f.model,
+            "n": n,
+            "events": events,
+            "parameters": f.parameters,
+            "note": f.note,
+            "stand_in": f.stand_in,
+        }
         for f in fits
     ]
     return tables.from_rows(rows, tables.PrognosisModels)

@@ -76,6 +76,21 @@ class OutcomeCounts(Table):
     n: int = pa.Field(ge=0)
 
 
+class CohortBaseline(Table):
+    """Who the patients are: the rows of a table 1, in the order in which they are printed."""
+
+    variable: str  # clinical column, the site, or follow-up
+    level: str = _null()  # class of a clinical column, site; null where the row is a number
+    kind: str = pa.Field(isin=["mean", "share", "months"])  # months: median by reverse Kaplan-Meier (Schemper 1996)
+    value: float = _null()  # mean in the unit of the column, share (0 to 1), or months
+    sd: float = _null()  # of a mean
+    lower: float = _null()  # interval of the median follow-up
+    upper: float = _null()
+    n: int = pa.Field(ge=0)  # patients with a value
+    count: int = _null()  # patients with the level
+    missing: int = pa.Field(ge=0)  # patients without a value
+
+
 class QualityFeatures(Table):
     """Quality of each feature of one omic."""
 
@@ -205,6 +220,7 @@ class PrognosisCoefficients(Table):
     coefficient: float
     lower: float = _null()  # 95 % Wald interval, null where penalised
     upper: float = _null()
+    reference: str = _null()  # what a clinical class is compared with; null for numbers, which are per SD
 
 
 class PrognosisModels(Table):
@@ -216,6 +232,7 @@ class PrognosisModels(Table):
     events: int = pa.Field(ge=0)
     parameters: int = pa.Field(ge=0)  # coefficients that are not zero
     note: str  # e.g. penalty chosen, or why it could not be fitted
+    stand_in: str = _null()  # model whose predictions it has, because it could not be fitted itself
 
 
 class Propensity(Table):

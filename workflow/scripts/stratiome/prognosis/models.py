@@ -106,6 +106,8 @@ class Fit:
         How it was fitted and what it fell back to.
     plain
         False where a penalty was needed for convergence, or predictions are those of a simpler model.
+    stand_in
+        That simpler model; None where this one was fitted.
     """
 
     model: str
@@ -114,6 +116,7 @@ class Fit:
     coefficients: tuple[Coefficient, ...]
     note: str
     plain: bool = True
+    stand_in: str | None = None
 
     @property
     def parameters(self) -> int:
@@ -182,7 +185,8 @@ def _kaplan_meier(inputs: Inputs, grid: np.ndarray) -> Fit:
 
 
 def _fall_back(simpler: Fit, model: str, reason: str) -> Fit:
-    return replace(simpler, model=model, note=f"{reason}; predictions are those of {simpler.model}", plain=False)
+    used = simpler.stand_in or simpler.model
+    return replace(simpler, model=model, note=f"{reason}; predictions are those of {used}", plain=False, stand_in=used)
 
 
 def _guard(model: str, simpler: Fit, fit: Callable[[], Fit]) -> Fit:

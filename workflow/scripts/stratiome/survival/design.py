@@ -30,6 +30,8 @@ class Term:
         Whether an indicator of missing values is part of the design.
     joined
         Levels of a categorical column that are too rare for a term of their own and count as the reference.
+    reference
+        Level of a categorical column that the others are compared with, the most frequent one; "" if there is none.
     """
 
     column: str
@@ -40,6 +42,7 @@ class Term:
     levels: tuple[str, ...] = ()
     missing: bool = False
     joined: tuple[str, ...] = ()
+    reference: str = ""
 
     @property
     def names(self) -> list[str]:
@@ -67,6 +70,18 @@ class ClinicalDesign:
     def names(self) -> list[str]:
         """Names of the columns of the matrix."""
         return [name for term in self.terms for name in term.names]
+
+    @property
+    def references(self) -> dict[str, str]:
+        """Column of the matrix -> what it is compared with, of classes and of missing values."""
+        found: dict[str, str] = {}
+        for term in self.terms:
+            if term.type == "numeric":
+                found |= {f"{term.column}: missing": "recorded, at the median"} if term.missing else {}
+            elif term.reference:
+                against = f"{term.reference} or a rare class" if term.joined else term.reference
+                found |= dict.fromkeys(term.names, against)
+        return found
 
     @property
     def remarks(self) -> str:
@@ -137,11 +152,12 @@ def _learn(rows: pl.DataFrame, column: str, declared: ColumnType | None, min_lev
         .value_counts()
         .sort(["count", "level"], descending=[True, False])
     )
-    levels = [str(v) for v, n in counts.iter_rows() if n >= min_level][1:]
+    reference, *levels = [str(v) for v, n in counts.iter_rows() if n >= min_level] or [""]
     if counts.height < 2 and not flag:
         return None
     rare = [str(v) for v, n in counts.iter_rows() if n < min_level]
-    return Term(column, "categorical", levels=tuple(sorted(levels)), missing=flag, joined=tuple(sorted(rare)))
+    kept, joined = tuple(sorted(levels)), tuple(sorted(rare))
+    return Term(column, "categorical", levels=kept, missing=flag, joined=joined, reference=reference)
 
 
 def _apply(series: pl.Series, term: Term) -> list[np.ndarray]:
