@@ -309,3 +309,18 @@ def test_a_matrix_in_two_units_is_refused_with_ids(tmp_path):
     with pytest.raises(CohortError, match=r"mrna.parquet: 6 of 60 patients .*P000, P001.*Suggestion: bring all"):
         write_cohort(cohort, config, str(tmp_path / "a.h5mu"))
     assert not (tmp_path / "a.h5mu").exists()
+
+
+def test_figures_give_no_scale_of_patient_counts():
+    from matplotlib.figure import Figure
+
+    from stratiome.quality import figure
+
+    patients, features = Figure().subplots(1, 2)
+    values = np.concatenate([np.linspace(0, 1, 5000), [90.0]])
+    figure._bulk(patients, values, "median per patient", "patients")
+    figure._bulk(features, values, "values", "values")
+    assert len(patients.get_yticks()) == 0
+    assert [t.get_text() for t in patients.texts] == ["others beyond"]
+    assert len(features.get_yticks()) > 0
+    assert features.texts[0].get_text().endswith("to 90")

@@ -81,6 +81,8 @@ def _bulk(axis, values: np.ndarray, x: str, y: str) -> None:  # type: ignore[no-
     _histogram(axis, values[(values >= inside[0]) & (values <= inside[1])], x, y, inside)
     beyond = int(((values < inside[0]) | (values > inside[1])).sum())
     text = f"{beyond:,} beyond,\nfrom {_short(values.min())}\nto {_short(values.max())}"
+    if y == "patients":
+        text = "others beyond"  # their number and extremes could tell of single patients
     axis.text(0.98, 0.97, text, transform=axis.transAxes, ha="right", va="top")
 
 
@@ -91,6 +93,8 @@ def _short(value: float) -> str:
 def _histogram(axis, values: np.ndarray, x: str, y: str, limits: tuple[float, float] | None = None) -> None:  # type: ignore[no-untyped-def]
     axis.hist(values, bins=30, range=limits, color="#4477AA")
     _label(axis, x, y)
+    if y == "patients":
+        axis.set_yticks([])  # a scale of counts would tell how many patients stand in the small bars
 
 
 def _bars(axis, heights: np.ndarray, x: str, y: str) -> None:  # type: ignore[no-untyped-def]
