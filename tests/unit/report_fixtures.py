@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 
 from stratiome import tables
-from stratiome.config import DataConfig, EndpointConfig, SimulateConfig, TreatmentConfig
+from stratiome.config import DataConfig, EndpointConfig, ResampleConfig, SimulateConfig, TreatmentConfig
 from stratiome.report.inputs import CONTRACTS, ReportInputs, Settings
 
 CASES = ("demo", "null", "survival_only")
@@ -80,6 +80,8 @@ def settings(case: str) -> Settings:
         site="site" if case == "demo" else None,
         known_labels=("subtype",) if case == "demo" else (),
         treatments={} if case == "survival_only" else treatments,
+        resamples=ResampleConfig(leave_site_out=case == "demo"),
+        sites={f"site-site_{i}": [f"site_{i}"] for i in range(1, 5)} if case == "demo" else {},
     )
 
 
@@ -152,8 +154,8 @@ def _cohort(case: str) -> dict[str, list[dict[str, Any]]]:
         return {"step": s, "scope": scope, "n_in": a, "n_out": b, "reason": why}
 
     some = [(" + ".join(x for x in names if x != left), 75 - 8 * i) for i, left in enumerate(names) if len(names) > 1]
-    sets = [(" + ".join(names), N - 3 - sum(n for _, n in some)), *some, ("none", 3)]
-    resamples = [{"patient_id": f"SECRET{i:05d}", "resample": "full", "role": "train"} for i in range(N)]
+    sets = [(" + ".join(names), N + 1 - sum(n for _, n in some)), *some, ("none", 3)]
+    resamples = [{"patient_id": f"SECRET{i:05d}", "resample": "full", "role": "train"} for i in range(N + 4)]
     for fold in range(1, 6):
         resamples += [
             {
@@ -179,6 +181,7 @@ def _cohort(case: str) -> dict[str, list[dict[str, Any]]]:
             step("outcome", "endpoint", 604, 600, "no follow-up time"),
             step("outcome", "endpoint", 600, 600, "usable outcome"),
         ],
+        "baseline": _baseline(case),
         "overlap_omics": [{"omics": o, "n": n} for o, n in sets],
         "outcome_counts": [
             {"status": "event", "n": 330},
@@ -206,6 +209,20 @@ def _cohort(case: str) -> dict[str, list[dict[str, Any]]]:
         ],
         "resample_table": resamples,
     }
+
+
+def _baseline(case: str) -> list[dict[str, Any]]:
+    empty = dict.fromkeys(("level", "value", "sd", "lower", "upper", "count"))
+
+    def classes(variable: str, sizes: dict[str, int]) -> list[dict[str, Any]]:
+        n = sum(sizes.values())
+        base = empty | {"variable": variable, "kind": "share", "n": n, "missing": N + 4 - n}
+        return [base | {"level": name, "value": count / n, "count": count} for name, count in sizes.items()]
+
+    age = empty | {"variable": "age", "kind": "mean", "value": 61.3, "sd": 10.2, "n": N, "missing": 4}
+    followed = {"variable": "follow-up", "kind": "months", "value": 57.4, "lower": 55.0, "upper": 58.8}
+    sites = classes("site", {f"site_{i}": 151 for i in range(1, 5)}) if case == "demo" else []
+    return [age, *classes("sex", {"female": 301, "male": 290}), *sites, empty | followed | {"n": N, "missing": 0}]
 
 
 def _subgroups(case: str) -> dict[str, list[dict[str, Any]]]:
@@ -452,9 +469,9 @@ def _prognosis(case: str) -> dict[str, list[dict[str, Any]]]:
                 for g in range(1, 11)
             ]
     features = {
-        "clinical": ("age", "stage"),
-        "clinical_omics": ("age", "stage", "rna_003"),
-        "clinical_latent": ("age", "stage", "latent_1"),
+        "clinical": ("age", "stage: II_b"),
+        "clinical_omics": ("age", "stage: II_b", "mrna: 203306_s_at"),
+        "clinical_latent": ("age", "stage: II_b", "latent 1"),
     }
     return {
         "prognosis_metrics": metrics,
@@ -468,12 +485,18 @@ def _prognosis(case: str) -> dict[str, list[dict[str, Any]]]:
                 "coefficient": 0.2 + 0.1 * i,
                 "lower": None if m == "clinical_omics" else 0.1 + 0.1 * i,
                 "upper": None if m == "clinical_omics" else 0.3 + 0.1 * i,
+                "reference": "I" if f.startswith("stage") else None,
             }
             for m, fs in features.items()
             for i, f in enumerate(fs)
         ],
         "models": [
-            {"resample": "full", "model": m, "n": N, "events": EVENTS, "parameters": i, "note": ""}
+            {"resample": r, "model": m, "n": N, "events": EVENTS, "parameters": i, "note": "", "stand_in": None}
+            for r in (
+                "full",
+                *(f"cv-1-{i}" for i in range(1, 6)),
+                *(f"site-site_{i}" for i in range(1, 5) if case == "demo"),
+            )
             for i, m in enumerate(scores)
         ],
     }
@@ -621,7 +644,8 @@ def write(case: str, folder: Path) -> dict[str, Any]:
     for name, model in CONTRACTS.items():
         path = str(folder / f"{name}.parquet")
         tables.write_table(found.tables[name], path, model)
-        arguments[name] = ([path] if case != "survival_only" else []) if name.startswith("treatment_") else path
+        several = name.startswith("treatment_") or name == "models"
+        arguments[name] = [path] * (case != "survival_only" or name == "models") if several else path
     arguments["quality"], arguments["quality_figures"] = [], []
     for name, frame in found.quality.items():
         tables.write_table(frame, folder / f"{name}.parquet", tables.QualityFeatures)

@@ -17,11 +17,18 @@ import pytest
 
 import report_fixtures as fixtures
 from stratiome import tables
-from stratiome.config import AuditConfig, ColumnConfig, ResampleConfig, TreatmentConfig
-from stratiome.report import disclosure, svg, verdicts, words
+from stratiome.config import (
+    AuditConfig,
+    ColumnConfig,
+    LatentConfig,
+    PrognosisConfig,
+    ResampleConfig,
+    TreatmentConfig,
+)
+from stratiome.report import disclosure, section_prognosis, svg, verdicts, words
 from stratiome.report.flow import diagram, merge_small
 from stratiome.report.inputs import CONTRACTS, ReportInputs
-from stratiome.report.page import render, sections
+from stratiome.report.page import render, sections, ticks
 from stratiome.report.section_cohort import flow_table
 
 VOID = {"meta", "link", "br", "img", "hr", "input"}
@@ -436,7 +443,7 @@ def test_numbers_as_words() -> None:
     assert words.interval({"estimate": 0.5, "lower": None, "upper": None}) == "0.50 (no interval)"
     assert words.interval(claim(-0.1, 0.3), 1, 100, sign=True) == "+10.0 (−10.0 to 30.0)"
     assert [words.p_value(p) for p in (None, 0.0004, 0.001, 0.025, 0.4)] == [
-        "p not estimable", "p < 0.001", "p = 0.001", "p = 0.025", "p = 0.40"
+        "no p-value", "p < 0.001", "p = 0.001", "p = 0.025", "p = 0.40"
     ]  # fmt: skip
     assert words.p_cell(0.0004) == "< 0.001"
 
@@ -445,7 +452,7 @@ def test_verdicts_of_the_cases(html: dict[str, str]) -> None:
     demo, null, plain = (Page(html[c]).text for c in fixtures.CASES)
     assert "Yes: three subgroups, and they differ in survival" in demo
     assert "treated patients of subgroup 3 lived less long" in demo
-    assert "each of the four sites" in demo
+    assert "ranking risk better than chance, pooled over the four sites that were held out in turn" in demo
     assert "No evidence of subgroups" in null
     assert "No evidence that omics add to the clinical model." in null
     assert "parts on single subgroups are left out" in null
@@ -489,7 +496,7 @@ def test_null_estimates_say_why() -> None:
     ]
     text = Page(render(changed(found, treatment_effects=effects, prognosis_metrics=metrics))).text
     assert text.count("fewer than 5 events in an arm") >= 2
-    assert "This could not be estimated." in text
+    assert "This could not be estimated: fewer than 5 events in an arm." in text
 
 
 def test_randomised_treatment_leads_with_the_unweighted_estimate() -> None:
@@ -546,7 +553,7 @@ def test_small_sites_are_named_where_they_are_not_held_out_alone():
     assert "Not held out" not in said(alone)
     joined = said({"site-a": [names[0]], "site-other": names[1:3]})
     assert f"Sites {names[1]} and {names[2]} have fewer than 30 patients with an outcome each" in joined
-    assert "Not held out, with fewer than 30 patients with an outcome: site" in joined
+    assert f"Not held out, with fewer than 30 patients with an outcome: 1 of 4 sites ({names[3]})." in joined
     assert "No site is held out" in said({})
 
 
@@ -567,3 +574,214 @@ def test_small_losses_are_merged_with_a_neighbour_and_everybody_is_accounted_for
     drawn = diagram(alone, "flow", "told", 10)
     assert "2,506" not in drawn
     assert "&gt;2,499" in drawn
+
+
+# --- what was not fitted, and how sure the numbers are --------------------------------------------------------------
+
+
+def not_fitted(inputs: ReportInputs, names: tuple[str, ...], events: int, design: str = "") -> ReportInputs:
+    """The same inputs where some models were not fitted for want of events, in all resamples or those of a design."""
+    note = "not fitted: fewer than 20 training events (`prognosis.min_events`); predictions are those of kaplan_meier"
+    gone = {"note": note, "stand_in": "kaplan_meier", "events": events, "parameters": 0}
+    rows = [r | gone if r["model"] in names and r["resample"].startswith(design) else r for r in inputs.rows("models")]
+    return with_settings(changed(inputs, models=rows), prognosis=PrognosisConfig(min_events=20))
+
+
+ALL = ("clinical", "clinical_omics", "clinical_latent")
+
+
+@pytest.mark.parametrize(
+    ("events", "said"),
+    [(12, "12 events in training, 20 are needed"), (8, "fewer than 10 events in training, 20 are needed")],
+)
+def test_models_without_enough_events_have_no_results(events: int, said: str) -> None:
+    found = not_fitted(fixtures.inputs("demo"), ALL, events)
+    html = render(found)
+    text = Page(html).text
+    assert section_prognosis.verdict(found) == verdicts.Verdict(
+        "Do omics add to the clinical model?", f"Not fitted: {said}.", "unknown", link="prognosis"
+    )
+    assert section_prognosis.transport(found).answer == f"Not answered: the clinical model was not fitted ({said})."
+    assert section_prognosis.transport(found).tone == "unknown"
+    assert text.count(f"The clinical, clinical + omics and clinical + latent models were not fitted: {said}.") == 3
+    for gone in ("cal-clinical", "forest-c", "Coefficients of the models", "yardstick </td>", "kaplan_meier"):
+        assert gone not in html
+    table = next(b for b in section_prognosis.prognosis(found).blocks if getattr(b, "kind", "") == "table")
+    for row in table.rows:
+        cells = {c if isinstance(c, str) else c.text for c in row[1:]}
+        assert (cells == {"not fitted"}) == (row[0] != "No predictors")
+    assert "0.645" not in text  # the C that the table holds for the clinical model is that of what stands in
+
+
+def test_one_model_that_was_not_fitted_leaves_the_others() -> None:
+    found = not_fitted(fixtures.inputs("demo"), ("clinical_latent",), 12)
+    verdict = section_prognosis.verdict(found)
+    assert verdict.tone == "yes"
+    assert ("Δ C, clinical + latent", "not fitted") in verdict.facts
+    assert "Not fitted: clinical + latent (12 events in training, 20 are needed)." in verdict.caveat
+    text = Page(render(found)).text
+    assert "Calibration at 60 months" in text
+    assert "Difference in Uno's C to the clinical model: Clinical + omics +0.052" in text
+    assert section_prognosis.transport(found).tone == "yes"
+
+
+def test_folds_without_a_model_are_counted() -> None:
+    found = not_fitted(fixtures.inputs("demo"), ("clinical_omics",), 12, "cv-1-2")
+    text = Page(render(found)).text
+    said = "Clinical + omics was not fitted in 1 of 5 training sets (12 events in training, 20 are needed); there its"
+    assert f"{said} predictions are those of: no predictors." in text
+    assert section_prognosis.verdict(found).tone == "yes"
+
+
+def test_a_fallback_for_another_reason_is_told() -> None:
+    rows = [
+        r
+        | {"note": "no covariates vary in training; predictions are those of kaplan_meier", "stand_in": "kaplan_meier"}
+        if r["model"] == "clinical"
+        else r
+        for r in fixtures.inputs("demo").rows("models")
+    ]
+    found = changed(fixtures.inputs("demo"), models=rows)
+    assert "The clinical model was not fitted: no covariates vary in training." in Page(render(found)).text
+    assert "predicts the same for everyone" in section_prognosis.verdict(found).caveat
+
+
+def test_ranking_without_better_risks_is_mixed() -> None:
+    gain = ("clinical_omics", claim(0.01, 0.09), None)
+    flat, good, worse = claim(-0.16, 0.08), claim(0.02, 0.1), claim(-0.2, -0.1)
+    assert verdicts.adds(gain[1], None, good) == ("yes", "adds")
+    assert verdicts.adds(gain[1], None, None) == ("yes", "adds")
+    for ipa in (flat, worse):
+        assert verdicts.adds(gain[1], None, ipa) == ("mixed", "ranks better, risks no better than one curve for all")
+    found = verdicts.prognosis([gain], 0.95, {"clinical": good, "clinical_omics": flat})
+    assert found.tone == "mixed"
+    assert "ranked better than by the clinical model alone" in found.answer
+    assert "risks of the clinical + omics model are no better than one curve for all" in found.answer
+    assert ("IPA, clinical + omics", "−0.040 (−0.160 to 0.080)") in found.facts
+    worst = verdicts.prognosis([gain], 0.95, {"clinical": worse, "clinical_omics": good})
+    assert worst.tone == "yes"
+    assert "risks of the clinical model are worse than one curve for all" in worst.answer
+    two = verdicts.prognosis([gain, ("clinical_latent", claim(0.01, 0.05), None)], 0.95)
+    assert "not corrected for the number of models" in two.caveat
+    assert "not corrected" not in verdicts.prognosis([gain], 0.95).caveat
+
+
+def test_sites_verdict_names_the_model_and_what_was_not_held_out() -> None:
+    found = with_settings(fixtures.inputs("demo"), sites={"site-a": ["site_1"], "site-b": ["site_2"]})
+    verdict = section_prognosis.transport(found)
+    assert verdict.answer.startswith("The clinical model keeps ranking risk better than chance, pooled over the")
+    assert "2 of 4 sites (site_3 and site_4)" in verdict.caveat
+    why = verdicts.transport("site", None, claim(None, None, method="not estimable: no pair; Uno's C"), None, 2)
+    assert (why.tone, why.answer) == ("unknown", "Not answered: no pair.")
+
+
+def test_what_is_not_estimable_says_why_and_claims_no_cause() -> None:
+    row = claim(None, None, method="not estimable: fewer than 20 patients in an arm")
+    found = verdicts.treatment("drug", row, [], None, False, 0.05)
+    assert found.answer == "The effect is not estimable: fewer than 20 patients in an arm."
+    assert found.caveat == ""
+
+
+@pytest.mark.parametrize(
+    ("last", "settings", "said"),
+    [
+        (40, {"epochs": 200, "warmup_epochs": 20}, "Stopped early, when the loss"),
+        (9, {"epochs": 10, "warmup_epochs": 20}, "Not stopped early: training ended at the limit of 10 epochs"),
+        (9, {"epochs": 10, "warmup_epochs": 20}, "The Kullback-Leibler weight never reached its value"),
+        (9, {"epochs": 10, "warmup_epochs": 10}, "reached its value in the last epoch only"),
+    ],
+)
+def test_how_training_ended(last: int, settings: dict, said: str) -> None:
+    rows = [{"member": 0, "epoch": e, "train_loss": 1.0, "validation_loss": 1.0} for e in range(last + 1)]
+    found = with_settings(changed(fixtures.inputs("null"), training=rows), latent=LatentConfig(**settings))
+    text = Page(render(found)).text
+    assert said in text
+    assert ("Stopped early" in text) == (last == 40)
+    assert ("Kullback-Leibler weight" in text) == (last == 9)
+    assert "Loss of the only member" in text
+
+
+def test_singulars_and_names() -> None:
+    text = Page(render(fixtures.inputs("survival_only"))).text
+    assert "The only omic was mRNA." in text
+    assert "mRNA: 203306_s_at" in text  # a feature keeps its underscores, a column loses them
+    assert words.term("er_status: not_done") == "er status: not_done"
+    assert words.term("grade: 3.0") == "grade: 3"
+    assert [words.plural(n, "event") for n in (0, 1, 1200)] == ["0 events", "1 event", "1,200 events"]
+    assert words.readable("tau 119.984 months, predictions of kaplan_meier") == (
+        "tau 120 months, predictions of no predictors"
+    )
+
+
+def test_coefficients_name_their_reference() -> None:
+    text = Page(render(fixtures.inputs("demo"))).text
+    assert "stage: II_b reference: I +0.300 0.200 to 0.400" in text
+    assert "age per SD +0.200 0.100 to 0.300" in text
+    assert "mRNA: 203306_s_at per SD +0.400 penalised, no interval" in text
+
+
+def test_backticks_become_code() -> None:
+    assert str(ticks("where `os_months` < 3")) == "where <code>os_months</code> &lt; 3"
+    assert str(ticks("one ` alone & <b>")) == "one ` alone &amp; &lt;b&gt;"
+
+
+def test_no_ring_and_no_agreement_of_one_group(html: dict[str, str]) -> None:
+    null, demo = Page(html["null"]).text, Page(html["demo"]).text
+    assert "The ring marks" not in null
+    assert "one group (K = 1) was chosen" in null
+    assert "The ring marks the number that was chosen. All" in demo
+    assert "One group agrees with nothing, so there is no row for: Latent model (VAE), PCA baseline." in null
+    assert "Agreement of the held-out subgroups" not in null
+
+
+def test_each_method_is_told_once() -> None:
+    table = section_prognosis._everything(fixtures.inputs("demo"), "cross-validation")
+    assert len(table.notes) == len(set(table.notes)) == 4
+    assert {r[-1] for r in table.rows} == {"1", "2", "3", "4"}
+    assert len(table.rows) > 40
+
+
+def test_survival_at_a_horizon_that_few_reach_is_marked() -> None:
+    found = fixtures.inputs("demo")
+    assert Page(render(found)).text.count("at risk by then fewer than 10") == 1  # 7 of subgroup 3
+    few = [r | {"at_risk": 9 if r["time_months"] > 50 else r["at_risk"]} for r in found.rows("subgroup_curves")]
+    arms = [r | {"at_risk": 9 if r["time_months"] > 50 else r["at_risk"]} for r in found.rows("treatment_curves")]
+    text = Page(render(changed(found, subgroup_curves=few, treatment_curves=arms))).text
+    assert text.count("at risk by then fewer than 10") == 3
+    assert "Fewer than 10 of an arm are at risk at 60 months: read with care." in text
+
+
+def test_table_one_protects_small_classes() -> None:
+    found = fixtures.inputs("demo")
+    text = Page(render(found)).text
+    assert "Age, mean (SD) 61.3 (10.2) <10" in text
+    assert "Sex: female 301 (51 %) 13 Sex: male 290 (49 %)" in text
+    assert "Site: site_1 151 (25 %)" in text
+    assert "57.4 (55.0 to 58.8)" in text
+    base = {"variable": "sex", "kind": "share", "sd": None, "lower": None, "upper": None, "n": 604, "missing": 0}
+    rows = [base | {"level": x, "value": n / 604, "count": n} for x, n in (("a", 450), ("b", 148), ("c", 6))]
+    text = Page(render(changed(found, baseline=rows))).text
+    assert "Sex: a 450 (75 %) 0 Sex: b ≈150 (25 %) Sex: c <10 (<2 %)" in text
+    assert "148" not in text
+    alone = [base | {"level": None, "kind": "mean", "value": 50.0, "count": None, "n": 4, "missing": 600}]
+    assert "Sex n <10 600" in Page(render(changed(found, baseline=alone))).text
+
+
+def test_the_number_with_an_outcome_is_blurred_where_the_flow_blurs_it(html: dict[str, str]) -> None:
+    """604 patients of whom 4 have no outcome: 600 would tell that, beside 604."""
+    text = Page(html["demo"]).text
+    assert "604 patients" in text
+    assert ">594 with outcome" in text
+    assert "n >594, 371 events" in text
+    assert not re.findall(r"(?<![\d,])600 (?:with|have)|n = 600|600 / 371", text)
+    far = changed(
+        fixtures.inputs("demo"),
+        flow=[{"step": "outcome", "scope": "endpoint", "n_in": 700, "n_out": 600, "reason": "no follow-up"}],
+    )
+    assert "600 with outcome" in Page(render(far)).text
+
+
+def test_footer_promises_what_is_kept(html: dict[str, str]) -> None:
+    text = Page(html["demo"]).text
+    assert "Single counts under 10 are not printed." in text
+    assert "not across tables; for a public release raise audit.min_cell" in text

@@ -25,7 +25,10 @@ rule render_report:
         prognosis_resamples="<results>/evaluation/prognosis_resamples.parquet",
         calibration="<results>/evaluation/calibration.parquet",
         coefficients="<results>/resamples/full/prognosis/coefficients.parquet",
-        models="<results>/resamples/full/prognosis/models.parquet",
+        models=expand(
+            "<results>/resamples/{resample}/prognosis/models.parquet",
+            resample=RESAMPLES,
+        ),
         treatment_trial=treatment_table("treatment_trial"),
         treatment_flow=treatment_table("treatment_flow"),
         treatment_balance=treatment_table("treatment_balance"),

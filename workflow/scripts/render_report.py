@@ -22,6 +22,7 @@ def main(
     report: str,
     manifest: str,
     flow: str,
+    baseline: str | None = None,
     overlap_omics: str,
     outcome_counts: str,
     quality: list[str],
@@ -42,7 +43,7 @@ def main(
     prognosis_resamples: str,
     calibration: str,
     coefficients: str,
-    models: str,
+    models: list[str],
     cohort: str,
     title: str | None,
     description: str,
@@ -92,6 +93,7 @@ def main(
     )
     paths: dict[str, str | list[str]] = {
         "flow": flow,
+        "baseline": baseline or [],
         "overlap_omics": overlap_omics,
         "outcome_counts": outcome_counts,
         "quality_summary": quality_summary,

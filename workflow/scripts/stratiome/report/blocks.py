@@ -19,19 +19,36 @@ class Cell:
 
 @dataclass(frozen=True)
 class Table:
-    """A table whose first column heads its rows. `numeric` holds the columns (from 0) aligned as numbers."""
+    """A table whose first column heads its rows.
+
+    Attributes
+    ----------
+    numeric
+        Columns (from 0) aligned as numbers.
+    note
+        A paragraph beneath it.
+    notes
+        Numbered notes beneath it, which cells refer to by their number.
+    """
 
     caption: str
     head: Sequence[str]
     rows: Sequence[Sequence[Cell | str]]
     numeric: frozenset[int] = frozenset()
     note: str = ""
+    notes: Sequence[str] = ()
     kind: str = "table"
 
     @property
     def dense(self) -> bool:
         """Whether the table is so wide that it is set smaller."""
         return len(self.head) > 7
+
+
+def numbered(texts: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Each distinct text once, and for every text the number of its note."""
+    notes = list(dict.fromkeys(texts))
+    return [str(notes.index(t) + 1) for t in texts], notes
 
 
 @dataclass(frozen=True)

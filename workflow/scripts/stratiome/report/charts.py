@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from stratiome.report import svg
-from stratiome.report.words import label
+from stratiome.report.words import label, term
 
 Row = Mapping[str, Any]
 
@@ -139,7 +139,7 @@ def calibration(rows: Sequence[Row], group: int, slug: str, description: str, wi
         Rows of `Calibration` of one model and horizon.
     """
     with svg.canvas(width, width) as figure:
-        ax = svg.axes(figure, 58, 46, 12, 12)
+        ax = svg.axes(figure, 58, 46, 24, 12)  # the last label, `100 %`, stands half outside
         ax.plot([0, 1], [0, 1], color=svg.MUTED, linewidth=1, linestyle=svg.DASHES[1])
         for r in rows:
             ax.plot([r["predicted"]] * 2, [r["lower"], r["upper"]], color=svg.series(group), linewidth=1.5, alpha=0.7)
@@ -290,7 +290,7 @@ def love(rows: Sequence[Row], slug: str, description: str, width: float = 820) -
         ax.axvline(0.1, color=svg.MUTED, linewidth=1, linestyle=svg.DASHES[1])
         ax.set(ylim=(len(rows) - 0.5, -0.5), yticks=range(len(rows)), xlabel="Absolute standardised mean difference")
         ax.set_xlim(left=0)
-        ax.set_yticklabels([label(r["covariate"]) for r in rows])
+        ax.set_yticklabels([term(r["covariate"]) for r in rows])
         ax.tick_params(axis="y", length=0, labelcolor=svg.INK, pad=10)
         ax.spines["left"].set_visible(False)
         return svg.finish(figure, slug, description)

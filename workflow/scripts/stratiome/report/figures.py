@@ -130,12 +130,12 @@ def _at_risk(
         line.set_in_layout(False)
         ax.annotate(name, (0, 0), (-left + 30, y), color=svg.INK, fontsize=11.5, **place)
         for tick in ticks:
-            text = initial[i] if initial and tick == 0 else count(_risk_at(rows, tick), min_cell)
+            text = initial[i] if initial and tick == 0 else count(risk_at(rows, tick), min_cell)
             ax.annotate(text, (tick, 0), (0, y), ha="center", color=svg.INK, fontsize=11.5, **place)
 
 
-def _risk_at(rows: Sequence[Row], tick: float) -> int | None:
-    """Number at risk at a tick; nobody is after the last follow-up, where the rows of a curve end."""
+def risk_at(rows: Sequence[Row], tick: float) -> int | None:
+    """Number at risk at a time; nobody is after the last follow-up, where the rows of a curve end."""
     here = [r["at_risk"] for r in rows if r["time_months"] <= tick + 1e-9]
     step = max((b["time_months"] - a["time_months"] for a, b in pairwise(rows)), default=0.0)
     if rows and tick > rows[-1]["time_months"] + step:

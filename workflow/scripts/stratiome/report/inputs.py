@@ -23,12 +23,14 @@ from stratiome.config import (
     SubgroupConfig,
     TreatmentConfig,
 )
+from stratiome.report.disclosure import part
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 CONTRACTS: dict[str, type[tables.Table]] = {
     "flow": tables.PatientFlow,
+    "baseline": tables.CohortBaseline,
     "overlap_omics": tables.OmicOverlap,
     "outcome_counts": tables.OutcomeCounts,
     "quality_summary": tables.QualitySummary,
@@ -135,6 +137,16 @@ class ReportInputs:
         """First such row, or none."""
         found = self.rows(table, **where)
         return found[0] if found else None
+
+    def people(self, n: int | None) -> str:
+        """A number of patients with an outcome as it may be printed: blurred where the flow blurs it."""
+        whole = max((r["n_in"] for r in self.rows("flow", step="outcome")), default=None)
+        return part(n, whole, self.settings.min_cell)
+
+    def size(self, n: int | None) -> str:
+        """The same for captions: `n = 600` or `n >590`."""
+        text = self.people(n)
+        return f"n {text}" if text.startswith((">", "<")) else f"n = {text}"
 
     @property
     def simulated(self) -> bool:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from stratiome.report.disclosure import count
+from stratiome.report.fitted import not_fitted
 from stratiome.report.inputs import ReportInputs
-from stratiome.report.words import join, label, months
+from stratiome.report.words import join, label, months, plural
+
+MODELS = ("clinical", "clinical_omics", "clinical_latent")
 
 REFERENCES = {
     "Cox 1972": "Cox DR. Regression models and life-tables. J R Stat Soc B 1972;34:187–220.",
@@ -30,6 +33,10 @@ REFERENCES = {
     "Royston 2013": (
         "Royston P, Parmar MKB. Restricted mean survival time: an alternative to the hazard ratio. BMC Med Res Methodol"
         " 2013;13:152."
+    ),
+    "Schemper 1996": (
+        "Schemper M, Smith TL. A note on quantifying follow-up in studies of failure time. Control Clin Trials"
+        " 1996;17:343–6."
     ),
     "Simon 2011": (
         "Simon N, Friedman J, Hastie T, Tibshirani R. Regularization paths for Cox's proportional hazards model via"
@@ -61,7 +68,8 @@ def _data(inputs: ReportInputs) -> str:
         if s.data.example
         else "read from files"
     )
-    omics = join([label(o) for o in inputs.quality]) or "the omics"
+    names = [label(o) for o in inputs.quality]
+    omics = f" Omics were {join(names)}." if len(names) > 1 else f" The only omic was {names[0]}." if names else ""
     horizons = join([months(h) for h in s.endpoint.horizons_months])
     other = (
         f" Deaths of another cause (patients with {s.endpoint.competing}; n = {_competing(inputs)}) were censored, so"
@@ -71,10 +79,10 @@ def _data(inputs: ReportInputs) -> str:
     )
     return (
         f"Data were {source}. The outcome was the time to {s.endpoint.event} (column {s.endpoint.time}), in months,"
-        f" evaluated at {horizons} months.{other} Omics were {omics}. A missing omic or value was masked and never"
-        f" imputed into a likelihood. Missing clinical values were replaced by the training median beside an indicator"
-        f" of missingness (numbers) or counted as the reference beside one (classes); levels of fewer than five"
-        f" training patients join the reference. Transforms were fitted on training patients and applied to all."
+        f" evaluated at {horizons} months.{other}{_followed(inputs)}{omics} A missing omic or value was masked and"
+        f" never imputed into a likelihood. Missing clinical values were replaced by the training median beside an"
+        f" indicator of missingness (numbers) or counted as the reference beside one (classes); levels of fewer than"
+        f" five training patients join the reference. Transforms were fitted on training patients and applied to all."
         f"{_features(inputs)}"
     )
 
@@ -82,6 +90,12 @@ def _data(inputs: ReportInputs) -> str:
 def _competing(inputs: ReportInputs) -> str:
     row = inputs.row("outcome_counts", status="competing")
     return count(row["n"] if row else None, inputs.settings.min_cell)
+
+
+def _followed(inputs: ReportInputs) -> str:
+    row = inputs.row("baseline", kind="months")
+    known = row is not None and row["value"] is not None
+    return " Median follow-up was estimated by the reverse Kaplan–Meier method (Schemper 1996)." if known else ""
 
 
 def _features(inputs: ReportInputs) -> str:
@@ -118,17 +132,19 @@ def _design(inputs: ReportInputs) -> str:
 def _latent(inputs: ReportInputs) -> str:
     m, g = inputs.settings.latent, inputs.settings.subgroups
     ks = [k for k in g.k if k > 1]
+    members = f"{m.members} members from different seeds" if m.members > 1 else "a single member"
     tried = f"{ks[0]} to {ks[-1]}" if len(ks) > 1 else str(ks[0]) if ks else "none"
     return (
-        f"A multimodal variational autoencoder (Kingma 2014) with a product-of-experts posterior (Wu 2018), {m.dims}"
-        f" latent dimensions and {m.members} members from different seeds was trained without outcomes, with modality"
+        f"A multimodal variational autoencoder (Kingma 2014) with a product-of-experts posterior (Wu 2018),"
+        f" {plural(m.dims, 'latent dimension')} and {members} was trained without outcomes, with modality"
         f" dropout {m.modality_dropout:g}; principal components of the concatenated omics ran beside it. Gaussian"
         f" mixtures with {tried} components were compared by the mean adjusted Rand index (Hubert 1985) between"
-        f" {g.subsamples} subsamples, against {g.reference_draws} reference cohorts without subgroups but with the same"
-        f" covariance; one test over all numbers of subgroups at level {g.alpha:g} decided whether there are any, and a"
-        f" stability below {g.min_stability:g} counted as none. Patients whose largest membership probability was below"
-        f" {g.min_probability:g} stayed unassigned. Subgroups were described by bootstrap Jaccard indices (Hennig 2007)"
-        " and, in held-out patients only, by Kaplan–Meier curves (Kaplan 1958) and log-rank tests."
+        f" {g.subsamples} subsamples, against {plural(g.reference_draws, 'reference cohort')} without subgroups but"
+        f" with the same covariance; one test over all numbers of subgroups at level {g.alpha:g} decided whether there"
+        f" are any, and a stability below {g.min_stability:g} counted as none. Patients whose largest membership"
+        f" probability was below {g.min_probability:g} stayed unassigned. Subgroups were described by bootstrap Jaccard"
+        " indices (Hennig 2007) and, in held-out patients only, by Kaplan–Meier curves (Kaplan 1958) and log-rank"
+        " tests."
     )
 
 
@@ -148,6 +164,7 @@ def _prognosis(inputs: ReportInputs) -> str:
         " time-dependent AUC, overall error by the integrated Brier score with censoring weights (Graf 1999),"
         " calibration by slope, observed/expected ratio and risk groups. Differences to the clinical model were taken"
         " on the same patients and bootstrap samples."
+        + "".join(f" {said}" for said in not_fitted(inputs, MODELS, "cross-validation"))
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from stratiome.report import section_prognosis, section_subgroups, section_treatment
 from stratiome.report.blocks import Section
@@ -10,6 +11,9 @@ from stratiome.report.inputs import ReportInputs, Settings, read_inputs
 from stratiome.report.section_appendix import how, planted, provenance
 from stratiome.report.section_cohort import cohort, quality, summary
 from stratiome.report.verdicts import Verdict
+
+if TYPE_CHECKING:
+    from markupsafe import Markup
 
 __all__ = ["ReportInputs", "Settings", "read_inputs", "render", "sections", "verdicts"]
 
@@ -47,6 +51,16 @@ def sections(inputs: ReportInputs) -> list[Section]:
     return [s for s in found if s is not None]
 
 
+def ticks(text: str) -> Markup:
+    """Text with what stands between backticks set as code, everything escaped."""
+    from markupsafe import Markup, escape
+
+    parts = text.split("`")
+    if len(parts) % 2 == 0:
+        return escape(text)
+    return Markup("").join(Markup("<code>{}</code>").format(p) if i % 2 else escape(p) for i, p in enumerate(parts))
+
+
 def render(inputs: ReportInputs, templates: Path = TEMPLATES) -> str:
     """The whole page.
 
@@ -81,6 +95,7 @@ def render(inputs: ReportInputs, templates: Path = TEMPLATES) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["ticks"] = ticks
     settings = inputs.settings
     return environment.get_template("report.html.j2").render(
         title=settings.title or settings.cohort,

@@ -10,10 +10,10 @@ import polars as pl
 
 from stratiome.report import figures, svg
 from stratiome.report.blocks import Cards, Cell, Figure, Fold, Heading, Note, Section, Table, Text
-from stratiome.report.disclosure import count, is_small, part
+from stratiome.report.disclosure import count, counts, is_small, part, share
 from stratiome.report.flow import diagram, merge_small
 from stratiome.report.inputs import ReportInputs
-from stratiome.report.words import join, label, months, number, sentence
+from stratiome.report.words import join, label, level, months, number, plural, sentence
 
 Row = Mapping[str, Any]
 
@@ -38,6 +38,7 @@ def cohort(inputs: ReportInputs) -> Section:
                 "Patients at each step: how many came in, how many went on, and why the others left.",
             ),
         ]
+    blocks += _baseline(inputs)
     overlap = inputs.rows("overlap_omics")
     if overlap:
         total = sum(r["n"] for r in overlap)
@@ -65,6 +66,55 @@ def cohort(inputs: ReportInputs) -> Section:
         ]
     blocks += _splits(inputs)
     return Section("cohort", "Cohort and patient flow", _lede(inputs), blocks)
+
+
+def _baseline(inputs: ReportInputs) -> list[object]:
+    """Table 1: the patients by clinical column, their sites, and how long they were followed."""
+    rows = inputs.rows("baseline")
+    if not rows:
+        return []
+    least = inputs.settings.min_cell
+    body: list[list[Cell | str]] = []
+    for variable in dict.fromkeys(r["variable"] for r in rows):
+        here = [r for r in rows if r["variable"] == variable]
+        classes = [r for r in here if r["kind"] == "share"]
+        body += [[*_number(r, inputs), count(r["missing"], least)] for r in here if r["kind"] != "share"]
+        if classes:
+            body += _classes(variable, classes, least)
+    note = (
+        "Numbers: mean (standard deviation), of patients with a value. Classes and sites: patients (share of those with"
+        " a value). Patients with an outcome and without alike; nothing is tested. ≈ marks counts rounded to protect a"
+        " small one."
+    )
+    table = Table("Patients at time zero.", ["", "Patients", "Missing"], body, frozenset({1, 2}), note)
+    return [Heading("Who they are"), table]
+
+
+def _number(row: Row, inputs: ReportInputs) -> list[str]:
+    name = sentence(label(row["variable"]))
+    if is_small(row["n"], inputs.settings.min_cell):
+        return [name, f"n <{inputs.settings.min_cell}"]
+    if row["kind"] == "months":
+        text = number(row["value"], 1)
+        if row["value"] is not None and row["lower"] is not None and row["upper"] is not None:
+            text += f" ({number(row['lower'], 1)} to {number(row['upper'], 1)})"
+        return [f"{name}, months: median by reverse Kaplan–Meier, {inputs.settings.level} interval", text]
+    spread = f" ({number(row['sd'], 1)})" if row["sd"] is not None else ""
+    return [f"{name}, mean (SD)", f"{number(row['value'], 1)}{spread}" if row["value"] is not None else "–"]
+
+
+def _classes(variable: str, rows: Sequence[Row], min_cell: int) -> list[list[Cell | str]]:
+    # Classes and the missing add up to the cohort, whose size is printed: one small cell takes another with it.
+    cells = [*(r["count"] or 0 for r in rows), rows[0]["missing"]]
+    *printed, missing = counts(cells, min_cell)
+    body: list[list[Cell | str]] = []
+    for i, (r, text) in enumerate(zip(rows, printed, strict=True)):
+        n = r["count"] or 0
+        if text.startswith("≈"):
+            n = int(text.removeprefix("≈").replace(",", ""))
+        part_of = share(n, r["n"], min_cell) if n else "0 %"
+        body.append([f"{sentence(label(variable))}: {level(r['level'])}", f"{text} ({part_of})", "" if i else missing])
+    return body
 
 
 def _told(flow: Sequence[Row]) -> str:
@@ -123,7 +173,7 @@ def _outcome(inputs: ReportInputs) -> tuple[int | None, int | None]:
 def _lede(inputs: ReportInputs) -> str:
     n, events = _outcome(inputs)
     least = inputs.settings.min_cell
-    outcome = f" {count(n, least)} have a usable outcome, with {count(events, least)} events." if n is not None else ""
+    outcome = f" {inputs.people(n)} have a usable outcome, with {count(events, least)} events." if n is not None else ""
     return (
         inputs.settings.description.strip() + outcome
     ).strip() or "Who was studied, what was measured, and who was left out."
@@ -142,7 +192,7 @@ def _cards(inputs: ReportInputs) -> list[tuple[str, int, Sequence[tuple[str, str
             0,
             [
                 ("in the analysis", count(len(roles), least) if roles else "–"),
-                ("with outcome", count(n, least)),
+                ("with outcome", inputs.people(n)),
                 ("events", count(events, least)),
             ],
         ),
@@ -170,8 +220,8 @@ def summary(inputs: ReportInputs) -> list[str]:
     sites = {r["site"] for r in inputs.rows("latent_map") if r["site"] is not None}
     patients = len(inputs.rows("resample_table", resample="full"))
     said = [f"{count(patients, least)} patients"] if patients else []
-    said += [f"{count(n, least)} with outcome", f"{count(events, least)} events"] if n is not None else []
-    said += [f"{len(inputs.quality)} omic{'s' if len(inputs.quality) != 1 else ''}"] * bool(inputs.quality)
+    said += [f"{inputs.people(n)} with outcome", f"{count(events, least)} events"] if n is not None else []
+    said += [plural(len(inputs.quality), "omic")] * bool(inputs.quality)
     return said + [f"{len(sites)} sites"] * (inputs.settings.site is not None and len(sites) > 1)
 
 
@@ -218,9 +268,9 @@ def _splits(inputs: ReportInputs) -> list[object]:
     sites = sum(n.startswith("site-") for n in names)
     text = (
         "Everything that is learned is learned on the training patients of a split, and judged on patients that it has"
-        f" not seen. There are {folds} cross-validation splits"
-        + (f" and {sites} that hold out one site each." if sites else ".")
-        + _small_sites(inputs)
+        f" not seen. There {'is' if folds == 1 else 'are'} {plural(folds, 'cross-validation split')}"
+        + (f" and {plural(sites, 'split')} by site." if sites else ".")
+        + small_sites(inputs)
     )
     shown = table.group_by("resample", "role").len().sort("resample", "role")
     by_role = {(r["resample"], r["role"]): r["len"] for r in shown.to_dicts()}
@@ -232,7 +282,7 @@ def _splits(inputs: ReportInputs) -> list[object]:
     return [Heading("How patients were split"), Text(text), Fold("Size of every split", [table_block])]
 
 
-def _small_sites(inputs: ReportInputs) -> str:
+def small_sites(inputs: ReportInputs) -> str:
     """Which sites are too small to be held out on their own, and what became of them."""
     settings = inputs.settings
     if settings.site is None or not settings.resamples.leave_site_out:
@@ -245,7 +295,8 @@ def _small_sites(inputs: ReportInputs) -> str:
     if together:
         said += f" Sites {join(together)} have {limit} each and are held out together."
     if never and settings.sites:
-        said += f" Not held out, with {limit}: site{'s' if len(never) > 1 else ''} {join(never)}."
+        names = join(never) if len(never) <= 6 else f"{join(never[:5])} and {len(never) - 5} more"
+        said += f" Not held out, with {limit}: {len(never)} of {plural(len(known), 'site')} ({names})."
     elif never:
         said += (
             f" No site is held out, because fewer than two have {settings.resamples.min_site} patients with an outcome."
@@ -264,7 +315,7 @@ def quality(inputs: ReportInputs) -> Section:
     features = sum(f.height for f in inputs.quality.values())
     lede = "Nothing is removed here; what is flagged is shown, and the models decide on the training patients only."
     if features:
-        lede = f"{flagged:,} of {features:,} features carry a flag. {lede}"
+        lede = f"{flagged:,} of {plural(features, 'feature')} {'carries' if flagged == 1 else 'carry'} a flag. {lede}"
     return Section("quality", "Data quality", lede, blocks)
 
 
@@ -273,7 +324,7 @@ def _omic(inputs: ReportInputs, name: str) -> list[object]:
     blocks: list[object] = []
     metrics = inputs.rows("quality_summary", omic=name)
     if metrics:
-        rows = [[sentence(r["metric"]), _metric(r, least), r["note"]] for r in metrics]
+        rows = [[sentence(r["metric"]), _metric(r, least), r["note"] or MEANINGS.get(r["metric"], "")] for r in metrics]
         blocks.append(Table(f"Quality of {label(name)}.", ["Metric", "Value", "Meaning"], rows, frozenset({1})))
     drawing = inputs.quality_figures.get(name)
     if drawing:
@@ -308,7 +359,7 @@ def _omic(inputs: ReportInputs, name: str) -> list[object]:
         more = f" The first 40 of {len(flagged):,}." if len(flagged) > 40 else ""
         blocks.append(
             Fold(
-                f"{len(flagged):,} flagged feature{'s' if len(flagged) != 1 else ''}",
+                plural(len(flagged), "flagged feature"),
                 [
                     Table(
                         f"Features with a flag.{more}",
@@ -320,6 +371,12 @@ def _omic(inputs: ReportInputs, name: str) -> list[object]:
             )
         )
     return blocks
+
+
+MEANINGS = {
+    "patients with the same values as another": "duplicates, or one sample under two identifiers; none is best",
+}
+"""Meaning of metrics whose table leaves it open."""
 
 
 def _metric(row: Row, min_cell: int) -> str:

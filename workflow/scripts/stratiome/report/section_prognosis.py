@@ -7,11 +7,13 @@ from dataclasses import replace
 from typing import Any
 
 from stratiome.report import charts, verdicts, words
-from stratiome.report.blocks import Cell, Figure, Finding, Fold, Heading, Note, Panels, Section, Table, Text
+from stratiome.report.blocks import Cell, Figure, Finding, Fold, Heading, Note, Panels, Section, Table, Text, numbered
 from stratiome.report.disclosure import count
+from stratiome.report.fitted import not_fitted, partly, unfitted
 from stratiome.report.inputs import ReportInputs
+from stratiome.report.section_cohort import small_sites
 from stratiome.report.verdicts import Verdict
-from stratiome.report.words import METRICS, interval, label, months, number
+from stratiome.report.words import METRICS, interval, label, months, number, plural, readable, reason, term
 
 Row = Mapping[str, Any]
 CROSS, SITES = "cross-validation", "leave-site-out"
@@ -24,8 +26,13 @@ def models(inputs: ReportInputs, design: str = CROSS) -> list[str]:
     return sorted(names, key=lambda n: (ORDER.index(n) if n in ORDER else len(ORDER), names.index(n)))
 
 
+def fitted(inputs: ReportInputs, design: str = CROSS) -> list[str]:
+    """Those of them that were fitted: only these have results of their own."""
+    return [m for m in models(inputs, design) if not unfitted(inputs, m, design)]
+
+
 def challengers(inputs: ReportInputs, design: str = CROSS) -> list[str]:
-    """Models that compete with the clinical one."""
+    """Models that compete with the clinical one, fitted or not."""
     return [m for m in models(inputs, design) if m not in ("kaplan_meier", "clinical")]
 
 
@@ -48,11 +55,17 @@ def verdict(inputs: ReportInputs) -> Verdict:
     deltas = [
         (m, _claim(inputs, m, "uno_c", "clinical"), _claim(inputs, m, "ibs", "clinical")) for m in challengers(inputs)
     ]
-    found = verdicts.prognosis(deltas, inputs.settings.evaluation.level)
+    last = inputs.settings.endpoint.horizons_months[-1]
+    ipa = {m: _claim(inputs, m, "ipa", horizon=last) for m in fitted(inputs) if m != "kaplan_meier"}
+    missing = {m: why for m in models(inputs) if (why := unfitted(inputs, m, CROSS))}
+    found = verdicts.prognosis(deltas, inputs.settings.evaluation.level, ipa, missing)
     if not inputs.settings.covariates:
         weak = "No covariates are configured, so the clinical model predicts the same for everyone and is easy to beat."
-        found = replace(found, caveat=f"{found.caveat} {weak}".strip())
-    return found
+    elif "clinical" in missing and len(missing) <= len(deltas):
+        weak = f"The clinical model was not fitted ({missing['clinical']}), so it predicts the same for everyone."
+    else:
+        weak = ""
+    return replace(found, caveat=f"{found.caveat} {weak}".strip())
 
 
 def transport(inputs: ReportInputs) -> Verdict:
@@ -61,8 +74,12 @@ def transport(inputs: ReportInputs) -> Verdict:
     if (inputs.found() or 1) < 2:
         agreement = None
     sites = {r["resample"] for r in inputs.rows("prognosis_resamples", design=SITES)}
-    cross, left_out = _claim(inputs, "clinical", "uno_c"), _claim(inputs, "clinical", "uno_c", design=SITES)
-    return verdicts.transport(inputs.settings.site, cross, left_out, agreement, len(sites))
+    cross = None if unfitted(inputs, "clinical", CROSS) else _claim(inputs, "clinical", "uno_c")
+    left_out = _claim(inputs, "clinical", "uno_c", design=SITES)
+    why = unfitted(inputs, "clinical", SITES)
+    return verdicts.transport(
+        inputs.settings.site, cross, left_out, agreement, len(sites), small_sites(inputs).strip(), why
+    )
 
 
 def prognosis(inputs: ReportInputs) -> Section:
@@ -116,17 +133,23 @@ def _design(inputs: ReportInputs, design: str, title: str) -> list[object]:
     least = inputs.settings.min_cell
     body: list[list[Cell | str]] = []
     first: Row | None = None
+    notes = not_fitted(inputs, models(inputs, design), design)
     for model in models(inputs, design):
+        if unfitted(inputs, model, design):
+            body.append([label(model), Cell("not fitted", "unknown"), *["not fitted"] * (len(columns) + 1)])
+            continue
+        notes += [said] if (said := partly(inputs, model, design)) else []
         claims = [_claim(inputs, model, m, design=design, horizon=h) for m, h in columns]
         first = first or next((c for c in claims if c), None)
         cells = [_two_lines(c, METRICS[m][1]) for c, (m, _) in zip(claims, columns, strict=True)]
         body.append([label(model), *_delta(inputs, model, design), *cells])
-    size = f"n = {count(first['n'], least)}, {count(first['events'], least)} events. " if first else ""
+    size = f"{inputs.size(first['n'])}, {count(first['events'], least)} events. " if first else ""
     reasons = _reasons(inputs, design)
     method = next(
         (
             r["method"]
-            for r in inputs.rows("prognosis_metrics", design=design, metric="uno_c", model="clinical", versus=None)
+            for r in inputs.rows("prognosis_metrics", design=design, metric="uno_c", versus=None)
+            if r["estimate"] is not None and r["model"] in fitted(inputs, design)
         ),
         "",
     )
@@ -134,12 +157,13 @@ def _design(inputs: ReportInputs, design: str, title: str) -> list[object]:
         f"{size}Estimate ({inputs.settings.level} interval),"
         f" {'each patient held out once per repeat' if design == CROSS else 'each site held out in turn'}. C, AUC and"
         " IPA: higher is better; integrated Brier score: lower is better; calibration slope and observed/expected: 1"
-        f" is best. C: {method or 'see below'}. Verdicts are read from each interval on its own, without correction for"
-        " the number of models."
+        f" is best. C: {readable(method) or 'see below'}. Verdicts are read from each interval on its own,"
+        " without correction for the number of models."
     )
     blocks: list[object] = [
         Heading(title),
         Table(f"{title}: all models beside the clinical one.", head, body, frozenset(range(2, len(head))), note),
+        *map(Note, notes),
     ]
     blocks.append(Fold("Every metric, horizon and method", [_everything(inputs, design)]))
     if reasons:
@@ -157,8 +181,11 @@ def _delta(inputs: ReportInputs, model: str, design: str) -> list[Cell | str]:
         return [Cell("yardstick"), "–"]
     c, b = _claim(inputs, model, "uno_c", "clinical", design), _claim(inputs, model, "ibs", "clinical", design)
     if c is None or model == "kaplan_meier":
+        if unfitted(inputs, "clinical", design):
+            return [Cell("reference"), "–"]
         return [Cell("reference"), _two_lines(c, 3, sign=True)]
-    tone, phrase = verdicts.adds(c, b)
+    last = inputs.settings.endpoint.horizons_months[-1]
+    tone, phrase = verdicts.adds(c, b, _claim(inputs, model, "ipa", design=design, horizon=last))
     return [Cell(phrase, tone), _two_lines(c, 3, sign=True)]
 
 
@@ -170,22 +197,26 @@ def _two_lines(row: Row | None, decimals: int, sign: bool = False) -> Cell:
 
 def _reasons(inputs: ReportInputs, design: str) -> list[str]:
     # The reference without predictors has no slope by its nature; to say so would only distract.
-    rows = [r for r in inputs.rows("prognosis_metrics", design=design, estimate=None) if r["model"] != "kaplan_meier"]
+    names = [m for m in fitted(inputs, design) if m != "kaplan_meier"]
+    rows = [r for r in inputs.rows("prognosis_metrics", design=design, estimate=None) if r["model"] in names]
     return list(
         dict.fromkeys(
-            f"{METRICS.get(r['metric'], (r['metric'],))[0]} of {label(r['model']).lower()} ({_reason(r)})" for r in rows
+            f"{METRICS.get(r['metric'], (r['metric'],))[0]} of {label(r['model']).lower()} ({reason(r)})" for r in rows
         )
     )
-
-
-def _reason(row: Row) -> str:
-    return str(row["method"]).removeprefix("not estimable: ")
 
 
 def _everything(inputs: ReportInputs, design: str) -> Table:
     least = inputs.settings.min_cell
     body = []
-    for r in inputs.rows("prognosis_metrics", design=design):
+    names = fitted(inputs, design)
+    rows = [
+        r
+        for r in inputs.rows("prognosis_metrics", design=design)
+        if r["model"] in names and (r["versus"] is None or r["versus"] in names or len(names) > 1)
+    ]
+    marks, notes = numbered([words.sentence(readable(r["method"])) for r in rows])
+    for r, mark in zip(rows, marks, strict=True):
         name, decimals = METRICS.get(r["metric"], (r["metric"], 3))
         what = f"Δ {name}" if r["versus"] else name
         body.append(
@@ -194,24 +225,28 @@ def _everything(inputs: ReportInputs, design: str) -> Table:
                 what,
                 "–" if r["horizon_months"] is None else months(r["horizon_months"]),
                 interval(r, decimals, sign=bool(r["versus"])),
-                f"{count(r['n'], least)} / {count(r['events'], least)}",
+                f"{inputs.people(r['n'])} / {count(r['events'], least)}",
                 "yes" if r["held_out"] else "no",
-                r["method"],
+                mark,
             ]
         )
     return Table(
         "Every claim with its method.",
         ["Model", "Metric", "Months", "Value", "n / events", "Held out", "Method"],
         body,
-        frozenset({2, 3, 4}),
+        frozenset({2, 3, 4, 6}),
+        "Numbers in the last column are those of the methods below." if notes else "",
+        notes,
     )
 
 
 def _forest(inputs: ReportInputs) -> list[object]:
-    lines = []
+    lines: list[charts.Line] = []
+    claims: list[Row] = []
     for design in (CROSS, SITES):
-        found = {m: _claim(inputs, m, "uno_c", "clinical", design) for m in challengers(inputs, design)}
-        rows = [(m, c) for m, c in found.items() if c is not None]
+        judged = [m for m in challengers(inputs, design) if m in fitted(inputs, design)]
+        rows = [(m, c) for m in judged if (c := _claim(inputs, m, "uno_c", "clinical", design)) is not None]
+        claims += [c for _, c in rows]
         if rows:
             lines.append(charts.Line(words.sentence(design), heading=True))
         lines += [
@@ -228,11 +263,11 @@ def _forest(inputs: ReportInputs) -> list[object]:
         "Difference in Uno's C",
         ("clinical is better", "omics add"),
     )
-    claim = next(c for m in challengers(inputs) if (c := _claim(inputs, m, "uno_c", "clinical")))
+    claim = claims[0]
     least = inputs.settings.min_cell
     caption = (
-        f"n = {count(claim['n'], least)}, {count(claim['events'], least)} events; held out."
-        f" {words.sentence(claim['method'])}. An interval that covers zero is no evidence that omics add."
+        f"{inputs.size(claim['n'])}, {count(claim['events'], least)} events; held out."
+        f" {words.sentence(readable(claim['method']))}. An interval that covers zero is no evidence that omics add."
     )
     return [Figure(drawing, "What omics add to the clinical model", caption, 820)]
 
@@ -247,7 +282,7 @@ def _calibration(inputs: ReportInputs) -> list[object]:
     for horizon in sorted({r["horizon_months"] for r in inputs.rows("calibration")}):
         panels = []
         n = 0
-        for model in [m for m in models(inputs) or ORDER if m != "kaplan_meier"]:
+        for model in [m for m in models(inputs) or ORDER if m != "kaplan_meier" and not unfitted(inputs, m, CROSS)]:
             rows = sorted(inputs.rows("calibration", model=model, horizon_months=horizon), key=lambda r: r["group"])
             if rows:
                 n = max(n, sum(r["n"] for r in rows))
@@ -266,7 +301,7 @@ def _calibration(inputs: ReportInputs) -> list[object]:
         if panels:
             caption = (
                 "Groups of equal size by predicted risk: mean prediction against one minus Kaplan–Meier with"
-                f" {inputs.settings.level} interval; n = {count(n, least)}, held out. On the dashed line, predictions"
+                f" {inputs.settings.level} interval; {inputs.size(n)}, held out. On the dashed line, predictions"
                 f" come true as often as promised. Groups of fewer than {least} patients are not drawn."
             )
             blocks.append(Panels(f"Calibration at {months(horizon)} months", panels, caption, 276))
@@ -277,7 +312,8 @@ def _stability(inputs: ReportInputs) -> list[object]:
     blocks: list[object] = []
     least = inputs.settings.min_cell
     for design, title in ((CROSS, "Fold by fold"), (SITES, "Site by site")):
-        rows = inputs.rows("prognosis_resamples", design=design)
+        gone = {(r["resample"], r["model"]) for r in inputs.rows("models") if r["stand_in"]}
+        rows = [r for r in inputs.rows("prognosis_resamples", design=design) if (r["resample"], r["model"]) not in gone]
         drawn = [
             m for m in ORDER if m != "kaplan_meier" and any(r["model"] == m and r["uno_c"] is not None for r in rows)
         ]
@@ -285,14 +321,14 @@ def _stability(inputs: ReportInputs) -> list[object]:
             continue
         told = (
             f"Uno's C of {words.join([label(m).lower() for m in drawn])} in each of"
-            f" {len({r['resample'] for r in rows})} held-out sets."
+            f" {plural(len({r['resample'] for r in rows}), 'held-out set')}."
         )
         figure = charts.by_resample(rows, {m: _colour(m) for m in drawn}, f"by-{design}", told)
         n = {r["resample"]: (r["n"], r["events"]) for r in rows}
         sizes = (
             "; ".join(f"{charts.resample_name(s)} {count(a, least)}/{count(b, least)}" for s, (a, b) in n.items())
             if len(n) <= 12
-            else f"{len(n)} held-out sets"
+            else plural(len(n), "held-out set")
         )
         blocks.append(
             Figure(
@@ -311,17 +347,19 @@ def _stability(inputs: ReportInputs) -> list[object]:
 
 def _coefficients(inputs: ReportInputs) -> list[object]:
     tables: list[object] = []
-    for model in [m for m in ORDER if inputs.rows("coefficients", resample="full", model=m)]:
+    gone = {r["model"] for r in inputs.rows("models", resample="full") if r["stand_in"]}
+    for model in [m for m in ORDER if m not in gone and inputs.rows("coefficients", resample="full", model=m)]:
         rows = [r for r in inputs.rows("coefficients", resample="full", model=model) if abs(r["coefficient"]) > 0]
         shown = rows if model == "clinical" else sorted(rows, key=lambda r: (-abs(r["coefficient"]), r["feature"]))[:20]
         body = [
             [
-                label(r["feature"]),
+                term(r["feature"]),
+                f"reference: {r['reference']}" if r["reference"] is not None else "per SD",
                 number(r["coefficient"], 3, sign=True),
                 (
                     f"{number(r['lower'], 3)} to {number(r['upper'], 3)}"
                     if r["lower"] is not None and r["upper"] is not None
-                    else "penalised: none"
+                    else "penalised, no interval"
                 ),
             ]
             for r in shown
@@ -329,10 +367,10 @@ def _coefficients(inputs: ReportInputs) -> list[object]:
         more = f" The {len(shown)} largest of {len(rows)}." if len(shown) < len(rows) else ""
         tables.append(
             Table(
-                f"{label(model)}: log hazard ratios per standard deviation (or per category).{more}",
-                ["Feature", "Log hazard ratio", "95 % interval"],
+                f"{label(model)}: log hazard ratios, per standard deviation or against the reference class.{more}",
+                ["Feature", "Unit or reference", "Log hazard ratio", "95 % interval"],
                 body,
-                frozenset({1, 2}),
+                frozenset({2, 3}),
             )
         )
     if not tables:
@@ -350,7 +388,13 @@ def _fitted(inputs: ReportInputs) -> list[object]:
         return []
     least = inputs.settings.min_cell
     body = [
-        [label(r["model"]), count(r["n"], least), count(r["events"], least), str(r["parameters"]), r["note"] or "–"]
+        [
+            label(r["model"]),
+            inputs.people(r["n"]),
+            count(r["events"], least),
+            "–" if r["stand_in"] else str(r["parameters"]),
+            readable(r["note"]) or "–",
+        ]
         for r in rows
     ]
     return [

@@ -10,7 +10,7 @@ from stratiome.report.blocks import Cards, Figure, Finding, Fold, Heading, Note,
 from stratiome.report.disclosure import count, counts, is_small, share
 from stratiome.report.inputs import ReportInputs
 from stratiome.report.verdicts import Verdict
-from stratiome.report.words import interval, label, months, number, p_value
+from stratiome.report.words import interval, label, months, number, p_value, plural, readable, term
 
 Row = Mapping[str, Any]
 MODELS = ("vae", "pca")
@@ -93,10 +93,17 @@ def _evidence(inputs: ReportInputs) -> list[object]:
     caption = (
         "Agreement between subsamples of the patients (adjusted Rand index; solid) beside cohorts without subgroups but"
         " with the same covariance (mean dashed, band up to the 95th percentile). A stable partition alone proves"
-        " nothing: one cloud can be cut the same way again and again. The ring marks the number that was chosen. All"
-        " patients, outcomes not used."
+        f" nothing: one cloud can be cut the same way again and again. {_ring(inputs)} All patients, outcomes not used."
     )
     return [Heading("How many"), Panels("Evidence for each number of subgroups", panels, caption, 410)]
+
+
+def _ring(inputs: ReportInputs) -> str:
+    chosen = [k for m in MODELS if (k := inputs.found(m)) is not None]
+    if chosen and max(chosen) == 1:
+        return "No number is marked: none stands out, so one group (K = 1) was chosen."
+    none = " Where one group (K = 1) was chosen, there is no ring." if 1 in chosen else ""
+    return f"The ring marks the number that was chosen.{none}"
 
 
 def _p(rows: Sequence[Row]) -> str:
@@ -155,17 +162,28 @@ def _summary(inputs: ReportInputs) -> list[object]:
             lines.append(("", "too small to describe"))
         else:
             lines.append((f"survival at {months(r['horizon_months'])} months", interval(r, 0, 100, unit=" %")))
+            if _few(inputs, r):
+                lines.append(("at risk by then", f"fewer than {least}"))
             if r["jaccard"] is not None:
                 lines.append(("bootstrap Jaccard", number(r["jaccard"])))
             if r["mean_probability"] is not None:
                 lines.append(("mean membership probability", number(r["mean_probability"])))
         cards.append((group_name(r["subgroup"]), r["subgroup"] or -1, lines))
-    method = rows[0]["method"]
+    method = readable(next((r["method"] for r in rows if r["estimate"] is not None), rows[0]["method"]))
     text = (
         f"Survival with {inputs.settings.level} interval: {method}. A Jaccard index above 0.75 is usually called"
         " stable, below 0.6 doubtful (Hennig 2007)."
     )
     return [Heading("What they are", anchor="subgroup-cards"), Cards(cards), Text(text)]
+
+
+def _few(inputs: ReportInputs, row: Row) -> bool:
+    """Whether the curve of a subgroup is cut before the horizon at which its survival is told."""
+    if row["estimate"] is None:
+        return False
+    curve = inputs.rows("subgroup_curves", model=row["model"], subgroup=row["subgroup"])
+    left = figures.risk_at(sorted(curve, key=lambda r: r["time_months"]), row["horizon_months"])
+    return left is not None and left < inputs.settings.min_cell
 
 
 def group_name(group: int) -> str:
@@ -187,8 +205,8 @@ def _survival(inputs: ReportInputs) -> list[object]:
     tested = "No log-rank test was possible."
     n = ""
     if test is not None:
-        n = f"n = {count(test['n'], least)}, {count(test['events'], least)} events; held out. "
-        tested = f"Log-rank test: {p_value(test['p_value'])} ({test['method']})."
+        n = f"{inputs.size(test['n'])}, {count(test['events'], least)} events; held out. "
+        tested = f"Log-rank test: {p_value(test['p_value'])} ({readable(test['method'])})."
     caption = (
         f"{n}Kaplan–Meier curves with pointwise {inputs.settings.level} bands. Each patient's subgroup was predicted by"
         f" a model that had not seen this patient. A curve ends where fewer than {least} patients are at risk. {tested}"
@@ -220,7 +238,7 @@ def _profile(inputs: ReportInputs) -> list[object]:
         kind = next(r["kind"] for r in rows if r["variable"] == v)
         body.append(
             [
-                f"{label(v)}{', mean (SD)' if kind == 'mean' else ''}",
+                f"{term(v)}{', mean (SD)' if kind == 'mean' else ''}",
                 *(_profile_cell(by_key.get((v, g)), inputs.settings.min_cell) for g in groups),
             ]
         )
@@ -279,6 +297,11 @@ def _agreement(inputs: ReportInputs) -> list[object]:
     rows = [r for r in inputs.rows("subgroup_agreement") if r["label"] != "planted"]
     if not rows:
         return []
+    one = [m for m in MODELS if inputs.found(m) == 1]
+    left = [r for r in rows if r["estimate"] is not None or r["model"] not in one]
+    gone = [m for m in MODELS if any(r["model"] == m for r in rows) and not any(r["model"] == m for r in left)]
+    rows = left
+    said = [Note(f"One group agrees with nothing, so there is no row for: {', '.join(map(label, gone))}.")] * bool(gone)
     known = {"full": "Subgroups of all patients"}
     keys = sorted({(r["label"] != "full", r["label"], r["model"] != "vae", r["model"]) for r in rows})
     body = []
@@ -297,17 +320,17 @@ def _agreement(inputs: ReportInputs) -> list[object]:
         " subgroups."
     )
     caption = f"Agreement of the held-out subgroups with other labels, {inputs.settings.level} intervals."
-    table = Table(caption, head, body, frozenset({2, 3, 4}), note)
+    table = [Table(caption, head, body, frozenset({2, 3, 4}), note)] if body else []
     tests = [r for r in inputs.rows("subgroup_tests") if not r["grouping"].endswith(" subgroups")]
-    blocks: list[object] = [Heading("Agreement with known labels"), table]
+    blocks: list[object] = [Heading("Agreement with known labels"), *table, *said]
     if tests:
         body = [
             [
                 label(r["grouping"]),
                 p_value(r["p_value"]),
-                count(r["n"], inputs.settings.min_cell),
+                inputs.people(r["n"]),
                 count(r["events"], inputs.settings.min_cell),
-                r["method"],
+                readable(r["method"]),
             ]
             for r in tests
         ]
@@ -331,6 +354,7 @@ def _beside_pca(inputs: ReportInputs) -> list[object]:
     if inputs.found("pca") is None or inputs.found("vae") is None:
         return []
     body = []
+    one = {m for m in MODELS if inputs.found(m) == 1}
     for title, cell in (
         ("Number of subgroups", lambda m: str(inputs.found(m))),
         ("Evidence against none", lambda m: _p(inputs.rows("subgroup_selection", resample="full", model=m))),
@@ -341,7 +365,11 @@ def _beside_pca(inputs: ReportInputs) -> list[object]:
         ),
         ("Held-out log-rank", lambda m: p_value((survival_test(inputs, m) or {}).get("p_value"))),
     ):
-        body.append([title, cell("vae"), cell("pca")])
+        cells = [cell(m) for m in MODELS]
+        # A model that finds one group has no agreement and no test, which the first line says already.
+        cells = ["–" if m in one and c.startswith("no") else c for m, c in zip(MODELS, cells, strict=True)]
+        if set(cells) != {"–"}:
+            body.append([title, *cells])
     table = Table(
         "The latent model beside the simplest alternative, on the same splits.",
         ["", label("vae"), label("pca")],
@@ -385,15 +413,35 @@ def _training(inputs: ReportInputs) -> list[object]:
     rows = inputs.rows("training")
     if not rows:
         return []
-    members = len({r["member"] for r in rows})
+    ends = {r["member"]: r["epoch"] for r in sorted(rows, key=lambda r: r["epoch"])}
+    members = len(ends)
+    who = f"each of the {members} members" if members > 1 else "the only member"
     caption = (
-        f"Loss of each of the {members} members on inner validation patients (solid) and training patients (grey,"
-        " dashed). Fit on all patients, stopped early on inner validation."
+        f"Loss of {who} on inner validation patients (solid) and training patients (grey, dashed). Fit on all patients."
+        f" {_stopped(inputs, list(ends.values()))}"
     )
     figure = Figure(
-        figures.history(rows, "history", f"Training history of {members} members."),
+        figures.history(rows, "history", f"Training history of {plural(members, 'member')}."),
         "Training of the latent model",
         caption,
         820,
     )
     return [Fold("How the latent model trained", [figure])]
+
+
+def _stopped(inputs: ReportInputs, ends: Sequence[int]) -> str:
+    """How training ended, and whether the weight of the prior was ever whole. Epochs count from zero."""
+    latent = inputs.settings.latent
+    early = sum(e < latent.epochs - 1 for e in ends)
+    limit = f"the limit of {plural(latent.epochs, 'epoch')}"
+    if early == len(ends):
+        said = "Stopped early, when the loss on inner validation patients no longer fell."
+    elif early:
+        said = f"{early} of {len(ends)} members stopped early; the others were still improving at {limit}."
+    else:
+        said = f"Not stopped early: training ended at {limit}, perhaps too soon."
+    if max(ends) + 1 < latent.warmup_epochs:
+        said += " The Kullback-Leibler weight never reached its value, since the warm-up is longer than the training."
+    elif max(ends) + 1 == latent.warmup_epochs:
+        said += " The Kullback-Leibler weight reached its value in the last epoch only."
+    return said

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from stratiome.config import TreatmentConfig
 from stratiome.report import charts, figures, verdicts, words
-from stratiome.report.blocks import Figure, Finding, Fold, Heading, Items, Note, Panels, Section, Table, Text
+from stratiome.report.blocks import Figure, Finding, Fold, Heading, Items, Note, Panels, Section, Table, Text, numbered
 from stratiome.report.disclosure import count, is_small, part
 from stratiome.report.inputs import ReportInputs
 from stratiome.report.section_cohort import flow_table
 from stratiome.report.section_subgroups import group_name, reproducible
 from stratiome.report.verdicts import Verdict
-from stratiome.report.words import interval, label, months, number, p_cell, p_value
+from stratiome.report.words import interval, label, months, number, p_cell, p_value, readable, reason
 
 Row = Mapping[str, Any]
 ESTIMANDS = {
@@ -76,7 +76,7 @@ def _trial(inputs: ReportInputs, key: str) -> list[object]:
     heading = Heading("The trial that is imitated")
     if not rows:
         return [heading, Note("No target trial is stated, so what follows is association only.", "care")]
-    body = [[words.sentence(label(r["component"])), r["target"], r["emulation"]] for r in rows]
+    body = [[words.sentence(label(r["component"])), readable(r["target"]), readable(r["emulation"])] for r in rows]
     return [
         heading,
         Table("Target trial, and how the data imitate it.", ["Component", "Target trial", "In these data"], body),
@@ -184,6 +184,9 @@ def _effects(inputs: ReportInputs, key: str) -> list[object]:
     rows = inputs.rows("treatment_effects", treatment=key, subgroup=0)
     if not rows:
         return []
+    if not any(r["estimate"] is not None for r in rows):
+        reasons = list(dict.fromkeys(reason(r) for r in rows))
+        return [Heading("Average effect"), *(Note(f"Not estimable: {t}.") for t in reasons)]
     body = []
     places = dict.fromkeys((r["estimand"], r["horizon_months"]) for e in ESTIMANDS for r in rows if r["estimand"] == e)
     for estimand, horizon in places:
@@ -202,7 +205,8 @@ def _effects(inputs: ReportInputs, key: str) -> list[object]:
     note = (
         f"Treated minus untreated ({inputs.settings.level} interval); above zero, the treated live longer. n ="
         f" {count(overall['n'], least)}, {part(overall['n_treated'], overall['n'], least)} treated,"
-        f" {count(overall['events'], least)} events; not held out, as nothing but the weights is learned.{effective}"
+        f" {count(overall['events'], least)} events; not held out, as nothing but the weights is"
+        f" learned.{effective}{_cut(inputs, key, 0, [h for _, h in places])}"
         " Hazard ratios come second: they are not collapsible and need proportional hazards."
     )
     table = Table(
@@ -212,18 +216,38 @@ def _effects(inputs: ReportInputs, key: str) -> list[object]:
         frozenset({1, 2, 3}),
         note,
     )
+    marks, notes = numbered([words.sentence(readable(r["method"])) for r in rows])
     methods = Table(
-        "Methods.",
-        ["Estimate", "Weighting", "Method"],
-        [[ESTIMANDS[r["estimand"]][0], r["weighting"], r["method"]] for r in rows],
+        "Methods; numbers in the last column are those of the methods below.",
+        ["Estimate", "Months", "Weighting", "Method"],
+        [
+            [ESTIMANDS[r["estimand"]][0], "–" if r["horizon_months"] is None else months(r["horizon_months"]), w, mark]
+            for r, mark in zip(rows, marks, strict=True)
+            for w in [r["weighting"]]
+        ],
+        frozenset({1, 3}),
+        notes=notes,
     )
-    reasons = list(dict.fromkeys(r["method"] for r in rows if r["estimate"] is None))
+    reasons = list(dict.fromkeys(reason(r) for r in rows if r["estimate"] is None))
     return [
         Heading("Average effect"),
         table,
-        *(Note(words.sentence(t) + ".") for t in reasons),
+        *(Note(f"Not estimable: {t}.") for t in reasons),
         Fold("Methods of each estimate", [methods]),
     ]
+
+
+def _cut(inputs: ReportInputs, key: str, subgroup: int, horizons: Sequence[float | None]) -> str:
+    """At which horizons an arm has few at risk, so that its curve ends before."""
+    least = inputs.settings.min_cell
+    rows = inputs.rows("treatment_curves", treatment=key, subgroup=subgroup, weighting="none")
+    arms = [sorted((r for r in rows if r["arm"] == a), key=lambda r: r["time_months"]) for a in (0, 1)]
+    few = [
+        months(h)
+        for h in dict.fromkeys(horizons)
+        if h is not None and any((n := figures.risk_at(arm, h)) is not None and n < least for arm in arms if arm)
+    ]
+    return f" Fewer than {least} of an arm are at risk at {words.join(few)} months: read with care." if few else ""
 
 
 def _subgroups(inputs: ReportInputs, key: str, settings: TreatmentConfig) -> list[object]:
@@ -240,15 +264,10 @@ def _subgroups(inputs: ReportInputs, key: str, settings: TreatmentConfig) -> lis
         name = group_name(r["subgroup"]) if r["subgroup"] else "All eligible"
         text = interval(r, 1, sign=True)
         lines.append(charts.Line(name, r["estimate"], r["lower"], r["upper"], text, r["subgroup"]))
-        reason = (
-            r["method"]
-            if r["estimate"] is None
-            else (
-                "small: read with care"
-                if is_small(r["n_treated"], 2 * least) or is_small(r["n"] - r["n_treated"], 2 * least)
-                else ""
-            )
-        )
+        small = is_small(r["n_treated"], 2 * least) or is_small(r["n"] - r["n_treated"], 2 * least)
+        remark = "small: read with care" if small else _cut(inputs, key, r["subgroup"], [r["horizon_months"]]).strip()
+        if r["estimate"] is None:
+            remark = f"not estimable: {reason(r)}"
         body.append(
             [
                 name,
@@ -257,7 +276,7 @@ def _subgroups(inputs: ReportInputs, key: str, settings: TreatmentConfig) -> lis
                 text,
                 p_cell(r["p_value"]),
                 p_cell(r["p_holm"]),
-                reason,
+                remark,
             ]
         )
     told = "; ".join(f"{i.name} {i.text}" for i in lines)
@@ -272,7 +291,7 @@ def _subgroups(inputs: ReportInputs, key: str, settings: TreatmentConfig) -> lis
     )
     test = inputs.row("treatment_interaction", treatment=key, estimand="rmst_difference")
     same = (
-        f"Test that the effect is the same in all subgroups: {p_value(test['p_value'])} ({test['method']})."
+        f"Test that the effect is the same in all subgroups: {p_value(test['p_value'])} ({readable(test['method'])})."
         if test
         else "No interaction test."
     )

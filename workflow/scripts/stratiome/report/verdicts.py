@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from stratiome.report.words import count_word, interval, join, label, months, number, p_value
+from stratiome.report.words import count_word, interval, join, label, months, number, p_value, readable, reason
 
 Row = Mapping[str, Any]
 Direction = Literal["above", "below", "covers", "unknown"]
@@ -140,7 +140,8 @@ def subgroups(
         return Verdict(question, answer, "no", tuple(facts), caveat, "subgroups")
     p = test.get("p_value") if test is not None else None
     if p is None:
-        outcome = "; whether they differ in survival could not be tested"
+        why = f" ({readable(test['method'])})" if test is not None and test.get("method") else ""
+        outcome = f"; whether they differ in survival could not be tested{why}"
     elif p < alpha:
         outcome = ", and they differ in survival in patients who were not used to find them"
     else:
@@ -163,24 +164,57 @@ def subgroups(
     return Verdict(question, f"Yes: {count_word(k)} subgroups{outcome}.", "yes", tuple(facts), caveat, "subgroups")
 
 
-def adds(delta_c: Row | None, delta_ibs: Row | None = None) -> tuple[Tone, str]:
+def adds(delta_c: Row | None, delta_ibs: Row | None = None, ipa: Row | None = None) -> tuple[Tone, str]:
     """Verdict on a model beside the clinical one, from the intervals of its paired differences.
 
     Positive differences of C and negative ones of the integrated Brier score favour the model. C decides; a Brier
-    score that says the opposite makes it mixed.
+    score that says the opposite makes it mixed, and so does an index of prediction accuracy (`ipa`) that does not lie
+    above zero: such a model ranks patients, but its risks are no better than one curve for all.
     """
     c = direction(delta_c.get("lower"), delta_c.get("upper")) if delta_c else "unknown"
     b = direction(delta_ibs.get("lower"), delta_ibs.get("upper")) if delta_ibs else "unknown"
     if c == "unknown" or (delta_c is not None and delta_c["lower"] == delta_c["upper"] == 0):
-        return "unknown", "not estimable"  # no difference in any draw: one of both was not fitted
+        return "unknown", "not estimable"  # no difference in any draw: both predict the same
+    if c == "above" and b == "above":
+        return "mixed", "ranks better, predicts worse"
     if c == "above":
-        return ("mixed", "ranks better, predicts worse") if b == "above" else ("yes", "adds")
+        return ("mixed", f"ranks better, {FLAT}") if _flat(ipa) else ("yes", "adds")
     if c == "below":
         return ("mixed", "ranks worse, predicts better") if b == "below" else ("harm", "worse")
     return "no", "no evidence that it adds"
 
 
-def prognosis(deltas: Sequence[tuple[str, Row | None, Row | None]], level: float) -> Verdict:
+FLAT = "risks no better than one curve for all"
+
+
+def _flat(ipa: Row | None) -> bool:
+    return ipa is not None and direction(ipa.get("lower"), ipa.get("upper")) in ("below", "covers")
+
+
+def predicts(ipa: Mapping[str, Row | None]) -> str:
+    """What is said of models whose predicted risks are no better than the same curve for everybody; "" if all are.
+
+    Parameters
+    ----------
+    ipa
+        Model -> its row of the index of prediction accuracy at the last horizon.
+    """
+    flat = {m: direction(r["lower"], r["upper"]) for m, r in ipa.items() if r is not None and _flat(r)}
+    said = ""
+    for where, phrase in (("covers", "no better than one curve for all"), ("below", "worse than one curve for all")):
+        names = [label(m).lower() for m, w in flat.items() if w == where]
+        if names:
+            sure = ", as far as this cohort shows" if where == "covers" else ""
+            said += f" The predicted risks of the {join(names)} model{'s' * (len(names) > 1)} are {phrase}{sure}."
+    return said
+
+
+def prognosis(
+    deltas: Sequence[tuple[str, Row | None, Row | None]],
+    level: float,
+    ipa: Mapping[str, Row | None] | None = None,
+    unfitted: Mapping[str, str] | None = None,
+) -> Verdict:
     """Do omics add to the clinical model?
 
     Parameters
@@ -189,42 +223,69 @@ def prognosis(deltas: Sequence[tuple[str, Row | None, Row | None]], level: float
         Model, row of the difference in Uno's C to the clinical model, row of that in the integrated Brier score.
     level
         Level of the intervals.
+    ipa
+        Model, also the clinical one -> row of its index of prediction accuracy at the last horizon.
+    unfitted
+        Model -> why it was not fitted; such models are not judged.
     """
     question = "Do omics add to the clinical model?"
-    found = [(name, *adds(c, b)) for name, c, b in deltas]
-    facts = tuple(
-        (f"Δ C, {label(name).lower()}", interval(c, 3, sign=True) if c else "not estimable") for name, c, _ in deltas
-    )
-    tones = {tone for _, tone, _ in found}
-    if not found or tones == {"unknown"}:
-        return Verdict(question, "This could not be estimated.", "unknown", facts, link="prognosis")
+    ipa, unfitted = ipa or {}, unfitted or {}
+    judged = [d for d in deltas if d[0] not in unfitted]
+    missing = {name: why for name, why in unfitted.items() if any(name == d[0] for d in deltas)}
+    if missing and not judged:
+        return Verdict(question, f"Not fitted: {_whys(missing)}.", "unknown", link="prognosis")
+    found = [(name, *adds(c, b, ipa.get(name))) for name, c, b in judged]
+    facts = [
+        (
+            f"Δ C, {label(name).lower()}",
+            "not fitted" if name in missing else interval(c, 3, sign=True) if c else "not estimable",
+        )
+        for name, c, _ in deltas
+    ]
+    facts += [(f"IPA, {label(m).lower()}", interval(r, 3)) for m, r in ipa.items() if r is not None and _flat(r)]
+    if {tone for _, tone, _ in found} <= {"unknown"}:
+        why = next((f": {reason(c)}" for _, c, _ in judged if c and c.get("estimate") is None and c.get("method")), "")
+        return Verdict(question, f"This could not be estimated{why}.", "unknown", tuple(facts), link="prognosis")
+    tone, answer, small = _prognosis_answer(judged, found)
     caveat = f"Difference in Uno's C to the clinical model with {100 * level:.0f} % interval, on held-out patients."
+    if small:
+        caveat += f" A gain below {SMALL_GAIN} is small: look at the decision it should change before using it."
+    if len(found) > 1:
+        caveat += " Verdicts are not corrected for the number of models."
+    if missing:
+        caveat += f" Not fitted: {_whys(missing, named=True)}."
+    return Verdict(question, answer + predicts(ipa), tone, tuple(facts), caveat, "prognosis")
+
+
+def _whys(unfitted: Mapping[str, str], named: bool = False) -> str:
+    """Reasons, each once; with the models where they differ or where others were fitted."""
+    if len(set(unfitted.values())) == 1 and not named:
+        return next(iter(unfitted.values()))
+    return "; ".join(f"{label(name).lower()} ({why})" for name, why in unfitted.items())
+
+
+def _prognosis_answer(
+    judged: Sequence[tuple[str, Row | None, Row | None]], found: Sequence[tuple[str, Tone, str]]
+) -> tuple[Tone, str, bool]:
+    """Tone, answer, and whether the gain is small."""
+    tones = {tone for _, tone, _ in found}
+    small = max((c["estimate"] for _, c, _ in judged if c is not None), default=0.0) < SMALL_GAIN
+    much = "a little better" if small else "better"
     better = [label(name).lower() for name, tone, _ in found if tone == "yes"]
     worse = [label(name).lower() for name, tone, _ in found if tone == "harm"]
-    if len(better) == len(found):
-        gain = max(c["estimate"] for _, c, _ in deltas if c is not None)
-        small = gain < SMALL_GAIN
-        much = "a little better" if small else "better"
-        if small:
-            caveat += f" A gain below {SMALL_GAIN} is small: look at the decision it should change before using it."
-        answer = f"Yes: with omics, risk is ranked {much} than by the clinical model alone."
-        return Verdict(question, answer, "yes", facts, caveat, "prognosis")
-    if len(worse) == len(found):
-        return Verdict(
-            question,
-            "No: with omics, predictions are worse than those of the clinical model.",
-            "harm",
-            facts,
-            caveat,
-            "prognosis",
-        )
+    if tones == {"yes"}:
+        return "yes", f"Yes: with omics, risk is ranked {much} than by the clinical model alone.", small
+    if tones == {"mixed"} and all(phrase.endswith(FLAT) for _, _, phrase in found):
+        return "mixed", f"In part: with omics, risk is ranked {much} than by the clinical model alone.", small
+    if tones == {"harm"}:
+        return "harm", "No: with omics, predictions are worse than those of the clinical model.", False
     if tones <= {"no", "unknown"}:
-        return Verdict(question, "No evidence that omics add to the clinical model.", "no", facts, caveat, "prognosis")
+        return "no", "No evidence that omics add to the clinical model.", False
     said = [f"{join(better)} adds"] * bool(better) + [f"{join(worse)} is worse"] * bool(worse)
-    said += [f"{label(name).lower()} {phrase}" for name, tone, phrase in found if tone == "mixed"]
+    said += [f"{label(name).lower()} {phrase.removesuffix(f', {FLAT}')}" for name, t, phrase in found if t == "mixed"]
     rest = [label(name).lower() for name, tone, _ in found if tone in ("no", "unknown")]
     said += [f"for {join(rest)} there is no evidence that it adds"] * bool(rest)
-    return Verdict(question, f"It depends on the model: {'; '.join(said)}.", "mixed", facts, caveat, "prognosis")
+    return "mixed", f"It depends on the model: {'; '.join(said)}.", False
 
 
 def effect(row: Row | None, randomised: bool = True) -> tuple[Tone, str]:
@@ -233,7 +294,8 @@ def effect(row: Row | None, randomised: bool = True) -> tuple[Tone, str]:
     Without random assignment the sentence says what was seen, not what treatment does.
     """
     if row is None or row.get("estimate") is None:
-        return "unknown", "The effect is not estimable."
+        why = f": {reason(row)}" if row is not None and row.get("method") else ""
+        return "unknown", f"The effect is not estimable{why}."
     where = direction(row.get("lower"), row.get("upper"))
     over = f" over the first {months(row['horizon_months'])} months" if row.get("horizon_months") is not None else ""
     size = f"{number(abs(row['estimate']), 1)} months"
@@ -290,7 +352,10 @@ def treatment(
     """
     tone, answer = effect(overall, randomised)
     facts = [("Average, months", interval(overall, 1, sign=True) if overall else "not estimable")]
-    caveat = "" if randomised else "An association: causal only as far as the measured confounders suffice."
+    known = overall is not None and overall.get("estimate") is not None
+    caveat = (
+        "An association: causal only as far as the measured confounders suffice." if known and not randomised else ""
+    )
     if tone == "no":
         caveat = f"An interval that covers zero is not proof of no effect. {caveat}".strip()
     estimable = [r for r in by_subgroup if r.get("estimate") is not None]
@@ -331,48 +396,61 @@ def _who(groups: dict[str, list[int]], randomised: bool) -> str:
     return f"The effect differs between subgroups: {after}{'; '.join(parts)}."
 
 
-def transport(site: str | None, cross: Row | None, left_out: Row | None, agreement: Row | None, sites: int) -> Verdict:
-    """Does it hold across sites?
+def transport(
+    site: str | None,
+    cross: Row | None,
+    left_out: Row | None,
+    agreement: Row | None,
+    sites: int,
+    aside: str = "",
+    unfitted: str = "",
+) -> Verdict:
+    """Does it hold across sites? Told of the clinical model.
 
     Parameters
     ----------
     site
         Column of the site, if given.
     cross, left_out
-        Uno's C of the same model in cross-validation and with sites left out.
+        Uno's C of the clinical model in cross-validation and with sites left out.
     agreement
         Agreement of held-out subgroups with those of all patients, if there are subgroups.
     sites
-        Number of sites held out.
+        Number of sites, or groups of small ones, held out.
+    aside
+        Which sites were not held out or not on their own, or "".
+    unfitted
+        Why the clinical model was not fitted with sites held out, or "".
     """
     question = "Does it hold across sites?"
     facts: list[tuple[str, str]] = []
     if cross is not None:
-        facts.append(("C in cross-validation", interval(cross, 3)))
-    if left_out is not None:
-        facts.append(("C with sites left out", interval(left_out, 3)))
+        facts.append(("C of the clinical model, cross-validation", interval(cross, 3)))
+    if left_out is not None and not unfitted:
+        facts.append(("C with sites held out", interval(left_out, 3)))
     if agreement is not None:
         facts.append(("Held-out subgroup, ARI", interval(agreement, 2)))
-    if site is None or left_out is None or left_out.get("estimate") is None:
+    if site is None or left_out is None:
         why = "no site was given" if site is None else "no site was held out"
         answer = f"Not tested: {why}. All numbers come from cross-validation within one cohort."
-        return Verdict(
-            question, answer, "unknown", tuple(facts), "Cross-validation is not external validation.", "prognosis"
-        )
-    who = f"each of the {count_word(sites)} sites" if sites > 1 else "the site"
+        caveat = f"{aside} Cross-validation is not external validation.".strip()
+        return Verdict(question, answer, "unknown", tuple(facts), caveat, "prognosis")
+    caveat = f"{aside} Other hospitals may still differ; these are sites of one cohort.".strip()
+    if unfitted or left_out.get("estimate") is None:
+        why = f"the clinical model was not fitted ({unfitted})" if unfitted else reason(left_out)
+        return Verdict(question, f"Not answered: {why}.", "unknown", tuple(facts), caveat, "prognosis")
+    pooled = (
+        f"pooled over the {count_word(sites)} sites that were held out in turn"
+        if sites > 1
+        else "at the site that was held out"
+    )
     where = direction(left_out.get("lower"), left_out.get("upper"), 0.5)
-    caveat = "Other hospitals may still differ; these are sites of one cohort."
-    if where == "above":
-        answer = f"The predictions keep ranking risk better than chance when {who} is held out in turn."
-        return Verdict(question, answer, "yes", tuple(facts), caveat, "prognosis")
-    if where == "below":
-        return Verdict(
-            question,
-            f"No: when {who} is held out, the ranking of risk is worse than chance.",
-            "harm",
-            tuple(facts),
-            caveat,
-            "prognosis",
-        )
-    answer = f"No evidence that the predictions still rank risk better than chance when {who} is held out in turn."
-    return Verdict(question, answer, "no", tuple(facts), caveat, "prognosis")
+    if where == "unknown":
+        answer = "The clinical model was tested, but its C has no interval, so nothing is concluded."
+        return Verdict(question, answer, "unknown", tuple(facts), caveat, "prognosis")
+    tone, answer = {
+        "above": ("yes", f"The clinical model keeps ranking risk better than chance, {pooled}."),
+        "below": ("harm", f"No: the clinical model ranks risk worse than chance, {pooled}."),
+        "covers": ("no", f"No evidence that the clinical model still ranks risk better than chance, {pooled}."),
+    }[where]
+    return Verdict(question, answer, tone, tuple(facts), caveat, "prognosis")  # type: ignore[arg-type]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -45,6 +46,33 @@ def label(name: str) -> str:
     return MODELS.get(name) or OMICS.get(name) or name.replace("_", " ")
 
 
+def term(name: str) -> str:
+    """Readable name of a column of a model: that of the clinical column or omic; a class or feature stays as it is."""
+    column, colon, rest = name.partition(": ")
+    return f"{label(column)}{colon}{level(rest)}"
+
+
+def level(text: str) -> str:
+    """A class as it was written: whole numbers without decimals, everything else as it is."""
+    return re.sub(r"^(-?\d+)\.0$", r"\1", text)
+
+
+def readable(text: str) -> str:
+    """A method or note of another stage for readers: models by their labels, months without needless decimals."""
+    text = re.sub(r"\b(?:kaplan_meier|clinical_omics|clinical_latent)\b", lambda m: label(m[0]).lower(), text)
+    return re.sub(r"\b(\d+\.\d+)(?= months\b)", lambda m: months(float(m[1])), text)
+
+
+def reason(row: Row) -> str:
+    """Why a claim is not estimable: the first part of its method."""
+    return readable(str(row["method"]).removeprefix("not estimable: ").split("; ")[0])
+
+
+def plural(n: int, noun: str) -> str:
+    """`1 member`, `2 members`."""
+    return f"{n:,} {noun}{'' if n == 1 else 's'}"
+
+
 def sentence(text: str) -> str:
     """Text with its first letter in upper case; `mRNA` and its like stay."""
     return text if text[1:2].isupper() else text[:1].upper() + text[1:]
@@ -73,7 +101,7 @@ def interval(row: Row, decimals: int = 2, scale: float = 1.0, sign: bool = False
 def p_value(p: float | None) -> str:
     """`p = 0.03`, `p < 0.001`, or that there is none."""
     if p is None:
-        return "p not estimable"
+        return "no p-value"
     if p < 0.001:
         return "p < 0.001"
     return f"p = {p:.3f}" if p < 0.1 else f"p = {p:.2f}"
