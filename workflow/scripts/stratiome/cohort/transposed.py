@@ -51,8 +51,9 @@ def open_transposed(
 ) -> MatrixFile:  # fmt: skip
     """Open a matrix with patients as columns.
 
-    Values are read as many patients at a time as fit into memory, for which a text file is gone through once a piece;
-    only the names of the features are held throughout.
+    Values are read some patients at a time, for which a text file is gone through once a piece. The piece limits the
+    values that are held here, not what parsing a wide text takes beside it, which can be several times as much: a
+    matrix near the size of the memory is better given as Parquet.
 
     Parameters
     ----------
