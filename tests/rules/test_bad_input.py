@@ -55,6 +55,13 @@ def _text(edit, file="clinical.tsv"):
     return change
 
 
+def _bytes(edit, file="clinical.tsv"):
+    def change(config, folder):
+        (folder / file).write_bytes(edit((folder / file).read_bytes()))
+
+    return change
+
+
 def _remove(file):
     def change(config, folder):
         (folder / file).unlink()
@@ -228,7 +235,18 @@ BEFORE_ANY_JOB = {
     "clinical column twice": (_text(lambda t: t.replace("grade", "age", 1)), "columns listed more than once: age"),
     "header without rows": (_text(lambda t: t.splitlines()[0] + "\n"), "has a header but no rows"),
     "commas in a .tsv": (_text(lambda t: t.replace("\t", ",")), ".tsv needs tabs"),
-    "old Macintosh line ends": (_text(lambda t: t.replace("\n", "\r")), "a carriage return alone"),
+    "semicolons in a .tsv": (_text(lambda t: t.replace("\t", ";")), "separated by semicolons"),
+    "mixed delimiters": (
+        _text(lambda t: "\n".join(t.split("\n")[:4] + [r.replace("\t", ",") for r in t.split("\n")[4:]])),
+        "mixed delimiters",
+    ),
+    "short row": (_text(lambda t: t.rstrip("\n").rsplit("\t", 1)[0] + "\n"), "line 61 has 6 cells, the header 7"),
+    "Latin-1": (_bytes(lambda b: b.replace(b"north", b"n\xf6rd", 1)), "may be Latin-1"),
+    "UTF-16": (_bytes(lambda b: b.decode().encode("utf-16")), "looks like UTF-16"),
+    "matrix in neither orientation": (
+        _text(lambda t: t.replace("patient_id", "row"), "mrna.tsv"),
+        "none of its columns is a patient of the clinical table",
+    ),
     "eligibility that nobody meets": (_set(["treatments", "drug", "eligible"], "age > 200"), "among 0 eligible"),
     "eligibility on the wrong type": (_set(["treatments", "drug", "eligible"], "hospital > 3"), "cannot be judged"),
     "one covariate not in a list": (_set(["covariates"], "age"), "Suggestion: write it as [age]"),
@@ -251,7 +269,15 @@ BY_THE_FIRST_JOB = {
         _text(lambda t: t.replace("\nP", "\nX").replace("\nX00", "\nP00"), "mrna.tsv"),
         "only 10 of its 60 patients",
     ),
-    "transposed matrix": (_transposed, "patients are rows, not columns"),
+    "dates for genes": (
+        _text(lambda t: t.replace("mrna4", "1-Mar"), "mrna.tsv"),
+        "dates or powers of ten by a spreadsheet: 1-Mar",
+    ),
+    "decimal commas in a matrix": (_text(lambda t: t.replace(".", ","), "mrna.tsv"), "decimal comma in 12 columns"),
+    "short row in a matrix": (
+        _text(lambda t: t.rstrip("\n").rsplit("\t", 1)[0] + "\n", "mrna.tsv"),
+        "line 61 has 12 cells",
+    ),
     "text in a matrix": (_column("mrna3", pl.lit("high"), "mrna.tsv"), "columns that are not numeric: mrna3"),
     "infinite values": (_column("mrna3", pl.lit("inf"), "mrna.tsv"), "infinite values (columns mrna3)"),
     "gene listed twice": (_text(lambda t: t.replace("mrna4", "mrna3"), "mrna.tsv"), "more than once: mrna3"),
@@ -260,6 +286,17 @@ BY_THE_FIRST_JOB = {
 }
 
 REPAIRED_AND_SAID = {
+    "transposed matrix": (_transposed, "mrna: features are rows and patients are columns"),
+    "old Macintosh line ends": (_text(lambda t: t.replace("\n", "\r")), "a carriage return alone"),
+    "byte order mark": (_bytes(lambda b: b"\xef\xbb\xbf" + b, "mrna.tsv"), "mrna: starts with a byte order mark"),
+    "blanks around identifiers": (
+        _text(lambda t: t.replace("P005\t", " P005 \t"), "mrna.tsv"),
+        "mrna: fewer than 100 identifiers had blanks around them",
+    ),
+    "names that differ by case": (
+        _text(lambda t: t.replace("mrna4", "MRNA3"), "mrna.tsv"),
+        "mrna: 2 feature names differ only by case",
+    ),
     "missing time": (_cell("os_months", None), "no follow-up time"),
     "NaN time": (_cell("os_months", "NaN"), "no follow-up time"),
     "zero time": (_cell("os_months", 0.0), "follow-up of zero, never at risk"),
@@ -314,7 +351,7 @@ AS_A_USER = (
     "event coded yes/no",
     "matrix truncated",
     "results in a file",
-    "transposed matrix",
+    "gene listed twice",
     "infinite values",
 )
 """Cases that are run through Snakemake as well."""
@@ -329,7 +366,7 @@ def _ingest(config, source="my.yaml"):
     analysis, _ = plan(config, source)
     cohort = read_cohort(analysis, clinical_file(analysis), omic_files(analysis))
     write_cohort(cohort, analysis, f"{analysis.results_folder}/cohort.h5mu")
-    return [*cohort.flow["reason"], *cohort.clinical.notes]
+    return [*cohort.flow["reason"], *cohort.notes["note"]]
 
 
 @pytest.mark.parametrize("case", BEFORE_ANY_JOB)

@@ -61,6 +61,7 @@ rule ingest_cohort:
     input:
         clinical_file=str(clinical_file(CONFIG)),
         omic_files=[str(path) for path in omic_files(CONFIG).values()],
+        other_files=[str(path) for path in other_files(CONFIG)],
     output:
         cohort_file="<results>/cohort/cohort.h5mu",
         clinical="<results>/cohort/clinical.parquet",
@@ -68,6 +69,7 @@ rule ingest_cohort:
         outcome_counts="<results>/cohort/outcome_counts.parquet",
         flow="<results>/cohort/patient_flow.parquet",
         overlap="<results>/cohort/omic_overlap.parquet",
+        notes="<results>/cohort/notes.parquet",
         inputs_file="<results>/cohort/inputs.json",
     log:
         "<results>/logs/ingest_cohort.log",

@@ -4,21 +4,23 @@ from pathlib import Path
 
 from stratiome.cohort.endpoint import count_outcomes
 from stratiome.cohort.ingest import read_cohort, write_cohort
-from stratiome.cohort.manifest import write_json
+from stratiome.cohort.manifest import describe_input, write_json
 from stratiome.config import Config
-from stratiome.tables import OmicOverlap, Outcome, OutcomeCounts, PatientFlow, write_table
+from stratiome.tables import OmicOverlap, Outcome, OutcomeCounts, PatientFlow, ReadNotes, write_table
 
 
 def main(
     *,
     clinical_file: str,
     omic_files: list[str],
+    other_files: list[str],
     cohort_file: str,
     clinical: str,
     outcome: str,
     outcome_counts: str,
     flow: str,
     overlap: str,
+    notes: str,
     inputs_file: str,
     analysis: Config,
 ) -> None:
@@ -31,7 +33,9 @@ def main(
     write_table(count_outcomes(cohort.clinical.outcome), outcome_counts, OutcomeCounts)
     write_table(cohort.flow, flow, PatientFlow)
     write_table(cohort.overlap, overlap, OmicOverlap)
-    write_json(cohort.inputs, inputs_file)
+    write_table(cohort.notes, notes, ReadNotes)
+    others = [describe_input("study", Path(path), 0, 0) for path in other_files]
+    write_json(cohort.inputs + others, inputs_file)
 
 
 if "snakemake" in globals():

@@ -58,8 +58,23 @@ class Section(BaseModel):
 class OmicConfig(Section):
     """One omics matrix."""
 
-    path: str = Field(description="Matrix file (TSV, CSV or Parquet), patients as rows; relative to `data.folder`.")
+    path: str = Field(
+        description="Matrix file (.tsv, .txt, .csv, also with .gz, .parquet, .h5ad, .h5mu), patients as rows or as "
+        "columns; relative to `data.folder`, or to the folder of `data.study`."
+    )
     kind: Kind = Field(description="What the numbers are; fixes accepted values, quality control and transform.")
+    layer: str | None = Field(None, description="Layer of an `.h5ad` or `.h5mu` file to read in place of `X`.")
+    modality: str | None = Field(None, description="Modality of an `.h5mu` file; not needed if it has only one.")
+
+    @model_validator(mode="after")
+    def _parts_of_annotated_files_only(self) -> OmicConfig:
+        fitting = {"layer": (".h5ad", ".h5mu"), "modality": (".h5mu",)}
+        for key, suffixes in fitting.items():
+            if getattr(self, key) is not None and not self.path.lower().endswith(suffixes):
+                raise ValueError(
+                    f"`{key}` is for {' and '.join(suffixes)} files, not for {self.path}. Suggestion: leave it out"
+                )
+        return self
 
 
 class ColumnConfig(Section):
@@ -180,11 +195,25 @@ class SimulateConfig(Section):
     )
 
 
+class FetchConfig(Section):
+    """An archive that `make fetch-study` downloads and unpacks into `data.folder`; a run never does."""
+
+    url: str = Field(pattern=r"^https?://", description="Address of the archive (.tar.gz, .tgz, .tar or .zip).")
+    sha256: str = Field(
+        pattern=r"^[0-9a-fA-F]{64}$",
+        description="SHA-256 of the archive: 64 hexadecimal digits.",
+    )
+
+
 class DataConfig(Section):
     """Where the data are: files, an example that comes inside a dependency, or a simulated cohort."""
 
     folder: str = Field(".", description="Folder of the data files; relative to the working folder.")
     clinical: str | None = Field(None, description="Clinical table (TSV, CSV or Parquet), one row per patient.")
+    study: str | None = Field(
+        None, description="Folder of a cBioPortal study as downloaded, in place of `clinical`; relative to `folder`."
+    )
+    fetch: FetchConfig | None = Field(None, description="Where `make fetch-study` gets the files from.")
     patient_id: str = Field("patient_id", description="Column of the patient identifier, in every file.")
     omics: dict[Name, OmicConfig] = Field({}, description="Omics matrices by name.")
     columns: dict[str, ColumnConfig] = Field(
@@ -195,19 +224,24 @@ class DataConfig(Section):
 
     @model_validator(mode="after")
     def _one_source(self) -> DataConfig:
-        given = [n for n in ("clinical", "example", "simulate") if getattr(self, n) is not None]
+        given = [n for n in ("clinical", "study", "example", "simulate") if getattr(self, n) is not None]
         if len(given) != 1:
             raise ValueError(
-                f"exactly one of `clinical`, `example` and `simulate` must be given, not {given or 'none'}. "
+                f"exactly one of `clinical`, `study`, `example` and `simulate` must be given, not {given or 'none'}. "
                 "Suggestion: set `clinical` to the path of your clinical table"
             )
-        if self.clinical is not None and not self.omics:
+        if self.from_files and not self.omics:
             raise ValueError("no omics given. Suggestion: name at least one matrix under `data.omics`")
-        if self.clinical is None and self.omics:
+        if not self.from_files and self.omics:
             raise ValueError(f"`omics` cannot be combined with `{given[0]}`, which brings its own")
         if self.patient_id in self.columns:
             raise ValueError(
                 f"`columns.{self.patient_id}` is the identifier, which is never changed. Suggestion: remove the entry"
+            )
+        if self.fetch is not None and (not self.from_files or Path(self.folder) == Path(".")):
+            raise ValueError(
+                "`fetch` needs a `folder` of its own to unpack into. "
+                "Suggestion: set `folder: resources/downloads/NAME`, which git ignores"
             )
         return self
 
@@ -215,6 +249,11 @@ class DataConfig(Section):
     def types(self) -> dict[str, Literal["numeric", "categorical"]]:
         """Declared type of clinical columns, without dates."""
         return {name: c.type for name, c in self.columns.items() if c.type in ("numeric", "categorical")}
+
+    @property
+    def from_files(self) -> bool:
+        """Whether the cohort is read from files that the config names."""
+        return self.clinical is not None or self.study is not None
 
 
 class EndpointConfig(Section):

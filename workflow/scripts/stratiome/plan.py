@@ -11,7 +11,8 @@ from pydantic import ValidationError
 from stratiome.cohort.clinical import read_clinical, site_counts
 from stratiome.cohort.endpoint import check_horizons
 from stratiome.cohort.errors import CohortError
-from stratiome.cohort.read import missing_column, read_header
+from stratiome.cohort.read import check_matrix_header, missing_column, read_header, read_patients
+from stratiome.cohort.study import read_study, study_files
 from stratiome.config import Config, ConfigError, DataConfig, check_config, resolve
 from stratiome.resample.design import site_groups
 
@@ -38,10 +39,11 @@ def plan(raw: dict[str, Any], source: str) -> tuple[Config, dict[str, list[str]]
     """
     config, problems = check_config(raw)
     sites: dict[str, list[str]] = {}
-    if config is not None and config.data.clinical is not None:
-        problems += _check_headers(
-            {f"data.omics.{n}.path": p for n, p in omic_files(config).items()}, config.data.patient_id
-        )
+    if config is not None and config.data.from_files:
+        known = _known_patients(config)
+        for name, path in omic_files(config).items():
+            in_study = config.data.study is not None
+            problems += check_matrix_header(path, config.data.patient_id, f"data.omics.{name}.path", known, in_study)
         try:
             clinical = read_clinical(clinical_file(config), config)
             problems += check_horizons(clinical_file(config), clinical.outcome, config)
@@ -72,22 +74,33 @@ def _check_files_named(raw: dict[str, Any]) -> list[str]:
         return []
     if data.clinical is None:
         return []
-    files = {"data.clinical": resolve(data.folder, data.clinical)}
-    files |= {f"data.omics.{name}.path": resolve(data.folder, omic.path) for name, omic in data.omics.items()}
-    return _check_headers(files, data.patient_id)
-
-
-def _check_headers(files: dict[str, Path], patient_id: str) -> list[str]:
-    problems = []
-    for key, path in files.items():
-        try:
-            header = read_header(path)
-        except CohortError as error:
-            problems += [f"`{key}`: {text}" for text in error.problems]
-            continue
-        if patient_id not in header:
-            problems.append(missing_column(path, patient_id, header, key))
+    table = resolve(data.folder, data.clinical)
+    problems: list[str] = []
+    known = None
+    try:
+        header = read_header(table)
+        if data.patient_id not in header:
+            problems.append(missing_column(table, data.patient_id, header, "data.clinical"))
+        else:
+            known = frozenset(read_patients(table, data.patient_id, show_ids=False)[data.patient_id].to_list())
+    except CohortError as error:
+        problems += [f"`data.clinical`: {text}" for text in error.problems]
+    for name, omic in data.omics.items():
+        path = resolve(data.folder, omic.path)
+        problems += check_matrix_header(path, data.patient_id, f"data.omics.{name}.path", known)
     return problems
+
+
+def _known_patients(config: Config) -> frozenset[str] | None:
+    """Identifiers that a matrix may use (those of samples in a study), or None where the clinical table is no help."""
+    try:
+        if config.data.study is not None:
+            study = read_study(study_folder(config), config.data.patient_id)
+            return frozenset(study.samples) | study.other_samples | {"Tumor_Sample_Barcode"}
+        ids = read_patients(clinical_file(config), config.data.patient_id, config.audit.ids_in_messages)
+    except CohortError:
+        return None  # what is wrong with it is said where the clinical table is checked
+    return frozenset(ids[config.data.patient_id].to_list())
 
 
 def _check_results(folder: Path) -> list[str]:
@@ -99,7 +112,9 @@ def _check_results(folder: Path) -> list[str]:
 
 
 def clinical_file(config: Config) -> Path:
-    """Path of the clinical table, given or made by the workflow."""
+    """Path of the clinical table (of patients, in a study), given or made by the workflow."""
+    if config.data.study is not None:
+        return next(iter(study_files(study_folder(config)).values()))
     if config.data.clinical is not None:
         return resolve(config.data.folder, config.data.clinical)
     return Path(config.results_folder) / "input" / "clinical.tsv"
@@ -107,6 +122,18 @@ def clinical_file(config: Config) -> Path:
 
 def omic_files(config: Config) -> dict[str, Path]:
     """Paths of the omics matrices, given or made by the workflow."""
+    if config.data.study is not None:
+        return {name: study_folder(config) / omic.path for name, omic in config.data.omics.items()}
     if config.data.clinical is not None:
         return {name: resolve(config.data.folder, omic.path) for name, omic in config.data.omics.items()}
     return {name: Path(config.results_folder) / "input" / f"{name}.parquet" for name in config.omics}
+
+
+def study_folder(config: Config) -> Path:
+    """Folder of the cBioPortal study."""
+    return resolve(config.data.folder, config.data.study or ".")
+
+
+def other_files(config: Config) -> list[Path]:
+    """Files of a study that are read beside the clinical table and the matrices."""
+    return [] if config.data.study is None else list(study_files(study_folder(config)).values())[1:]

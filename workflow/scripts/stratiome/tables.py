@@ -53,6 +53,14 @@ class PatientFlow(Table):
     reason: str  # why the difference left, or "kept"
 
 
+class ReadNotes(Table):
+    """What was found or repaired on reading a file; notes name no patient."""
+
+    scope: str  # `clinical table` or the omic
+    file: str  # name of the file, without its folder
+    note: str
+
+
 class OmicOverlap(Table):
     """Patients by the set of omics they have."""
 

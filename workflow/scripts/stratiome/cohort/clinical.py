@@ -22,7 +22,8 @@ from stratiome.cohort.endpoint import (
 from stratiome.cohort.errors import CohortError
 from stratiome.cohort.read import missing_column, read_patients
 from stratiome.cohort.spelling import apply_values, null_notes, spelling_notes
-from stratiome.config import Config
+from stratiome.cohort.study import read_study
+from stratiome.config import Config, resolve
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,8 @@ def read_clinical(path: Path, config: Config) -> Clinical:
         With every problem found: absent columns, values that do not fit, an outcome that makes no sense.
     """
     config = config.at_time_zero()
-    mapped = apply_values(read_patients(path, config.data.patient_id, config.audit.ids_in_messages), config)
+    frame, found = _rows(path, config)
+    mapped = apply_values(frame, config)
     columns, problems = _columns(path, mapped.frame.columns, config)
     for check in (check_columns, check_endpoint, _check_treatments):
         problems += check(path, mapped.frame, config)
@@ -74,9 +76,18 @@ def read_clinical(path: Path, config: Config) -> Clinical:
         raise CohortError(problems)
     kept = [config.data.patient_id] + [c for c in early.frame.columns if c in columns]
     covariates = early.frame.select(kept).rename({config.data.patient_id: "patient_id"})
-    notes = null_notes(path, config) + mapped.notes + cast.notes + spelling_notes(covariates, config)
+    notes = found + null_notes(path, config) + mapped.notes + cast.notes + spelling_notes(covariates, config)
     notes += endpoint_notes(cast.frame, config) + early.notes
     return Clinical(covariates, usable, reasons, notes, early.flow)
+
+
+def _rows(path: Path, config: Config) -> tuple[pl.DataFrame, tuple[str, ...]]:
+    """One row per patient as in the file or the study, and notes on how they were read."""
+    if config.data.study is not None:
+        study = read_study(resolve(config.data.folder, config.data.study), config.data.patient_id)
+        return study.clinical, study.notes
+    notes: list[str] = []
+    return read_patients(path, config.data.patient_id, config.audit.ids_in_messages, notes), tuple(notes)
 
 
 def _columns(path: Path, present: list[str], config: Config) -> tuple[set[str], list[str]]:

@@ -23,10 +23,15 @@ def some_ids(ids: Sequence[object], show: bool, limit: int = 5) -> str:
     return ", ".join(str(i) for i in ids[:limit]) + more
 
 
-def some_cells(n: int) -> str:
-    """A number of cells for a note that reaches the report, where few patients must not be counted out.
+def some_of(n: int, what: str) -> str:
+    """A number of cells, patients or samples for a note; it reaches the report, where few must not be counted out.
 
     The limit is the largest that `audit.min_cell` can be, so that reading does not depend on it; the patient flow has
     the exact numbers, which the report suppresses as the config says.
     """
-    return f"fewer than {MOST_MIN_CELL} cells" if 0 < n < MOST_MIN_CELL else f"{n:,} cells"
+    return f"fewer than {MOST_MIN_CELL} {what}" if 0 < n < MOST_MIN_CELL else f"{n:,} {what}"
+
+
+def some_cells(n: int) -> str:
+    """A number of cells for a note, as `some_of`."""
+    return some_of(n, "cells")

@@ -20,9 +20,10 @@ from stratiome.cohort.manifest import describe_input
 from stratiome.cohort.matrix import MatrixFile
 from stratiome.cohort.read import open_matrix
 from stratiome.cohort.store import create_matrix, write_unit
-from stratiome.config import Config
+from stratiome.cohort.study import Study, open_study_matrix, read_study
+from stratiome.config import Config, resolve
 from stratiome.omics.screen import UnitScreen
-from stratiome.tables import OmicOverlap, PatientFlow, from_rows
+from stratiome.tables import OmicOverlap, PatientFlow, ReadNotes, from_rows
 
 logger = logging.getLogger(__name__)
 
@@ -80,6 +81,8 @@ class Cohort:
         Contracts `PatientFlow` and `OmicOverlap`.
     inputs
         Lines of the manifest.
+    notes
+        Contract `ReadNotes`.
     """
 
     clinical: Clinical
@@ -87,6 +90,7 @@ class Cohort:
     flow: pl.DataFrame
     overlap: pl.DataFrame
     inputs: list[dict[str, Any]]
+    notes: pl.DataFrame
 
 
 def read_cohort(config: Config, clinical_path: Path, omic_paths: dict[str, Path]) -> Cohort:
@@ -104,14 +108,26 @@ def read_cohort(config: Config, clinical_path: Path, omic_paths: dict[str, Path]
     except CohortError as error:
         problems += error.problems
     matrices: dict[str, MatrixFile] = {}
+    known = None if clinical is None else frozenset(clinical.covariates["patient_id"].to_list())
+    study = None
+    if config.data.study is not None and clinical is not None:
+        study = read_study(resolve(config.data.folder, config.data.study), config.data.patient_id)
     for name, path in omic_paths.items():
         try:
-            matrices[name] = open_matrix(path, config.data.patient_id, config.audit.ids_in_messages)
+            matrices[name] = _open(config, name, path, known, study)
         except CohortError as error:
             problems += error.problems
     if clinical is None or problems:
         raise CohortError(problems)
     return _join(config, clinical, matrices, clinical_path, omic_paths)
+
+
+def _open(config: Config, name: str, path: Path, known: frozenset[str] | None, study: Study | None) -> MatrixFile:
+    omic, show_ids = config.data.omics.get(name), config.audit.ids_in_messages
+    if study is not None and path.suffix.lower() not in (".h5ad", ".h5mu", ".parquet"):
+        return open_study_matrix(study, path, show_ids)
+    layer, modality = (omic.layer, omic.modality) if omic is not None else (None, None)
+    return open_matrix(path, config.data.patient_id, show_ids, known, layer, modality)
 
 
 def _join(
@@ -124,13 +140,11 @@ def _join(
     ids = clinical.covariates["patient_id"].to_list()
     inputs = [describe_input("clinical", clinical_path, len(ids), clinical.covariates.width)]
     flow = [_step("read", "clinical table", len(ids), len(ids), "kept")]
-    for note in clinical.notes:
-        logger.warning("clinical table: %s", note)
     problems: list[str] = []
     kept: dict[str, Measured] = {}
+    notes = [_note("clinical table", clinical_path, text) for text in clinical.notes]
     for name, matrix in matrices.items():
-        for note in matrix.notes:
-            logger.warning("%s: %s", name, note)
+        notes += [_note(name, matrix.path, text) for text in matrix.notes]
         inputs.append(describe_input(name, omic_paths[name], len(matrix.patient_ids), len(matrix.features)))
         try:
             kept[name] = _members(name, matrix, ids, config.audit.ids_in_messages)
@@ -149,7 +163,9 @@ def _join(
         flow.append(_step("outcome", "endpoint", n_left, n_left - count, reason))
         n_left -= count
     flow.append(_step("outcome", "endpoint", n_left, n_left, "usable outcome"))
-    return Cohort(clinical, kept, from_rows(flow, PatientFlow), _overlap(ids, kept), inputs)
+    return Cohort(
+        clinical, kept, from_rows(flow, PatientFlow), _overlap(ids, kept), inputs, from_rows(notes, ReadNotes)
+    )
 
 
 def _members(name: str, matrix: MatrixFile, ids: list[str], show_ids: bool) -> Measured:
@@ -205,6 +221,11 @@ def _overlap(ids: list[str], matrices: dict[str, Measured]) -> pl.DataFrame:
 
 def _ordered(frame: pl.DataFrame) -> pl.DataFrame:
     return frame.select([pl.col(c) for c in OmicOverlap.to_schema().columns])
+
+
+def _note(scope: str, path: Path, text: str) -> dict[str, Any]:
+    logger.warning("%s: %s", scope, text)
+    return {"scope": scope, "file": path.name, "note": text}
 
 
 def _step(step: str, scope: str, n_in: int, n_out: int, reason: str) -> dict[str, Any]:

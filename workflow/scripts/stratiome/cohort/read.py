@@ -1,22 +1,23 @@
-"""Reading of tables and matrices; every file is checked before a number of it is used."""
+"""Reading of tables and matrices; every file is checked before a number of it is used.
+
+Notes on what was found or repaired are logged by those who ask for them, and name no patient.
+"""
 
 from __future__ import annotations
 
 import difflib
-import logging
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 
+from stratiome.cohort.annotated import SUFFIXES, annotated_names, open_annotated
 from stratiome.cohort.errors import CohortError, some_ids
 from stratiome.cohort.matrix import MatrixFile
-
-logger = logging.getLogger(__name__)
-
-NULL_TEXTS = ["", "NA", "N/A", "n/a", "NaN", "nan", "null", "NULL", "None", "none", "."]
-SEPARATORS = {".tsv": "\t", ".txt": "\t", ".csv": ","}
+from stratiome.cohort.names import check_features, n_known, stripped, to_patients
+from stratiome.cohort.source import NULL_TEXTS, TableSource, advice, open_source
+from stratiome.cohort.transposed import check_numeric, finite_or_null, open_transposed
 
 
 def read_header(path: Path) -> list[str]:
@@ -27,31 +28,59 @@ def read_header(path: Path) -> list[str]:
     CohortError
         If the file is absent, empty, of an unknown kind or cannot be read.
     """
-    return list(_scan(path).collect_schema().names())
+    return list(open_source(path, whole=False).columns)
 
 
-def read_table(path: Path) -> pl.DataFrame:
+def check_matrix_header(
+    path: Path, patient_id: str, key: str, known: frozenset[str] | None, comments: bool = False
+) -> list[str]:
+    """What is wrong with a matrix, as far as its header tells (patients in rows or in columns).
+
+    Parameters
+    ----------
+    key
+        Key path of the config that names the file.
+    known
+        Patients of the clinical table, or None where it cannot be read.
+    """
+    try:
+        if path.suffix.lower() in SUFFIXES:
+            annotated_names(path)
+            return []
+        header = open_source(path, comments, whole=False).columns
+    except CohortError as error:
+        return [f"`{key}`: {text}" for text in error.problems]
+    if patient_id in header or (known is not None and n_known(header, known)):
+        return []
+    return [_neither(path, patient_id, list(header), key, known is not None)]
+
+
+def read_table(
+    path: Path, notes: list[str] | None = None, comments: bool = False, texts: tuple[str, ...] = ()
+) -> pl.DataFrame:
     """Read a clinical table; numbers become Float64, true/false Boolean, texts String, missing cells null.
+
+    Parameters
+    ----------
+    notes
+        Receives what was found or repaired.
+    comments
+        Whether lines that start with `#` are left out, as in files of cBioPortal.
+    texts
+        Columns that are kept as text, where the file has them.
 
     Raises
     ------
     CohortError
         If the file is absent, empty, of an unknown kind or cannot be read.
     """
-    try:
-        frame = _scan(path).collect()
-    except (pl.exceptions.PolarsError, OSError, UnicodeDecodeError) as error:
-        raise CohortError(f"{path}: cannot be read ({type(error).__name__}). {_advice(path)}") from None
-    if frame.height == 0:
-        raise CohortError(f"{path}: has a header but no rows. Suggestion: check how the file was exported")
-    numeric = [n for n in frame.columns if frame[n].dtype.is_numeric()]
-    texts = [n for n in frame.columns if frame[n].dtype == pl.String]
-    return frame.with_columns(
-        pl.col(numeric).cast(pl.Float64).fill_nan(None), pl.col(texts).str.strip_chars()
-    ).with_columns(pl.when(pl.col(texts).is_in(NULL_TEXTS)).then(None).otherwise(pl.col(texts)).name.keep())
+    source = open_source(path, comments)
+    if notes is not None:
+        notes += source.notes
+    return _read(source, tuple(c for c in texts if c in source.columns))
 
 
-def read_patients(path: Path, patient_id: str, show_ids: bool) -> pl.DataFrame:
+def read_patients(path: Path, patient_id: str, show_ids: bool, notes: list[str] | None = None) -> pl.DataFrame:
     """Read a table with one row per patient, sorted by identifier.
 
     Raises
@@ -59,54 +88,91 @@ def read_patients(path: Path, patient_id: str, show_ids: bool) -> pl.DataFrame:
     CohortError
         If the identifier column is absent, has gaps or has duplicates.
     """
-    frame = read_table(path)
-    _refuse_repeated_columns(path, frame.columns)
-    ids = _identifiers(path, patient_id, frame.columns, show_ids)
-    return frame.with_columns(ids).sort(patient_id)
+    source = open_source(path)
+    ids, found = _identifiers(source, patient_id, show_ids)
+    if notes is not None:
+        notes += [*source.notes, *found]
+    return _read(source, (patient_id,)).with_columns(pl.Series(patient_id, ids)).sort(patient_id)
 
 
-def open_matrix(path: Path, patient_id: str, show_ids: bool) -> MatrixFile:
-    """Open an omics matrix with patients as rows; its values are read later, in pieces.
+def open_matrix(
+    path: Path,
+    patient_id: str,
+    show_ids: bool,
+    known: frozenset[str] | None = None,
+    layer: str | None = None,
+    modality: str | None = None,
+) -> MatrixFile:
+    """Open an omics matrix; its values are read later, in pieces.
+
+    Patients may be rows, with their identifiers in column `patient_id`, or columns, with the names of features in the
+    first columns; the orientation is the one in which identifiers are those of the clinical table.
+
+    Parameters
+    ----------
+    known
+        Patients of the clinical table; without them patients must be rows.
+    layer, modality
+        Layer of an AnnData file in place of `X`, and modality of a MuData file.
 
     Raises
     ------
     CohortError
         If identifiers or feature names are missing or repeated, or a column is not numeric.
     """
-    scan = _scan(path)
-    schema = scan.collect_schema()
-    _refuse_repeated_columns(path, list(schema))
-    ids = _identifiers(path, patient_id, list(schema), show_ids).to_list()
-    if not ids:
-        raise CohortError(f"{path}: has a header but no rows. Suggestion: check how the file was exported")
-    features = sorted(c for c in schema if c != patient_id)
+    if path.suffix.lower() in SUFFIXES:
+        return open_annotated(path, patient_id, show_ids, known, layer, modality)
+    source = open_source(path)
+    turned = n_known(source.columns, known) if known else 0
+    if patient_id in source.columns and turned:
+        ids = source.scan((patient_id,)).select(pl.col(patient_id).cast(pl.String).str.strip_chars()).collect()
+        turned = turned if n_known(ids[patient_id].drop_nulls().to_list(), known or frozenset()) < turned else 0
+    if turned:
+        return open_transposed(source, known or frozenset(), show_ids)
+    if patient_id not in source.columns:
+        raise CohortError(_neither(path, patient_id, list(source.columns), "data.patient_id", known is not None))
+    return _open_upright(source, patient_id, show_ids, known)
+
+
+def _open_upright(source: TableSource, patient_id: str, show_ids: bool, known: frozenset[str] | None) -> MatrixFile:
+    path = source.path
+    features = sorted(c for c in source.columns if c != patient_id)
     if not features:
         raise CohortError(f"{path}: no feature columns beside `{patient_id}`. Suggestion: check the separator")
-    texts = [c for c in features if not (schema[c].is_numeric() or schema[c] in (pl.Boolean, pl.Null))]
-    texts = [c for c in texts if scan.select(pl.col(c).is_not_null().any()).collect().item()]  # empty ones are gaps
-    if texts:
-        raise CohortError(
-            f"{path}: columns that are not numeric: {', '.join(texts[:5])}{' ...' if len(texts) > 5 else ''}. "
-            "Suggestion: remove annotation columns; write decimals with a point; leave missing cells empty"
-        )
+    scan = source.scan((patient_id,))
+    names = check_features(path, features)
+    ids, found = _identifiers(source, patient_id, show_ids)
+    if not ids:
+        raise CohortError(f"{path}: has a header but no rows. Suggestion: check how the file was exported")
+    patients, cut = to_patients(path, ids, known, show_ids)
+    repaired = check_numeric(path, scan, features)
 
     def blocks(rows: int) -> Iterator[np.ndarray]:
-        for frame in _batches(path, scan, features, rows):
-            values = frame.select(pl.col(features).cast(pl.Float32, strict=False)).to_numpy()
+        for frame in _batches(source, scan, features, rows):
+            values = frame.select(finite_or_null(features, repaired)).to_numpy()
             yield np.ascontiguousarray(values)
 
-    return MatrixFile(path, tuple(ids), tuple(features), blocks)
+    notes = [*source.notes, *found, *cut, *names]
+    if repaired:
+        notes.append(f"{len(repaired)} columns had blanks around their numbers, which were removed")
+    return MatrixFile(path, tuple(patients), tuple(features), blocks, tuple(notes))
 
 
-def _batches(path: Path, scan: pl.LazyFrame, features: list[str], rows: int) -> Iterator[pl.DataFrame]:
-    if path.suffix != ".parquet":
-        yield from scan.select(features).collect_batches(chunk_size=rows, maintain_order=True)
-        return
+def _batches(source: TableSource, scan: pl.LazyFrame, features: list[str], rows: int) -> Iterator[pl.DataFrame]:
     import pyarrow.parquet as pq
 
-    with pq.ParquetFile(path) as file:
-        for batch in file.iter_batches(batch_size=rows, columns=features):
-            yield pl.DataFrame(batch)
+    try:
+        if source.layout is not None:
+            yield from scan.select(features).collect_batches(chunk_size=rows, maintain_order=True)
+            return
+        with pq.ParquetFile(source.path) as file:
+            raw = dict(zip(source.columns, file.schema_arrow.names, strict=True))
+            for batch in file.iter_batches(batch_size=rows, columns=[raw[f] for f in features]):
+                yield pl.DataFrame(batch).select(pl.col(raw[f]).alias(f) for f in features)
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise CohortError(
+            f"{source.path}: its values cannot be read ({type(error).__name__}). {advice(source.path)}"
+        ) from None
 
 
 def missing_column(path: Path, column: str, present: list[str], key: str) -> str:
@@ -122,33 +188,36 @@ def missing_column(path: Path, column: str, present: list[str], key: str) -> str
     return f"`{key}`: {path} has no column `{column}`. {fix}"
 
 
-def _refuse_repeated_columns(path: Path, columns: list[str]) -> None:
-    # polars renames a repeated header to name_duplicated_0
-    repeated = sorted({f.rsplit("_duplicated_", 1)[0] for f in columns if "_duplicated_" in f})
-    if repeated:
-        raise CohortError(
-            f"{path}: columns listed more than once: {', '.join(repeated[:5])}. "
-            "Suggestion: keep one column of each name"
+def _neither(path: Path, patient_id: str, header: list[str], key: str, compared: bool) -> str:
+    """Text on a matrix whose patients are found neither in a column nor in the header."""
+    if {"Hugo_Symbol", "Tumor_Sample_Barcode"} <= set(header):
+        return (
+            f"`{key}`: {path} is a list of mutations (MAF), not a matrix. "
+            "Suggestion: read the folder it comes from with `data.study`"
         )
+    # A header may hold identifiers, so only names near to the wanted one are shown.
+    near = next((c for c in header if c.lower() == patient_id.lower()), None)
+    near = near or next(iter(difflib.get_close_matches(patient_id, header, n=1, cutoff=0.6)), None)
+    else_where = ", and none of its columns is a patient of the clinical table" if compared else ""
+    fix = (
+        f"Did you mean `{near}`?"
+        if near
+        else "Suggestion: name the column of the identifiers as `data.patient_id` says (patients in rows), or write "
+        "identifiers as in the clinical table into the header (patients in columns)"
+    )
+    return f"`{key}`: {path} has no column `{patient_id}`{else_where}. {fix}"
 
 
-def _refuse_bare_carriage_returns(path: Path) -> None:
-    with path.open("rb") as handle:
-        start = handle.read(1 << 16)
-    if b"\r" in start and b"\n" not in start:
-        raise CohortError(
-            f"{path}: lines end with a carriage return alone (old Macintosh text). "
-            "Suggestion: convert the line ends, as with `tr '\\r' '\\n' <file >new_file`"
-        )
-
-
-def _identifiers(path: Path, patient_id: str, columns: list[str], show_ids: bool) -> pl.Series:
+def _identifiers(source: TableSource, patient_id: str, show_ids: bool) -> tuple[list[str], list[str]]:
     """Patient identifiers as text, in the order of the file; refused where missing or repeated."""
-    if patient_id not in columns:
-        raise CohortError(missing_column(path, patient_id, columns, "data.patient_id"))
-    # Identifiers as 007 would lose their zeros as numbers.
-    scan = _scan(path, pl.Schema({patient_id: pl.String})) if path.suffix in SEPARATORS else _scan(path)
-    ids = scan.select(pl.col(patient_id).cast(pl.String).str.strip_chars()).collect()[patient_id]
+    path = source.path
+    if patient_id not in source.columns:
+        raise CohortError(missing_column(path, patient_id, list(source.columns), "data.patient_id"))
+    try:
+        raw = source.scan((patient_id,)).select(pl.col(patient_id).cast(pl.String)).collect()[patient_id]
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise CohortError(f"{path}: cannot be read as a table ({type(error).__name__}). {advice(path)}") from None
+    ids = raw.str.strip_chars()
     ids = ids.set(ids.is_in(NULL_TEXTS).fill_null(False), None)
     if ids.null_count():
         raise CohortError(
@@ -162,56 +231,19 @@ def _identifiers(path: Path, patient_id: str, columns: list[str], show_ids: bool
             f"({some_ids(twice, show_ids)}). "
             "Suggestion: keep one row (one sample) per patient"
         )
-    return ids
+    return stripped(raw.to_list(), "identifiers")
 
 
-def _scan(path: Path, types: pl.Schema | None = None) -> pl.LazyFrame:
-    if not path.exists():
-        near = difflib.get_close_matches(path.name, [p.name for p in path.parent.glob("*")], n=1, cutoff=0.5)
-        hint = (
-            f"Did you mean `{near[0]}`?"
-            if near
-            else "Suggestion: check the path, and the working folder it is relative to"
-        )
-        raise CohortError(f"{path}: no such file. {hint}")
-    if path.is_dir() or path.stat().st_size == 0:
-        raise CohortError(
-            f"{path}: {'is a folder' if path.is_dir() else 'is empty'}. Suggestion: give the path of the table"
-        )
-    if path.suffix == ".parquet":
-        try:
-            scan = pl.scan_parquet(path)
-            scan.collect_schema()
-        except (pl.exceptions.PolarsError, OSError) as error:
-            raise CohortError(
-                f"{path}: not a readable parquet file ({type(error).__name__}). {_advice(path)}"
-            ) from None
-        return scan
-    _refuse_bare_carriage_returns(path)
-    if path.suffix not in SEPARATORS:
-        raise CohortError(f"{path}: unknown kind of file `{path.suffix}`. Suggestion: use one of .tsv, .csv, .parquet")
+def _read(source: TableSource, texts: tuple[str, ...]) -> pl.DataFrame:
+    path = source.path
     try:
-        scan = pl.scan_csv(
-            path,
-            separator=SEPARATORS[path.suffix],
-            null_values=NULL_TEXTS,
-            infer_schema_length=None,
-            schema_overrides=types,
-            encoding="utf8",
-        )
-        names = scan.collect_schema().names()
-    except (pl.exceptions.PolarsError, OSError) as error:
-        raise CohortError(f"{path}: cannot be read as a table ({type(error).__name__}). {_advice(path)}") from None
-    if len(names) == 1:
-        raise CohortError(
-            f"{path}: only one column found. Suggestion: .tsv needs tabs, .csv needs commas between columns"
-        )
-    return scan
-
-
-def _advice(path: Path) -> str:
-    return {
-        ".parquet": "Suggestion: the file may be truncated; copy it again and compare its checksum",
-    }.get(
-        path.suffix, "Suggestion: save it as UTF-8 text with one header line and equal numbers of columns in every row"
-    )
+        frame = source.scan(texts).collect()
+    except (pl.exceptions.PolarsError, OSError, UnicodeDecodeError) as error:
+        raise CohortError(f"{path}: cannot be read ({type(error).__name__}). {advice(path)}") from None
+    if frame.height == 0:
+        raise CohortError(f"{path}: has a header but no rows. Suggestion: check how the file was exported")
+    numeric = [n for n in frame.columns if frame[n].dtype.is_numeric()]
+    strings = [n for n in frame.columns if frame[n].dtype == pl.String]
+    return frame.with_columns(
+        pl.col(numeric).cast(pl.Float64).fill_nan(None), pl.col(strings).str.strip_chars()
+    ).with_columns(pl.when(pl.col(strings).is_in(NULL_TEXTS)).then(None).otherwise(pl.col(strings)).name.keep())

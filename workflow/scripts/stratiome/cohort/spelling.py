@@ -9,8 +9,8 @@ from typing import Any
 
 import polars as pl
 
-from stratiome.cohort.errors import some_cells
-from stratiome.cohort.read import NULL_TEXTS, SEPARATORS
+from stratiome.cohort.errors import CohortError, some_cells
+from stratiome.cohort.source import NULL_TEXTS, open_source
 from stratiome.config import ColumnConfig, Config
 
 SPELLINGS = {"true": ("true", "yes", "on"), "false": ("false", "no", "off")}
@@ -162,15 +162,11 @@ def null_notes(path: Path, config: Config) -> tuple[str, ...]:
     """Texts of a clinical table that were taken for missing cells, other than the usual `NA`, `NaN` and empty ones."""
     asked = config.clinical_columns()
     try:
-        scan = (
-            pl.scan_parquet(path)
-            if path.suffix == ".parquet"
-            else pl.scan_csv(path, separator=SEPARATORS[path.suffix], infer_schema=False)
-        )
+        scan = open_source(path, comments=config.data.study is not None, whole=False).scan(as_written=True)
         texts = [n for n, dtype in scan.collect_schema().items() if n in asked and dtype == pl.String]
         cells = scan.select(pl.col(texts).str.strip_chars()).collect()
-    except (pl.exceptions.PolarsError, OSError):
-        return ()  # not the plain table that this is about; it was read in another way
+    except (CohortError, pl.exceptions.PolarsError, OSError):
+        return ()  # said where the table is read
     notes = []
     for name in texts:
         found = cells[name].filter(cells[name].is_in(UNUSUAL_NULLS).fill_null(False))

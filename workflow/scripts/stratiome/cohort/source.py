@@ -1,0 +1,137 @@
+"""Tables on disk, text or Parquet, opened without reading their values."""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+
+from stratiome.cohort.errors import CohortError
+from stratiome.cohort.names import some_names, stripped
+from stratiome.cohort.text import SEPARATORS, TextLayout, examine, table_suffix
+
+NULL_TEXTS = ["", "NA", "N/A", "n/a", "NaN", "nan", "null", "NULL", "None", "none", "."]
+
+
+@dataclass(frozen=True)
+class TableSource:
+    """A table whose rows are read later.
+
+    Attributes
+    ----------
+    path
+        The file.
+    columns
+        Names of the columns, without blanks around them; a name may be repeated.
+    layout
+        Layout of a text file, None for Parquet.
+    comments
+        Whether lines that start with `#` are left out.
+    notes
+        What was found or repaired.
+    """
+
+    path: Path
+    columns: tuple[str, ...]
+    layout: TextLayout | None
+    comments: bool
+    notes: tuple[str, ...]
+
+    def scan(self, texts: tuple[str, ...] = (), as_written: bool = False) -> pl.LazyFrame:
+        """Lazy table with the names of `columns`; the columns `texts` of a text file are kept as text (007 stays 007).
+
+        With `as_written` every cell of a text file is text, and none is missing but the empty ones.
+
+        Raises
+        ------
+        CohortError
+            If a column is listed more than once.
+        """
+        repeated = sorted({c for c in self.columns if self.columns.count(c) > 1}) if self._has_repeats() else []
+        if repeated:
+            raise CohortError(
+                f"{self.path}: columns listed more than once: {some_names(repeated)}. "
+                "Suggestion: keep one column of each name"
+            )
+        if self.layout is None:
+            scan = pl.scan_parquet(self.path)
+            return scan.rename(dict(zip(scan.collect_schema().names(), self.columns, strict=True)))
+        raw = dict(zip(self.columns, self.layout.columns, strict=True))
+        scan = pl.scan_csv(
+            self.path,
+            separator=self.layout.separator,
+            eol_char=self.layout.line_end,
+            comment_prefix="#" if self.comments else None,
+            n_rows=self.layout.rows if self.layout.blank_lines else None,
+            null_values=None if as_written else NULL_TEXTS,
+            infer_schema=not as_written,
+            infer_schema_length=None,
+            schema_overrides=pl.Schema({raw[name]: pl.String for name in texts}),
+            encoding="utf8",
+        )
+        return scan.rename({old: new for new, old in raw.items() if old != new})
+
+    def _has_repeats(self) -> bool:
+        return len(set(self.columns)) < len(self.columns)
+
+
+def open_source(path: Path, comments: bool = False, whole: bool = True) -> TableSource:
+    """Open a table.
+
+    Parameters
+    ----------
+    comments
+        Whether lines that start with `#` are left out, as in files of cBioPortal.
+    whole
+        Whether every line of a text file is checked, or only its header.
+
+    Raises
+    ------
+    CohortError
+        If the file is absent, empty, of an unknown kind or cannot be read.
+    """
+    check_present(path)
+    if table_suffix(path) == ".parquet":
+        try:
+            raw = pl.scan_parquet(path).collect_schema().names()
+        except (pl.exceptions.PolarsError, OSError) as error:
+            raise CohortError(f"{path}: not a readable parquet file ({type(error).__name__}). {advice(path)}") from None
+        layout = None
+    elif table_suffix(path) in SEPARATORS:
+        layout = examine(path, comments, whole)
+        raw = list(layout.columns)
+    else:
+        raise CohortError(
+            f"{path}: unknown kind of file `{path.suffix}`. "
+            "Suggestion: use one of .tsv, .txt, .csv (also with .gz), .parquet, .h5ad, .h5mu"
+        )
+    columns, notes = stripped(raw, "column names")
+    return TableSource(path, tuple(columns), layout, comments, (*(layout.notes if layout else ()), *notes))
+
+
+def check_present(path: Path) -> None:
+    """Refuse a file that is absent or empty, with the nearest name that is present."""
+    if not path.exists():
+        near = difflib.get_close_matches(path.name, [p.name for p in path.parent.glob("*")], n=1, cutoff=0.5)
+        hint = (
+            f"Did you mean `{near[0]}`?"
+            if near
+            else "Suggestion: check the path, and the working folder it is relative to"
+        )
+        raise CohortError(f"{path}: no such file. {hint}")
+    if path.is_dir() or path.stat().st_size == 0:
+        raise CohortError(
+            f"{path}: {'is a folder' if path.is_dir() else 'is empty'}. Suggestion: give the path of the table"
+        )
+
+
+def advice(path: Path) -> str:
+    """What to do about a file that cannot be read."""
+    return {
+        ".parquet": "Suggestion: the file may be truncated; copy it again and compare its checksum",
+    }.get(
+        table_suffix(path),
+        "Suggestion: save it as UTF-8 text with one header line and equal numbers of columns in every row",
+    )
