@@ -79,7 +79,7 @@ def run_rule(rule: str, patients: int, genes: int, folder: Path) -> None:
         "manifest_file": str(results / "manifest.json"),
     }
     dumped = {name: getattr(analysis, name) for name in type(analysis).model_fields}
-    known = dumped | {"analysis": analysis, "sites": sites} | paths
+    known = dumped | {"analysis": analysis, "sites": sites, "strata": []} | paths
     main = _main_of(rule)["main"]
     names = inspect.signature(main).parameters
     # Outputs that are not named above get a file of their own name.

@@ -113,6 +113,8 @@ def test_a_change_of_the_config_runs_only_what_depends_on_it(tmp_path):
     report = {"write_manifest", "render_report"}
     assert again(title="Another title") == report
     assert again(audit={"min_cell": 5}) == report
+    drug = config["treatments"]["drug"] | {"label": "Another name"}
+    assert again(treatments={"drug": drug}).isdisjoint({"ingest_cohort", "design_resamples", "train_latent"})
     prognosis = {"fit_prognosis", "evaluate_prognosis"}
     assert again(prognosis={"l1_ratio": 0.7}) == report | prognosis
     judged = {"evaluate_subgroups", "evaluate_prognosis", "evaluate_treatment"}

@@ -114,6 +114,33 @@ rule write_manifest:
         "../scripts/write_manifest.py"
 
 
+rule describe_cohort:
+    input:
+        clinical="<results>/cohort/clinical.parquet",
+        outcome="<results>/cohort/outcome.parquet",
+    output:
+        baseline="<results>/cohort/baseline.parquet",
+    log:
+        "<results>/logs/describe_cohort.log",
+    benchmark:
+        "<results>/benchmarks/describe_cohort.tsv"
+    conda:
+        "../../envs/stratiome.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    params:
+        settings=settings("covariates", "known_labels", "site", "data"),
+        library=library("cohort", "survival"),
+        columns=CONFIG.described_columns(),
+        level=CONFIG.evaluation.level,
+    message:
+        "Describing the patients"
+    script:
+        "../scripts/describe_cohort.py"
+
+
 rule check_quality:
     input:
         cohort_file="<results>/cohort/cohort.h5mu",
@@ -157,7 +184,8 @@ rule design_resamples:
         mem_mb=2000,
         runtime=10,
     params:
-        settings=settings("resamples", "site", "treatments", "seed"),
+        settings=settings("resamples", "site", "seed"),
+        strata=[treatment.column for treatment in CONFIG.treatments.values()],
         library=library("resample"),
         sites=SITES,
     message:

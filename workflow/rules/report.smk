@@ -6,6 +6,7 @@ rule render_report:
         manifest="<results>/manifest.json",
         flow="<results>/cohort/patient_flow.parquet",
         overlap_omics="<results>/cohort/omic_overlap.parquet",
+        baseline="<results>/cohort/baseline.parquet",
         outcome_counts="<results>/cohort/outcome_counts.parquet",
         resample_table="<results>/cohort/resamples.parquet",
         quality=expand("<results>/quality/{omic}.parquet", omic=OMICS),

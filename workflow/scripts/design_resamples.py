@@ -2,7 +2,7 @@
 
 import polars as pl
 
-from stratiome.config import ResampleConfig, TreatmentConfig
+from stratiome.config import ResampleConfig
 from stratiome.resample.design import design_resamples
 from stratiome.tables import Outcome, Resamples, read_table, write_table
 
@@ -14,20 +14,19 @@ def main(
     resample_table: str,
     resamples: ResampleConfig,
     site: str | None,
-    treatments: dict[str, TreatmentConfig],
+    strata: list[str],
     seed: int,
     sites: dict[str, list[str]],
 ) -> None:
-    """Deal the folds, stratified by event, treatment and site."""
+    """Deal the folds, stratified by event, the columns of `strata` (treatments) and site."""
     table = pl.read_parquet(clinical)
     events = table.join(read_table(outcome, Outcome), on="patient_id", how="left", maintain_order="left")["event"]
-    strata = [events.cast(pl.String).fill_null("none").to_numpy()]
-    strata += [table[t.column].cast(pl.String).fill_null("none").to_numpy() for t in treatments.values()]
+    balanced = [column.cast(pl.String).fill_null("none").to_numpy() for column in (events, *(table[c] for c in strata))]
     where = table[site].cast(pl.String).fill_null("").to_numpy() if site else None
     if where is not None:
-        strata.append(where)
+        balanced.append(where)
     ids = table["patient_id"].to_list()
-    write_table(design_resamples(ids, strata, resamples, where, sites, seed), resample_table, Resamples)
+    write_table(design_resamples(ids, balanced, resamples, where, sites, seed), resample_table, Resamples)
 
 
 if "snakemake" in globals():

@@ -556,6 +556,13 @@ class Config(Section):
                 asked.setdefault(column.available_at, f"data.columns.{name}.available_at")
         return asked
 
+    def described_columns(self) -> list[str]:
+        """Clinical columns that describe the patients: covariates, treatments, confounders, labels and site."""
+        named = [*self.covariates, *(t.column for t in self.treatments.values())]
+        named += [c for t in self.treatments.values() for c in t.confounders]
+        named += [*self.known_labels, *([self.site] if self.site else [])]
+        return list(dict.fromkeys(named))
+
     def for_reading(self) -> Config:
         """This config with everything that reading does not depend on at its default.
 
