@@ -165,8 +165,7 @@ def test_script_reads_tables_and_writes_the_same_page(tmp_path, html: dict[str, 
 
 @pytest.mark.parametrize("case", fixtures.CASES)
 def test_no_patient_and_no_folder_is_named(html: dict[str, str], case: str) -> None:
-    assert fixtures.inputs(case).tables["resample_table"]["patient_id"][0].startswith("SECRET")
-    assert "SECRET" not in html[case]
+    assert not any("patient_id" in frame.columns for frame in fixtures.inputs(case).tables.values())
     assert "someone" not in html[case]
     assert "clinical.tsv" in html[case]
 

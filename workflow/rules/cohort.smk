@@ -91,6 +91,7 @@ rule ingest_cohort:
 rule write_manifest:
     input:
         inputs_file="<results>/cohort/inputs.json",
+        splits=SPLIT_FILES,
     output:
         manifest_file="<results>/manifest.json",
     log:
@@ -142,8 +143,10 @@ rule design_resamples:
     input:
         clinical="<results>/cohort/clinical.parquet",
         outcome="<results>/cohort/outcome.parquet",
+        splits=SPLIT_FILES,
     output:
         resample_table="<results>/cohort/resamples.parquet",
+        resample_summary="<results>/cohort/resample_summary.parquet",
     log:
         "<results>/logs/design_resamples.log",
     benchmark:
@@ -155,9 +158,10 @@ rule design_resamples:
         mem_mb=2000,
         runtime=10,
     params:
-        settings=settings("resamples", "site", "treatments", "seed"),
-        library=library("resample"),
-        sites=SITES,
+        settings=settings("resamples", "site", "treatments", "audit", "seed"),
+        library=library("resample", "cohort"),
+        sites=SPLITS.sites,
+        patient_id=CONFIG.data.patient_id,
     message:
         "Splitting patients into training and held-out"
     script:

@@ -12,6 +12,7 @@ import hashlib
 import json
 import math
 import re
+from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
@@ -284,15 +285,68 @@ class TreatmentConfig(Section):
         return self
 
 
+class TemporalConfig(Section):
+    """A split by time: earlier patients train, later ones are held out."""
+
+    column: str = Field(description="Clinical column of the year (number) or date (ISO, as 2005-06-30) of time zero.")
+    train_until: float | date = Field(
+        description="Last year, or last date, of the training patients; whole years may be given for a column of dates."
+    )
+
+    @field_validator("train_until", mode="before")
+    @classmethod
+    def _year_or_date(cls, value: Any) -> float | date:
+        try:
+            if isinstance(value, date):  # a datetime is one, too
+                return date(value.year, value.month, value.day)
+            if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
+                return float(value)
+            if isinstance(value, str):
+                return float(value) if re.fullmatch(r"\d+(\.\d+)?", value) else date.fromisoformat(value)
+        except ValueError:
+            pass
+        raise ValueError(f"neither a year nor a date (given: {value!r}). Suggestion: write it as 2005 or 2005-06-30")
+
+
 class ResampleConfig(Section):
     """How patients are split."""
 
-    folds: int = Field(5, ge=2, le=20, description="Number of cross-validation folds.")
+    folds: int = Field(5, ge=0, le=20, description="Number of cross-validation folds, at least 2; 0 for none.")
     repeats: int = Field(1, ge=1, le=50, description="Number of times the folds are drawn.")
     leave_site_out: bool = Field(False, description="Whether to hold out each site in turn as well.")
     min_site: int = Field(
         30, ge=1, description="Patients with an outcome below which a site is not held out on its own."
     )
+    temporal: TemporalConfig | None = Field(None, description="Whether to hold out the later patients as well.")
+    test_fraction: float = Field(
+        0.0,
+        ge=0,
+        le=0.5,
+        description="Share of the patients locked away as a test set: no other split uses them, nor does the model to "
+        "publish.",
+    )
+    file: str | None = Field(
+        None,
+        description="Table of given splits (TSV, CSV or Parquet), relative to `data.folder`: columns patient, "
+        "`resample`, `role` (train, test or out), or one column per split.",
+    )
+
+    @field_validator("folds")
+    @classmethod
+    def _no_single_fold(cls, value: int) -> int:
+        if value == 1:
+            raise ValueError("one fold holds nobody out. Suggestion: at least 2, or 0 for no cross-validation")
+        return value
+
+    @model_validator(mode="after")
+    def _something_is_held_out(self) -> ResampleConfig:
+        others = (self.leave_site_out, self.temporal, self.test_fraction, self.file)
+        if not self.folds and not any(others):
+            raise ValueError(
+                "without folds nobody is held out. Suggestion: set `folds` to at least 2, or give `file`, `temporal`, "
+                "`test_fraction` or `leave_site_out`"
+            )
+        return self
 
 
 class FeatureConfig(Section):
@@ -424,6 +478,18 @@ class Config(Section):
                 raise ValueError(
                     f"`{key}` contains the outcome {bad}. Suggestion: remove it; a predictor must be known at time zero"
                 )
+        if self.resamples.temporal is not None and self.resamples.temporal.column in outcome:
+            raise ValueError(
+                f"`resamples.temporal.column` is the outcome `{self.resamples.temporal.column}`. "
+                "Suggestion: give the year or date of time zero"
+            )
+        if self.resamples.temporal is not None:
+            declared = self.data.columns.get(self.resamples.temporal.column)
+            if declared is not None and declared.known_late:
+                raise ValueError(
+                    f"`resamples.temporal.column`: `{self.resamples.temporal.column}` is known only after time zero. "
+                    "Suggestion: give the year or date of time zero"
+                )
         for name, treatment in self.treatments.items():
             if treatment.column in treatment.confounders:
                 raise ValueError(
@@ -508,6 +574,8 @@ class Config(Section):
                 asked.setdefault(name, key)
         for name, treatment in self.treatments.items():
             asked.setdefault(treatment.column, f"treatments.{name}.column")
+        if self.resamples.temporal is not None:
+            asked.setdefault(self.resamples.temporal.column, "resamples.temporal.column")
         if self.endpoint.index_date:
             asked.setdefault(self.endpoint.index_date, "endpoint.index_date")
         for name in self.data.columns:
@@ -523,6 +591,7 @@ class Config(Section):
         A change of a title, a horizon or a model then reads nothing anew, and so trains nothing anew. Columns keep what
         decides on their type; which of them is a confounder and which a covariate does not matter.
         """
+        dated = self.resamples.temporal
         used = {*self.covariates, *(t.column for t in self.treatments.values())}
         asked: set[str] = set()
         for treatment in self.treatments.values():
@@ -539,6 +608,7 @@ class Config(Section):
             covariates=tuple(sorted(used)),
             site=self.site,
             known_labels=tuple(sorted(self.known_labels)),
+            resamples=ResampleConfig(temporal=dated and TemporalConfig(column=dated.column, train_until=0.0)),
             audit=AuditConfig(ids_in_messages=self.audit.ids_in_messages),
         )
 

@@ -51,6 +51,26 @@ def read_table(path: Path) -> pl.DataFrame:
     ).with_columns(pl.when(pl.col(texts).is_in(NULL_TEXTS)).then(None).otherwise(pl.col(texts)).name.keep())
 
 
+def read_as_text(path: Path) -> pl.DataFrame:
+    """Read a table with every cell as text, so that identifiers as 007 keep their zeros; missing cells null.
+
+    Raises
+    ------
+    CohortError
+        If the file is absent, empty, of an unknown kind or cannot be read, or lists a column twice.
+    """
+    names = read_header(path)
+    _refuse_repeated_columns(path, names)
+    try:
+        types = pl.Schema(dict.fromkeys(names, pl.String)) if path.suffix in SEPARATORS else None
+        frame = _scan(path, types).select(pl.all().cast(pl.String).str.strip_chars()).collect()
+    except (pl.exceptions.PolarsError, OSError, UnicodeDecodeError) as error:
+        raise CohortError(f"{path}: cannot be read ({type(error).__name__}). {_advice(path)}") from None
+    if frame.height == 0:
+        raise CohortError(f"{path}: has a header but no rows. Suggestion: check how the file was exported")
+    return frame.with_columns(pl.when(~pl.all().is_in(NULL_TEXTS)).then(pl.all()))
+
+
 def read_patients(path: Path, patient_id: str, show_ids: bool) -> pl.DataFrame:
     """Read a table with one row per patient, sorted by identifier.
 

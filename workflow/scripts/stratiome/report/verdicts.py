@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from stratiome.report.words import count_word, interval, join, label, months, number, p_value
+from stratiome.report.words import count_word, interval, join, label, months, number, p_value, sentence
 
 Row = Mapping[str, Any]
 Direction = Literal["above", "below", "covers", "unknown"]
@@ -331,7 +331,14 @@ def _who(groups: dict[str, list[int]], randomised: bool) -> str:
     return f"The effect differs between subgroups: {after}{'; '.join(parts)}."
 
 
-def transport(site: str | None, cross: Row | None, left_out: Row | None, agreement: Row | None, sites: int) -> Verdict:
+def transport(
+    site: str | None,
+    cross: Row | None,
+    left_out: Row | None,
+    agreement: Row | None,
+    sites: int,
+    design: str = "cross-validation",
+) -> Verdict:
     """Does it hold across sites?
 
     Parameters
@@ -339,26 +346,27 @@ def transport(site: str | None, cross: Row | None, left_out: Row | None, agreeme
     site
         Column of the site, if given.
     cross, left_out
-        Uno's C of the same model in cross-validation and with sites left out.
+        Uno's C of the same model within the cohort and with sites left out.
     agreement
         Agreement of held-out subgroups with those of all patients, if there are subgroups.
     sites
         Number of sites held out.
+    design
+        How patients were held out within the cohort.
     """
     question = "Does it hold across sites?"
     facts: list[tuple[str, str]] = []
     if cross is not None:
-        facts.append(("C in cross-validation", interval(cross, 3)))
+        facts.append((f"C in {design}", interval(cross, 3)))
     if left_out is not None:
         facts.append(("C with sites left out", interval(left_out, 3)))
     if agreement is not None:
         facts.append(("Held-out subgroup, ARI", interval(agreement, 2)))
     if site is None or left_out is None or left_out.get("estimate") is None:
         why = "no site was given" if site is None else "no site was held out"
-        answer = f"Not tested: {why}. All numbers come from cross-validation within one cohort."
-        return Verdict(
-            question, answer, "unknown", tuple(facts), "Cross-validation is not external validation.", "prognosis"
-        )
+        answer = f"Not tested: {why}. All numbers come from {design} within one cohort."
+        caveat = f"{sentence(design)} within a cohort is not external validation."
+        return Verdict(question, answer, "unknown", tuple(facts), caveat, "prognosis")
     who = f"each of the {count_word(sites)} sites" if sites > 1 else "the site"
     where = direction(left_out.get("lower"), left_out.get("upper"), 0.5)
     caveat = "Other hospitals may still differ; these are sites of one cohort."
