@@ -483,13 +483,6 @@ class Config(Section):
                 f"`resamples.temporal.column` is the outcome `{self.resamples.temporal.column}`. "
                 "Suggestion: give the year or date of time zero"
             )
-        if self.resamples.temporal is not None:
-            declared = self.data.columns.get(self.resamples.temporal.column)
-            if declared is not None and declared.known_late:
-                raise ValueError(
-                    f"`resamples.temporal.column`: `{self.resamples.temporal.column}` is known only after time zero. "
-                    "Suggestion: give the year or date of time zero"
-                )
         for name, treatment in self.treatments.items():
             if treatment.column in treatment.confounders:
                 raise ValueError(
@@ -503,6 +496,7 @@ class Config(Section):
         late = {name for name, c in self.data.columns.items() if c.known_late}
         fixed = {self.endpoint.time: "endpoint.time", self.endpoint.event: "endpoint.event"}
         fixed |= {self.site: "site"} if self.site else {}
+        fixed |= {self.resamples.temporal.column: "resamples.temporal.column"} if self.resamples.temporal else {}
         fixed |= {self.endpoint.index_date: "endpoint.index_date"} if self.endpoint.index_date else {}
         fixed |= {t.column: f"treatments.{name}.column" for name, t in self.treatments.items()}
         for name, column in self.data.columns.items():

@@ -224,15 +224,15 @@ def _splits(inputs: ReportInputs) -> list[object]:
         return []
     number_of = {design: len(inputs.resamples(design)) for design in tables.DESIGNS}
     kinds = [
-        f"{number_of[CROSS]} cross-validation splits" * bool(number_of[CROSS]),
+        f"{number_of[CROSS]} of cross-validation" * bool(number_of[CROSS]),
         f"{number_of[GIVEN]} given in a file" * bool(number_of[GIVEN]),
         f"{number_of[SITES]} that hold out one site each" * bool(number_of[SITES]),
         "one that holds out the later patients" * bool(number_of[TEMPORAL]),
-        "a locked test set" * bool(number_of[LOCKED]),
+        "one for the locked test set" * bool(number_of[LOCKED]),
     ]
     text = (
         "Everything that is learned is learned on the training patients of a split, and judged on patients that it has"
-        f" not seen. There are {join([k for k in kinds if k])}.{_small_sites(inputs)}"
+        f" not seen. Splits: {join([k for k in kinds if k])}.{_small_sites(inputs)}"
     )
     notes = [Text(t) for t in (_given(inputs), _by_time(inputs), _locked(inputs)) if t]
     least = inputs.settings.min_cell
@@ -259,8 +259,8 @@ def _given(inputs: ReportInputs) -> str:
     said = f"The given splits were read from {file_name(inputs.settings.resamples.file)}."
     silent = max(r["n_unplaced"] for r in rows)
     if silent:
-        most = "" if len(rows) == 1 else "up to "
-        said += f" Of {most}{count(silent, least)} patients the file says nothing; they take no part in that split."
+        most = "up to " * (len(rows) > 1 and not is_small(silent, least))
+        said += f" It says nothing of {most}{count(silent, least)} patients, who take no part in them."
     if any(r["n_locked"] for r in rows):
         said += " Patients of the locked test set are left out of them, so they are not quite the splits as given."
     return said

@@ -72,7 +72,8 @@ def transport(inputs: ReportInputs) -> Verdict:
         agreement = None
     sites = {r["resample"] for r in inputs.rows("prognosis_resamples", design=SITES)}
     cross, left_out = _claim(inputs, "clinical", "uno_c"), _claim(inputs, "clinical", "uno_c", design=SITES)
-    return verdicts.transport(inputs.settings.site, cross, left_out, agreement, len(sites), inputs.headline)
+    within = inputs.headline if inputs.resamples(inputs.headline) else None
+    return verdicts.transport(inputs.settings.site, cross, left_out, agreement, len(sites), within)
 
 
 def prognosis(inputs: ReportInputs) -> Section:
@@ -105,15 +106,17 @@ def _meaning(inputs: ReportInputs, design: str) -> str:
     """What performance in a design tells, in a sentence."""
     settings = inputs.settings.resamples
     limit = f"patients up to {until(settings.temporal.train_until)}" if settings.temporal else "earlier patients"
+    compare = (
+        ", without the locked ones: the numbers compare only roughly with those of others on the same splits."
+        if inputs.resamples(LOCKED)
+        else ": the numbers compare with those of others on the same splits."
+    )
     return {
         CROSS: (
             "Each patient is held out once per repeat, by models trained on the others: how well they do in patients"
             " like these."
         ),
-        GIVEN: (
-            f"Patients are held out as {file_name(settings.file) if settings.file else 'a file'} says: the numbers"
-            " compare with those of others on the same splits."
-        ),
+        GIVEN: f"Patients are held out as {file_name(settings.file) if settings.file else 'a file'} says{compare}",
         SITES: "Each site is held out in turn: how well models do at a site that they have not seen.",
         TEMPORAL: (
             f"Trained on {limit}, judged on later ones: whether models last as patients and their care change. Later"

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from stratiome.report.words import count_word, interval, join, label, months, number, p_value, sentence
+from stratiome.report.words import count_word, interval, join, label, months, number, p_value
 
 Row = Mapping[str, Any]
 Direction = Literal["above", "below", "covers", "unknown"]
@@ -337,7 +337,7 @@ def transport(
     left_out: Row | None,
     agreement: Row | None,
     sites: int,
-    design: str = "cross-validation",
+    design: str | None = "cross-validation",
 ) -> Verdict:
     """Does it hold across sites?
 
@@ -352,7 +352,7 @@ def transport(
     sites
         Number of sites held out.
     design
-        How patients were held out within the cohort.
+        How patients were held out within the cohort, None if neither by folds nor as given.
     """
     question = "Does it hold across sites?"
     facts: list[tuple[str, str]] = []
@@ -364,8 +364,9 @@ def transport(
         facts.append(("Held-out subgroup, ARI", interval(agreement, 2)))
     if site is None or left_out is None or left_out.get("estimate") is None:
         why = "no site was given" if site is None else "no site was held out"
-        answer = f"Not tested: {why}. All numbers come from {design} within one cohort."
-        caveat = f"{sentence(design)} within a cohort is not external validation."
+        answer = f"Not tested: {why}." + (f" All numbers come from {design} within one cohort." if design else "")
+        what = "Cross-validation is" if design == "cross-validation" else "Splits of one cohort are"
+        caveat = f"{what} not external validation."
         return Verdict(question, answer, "unknown", tuple(facts), caveat, "prognosis")
     who = f"each of the {count_word(sites)} sites" if sites > 1 else "the site"
     where = direction(left_out.get("lower"), left_out.get("upper"), 0.5)
