@@ -158,10 +158,11 @@ rule design_resamples:
         mem_mb=2000,
         runtime=10,
     params:
-        settings=settings("resamples", "site", "treatments", "audit", "seed"),
+        settings=settings("resamples", "site", "treatments", "seed"),
         library=library("resample", "cohort"),
         sites=SPLITS.sites,
         patient_id=CONFIG.data.patient_id,
+        show_ids=CONFIG.audit.ids_in_messages,
     message:
         "Splitting patients into training and held-out"
     script:

@@ -6,7 +6,7 @@ from pathlib import Path
 import polars as pl
 
 from stratiome.cohort.errors import CohortError
-from stratiome.config import AuditConfig, ResampleConfig, TreatmentConfig
+from stratiome.config import ResampleConfig, TreatmentConfig
 from stratiome.resample.design import check_summary, design_resamples, patients_to_split, summarise_resamples
 from stratiome.resample.given import GivenSplits, check_given, read_given
 from stratiome.tables import Outcome, Resamples, ResampleSummary, read_table, write_table
@@ -23,16 +23,16 @@ def main(
     resamples: ResampleConfig,
     site: str | None,
     treatments: dict[str, TreatmentConfig],
-    audit: AuditConfig,
     seed: int,
     sites: dict[str, list[str]],
     patient_id: str,
+    show_ids: bool,
     splits: list[str] | None = None,
 ) -> None:
     """Set the locked patients aside, deal the folds, stratified by event, treatment and site, and add other designs."""
     outcomes = read_table(outcome, Outcome)
     patients = patients_to_split(pl.read_parquet(clinical), outcomes, resamples, treatments, site, seed)
-    given = _given(splits or [], patients, patient_id, audit.ids_in_messages)
+    given = _given(splits or [], patients, patient_id, show_ids)
     table = design_resamples(patients, resamples, sites, given, seed)
     summary = summarise_resamples(table, patients, given)
     problems = check_summary(summary)
