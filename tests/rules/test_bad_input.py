@@ -127,7 +127,7 @@ BEFORE_ANY_JOB = {
     "misspelt key": (_set(["subgroup"], {}), "Did you mean `subgroups`?"),
     "misspelt nested key": (_set(["latent", "member"], 2), "`latent.member`: unknown key. Did you mean `members`?"),
     "wrong type": (_set(["seed"], "one"), "`seed`"),
-    "out of bounds": (_set(["resamples", "folds"], 1), "greater than or equal to 2"),
+    "out of bounds": (_set(["resamples", "folds"], 1), "one fold holds nobody out"),
     "missing block": (_drop(["endpoint"]), "`endpoint`: missing"),
     "unknown kind": (_set(["data", "omics", "mrna", "kind"], "rna"), "'expression'"),
     "clinical file absent": (_set(["data", "clinical"], "clincal.tsv"), "Did you mean `clinical.tsv`?"),

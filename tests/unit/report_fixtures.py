@@ -155,25 +155,16 @@ def _cohort(case: str) -> dict[str, list[dict[str, Any]]]:
 
     some = [(" + ".join(x for x in names if x != left), 75 - 8 * i) for i, left in enumerate(names) if len(names) > 1]
     sets = [(" + ".join(names), N + 1 - sum(n for _, n in some)), *some, ("none", 3)]
-    resamples = [{"patient_id": f"SECRET{i:05d}", "resample": "full", "role": "train"} for i in range(N + 4)]
-    for fold in range(1, 6):
-        resamples += [
-            {
-                "patient_id": f"SECRET{i:05d}",
-                "resample": f"cv-1-{fold}",
-                "role": "test" if i % 5 == fold - 1 else "train",
-            }
-            for i in range(N)
-        ]
-    for site in range(1, 5 if case == "demo" else 1):
-        resamples += [
-            {
-                "patient_id": f"SECRET{i:05d}",
-                "resample": f"site-site_{site}",
-                "role": "test" if i % 4 == site - 1 else "train",
-            }
-            for i in range(N)
-        ]
+
+    def split(name: str, design: str, held_out: int, events: int) -> dict[str, Any]:
+        sizes = {"n_train": N + 4 * (name == "full") - held_out, "n_test": held_out}
+        sizes |= {"n_out": 0, "n_locked": 0, "n_unplaced": 0}
+        return {"resample": name, "design": design, "events_train": EVENTS - events, "events_test": events} | sizes
+
+    resamples = [split("full", "full", 0, 0)]
+    resamples += [split(f"cv-1-{i}", "cross-validation", N // 5, EVENTS // 5) for i in range(1, 6)]
+    sites = range(1, 5 if case == "demo" else 1)
+    resamples += [split(f"site-site_{i}", "leave-site-out", N // 4, EVENTS // 4) for i in sites]
     return {
         "flow": [
             step("read", "clinical table", 604, 604, "kept"),
@@ -207,7 +198,7 @@ def _cohort(case: str) -> dict[str, list[dict[str, Any]]]:
                 },
             )
         ],
-        "resample_table": resamples,
+        "resample_summary": resamples,
     }
 
 

@@ -112,7 +112,7 @@ def test_preflight_finds_everything_at_once(tiny):
 
 def test_sites_without_outcome_are_not_held_out(tiny):
     tiny["resamples"] |= {"leave_site_out": True, "min_site": 10}
-    assert set(plan(tiny, "x")[1]) == {"site-north", "site-south"}
+    assert set(plan(tiny, "x")[1].sites) == {"site-north", "site-south"}
     lost = pl.when(pl.col("hospital") == "north").then(None)
     _edit(
         tiny,
@@ -120,4 +120,4 @@ def test_sites_without_outcome_are_not_held_out(tiny):
             lost.otherwise("os_months").alias("os_months"), lost.otherwise("os_event").alias("os_event")
         ),
     )
-    assert plan(tiny, "x")[1] == {}
+    assert plan(tiny, "x")[1].sites == {}

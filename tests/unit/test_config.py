@@ -87,3 +87,20 @@ def test_generated_files_are_in_step(monkeypatch):
     monkeypatch.chdir(ROOT)
     for path, content in generated().items():
         assert (ROOT / path).read_text(encoding="utf-8") == content, f"{path} is out of step; run `make schema`"
+
+
+def test_years_and_dates_of_a_split_by_time():
+    import datetime
+
+    def read(value):
+        temporal = {"column": "year", "train_until": value}
+        config = load_config(MINIMAL | {"resamples": {"temporal": temporal}})
+        assert Config.model_validate(config.model_dump(mode="json")) == config
+        return config.resamples.temporal.train_until
+
+    day = datetime.date(2005, 6, 30)
+    assert [read(v) for v in (2005, "2005", 2005.5)] == [2005.0, 2005.0, 2005.5]
+    assert [read(v) for v in ("2005-06-30", day, datetime.datetime(2005, 6, 30, 8))] == [day] * 3  # YAML reads dates
+    for wrong in ("June 2005", True, [2005], float("nan")):
+        with pytest.raises(ConfigError, match="write it as 2005 or 2005-06-30"):
+            read(wrong)

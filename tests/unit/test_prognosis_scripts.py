@@ -52,6 +52,13 @@ def _roles(cohort: dict[str, np.ndarray], repeats: int = 1) -> pl.DataFrame:
         fold = rng.permutation(N) % 2
         roles |= {f"cv-{repeat}-{k + 1}": np.where(fold == k, "test", "train") for k in (0, 1)}
     site = np.arange(N) % 2
+    late = np.arange(N) % 5 < 2
+    roles |= {"temporal": np.where(np.arange(N) % 17 == 0, "out", np.where(late, "test", "train"))}
+    roles |= {f"given-{k}": np.where(np.arange(N) % 3 == k, "test", "train") for k in (0, 1)}
+    roles |= {
+        "given-again": np.where(np.arange(N) % 4 == 0, "test", "train"),
+        "locked": np.where(late, "test", "train"),
+    }
     roles |= {f"site-{s}": np.where(site == k, "test", "train") for k, s in enumerate(SITES)}
     rows = [
         {"patient_id": str(p), "resample": name, "role": str(role)}
@@ -177,7 +184,7 @@ def test_the_same_files_give_the_same_bytes(run, tmp_path):
 def test_every_metric_of_every_design_is_reported(run):
     metrics = run[3]["metrics"]
     assert metrics["held_out"].all()
-    for design in ("cross-validation", "leave-site-out"):
+    for design in tables.DESIGNS:
         for model in MODELS:
             rows = metrics.filter(
                 (pl.col("design") == design) & (pl.col("model") == model) & pl.col("versus").is_null()
@@ -200,8 +207,8 @@ def test_every_metric_of_every_design_is_reported(run):
 
 def test_the_null_model_gains_nothing_and_has_no_slope(run):
     null = run[3]["metrics"].filter((pl.col("model") == "kaplan_meier") & pl.col("versus").is_null())
-    assert null.filter(pl.col("metric") == "ipa")["estimate"].to_list() == [0.0] * 6
-    assert null.filter(pl.col("metric") == "uno_c")["estimate"].to_list() == [0.5] * 2
+    assert null.filter(pl.col("metric") == "ipa")["estimate"].to_list() == [0.0] * 15
+    assert null.filter(pl.col("metric") == "uno_c")["estimate"].to_list() == [0.5] * 5
     slope = null.filter(pl.col("metric") == "calibration_slope")
     assert slope["estimate"].is_null().all()
     assert slope["method"].str.contains("not estimable: predictions do not differ").all()
@@ -256,7 +263,7 @@ def test_resamples_and_calibration_are_complete(run):
     _, roles, _, found, _ = run
     by_resample = found["by_resample"]
     assert set(by_resample["resample"]) == set(roles["resample"]) - {"full"}
-    assert by_resample.height == 6 * len(MODELS)
+    assert by_resample.height == 11 * len(MODELS)
     sums = (
         found["calibration"].group_by("model", "horizon_months", maintain_order=True).agg(pl.col("n").sum(), pl.len())
     )
@@ -346,3 +353,31 @@ def test_no_signal_gives_half_and_the_interval_covers_it():
     uno = next(e for e in found if e.metric == "uno_c" and e.model == "clinical" and e.versus is None)
     assert uno.lower < 0.5 < uno.upper
     assert uno.upper - uno.lower < 0.15
+
+
+def test_designs_hold_out_whom_they_say(run):
+    _, roles, fitted, found, _ = run
+    known = pl.read_parquet(fitted["full"]["outcome"])["patient_id"].implode()
+    test = roles.filter((pl.col("role") == "test") & pl.col("patient_id").is_in(known))
+    metrics = found["metrics"].filter((pl.col("model") == "clinical") & (pl.col("metric") == "uno_c"))
+    for design, names in (("temporal", ["temporal"]), ("locked", ["locked"])):
+        row = metrics.filter(pl.col("design") == design).row(0, named=True)
+        assert row["n"] == test.filter(pl.col("resample").is_in(names)).height
+    given = metrics.filter(pl.col("design") == "given splits").row(0, named=True)
+    assert given["n"] == test.filter(pl.col("resample").str.starts_with("given-"))["patient_id"].n_unique()
+    assert "mean of 2 repeats" in given["method"]  # 0 and 1 are disjoint, `again` overlaps with both
+    uno = found["by_resample"].filter((pl.col("model") == "clinical") & (pl.col("design") == "temporal"))
+    assert metrics.filter(pl.col("design") == "temporal")["estimate"][0] == pytest.approx(uno["uno_c"][0])
+
+
+def test_calibration_is_of_the_first_design(run, tmp_path):
+    _, roles, fitted, found, _ = run
+    for resample, n in (("given-1", 50), ("locked", 60)):
+        kept = roles.filter(pl.col("resample").is_in(["full", resample]))
+        tables.write_table(kept, tmp_path / "resamples.parquet", tables.Resamples)
+        paths = [fitted[r] | {"resamples": str(tmp_path / "resamples.parquet")} for r in ("full", resample)]
+        alone = _evaluate(tmp_path, paths)
+        assert set(alone["metrics"]["design"]) == {"given splits" if resample != "locked" else "locked"}
+        sizes = alone["calibration"].group_by("model", "horizon_months").agg(pl.col("n").sum())["n"]
+        assert sizes.max() <= n
+        assert alone["calibration"].height < found["calibration"].height + 1

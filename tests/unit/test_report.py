@@ -23,6 +23,7 @@ from stratiome.config import (
     LatentConfig,
     PrognosisConfig,
     ResampleConfig,
+    TemporalConfig,
     TreatmentConfig,
 )
 from stratiome.report import disclosure, section_prognosis, svg, verdicts, words
@@ -172,8 +173,7 @@ def test_script_reads_tables_and_writes_the_same_page(tmp_path, html: dict[str, 
 
 @pytest.mark.parametrize("case", fixtures.CASES)
 def test_no_patient_and_no_folder_is_named(html: dict[str, str], case: str) -> None:
-    assert fixtures.inputs(case).tables["resample_table"]["patient_id"][0].startswith("SECRET")
-    assert "SECRET" not in html[case]
+    assert not any("patient_id" in frame.columns for frame in fixtures.inputs(case).tables.values())
     assert "someone" not in html[case]
     assert "clinical.tsv" in html[case]
 
@@ -538,6 +538,72 @@ def test_many_patients_stay_small() -> None:
     text = render(dataclasses.replace(found, tables=dict(found.tables) | {"latent_map": many}))
     assert "A random 2,000 are drawn." in text
     assert len(text) < 1_500_000
+
+
+def every_design(first: str) -> ReportInputs:
+    """The demo with every design, and a locked set; without folds if `first` is another design."""
+    found = fixtures.inputs("demo")
+    metrics = [r for r in found.rows("prognosis_metrics") if r["design"] == "cross-validation"]
+    names = [("given-a", "given splits"), ("given-b", "given splits"), ("temporal", "temporal"), ("locked", "locked")]
+    splits = [r | {"n_train": r["n_train"] - 97, "n_out": 97, "n_locked": 97} for r in found.rows("resample_summary")]
+    splits += [{**splits[1], "resample": n, "design": d, "n_unplaced": 3 if d == "temporal" else 20} for n, d in names]
+    kept = tables.DESIGNS[tables.DESIGNS.index(first) :]
+    inputs = changed(
+        found,
+        resample_summary=[r for r in splits if r["design"] in ("full", *kept)],
+        prognosis_metrics=[r | {"design": d} for d in kept for r in metrics],
+        prognosis_resamples=[r for r in found.rows("prognosis_resamples") if r["design"] in kept],
+    )
+    temporal = TemporalConfig(column="year", train_until="2005-06-30")
+    resamples = ResampleConfig(
+        folds=5 if first == "cross-validation" else 0,
+        test_fraction=0.2,
+        temporal=temporal,
+        file="secret/folder/splits.csv",
+    )
+    return with_settings(inputs, resamples=resamples)
+
+
+def test_every_design_has_its_place_and_its_sentence() -> None:
+    text = Page(render(every_design("cross-validation"))).text
+    for title in ("In cross-validation", "On the given splits", "With each site held out", "On later patients"):
+        assert f"{title}: all models beside the clinical one." in text
+    assert "Splits: 5 of cross-validation, 2 given in a file, 4 that hold out one site each, one that" in text
+    assert "Trained on patients up to 2005-06-30, judged on later ones" in text
+    assert "<10 patients without a date take no part" in text
+    assert "It says nothing of up to 20 patients" in text
+    assert "These patients took no part in anything else and are looked at once." in text
+    assert "the model to publish, which is trained on the other" in text
+    assert "Models fitted on all patients outside the locked test set." in text
+    assert "secret" not in text
+    assert "5 of 5 folds chose K = 3" in text
+    plain = Page(render(fixtures.inputs("demo"))).text
+    assert "locked" not in plain
+    assert "Models fitted on all patients." in plain
+
+
+def test_without_folds_verdicts_come_from_the_given_splits() -> None:
+    inputs = every_design("given splits")
+    selection = [
+        r | {"resample": r["resample"].replace("cv-1-1", "given-a")} for r in inputs.rows("subgroup_selection")
+    ]
+    text = Page(render(changed(inputs, subgroup_selection=selection))).text
+    assert "Measured on the given splits." in text
+    assert "1 of 1 given splits chose K = 3" in text
+    assert "Splits: 2 given in a file" in text
+    assert "In cross-validation" not in text
+
+
+def test_without_folds_and_given_splits_nothing_is_held_out_once() -> None:
+    inputs = every_design("temporal")
+    bare = {n: [] for n in ("subgroup_summary", "subgroup_curves", "subgroup_profile", "subgroup_agreement")}
+    effects = [r for r in inputs.rows("treatment_effects") if r["subgroup"] == 0]
+    text = Page(render(changed(inputs, **bare, subgroup_tests=[], treatment_effects=effects))).text
+    assert "There are neither folds nor given splits, so there is no verdict" in text
+    assert "Not held out: there are no folds" in text
+    assert "No subgroup was assigned to held-out patients, so the effect is reported on average only." in text
+    assert "This could not be estimated." in text
+    assert "cross-validation within one cohort" not in text
 
 
 def test_small_sites_are_named_where_they_are_not_held_out_alone():

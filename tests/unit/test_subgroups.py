@@ -28,6 +28,7 @@ from stratiome.subgroups.stability import bootstrap_jaccard, max_statistic_p, se
 from stratiome.tables import (
     LatentMap,
     Memberships,
+    Resamples,
     SubgroupAgreement,
     SubgroupAssignment,
     SubgroupCurves,
@@ -587,13 +588,14 @@ def test_tables_of_one_resample(tmp_path):
     assert read_table(paths["stability"], SubgroupStability).height == chosen
 
 
-def run_evaluate(tmp_path, k, planted=True):
+def run_evaluate(tmp_path, k, planted=True, locked=()):
     """Full and two folds of a small cohort through both rules; tables by name."""
     features, truth = make_features(n=200, k=k, test=0.0, shift=1.0)
     fold = np.arange(200) % 2
     paths = []
     for name in ("cv-1-2", "full", "cv-1-1"):
         roles = np.where((name != "full") & (fold == int(name[-1] == "2")), "test", "train")
+        roles = np.where(np.isin(features.patient_ids, locked), "out", roles)
         settings = FAST.model_copy(update={"k": (1, 2, 3)})
         paths.append(
             run_find(FeatureSet(features.patient_ids, roles, features.blocks), tmp_path / name, name, settings)
@@ -628,9 +630,12 @@ def run_evaluate(tmp_path, k, planted=True):
         "map": LatentMap,
         "selection": SubgroupSelection,
     }
+    roles = [{"patient_id": p, "resample": "full", "role": "out" if p in locked else "train"} for p in ids]
+    write_table(from_rows(roles, Resamples), tmp_path / "resamples", Resamples)
     evaluate_subgroups.main(
         clinical=str(tmp_path / "clinical"),
         outcome=str(tmp_path / "outcome"),
+        resamples=str(tmp_path / "resamples"),
         features=paths[1]["features.h5mu"],
         latents=paths[1]["latents.h5ad"],
         assignments=[p["assignment"] for p in paths],
@@ -674,6 +679,36 @@ def test_held_out_subgroups_are_those_that_were_planted(tmp_path):
     measured = pooled.filter(pl.col("probability") > 0).height
     assert spots.height == measured
     assert spots["planted"].to_list() != (truth + 1).tolist()[:measured]  # rows are shuffled
+
+
+def test_locked_patients_are_in_no_table(tmp_path):
+    ids = make_features(n=200, k=3, test=0.0, shift=1.0)[0].patient_ids
+    locked = ids[::4]
+    tables, _ = run_evaluate(tmp_path, 3, locked=locked)
+    assert set(tables["assignment"]["patient_id"]) == set(ids) - set(locked)
+    assert tables["map"].height <= 150
+    assert tables["tests"]["n"].max() <= 150  # known labels too
+    assert tables["tests"].filter(~pl.col("held_out"))["n"][0] > 100
+
+
+def test_given_splits_are_pooled_where_there_are_no_folds():
+    ids = [f"P{i}" for i in range(12)]
+
+    def pooled(**held_out):
+        rows = [
+            {"patient_id": p, "resample": name, "role": "test" if p in test else "train", "model": "pca"}
+            | {"subgroup": 1 + i % 2, "probability": 0.8}
+            for name, test in ({"full": ()} | held_out).items()
+            for i, p in enumerate(ids)
+        ]
+        counts = {(r, "pca"): 2 for r in ("full", *held_out)}
+        return pool_held_out(from_rows(rows, Subgroups), counts)["patient_id"].to_list()
+
+    once = {"given-a": ids[:3], "given-b": ids[3:8]}
+    assert pooled(**once) == sorted(ids[:8])
+    assert pooled(**once, **{"given-c": ids[2:4]}) == []  # two patients held out twice
+    assert pooled(**once, **{"cv-1-1": ids[:2]}) == ids[:2]
+    assert pooled(locked=ids[:3], temporal=ids[3:]) == []
 
 
 def test_no_subgroups_give_valid_tables_and_no_test(tmp_path):

@@ -28,7 +28,7 @@ OUTPUTS = {
 }
 
 
-def evaluate(folder: Path, cohort: Planted, treatments=None, seed=1, truth=True, shuffle=False):
+def evaluate(folder: Path, cohort: Planted, treatments=None, seed=1, truth=True, shuffle=False, locked=()):
     """Run the rule on files; tables by name."""
     folder.mkdir(parents=True, exist_ok=True)
     rows = [
@@ -48,7 +48,13 @@ def evaluate(folder: Path, cohort: Planted, treatments=None, seed=1, truth=True,
     assignment = tables.from_rows(rows, tables.SubgroupAssignment)
     tables.write_table(assignment, folder / "assignment.parquet", tables.SubgroupAssignment)
     tables.write_table(cohort.truth, folder / "truth.parquet", tables.Truth)
-    inputs = {n: str(folder / f"{n}.parquet") for n in ("clinical", "outcome", "assignment", *OUTPUTS)}
+    roles = clinical.select("patient_id", resample=pl.lit("full"), role=pl.lit("train"))
+    if locked:
+        roles = roles.with_columns(
+            role=pl.when(pl.col("patient_id").is_in(locked)).then(pl.lit("out")).otherwise("role")
+        )
+    tables.write_table(roles, folder / "resamples.parquet", tables.Resamples)
+    inputs = {n: str(folder / f"{n}.parquet") for n in ("clinical", "outcome", "resamples", "assignment", *OUTPUTS)}
     evaluate_treatment.main(
         **inputs,
         treatments={"drug": DRUG} if treatments is None else treatments,
@@ -100,6 +106,20 @@ def test_rows_of_effects_are_complete(found):
     assert (crude["effective_n"] == crude["n"]).all()
     weighted = effects.filter(pl.col("weighting") == "overlap")
     assert (weighted["effective_n"] < weighted["n"]).all()
+
+
+def test_locked_patients_are_counted_and_not_looked_at(two_groups, found, tmp_path):
+    ids = two_groups.clinical["patient_id"].sort()
+    locked = ids.gather_every(5).to_list()
+    other = evaluate(tmp_path, two_groups, locked=locked)
+    first = other["flow"].row(0, named=True)
+    assert first == {
+        "step": "locked", "scope": "drug", "n_in": 1600, "n_out": 1280, "reason": "in the locked test set"
+    }  # fmt: skip
+    assert other["flow"]["n_in"][1] == 1280
+    n = pl.col("subgroup") == 0
+    assert other["effects"].filter(n)["n"].max() < found["effects"].filter(n)["n"].min()
+    assert "locked" not in found["flow"]["step"].to_list()
 
 
 def test_balance_is_exact_in_every_subgroup(found):

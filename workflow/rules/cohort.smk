@@ -93,6 +93,7 @@ rule ingest_cohort:
 rule write_manifest:
     input:
         inputs_file="<results>/cohort/inputs.json",
+        splits=SPLIT_FILES,
     output:
         manifest_file="<results>/manifest.json",
     log:
@@ -171,8 +172,10 @@ rule design_resamples:
     input:
         clinical="<results>/cohort/clinical.parquet",
         outcome="<results>/cohort/outcome.parquet",
+        splits=SPLIT_FILES,
     output:
         resample_table="<results>/cohort/resamples.parquet",
+        resample_summary="<results>/cohort/resample_summary.parquet",
     log:
         "<results>/logs/design_resamples.log",
     benchmark:
@@ -185,9 +188,11 @@ rule design_resamples:
         runtime=10,
     params:
         settings=settings("resamples", "site", "seed"),
-        strata=[treatment.column for treatment in CONFIG.treatments.values()],
-        library=library("resample"),
-        sites=SITES,
+        strata=CONFIG.treated_columns(),
+        library=library("resample", "cohort"),
+        sites=SPLITS.sites,
+        patient_id=CONFIG.data.patient_id,
+        show_ids=CONFIG.audit.ids_in_messages,
     message:
         "Splitting patients into training and held-out"
     script:

@@ -9,9 +9,9 @@ from snakemake.exceptions import WorkflowError
 WORKFLOW = Path(workflow.current_basedir.get_path_or_uri(secret_free=True)).parent
 sys.path.insert(0, str(WORKFLOW / "scripts"))
 
-from stratiome.plan import clinical_file, omic_files, other_files, plan
+from stratiome.plan import clinical_file, omic_files, other_files, plan, split_file
 from stratiome.config import ConfigError
-from stratiome.resample.design import resample_names
+from stratiome.resample.names import resample_names
 
 # A config file given on the command line replaces the demo; it is never merged into it.
 if not workflow.config_settings.configfiles:
@@ -20,13 +20,14 @@ if not workflow.config_settings.configfiles:
 
 
 try:
-    CONFIG, SITES = plan(
+    CONFIG, SPLITS = plan(
         dict(config), ", ".join(map(str, workflow.configfiles)) or "config"
     )
 except ConfigError as error:
     raise WorkflowError(f"The config cannot be run.\n{error}")
 
-RESAMPLES = resample_names(CONFIG.resamples, SITES)
+RESAMPLES = resample_names(CONFIG.resamples, SPLITS.sites, SPLITS.given)
+SPLIT_FILES = [str(path) for path in [split_file(CONFIG)] if path]
 OMICS = list(CONFIG.omics)
 HAS_TRUTH = CONFIG.data.simulate is not None
 

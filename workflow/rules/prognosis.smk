@@ -60,7 +60,7 @@ rule evaluate_prognosis:
         runtime=60,
     params:
         settings=settings("endpoint", "prognosis", "evaluation", "seed"),
-        library=library("prognosis", "survival"),
+        library=library("prognosis", "survival", "resample"),
     message:
         "Judging the survival models on held-out patients"
     script:

@@ -8,7 +8,7 @@ rule render_report:
         overlap_omics="<results>/cohort/omic_overlap.parquet",
         baseline="<results>/cohort/baseline.parquet",
         outcome_counts="<results>/cohort/outcome_counts.parquet",
-        resample_table="<results>/cohort/resamples.parquet",
+        resample_summary="<results>/cohort/resample_summary.parquet",
         quality=expand("<results>/quality/{omic}.parquet", omic=OMICS),
         quality_figures=expand("<results>/quality/{omic}.svg", omic=OMICS),
         quality_summary="<results>/quality/summary.parquet",
@@ -74,7 +74,7 @@ rule render_report:
             "seed",
         ),
         library=library("report"),
-        sites=SITES,
+        sites=SPLITS.sites,
     message:
         "Writing the report"
     script:

@@ -79,7 +79,7 @@ rule evaluate_subgroups:
             "seed",
             "data",
         ),
-        library=library("subgroups", "survival", "features"),
+        library=library("subgroups", "survival", "features", "resample"),
     message:
         "Judging the subgroups on held-out patients"
     script:

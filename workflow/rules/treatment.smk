@@ -33,6 +33,7 @@ rule evaluate_treatment:
     input:
         clinical="<results>/cohort/clinical.parquet",
         outcome="<results>/cohort/outcome.parquet",
+        resamples="<results>/cohort/resamples.parquet",
         assignment="<results>/evaluation/subgroup_assignment.parquet",
         truth=truth,
         fits=expand(

@@ -1,10 +1,17 @@
 """Rule design_resamples: who is learned from and who is held out."""
 
+import logging
+from pathlib import Path
+
 import polars as pl
 
+from stratiome.cohort.errors import CohortError
 from stratiome.config import ResampleConfig
-from stratiome.resample.design import design_resamples
-from stratiome.tables import Outcome, Resamples, read_table, write_table
+from stratiome.resample.design import check_summary, design_resamples, patients_to_split, summarise_resamples
+from stratiome.resample.given import GivenSplits, check_given, read_given
+from stratiome.tables import Outcome, Resamples, ResampleSummary, read_table, write_table
+
+logger = logging.getLogger("stratiome.resample")
 
 
 def main(
@@ -12,21 +19,49 @@ def main(
     clinical: str,
     outcome: str,
     resample_table: str,
+    resample_summary: str,
     resamples: ResampleConfig,
     site: str | None,
     strata: list[str],
     seed: int,
     sites: dict[str, list[str]],
+    patient_id: str,
+    show_ids: bool,
+    splits: list[str] | None = None,
 ) -> None:
-    """Deal the folds, stratified by event, the columns of `strata` (treatments) and site."""
-    table = pl.read_parquet(clinical)
-    events = table.join(read_table(outcome, Outcome), on="patient_id", how="left", maintain_order="left")["event"]
-    balanced = [column.cast(pl.String).fill_null("none").to_numpy() for column in (events, *(table[c] for c in strata))]
-    where = table[site].cast(pl.String).fill_null("").to_numpy() if site else None
-    if where is not None:
-        balanced.append(where)
-    ids = table["patient_id"].to_list()
-    write_table(design_resamples(ids, balanced, resamples, where, sites, seed), resample_table, Resamples)
+    """Set locked patients aside, deal the folds (by event, `strata`, i.e. treatments, and site), add other designs."""
+    outcomes = read_table(outcome, Outcome)
+    patients = patients_to_split(pl.read_parquet(clinical), outcomes, resamples, strata, site, seed)
+    given = _given(splits or [], patients, patient_id, show_ids)
+    table = design_resamples(patients, resamples, sites, given, seed)
+    summary = summarise_resamples(table, patients, given)
+    problems = check_summary(summary)
+    if problems:
+        raise CohortError(problems)
+    _tell(summary)
+    write_table(table, resample_table, Resamples)
+    write_table(summary, resample_summary, ResampleSummary)
+
+
+def _given(splits: list[str], patients: pl.DataFrame, patient_id: str, show_ids: bool) -> GivenSplits | None:
+    if not splits:
+        return None
+    path = Path(splits[0])
+    given = read_given(path, patient_id, show_ids)
+    problems = check_given(given, patients["patient_id"], path, show_ids)
+    if problems:
+        raise CohortError(problems)
+    return given
+
+
+def _tell(summary: pl.DataFrame) -> None:
+    for row in summary.to_dicts():
+        if row["n_unplaced"]:
+            why = "have no date" if row["design"] == "temporal" else "are not in the file of splits"
+            logger.warning("%s: %d patients %s and are out", row["resample"], row["n_unplaced"], why)
+        if row["design"] == "given splits" and row["n_locked"]:
+            text = "%s: %d patients are locked and hence out, so it is not the split as given"
+            logger.warning(text, row["resample"], row["n_locked"])
 
 
 if "snakemake" in globals():

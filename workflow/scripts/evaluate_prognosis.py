@@ -1,7 +1,6 @@
 """Pool held-out predictions over resamples and measure discrimination, accuracy and calibration."""
 
 import logging
-import re
 
 import numpy as np
 import polars as pl
@@ -10,6 +9,7 @@ from stratiome import tables
 from stratiome.config import EndpointConfig, EvaluationConfig, PrognosisConfig
 from stratiome.prognosis import evaluate
 from stratiome.prognosis.models import MODELS
+from stratiome.resample.names import repeats_of
 from stratiome.survival.outcome import check_outcome, time_grid
 
 logger = logging.getLogger("stratiome.prognosis")
@@ -45,7 +45,7 @@ def main(
         )
         estimates += [(design.name, e) for e in found]
         resample_rows += [(design.name, e) for e in evaluate.evaluate_resamples(problem, design)]
-    # The table knows no design: cross-validation where there is one, and its first repeat, so that patients count once.
+    # The table knows no design: it is of the first one there is, and of its first repeat, so that patients count once.
     groups = evaluate.evaluate_calibration(problem, designs[0].repeats[0], evaluation.level) if designs else []
     tables.write_table(_metrics(estimates), metrics, tables.PrognosisMetrics)
     tables.write_table(_by_resample(resample_rows), by_resample, tables.PrognosisResamples)
@@ -57,18 +57,13 @@ def _designs(
 ) -> list[evaluate.Design]:
     score = pl.concat([tables.read_table(p, tables.PrognosisRisks) for p in risks])
     curve = pl.concat([tables.read_table(p, tables.PrognosisCurves) for p in curves])
-    repeats: dict[tuple[str, str], list[str]] = {}
-    for resample in held_out["resample"].unique().sort():
-        if match := re.match(r"cv-(\d+)-\d+$", resample):
-            repeats.setdefault(("cross-validation", match[1].zfill(6)), []).append(resample)
-        elif resample.startswith("site-"):
-            repeats.setdefault(("leave-site-out", ""), []).append(resample)
-    designs: dict[str, list[evaluate.Predictions]] = {}
-    for (name, _), members in sorted(repeats.items()):
-        made = _predictions(problem, patients, held_out, score, curve, tuple(members))
-        if len(made.rows):
-            designs.setdefault(name, []).append(made)
-    return [evaluate.Design(name, tuple(parts)) for name, parts in designs.items()]
+    designs: list[evaluate.Design] = []
+    sets = repeats_of(held_out)
+    for name in [d for d in tables.DESIGNS if d in sets]:
+        made = [_predictions(problem, patients, held_out, score, curve, tuple(members)) for members in sets[name]]
+        known = tuple(m for m in made if len(m.rows))
+        designs += [evaluate.Design(name, known)] if known else []
+    return designs
 
 
 def _predictions(

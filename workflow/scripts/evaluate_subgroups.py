@@ -11,6 +11,7 @@ from stratiome.survival.design import column_type
 from stratiome.tables import (
     LatentMap,
     Outcome,
+    Resamples,
     SubgroupAgreement,
     SubgroupAssignment,
     SubgroupCurves,
@@ -31,6 +32,7 @@ def main(
     *,
     clinical: str,
     outcome: str,
+    resamples: str,
     features: str,
     latents: str,
     assignments: list[str],
@@ -57,11 +59,16 @@ def main(
     """Pool held-out labels over the folds and describe subgroups; `features` and `latents` are those of `full`."""
     import anndata
 
-    table, usable = pl.read_parquet(clinical), read_table(outcome, Outcome)
+    # Locked patients take no part in any of this, not even in the tests of known labels or in the map.
+    roles = read_table(resamples, Resamples).filter(pl.col("resample") == "full", pl.col("role") == "train")
+    table, usable = (
+        read.join(roles, on="patient_id", how="semi", maintain_order="left")
+        for read in (pl.read_parquet(clinical), read_table(outcome, Outcome))
+    )
     found = pl.concat([read_table(p, Subgroups) for p in assignments])
     selected = pl.concat([read_table(p, SubgroupSelection) for p in selections])
     stability = pl.concat([read_table(p, SubgroupStability) for p in stabilities]).filter(pl.col("resample") == "full")
-    full = found.filter(pl.col("resample") == "full")
+    full = found.filter(pl.col("resample") == "full", pl.col("role") == "train")
     counts = chosen_k(selected)
     held_out = pool_held_out(found, counts)
     planted = {

@@ -14,6 +14,7 @@ def main(
     *,
     clinical: str,
     outcome: str,
+    resamples: str,
     assignment: str,
     trial: str,
     flow: str,
@@ -30,6 +31,7 @@ def main(
     truth: list[str] | None = None,
 ) -> None:
     """Read cohort, labels and, for a simulated cohort, the truth; write the seven tables."""
+    roles = tables.read_table(resamples, tables.Resamples).filter(pl.col("resample") == "full")
     labels = tables.read_table(assignment, tables.SubgroupAssignment).filter(pl.col("model") == MODEL)
     known = pl.concat([labels["subgroup"], labels["full_subgroup"]]).unique().sort()
     planted = TrueEffects.of(tables.read_table(truth[0], tables.Truth)) if truth else None
@@ -40,6 +42,7 @@ def main(
         tuple(int(k) for k in known if k > 0),
         treatments,
         Settings(endpoint, evaluation, data.types, seed, planted),
+        frozenset(roles.filter(pl.col("role") == "out")["patient_id"]),
     )
     for rows, path, model in (
         (found.trial, trial, tables.TreatmentTrial),

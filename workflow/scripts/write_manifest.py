@@ -3,13 +3,16 @@
 import json
 from pathlib import Path
 
-from stratiome.cohort.manifest import manifest, write_json
+from stratiome.cohort.manifest import describe_input, manifest, write_json
+from stratiome.cohort.read import read_as_text
 from stratiome.config import Config
 
 
-def main(*, inputs_file: str, manifest_file: str, analysis: Config) -> None:
+def main(*, inputs_file: str, manifest_file: str, analysis: Config, splits: list[str] | None = None) -> None:
     """Join inputs and config; a rule of its own, so that a new title reads nothing anew."""
-    write_json(manifest(analysis, json.loads(Path(inputs_file).read_text(encoding="utf-8"))), manifest_file)
+    inputs = json.loads(Path(inputs_file).read_text(encoding="utf-8"))
+    inputs += [describe_input("splits", Path(path), *read_as_text(Path(path)).shape) for path in splits or []]
+    write_json(manifest(analysis, inputs), manifest_file)
 
 
 if "snakemake" in globals():

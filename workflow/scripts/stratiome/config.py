@@ -12,6 +12,7 @@ import hashlib
 import json
 import math
 import re
+from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
@@ -323,15 +324,68 @@ class TreatmentConfig(Section):
         return self
 
 
+class TemporalConfig(Section):
+    """A split by time: earlier patients train, later ones are held out."""
+
+    column: str = Field(description="Clinical column of the year (number) or date (ISO, as 2005-06-30) of time zero.")
+    train_until: float | date = Field(
+        description="Last year, or last date, of the training patients; whole years may be given for a column of dates."
+    )
+
+    @field_validator("train_until", mode="before")
+    @classmethod
+    def _year_or_date(cls, value: Any) -> float | date:
+        try:
+            if isinstance(value, date):  # a datetime is one, too
+                return date(value.year, value.month, value.day)
+            if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
+                return float(value)
+            if isinstance(value, str):
+                return float(value) if re.fullmatch(r"\d+(\.\d+)?", value) else date.fromisoformat(value)
+        except ValueError:
+            pass
+        raise ValueError(f"neither a year nor a date (given: {value!r}). Suggestion: write it as 2005 or 2005-06-30")
+
+
 class ResampleConfig(Section):
     """How patients are split."""
 
-    folds: int = Field(5, ge=2, le=20, description="Number of cross-validation folds.")
+    folds: int = Field(5, ge=0, le=20, description="Number of cross-validation folds, at least 2; 0 for none.")
     repeats: int = Field(1, ge=1, le=50, description="Number of times the folds are drawn.")
     leave_site_out: bool = Field(False, description="Whether to hold out each site in turn as well.")
     min_site: int = Field(
         30, ge=1, description="Patients with an outcome below which a site is not held out on its own."
     )
+    temporal: TemporalConfig | None = Field(None, description="Whether to hold out the later patients as well.")
+    test_fraction: float = Field(
+        0.0,
+        ge=0,
+        le=0.5,
+        description="Share of the patients locked away as a test set: no other split uses them, nor does the model to "
+        "publish.",
+    )
+    file: str | None = Field(
+        None,
+        description="Table of given splits (TSV, CSV or Parquet), relative to `data.folder`: columns patient, "
+        "`resample`, `role` (train, test or out), or one column per split.",
+    )
+
+    @field_validator("folds")
+    @classmethod
+    def _no_single_fold(cls, value: int) -> int:
+        if value == 1:
+            raise ValueError("one fold holds nobody out. Suggestion: at least 2, or 0 for no cross-validation")
+        return value
+
+    @model_validator(mode="after")
+    def _something_is_held_out(self) -> ResampleConfig:
+        others = (self.leave_site_out, self.temporal, self.test_fraction, self.file)
+        if not self.folds and not any(others):
+            raise ValueError(
+                "without folds nobody is held out. Suggestion: set `folds` to at least 2, or give `file`, `temporal`, "
+                "`test_fraction` or `leave_site_out`"
+            )
+        return self
 
 
 class FeatureConfig(Section):
@@ -463,6 +517,11 @@ class Config(Section):
                 raise ValueError(
                     f"`{key}` contains the outcome {bad}. Suggestion: remove it; a predictor must be known at time zero"
                 )
+        if self.resamples.temporal is not None and self.resamples.temporal.column in outcome:
+            raise ValueError(
+                f"`resamples.temporal.column` is the outcome `{self.resamples.temporal.column}`. "
+                "Suggestion: give the year or date of time zero"
+            )
         for name, treatment in self.treatments.items():
             if treatment.column in treatment.confounders:
                 raise ValueError(
@@ -476,6 +535,7 @@ class Config(Section):
         late = {name for name, c in self.data.columns.items() if c.known_late}
         fixed = {self.endpoint.time: "endpoint.time", self.endpoint.event: "endpoint.event"}
         fixed |= {self.site: "site"} if self.site else {}
+        fixed |= {self.resamples.temporal.column: "resamples.temporal.column"} if self.resamples.temporal else {}
         fixed |= {self.endpoint.index_date: "endpoint.index_date"} if self.endpoint.index_date else {}
         fixed |= {t.column: f"treatments.{name}.column" for name, t in self.treatments.items()}
         for name, column in self.data.columns.items():
@@ -547,6 +607,8 @@ class Config(Section):
                 asked.setdefault(name, key)
         for name, treatment in self.treatments.items():
             asked.setdefault(treatment.column, f"treatments.{name}.column")
+        if self.resamples.temporal is not None:
+            asked.setdefault(self.resamples.temporal.column, "resamples.temporal.column")
         if self.endpoint.index_date:
             asked.setdefault(self.endpoint.index_date, "endpoint.index_date")
         for name in self.data.columns:
@@ -555,6 +617,10 @@ class Config(Section):
             if isinstance(column.available_at, str):
                 asked.setdefault(column.available_at, f"data.columns.{name}.available_at")
         return asked
+
+    def treated_columns(self) -> list[str]:
+        """Columns of the treatments, which folds are balanced by."""
+        return [treatment.column for treatment in self.treatments.values()]
 
     def described_columns(self) -> list[str]:
         """Clinical columns that describe the patients: covariates, treatments, confounders, labels and site."""
@@ -569,6 +635,7 @@ class Config(Section):
         A change of a title, a horizon or a model then reads nothing anew, and so trains nothing anew. Columns keep what
         decides on their type; which of them is a confounder and which a covariate does not matter.
         """
+        dated = self.resamples.temporal
         used = {*self.covariates, *(t.column for t in self.treatments.values())}
         asked: set[str] = set()
         for treatment in self.treatments.values():
@@ -585,6 +652,7 @@ class Config(Section):
             covariates=tuple(sorted(used)),
             site=self.site,
             known_labels=tuple(sorted(self.known_labels)),
+            resamples=ResampleConfig(temporal=dated and TemporalConfig(column=dated.column, train_until=0.0)),
             audit=AuditConfig(ids_in_messages=self.audit.ids_in_messages),
         )
 

@@ -3,21 +3,42 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 from pydantic import ValidationError
 
-from stratiome.cohort.clinical import read_clinical, site_counts
+from stratiome.cohort.clinical import Clinical, read_clinical, site_counts
 from stratiome.cohort.endpoint import check_horizons
 from stratiome.cohort.errors import CohortError
 from stratiome.cohort.read import check_matrix_header, missing_column, read_header, read_patients
 from stratiome.cohort.study import read_study, study_files
 from stratiome.config import Config, ConfigError, DataConfig, check_config, resolve
-from stratiome.resample.design import site_groups
+from stratiome.resample.design import patients_to_split
+from stratiome.resample.given import check_given, read_given
+from stratiome.resample.names import resample_names, site_groups
+from stratiome.resample.temporal import check_sides
 
 
-def plan(raw: dict[str, Any], source: str) -> tuple[Config, dict[str, list[str]]]:
+@dataclass(frozen=True)
+class Splits:
+    """What the names of the resamples depend on beside the config.
+
+    Attributes
+    ----------
+    sites
+        Resample name -> sites that it holds out.
+    given
+        Resample name -> name in the file of splits.
+    """
+
+    sites: dict[str, list[str]] = field(default_factory=dict)
+    given: dict[str, str] = field(default_factory=dict)
+
+
+def plan(raw: dict[str, Any], source: str) -> tuple[Config, Splits]:
     """Validate a config and the files it names.
 
     Parameters
@@ -30,40 +51,83 @@ def plan(raw: dict[str, Any], source: str) -> tuple[Config, dict[str, list[str]]
     Returns
     -------
     tuple
-        The config, and the sites to hold out (resample name -> sites).
+        The config, and the splits that its files give.
 
     Raises
     ------
     ConfigError
-        With every mistake of the config, the headers of the files and the clinical table.
+        With every mistake of the config, the headers of the files, the clinical table and the file of splits.
     """
     config, problems = check_config(raw)
-    sites: dict[str, list[str]] = {}
-    if config is not None and config.data.from_files:
-        known = _known_patients(config)
-        for name, path in omic_files(config).items():
-            in_study = config.data.study is not None
-            problems += check_matrix_header(path, config.data.patient_id, f"data.omics.{name}.path", known, in_study)
-        try:
-            clinical = read_clinical(clinical_file(config), config)
-            problems += check_horizons(clinical_file(config), clinical.outcome, config)
-            if config.site and config.resamples.leave_site_out:
-                # A site without follow-up cannot be predicted on, so only patients with an outcome count.
-                followed = clinical.covariates.join(clinical.outcome, on="patient_id", how="semi")
-                sites = site_groups(site_counts(followed, config.site), config.resamples.min_site)
-        except CohortError as error:
-            problems += error.problems
-    elif config is None:
-        problems += _check_files_named(raw)
-    elif config.data.simulate is not None and config.resamples.leave_site_out:
-        planned = config.data.simulate
-        if planned.patients / planned.sites >= config.resamples.min_site:
-            sites = site_groups({f"site_{i}": config.resamples.min_site for i in range(1, planned.sites + 1)}, 1)
+    splits = Splits()
     if config is not None:
-        problems += _check_results(Path(config.results_folder))
+        clinical = None
+        if config.data.from_files:
+            known = _known_patients(config)
+            in_study = config.data.study is not None
+            for name, path in omic_files(config).items():
+                key = f"data.omics.{name}.path"
+                problems += check_matrix_header(path, config.data.patient_id, key, known, in_study)
+            try:
+                clinical = read_clinical(clinical_file(config), config)
+                problems += check_horizons(clinical_file(config), clinical.outcome, config)
+            except CohortError as error:
+                problems += error.problems
+        splits, found = _plan_splits(config, clinical)
+        problems += found + _check_results(Path(config.results_folder))
+    else:
+        problems += _check_files_named(raw)
     if problems or config is None:
         raise ConfigError(problems, source)
-    return config, sites
+    return config, splits
+
+
+def _plan_splits(config: Config, clinical: Clinical | None) -> tuple[Splits, list[str]]:
+    """Sites and given splits, and what is wrong with the splits; without a clinical table as far as can be known."""
+    problems: list[str] = []
+    sites: dict[str, list[str]] = {}
+    given = None
+    path = split_file(config)
+    if path is not None:
+        try:
+            given = read_given(path, config.data.patient_id, config.audit.ids_in_messages)
+        except CohortError as error:
+            problems += [t if t.startswith("`resamples") else f"`resamples.file`: {t}" for t in error.problems]
+    if clinical is not None:
+        try:
+            sites, found = _check_clinical(config, clinical)
+            problems += found
+        except CohortError as error:
+            problems += error.problems
+        if given is not None and path is not None:
+            ids = clinical.covariates["patient_id"]
+            problems += check_given(given, ids, path, config.audit.ids_in_messages)
+    elif config.data.simulate is not None and config.resamples.leave_site_out:
+        planned = config.data.simulate
+        if planned.patients * (1 - config.resamples.test_fraction) / planned.sites >= config.resamples.min_site:
+            sites = site_groups({f"site_{i}": config.resamples.min_site for i in range(1, planned.sites + 1)}, 1)
+    splits = Splits(sites, given.names if given is not None else {})
+    only_full = len(resample_names(config.resamples, splits.sites, splits.given)) == 1
+    if only_full and not problems and (clinical is not None or config.data.simulate is not None):
+        problems.append(
+            "`resamples`: without folds, and with no site to hold out, nobody is held out. "
+            "Suggestion: set `folds` to at least 2, or give `site` and a smaller `min_site`"
+        )
+    return splits, problems
+
+
+def _check_clinical(config: Config, clinical: Clinical) -> tuple[dict[str, list[str]], list[str]]:
+    """Sites to hold out, and what is wrong with the split by time."""
+    settings = config.resamples
+    patients = patients_to_split(
+        clinical.covariates, clinical.outcome, settings, config.treated_columns(), config.site, config.seed
+    )
+    problems = check_sides(patients["later"], patients["event"], settings.temporal) if settings.temporal else []
+    if not (config.site and settings.leave_site_out):
+        return {}, problems
+    # A site without follow-up cannot be predicted on, so only patients with an outcome count; locked ones are not used.
+    counted = patients.filter(pl.col("event").is_not_null() & ~pl.col("locked"))
+    return site_groups(site_counts(counted, "site"), settings.min_site), problems
 
 
 def _check_files_named(raw: dict[str, Any]) -> list[str]:
@@ -137,3 +201,8 @@ def study_folder(config: Config) -> Path:
 def other_files(config: Config) -> list[Path]:
     """Files of a study that are read beside the clinical table and the matrices."""
     return [] if config.data.study is None else list(study_files(study_folder(config)).values())[1:]
+
+
+def split_file(config: Config) -> Path | None:
+    """Path of the file of given splits, if there is one."""
+    return resolve(config.data.folder, config.resamples.file) if config.resamples.file else None

@@ -124,11 +124,15 @@ class QualitySummary(Table):
     note: str  # what it means, or ""
 
 
+DESIGNS = ["cross-validation", "given splits", "leave-site-out", "temporal", "locked"]
+"""Ways of holding patients out; the first one that an analysis has gives its verdicts."""
+
+
 class Resamples(Table):
     """Role of each patient in each resample."""
 
     patient_id: str
-    resample: str  # full, cv-<repeat>-<fold>, site-<site>
+    resample: str  # full, cv-<repeat>-<fold>, site-<site>, temporal, given-<name>, locked
     role: str = pa.Field(isin=["train", "test", "out"])
 
 
@@ -145,6 +149,20 @@ class FeatureSummary(Table):
     n_dropped_constant: int = pa.Field(ge=0)  # no variation; 0/1 features: too few carriers or non-carriers
     n_dropped_variance: int = pa.Field(ge=0)  # beyond `max_features`, by variance
     n_clipped: int = pa.Field(ge=0)  # training values brought back to 8 SD
+
+
+class ResampleSummary(Table):
+    """Size of each resample, in the order in which they are made."""
+
+    resample: str
+    design: str = pa.Field(isin=["full", *DESIGNS])
+    n_train: int = pa.Field(ge=0)
+    n_test: int = pa.Field(ge=0)
+    n_out: int = pa.Field(ge=0)  # neither
+    n_locked: int = pa.Field(ge=0)  # of n_out: in the locked test set
+    n_unplaced: int = pa.Field(ge=0)  # of n_out: without a date, or not in the file of splits
+    events_train: int = pa.Field(ge=0)
+    events_test: int = pa.Field(ge=0)
 
 
 class TrainingHistory(Table):
@@ -357,7 +375,7 @@ class SurvivalTests(Table):
 class PrognosisMetrics(Claim):
     """Performance on held-out patients, and its paired difference to the clinical model."""
 
-    design: str = pa.Field(isin=["cross-validation", "leave-site-out"])
+    design: str = pa.Field(isin=DESIGNS)
     model: str
     metric: str  # uno_c, harrell_c, ibs, ipa, brier, auc, calibration_slope, observed_expected
     horizon_months: float = _null()  # null where the metric has none
@@ -367,7 +385,7 @@ class PrognosisMetrics(Claim):
 class PrognosisResamples(Table):
     """Performance in each resample."""
 
-    design: str
+    design: str = pa.Field(isin=DESIGNS)
     resample: str
     model: str
     uno_c: float = _null()

@@ -80,6 +80,19 @@ def read_table(
     return _read(source, tuple(c for c in texts if c in source.columns))
 
 
+def read_as_text(path: Path) -> pl.DataFrame:
+    """Read a table with every cell as text, so that identifiers as 007 keep their zeros; missing cells null.
+
+    Raises
+    ------
+    CohortError
+        If the file is absent, empty, of an unknown kind or cannot be read, or lists a column twice.
+    """
+    source = open_source(path)
+    frame = _read(source, source.columns)
+    return frame.with_columns(pl.all().cast(pl.String))
+
+
 def read_patients(path: Path, patient_id: str, show_ids: bool, notes: list[str] | None = None) -> pl.DataFrame:
     """Read a table with one row per patient, sorted by identifier.
 

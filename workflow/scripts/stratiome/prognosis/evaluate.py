@@ -54,7 +54,7 @@ class Design:
     Attributes
     ----------
     name
-        `cross-validation` or `leave-site-out`.
+        One of `tables.DESIGNS`.
     repeats
         One set of predictions per repeat.
     """

@@ -206,12 +206,13 @@ def by_resample(rows: Sequence[Row], models: Mapping[str, int], slug: str, descr
 
 
 def resample_name(name: str) -> str:
-    """`cv-1-3` as `Fold 3`, `site-A` as `Site A`."""
+    """`cv-1-3` as `Fold 3`, `site-A` as `Site A`, `given-1` as `Split 1`."""
     kind, _, rest = name.partition("-")
     if kind == "cv":
         repeat, _, fold = rest.partition("-")
         return f"Fold {fold}" if repeat == "1" else f"Fold {fold}, repeat {repeat}"
-    return f"Site {rest.removeprefix('site_')}" if kind == "site" else name
+    known = {"site": f"Site {rest.removeprefix('site_')}", "given": f"Split {rest}"}
+    return known.get(kind) or name.capitalize()
 
 
 def propensity_overlap(

@@ -11,9 +11,6 @@ from stratiome.report.words import join, label, plural, readable
 
 Row = Mapping[str, Any]
 
-PREFIX = {"cross-validation": "cv-", "leave-site-out": "site-"}
-"""How the resamples of a design are named."""
-
 
 def unfitted(inputs: ReportInputs, model: str, design: str) -> str:
     """Why a model was fitted in no training set of a design; "" if it was in one of them, or nothing is known."""
@@ -48,7 +45,8 @@ def partly(inputs: ReportInputs, model: str, design: str) -> str:
 
 def _rows(inputs: ReportInputs, model: str, design: str) -> list[dict[str, Any]]:
     rows = inputs.rows("models", model=model)
-    here = [r for r in rows if r["resample"].startswith(PREFIX[design])]
+    members = set(inputs.resamples(design))
+    here = [r for r in rows if r["resample"] in members]
     return here or [r for r in rows if r["resample"] == "full"]
 
 

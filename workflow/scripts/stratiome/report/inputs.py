@@ -28,13 +28,15 @@ from stratiome.report.disclosure import part
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+CROSS, GIVEN, SITES, TEMPORAL, LOCKED = tables.DESIGNS
+
 CONTRACTS: dict[str, type[tables.Table]] = {
     "flow": tables.PatientFlow,
     "baseline": tables.CohortBaseline,
     "overlap_omics": tables.OmicOverlap,
     "outcome_counts": tables.OutcomeCounts,
     "quality_summary": tables.QualitySummary,
-    "resample_table": tables.Resamples,
+    "resample_summary": tables.ResampleSummary,
     "subgroup_summary": tables.SubgroupSummary,
     "subgroup_agreement": tables.SubgroupAgreement,
     "subgroup_profile": tables.SubgroupProfile,
@@ -152,6 +154,22 @@ class ReportInputs:
     def simulated(self) -> bool:
         """Whether the truth was planted."""
         return self.settings.data.simulate is not None
+
+    @property
+    def everyone(self) -> str:
+        """Who `full` was trained on, in words."""
+        full = self.row("resample_summary", design="full")
+        return "all patients outside the locked test set" if full and full["n_locked"] else "all patients"
+
+    @property
+    def headline(self) -> str:
+        """Design that verdicts are read from: cross-validation, or the given splits where there are no folds."""
+        designs = {r["design"] for r in self.rows("resample_summary")}
+        return GIVEN if GIVEN in designs and CROSS not in designs else CROSS
+
+    def resamples(self, design: str) -> list[str]:
+        """Names of the resamples of a design, in their order."""
+        return [r["resample"] for r in self.rows("resample_summary", design=design)]
 
     def found(self, model: str = "vae") -> int | None:
         """Number of subgroups chosen in all patients; null if none was recorded."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from stratiome.report.disclosure import count
 from stratiome.report.fitted import not_fitted
 from stratiome.report.inputs import ReportInputs
-from stratiome.report.words import join, label, months, plural
+from stratiome.report.words import file_name, join, label, months, plural, until
 
 MODELS = ("clinical", "clinical_omics", "clinical_latent")
 
@@ -116,13 +116,24 @@ def _features(inputs: ReportInputs) -> str:
 def _design(inputs: ReportInputs) -> str:
     r = inputs.settings.resamples
     repeats = f", repeated {r.repeats} times" if r.repeats > 1 else ""
+    said = [f"Patients were split by {r.folds}-fold cross-validation{repeats}."] if r.folds else []
+    if r.file:
+        said.append(f"Splits were taken as given in {file_name(r.file)}.")
+    if r.temporal is not None:
+        column, limit = label(r.temporal.column), until(r.temporal.train_until)
+        said.append(f"One split trained on patients with {column} up to {limit} and held out the later ones.")
+    if r.test_fraction:
+        said.append(
+            f"A stratified random test set of {100 * r.test_fraction:g} % of the patients was set aside before any"
+            " other split; it was used by no other split and not by the final models, and judged once."
+        )
     left = (
         f" In addition each site with at least {r.min_site} patients with an outcome was held out in turn."
         if r.leave_site_out and inputs.settings.site
         else ""
     )
     return (
-        f"Patients were split by {r.folds}-fold cross-validation{repeats}.{left} All that is learned (transforms,"
+        f"{' '.join(said)}{left} All that is learned (transforms,"
         " latent model, subgroups, survival models) was learned on the training patients of each split. Intervals are"
         f" percentile intervals of {inputs.settings.evaluation.bootstraps} bootstrap samples of patients at level"
         f" {inputs.settings.level}, unless a table states another method."

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import PurePosixPath, PureWindowsPath
 from typing import Any
 
 from stratiome.report import charts, methods
@@ -11,7 +10,7 @@ from stratiome.report.blocks import Cell, Code, Figure, Fold, Heading, Note, Sec
 from stratiome.report.inputs import ReportInputs
 from stratiome.report.section_subgroups import group_name
 from stratiome.report.section_treatment import name_of
-from stratiome.report.words import interval, label, number
+from stratiome.report.words import file_name, interval, label, number
 
 
 def planted(inputs: ReportInputs) -> Section | None:
@@ -130,7 +129,7 @@ def provenance(inputs: ReportInputs) -> Section:
         rows = [
             [
                 str(f.get("name", "–")),
-                _file_name(f.get("path")),
+                file_name(f.get("path")),
                 _amount(f.get("rows")),
                 _amount(f.get("columns")),
                 _amount(f.get("bytes")),
@@ -168,8 +167,3 @@ def provenance(inputs: ReportInputs) -> Section:
 
 def _amount(value: Any) -> str:
     return f"{value:,}" if isinstance(value, int) else "–"
-
-
-def _file_name(path: Any) -> str:
-    # Folders can name people and projects; the checksum identifies the file.
-    return PurePosixPath(PureWindowsPath(str(path)).as_posix()).name if path else "–"

@@ -8,12 +8,13 @@ from typing import Any
 
 import polars as pl
 
+from stratiome import tables
 from stratiome.report import figures, svg
 from stratiome.report.blocks import Cards, Cell, Figure, Fold, Heading, Note, Section, Table, Text
 from stratiome.report.disclosure import count, counts, is_small, part, share
 from stratiome.report.flow import diagram, merge_small
-from stratiome.report.inputs import ReportInputs
-from stratiome.report.words import join, label, level, months, number, plural, sentence
+from stratiome.report.inputs import CROSS, GIVEN, LOCKED, SITES, TEMPORAL, ReportInputs
+from stratiome.report.words import file_name, join, label, level, months, number, plural, sentence, until
 
 Row = Mapping[str, Any]
 
@@ -165,15 +166,23 @@ def _meaning(value: str | float | None) -> str:
 
 
 def _outcome(inputs: ReportInputs) -> tuple[int | None, int | None]:
-    """Patients with a usable outcome and events among them, as the models of all patients had them."""
+    """Patients with a usable outcome and events among them, as the models to publish had them."""
     rows = inputs.rows("models", resample="full")
     return (max(r["n"] for r in rows), max(r["events"] for r in rows)) if rows else (None, None)
+
+
+def _patients(inputs: ReportInputs) -> int:
+    """Patients of the analysis, whatever their role."""
+    full = inputs.row("resample_summary", design="full")
+    return full["n_train"] + full["n_test"] + full["n_out"] if full else 0
 
 
 def _lede(inputs: ReportInputs) -> str:
     n, events = _outcome(inputs)
     least = inputs.settings.min_cell
-    outcome = f" {inputs.people(n)} have a usable outcome, with {count(events, least)} events." if n is not None else ""
+    free = " outside the locked test set" if inputs.resamples(LOCKED) else ""
+    usable = f" {inputs.people(n)}{free} have a usable outcome, with {count(events, least)} events."
+    outcome = usable if n is not None else ""
     return (
         inputs.settings.description.strip() + outcome
     ).strip() or "Who was studied, what was measured, and who was left out."
@@ -182,7 +191,7 @@ def _lede(inputs: ReportInputs) -> str:
 def _cards(inputs: ReportInputs) -> list[tuple[str, int, Sequence[tuple[str, str]]]]:
     settings = inputs.settings
     n, events = _outcome(inputs)
-    roles = inputs.rows("resample_table", resample="full")
+    patients = _patients(inputs)
     least = settings.min_cell
     horizons = ", ".join(months(h) for h in settings.endpoint.horizons_months)
     omics = list(inputs.quality) or sorted({r["omic"] for r in inputs.rows("quality_summary")})
@@ -191,7 +200,7 @@ def _cards(inputs: ReportInputs) -> list[tuple[str, int, Sequence[tuple[str, str
             "Patients",
             0,
             [
-                ("in the analysis", count(len(roles), least) if roles else "–"),
+                ("in the analysis", count(patients, least) if patients else "–"),
                 ("with outcome", inputs.people(n)),
                 ("events", count(events, least)),
             ],
@@ -218,7 +227,7 @@ def summary(inputs: ReportInputs) -> list[str]:
     n, events = _outcome(inputs)
     least = inputs.settings.min_cell
     sites = {r["site"] for r in inputs.rows("latent_map") if r["site"] is not None}
-    patients = len(inputs.rows("resample_table", resample="full"))
+    patients = _patients(inputs)
     said = [f"{count(patients, least)} patients"] if patients else []
     said += [f"{inputs.people(n)} with outcome", f"{count(events, least)} events"] if n is not None else []
     said += [plural(len(inputs.quality), "omic")] * bool(inputs.quality)
@@ -260,26 +269,74 @@ def flow_table(flow: Sequence[Row], min_cell: int, caption: str) -> Table:
 
 
 def _splits(inputs: ReportInputs) -> list[object]:
-    table = inputs.tables.get("resample_table")
-    if table is None or table.is_empty():
+    rows = inputs.rows("resample_summary")
+    if not rows:
         return []
-    names = table["resample"].unique(maintain_order=True).to_list()
-    folds = sum(n.startswith("cv-") for n in names)
-    sites = sum(n.startswith("site-") for n in names)
+    number_of = {design: len(inputs.resamples(design)) for design in tables.DESIGNS}
+    kinds = [
+        f"{number_of[CROSS]} of cross-validation" * bool(number_of[CROSS]),
+        f"{number_of[GIVEN]} given in a file" * bool(number_of[GIVEN]),
+        f"{number_of[SITES]} that hold out one site each" * bool(number_of[SITES]),
+        "one that holds out the later patients" * bool(number_of[TEMPORAL]),
+        "one for the locked test set" * bool(number_of[LOCKED]),
+    ]
     text = (
         "Everything that is learned is learned on the training patients of a split, and judged on patients that it has"
-        f" not seen. There {'is' if folds == 1 else 'are'} {plural(folds, 'cross-validation split')}"
-        + (f" and {plural(sites, 'split')} by site." if sites else ".")
-        + small_sites(inputs)
+        f" not seen. Splits: {join([k for k in kinds if k])}.{small_sites(inputs)}"
     )
-    shown = table.group_by("resample", "role").len().sort("resample", "role")
-    by_role = {(r["resample"], r["role"]): r["len"] for r in shown.to_dicts()}
+    notes = [Text(t) for t in (_given(inputs), _by_time(inputs), _locked(inputs)) if t]
     least = inputs.settings.min_cell
-    rows = [[n, *(count(by_role.get((n, role), 0), least) for role in ("train", "test", "out"))] for n in names]
-    table_block = Table(
-        "Patients in each split.", ["Split", "Training", "Held out", "Not used"], rows, frozenset({1, 2, 3})
+    body = [
+        [
+            r["resample"],
+            sentence(r["design"]),
+            *counts([r["n_train"], r["n_test"], r["n_out"]], least),
+            part(r["events_train"], r["n_train"], least),
+            part(r["events_test"], r["n_test"], least),
+        ]
+        for r in rows
+    ]
+    head = ["Split", "Design", "Training", "Held out", "Not used", "Events in training", "Events held out"]
+    sizes = Table("Patients in each split.", head, body, frozenset(range(2, 7)))
+    return [Heading("How patients were split"), Text(text), *notes, Fold("Size of every split", [sizes])]
+
+
+def _given(inputs: ReportInputs) -> str:
+    rows = inputs.rows("resample_summary", design=GIVEN)
+    if not rows:
+        return ""
+    least = inputs.settings.min_cell
+    said = f"The given splits were read from {file_name(inputs.settings.resamples.file)}."
+    silent = max(r["n_unplaced"] for r in rows)
+    if silent:
+        most = "up to " * (len(rows) > 1 and not is_small(silent, least))
+        said += f" It says nothing of {most}{count(silent, least)} patients, who take no part in them."
+    if any(r["n_locked"] for r in rows):
+        said += " Patients of the locked test set are left out of them, so they are not quite the splits as given."
+    return said
+
+
+def _by_time(inputs: ReportInputs) -> str:
+    row, settings = inputs.row("resample_summary", design=TEMPORAL), inputs.settings.resamples.temporal
+    if row is None or settings is None:
+        return ""
+    said = f"The split by time trains on patients with {label(settings.column)} up to {until(settings.train_until)}"
+    said += " and holds out the later ones."
+    if row["n_unplaced"]:
+        said += f" {count(row['n_unplaced'], inputs.settings.min_cell)} patients without a date take no part in it."
+    return said
+
+
+def _locked(inputs: ReportInputs) -> str:
+    row = inputs.row("resample_summary", design=LOCKED)
+    if row is None:
+        return ""
+    trained, held_out = counts([row["n_train"], row["n_test"]], inputs.settings.min_cell)
+    return (
+        f"A test set of {held_out} patients is locked: no other split uses them, and neither do the subgroups, the"
+        f" treatment effects or the model to publish, which is trained on the other {trained} patients. The locked"
+        " patients are looked at once, by models trained on those same patients."
     )
-    return [Heading("How patients were split"), Text(text), Fold("Size of every split", [table_block])]
 
 
 def small_sites(inputs: ReportInputs) -> str:

@@ -10,28 +10,47 @@ from stratiome.report import charts, verdicts, words
 from stratiome.report.blocks import Cell, Figure, Finding, Fold, Heading, Note, Panels, Section, Table, Text, numbered
 from stratiome.report.disclosure import count
 from stratiome.report.fitted import not_fitted, partly, unfitted
-from stratiome.report.inputs import ReportInputs
+from stratiome.report.inputs import CROSS, GIVEN, LOCKED, SITES, TEMPORAL, ReportInputs
 from stratiome.report.section_cohort import small_sites
 from stratiome.report.verdicts import Verdict
-from stratiome.report.words import METRICS, interval, label, months, number, plural, readable, reason, term
+from stratiome.report.words import (
+    METRICS,
+    file_name,
+    interval,
+    label,
+    months,
+    number,
+    plural,
+    readable,
+    reason,
+    term,
+    until,
+)
 
 Row = Mapping[str, Any]
-CROSS, SITES = "cross-validation", "leave-site-out"
+TITLES = {
+    CROSS: "In cross-validation",
+    GIVEN: "On the given splits",
+    SITES: "With each site held out",
+    TEMPORAL: "On later patients",
+    LOCKED: "On the locked test set",
+}
 ORDER = ("kaplan_meier", "clinical", "clinical_omics", "clinical_latent")
 
 
-def models(inputs: ReportInputs, design: str = CROSS) -> list[str]:
-    """Models of the metrics, simplest first."""
+def models(inputs: ReportInputs, design: str | None = None) -> list[str]:
+    """Models of the metrics of a design (default: the one of the verdicts), simplest first."""
+    design = design or inputs.headline
     names = list(dict.fromkeys(r["model"] for r in inputs.rows("prognosis_metrics", design=design)))
     return sorted(names, key=lambda n: (ORDER.index(n) if n in ORDER else len(ORDER), names.index(n)))
 
 
-def fitted(inputs: ReportInputs, design: str = CROSS) -> list[str]:
+def fitted(inputs: ReportInputs, design: str | None = None) -> list[str]:
     """Those of them that were fitted: only these have results of their own."""
-    return [m for m in models(inputs, design) if not unfitted(inputs, m, design)]
+    return [m for m in models(inputs, design) if not unfitted(inputs, m, design or inputs.headline)]
 
 
-def challengers(inputs: ReportInputs, design: str = CROSS) -> list[str]:
+def challengers(inputs: ReportInputs, design: str | None = None) -> list[str]:
     """Models that compete with the clinical one, fitted or not."""
     return [m for m in models(inputs, design) if m not in ("kaplan_meier", "clinical")]
 
@@ -41,9 +60,10 @@ def _claim(
     model: str,
     metric: str,
     versus: str | None = None,
-    design: str = CROSS,
+    design: str | None = None,
     horizon: float | None = None,
 ) -> Row | None:
+    design = design or inputs.headline
     rows = inputs.rows("prognosis_metrics", design=design, model=model, metric=metric, versus=versus)
     if horizon is not None:
         rows = [r for r in rows if r["horizon_months"] is not None and abs(r["horizon_months"] - horizon) < 1e-6]
@@ -57,8 +77,10 @@ def verdict(inputs: ReportInputs) -> Verdict:
     ]
     last = inputs.settings.endpoint.horizons_months[-1]
     ipa = {m: _claim(inputs, m, "ipa", horizon=last) for m in fitted(inputs) if m != "kaplan_meier"}
-    missing = {m: why for m in models(inputs) if (why := unfitted(inputs, m, CROSS))}
+    missing = {m: why for m in models(inputs) if (why := unfitted(inputs, m, inputs.headline))}
     found = verdicts.prognosis(deltas, inputs.settings.evaluation.level, ipa, missing)
+    if found.caveat and inputs.headline == GIVEN:
+        found = replace(found, caveat=f"{found.caveat} Measured on the given splits.")
     if not inputs.settings.covariates:
         weak = "No covariates are configured, so the clinical model predicts the same for everyone and is easy to beat."
     elif "clinical" in missing and len(missing) <= len(deltas):
@@ -74,34 +96,65 @@ def transport(inputs: ReportInputs) -> Verdict:
     if (inputs.found() or 1) < 2:
         agreement = None
     sites = {r["resample"] for r in inputs.rows("prognosis_resamples", design=SITES)}
-    cross = None if unfitted(inputs, "clinical", CROSS) else _claim(inputs, "clinical", "uno_c")
+    cross = None if unfitted(inputs, "clinical", inputs.headline) else _claim(inputs, "clinical", "uno_c")
     left_out = _claim(inputs, "clinical", "uno_c", design=SITES)
     why = unfitted(inputs, "clinical", SITES)
-    return verdicts.transport(
-        inputs.settings.site, cross, left_out, agreement, len(sites), small_sites(inputs).strip(), why
-    )
+    within = inputs.headline if inputs.resamples(inputs.headline) else None
+    aside = small_sites(inputs).strip()
+    return verdicts.transport(inputs.settings.site, cross, left_out, agreement, len(sites), aside, why, within)
 
 
 def prognosis(inputs: ReportInputs) -> Section:
     """The whole section."""
     blocks: list[object] = []
-    if not models(inputs):
+    shown = [d for d in TITLES if models(inputs, d)]
+    if not shown:
         blocks.append(Note("No model of prognosis was evaluated."))
     else:
-        if "clinical" not in models(inputs):
+        if "clinical" not in models(inputs, shown[0]):
             blocks.append(
                 Note("There is no clinical model to compare with, so nothing here says what omics add.", "care")
             )
-        blocks += [Finding(verdict(inputs)), *_design(inputs, CROSS, "Held-out performance"), *_forest(inputs)]
-        blocks += [*_calibration(inputs), *_stability(inputs)]
-        if models(inputs, SITES):
-            blocks += _design(inputs, SITES, "With each site held out")
+        if not models(inputs):
+            why = "There are neither folds nor given splits, so there is no verdict; see each design below."
+            blocks.append(Note(why, "care"))
+        first = [d for d in shown if d == inputs.headline]
+        blocks += [Finding(verdict(inputs)), *(b for d in first for b in _design(inputs, d)), *_forest(inputs)]
+        blocks += [*_calibration(inputs, shown[0]), *_stability(inputs)]
+        blocks += [b for d in shown if d not in first for b in _design(inputs, d)]
         blocks += [*_coefficients(inputs), *_fitted(inputs)]
     lede = (
         "Every model is judged beside the clinical one, on patients that it has not seen. The yardstick is hard to"
         " beat; in most cohorts omics add little to it."
     )
     return Section("prognosis", "Prognosis", lede, blocks)
+
+
+def _meaning(inputs: ReportInputs, design: str) -> str:
+    """What performance in a design tells, in a sentence."""
+    settings = inputs.settings.resamples
+    limit = f"patients up to {until(settings.temporal.train_until)}" if settings.temporal else "earlier patients"
+    compare = (
+        ", without the locked ones: the numbers compare only roughly with those of others on the same splits."
+        if inputs.resamples(LOCKED)
+        else ": the numbers compare with those of others on the same splits."
+    )
+    return {
+        CROSS: (
+            "Each patient is held out once per repeat, by models trained on the others: how well they do in patients"
+            " like these."
+        ),
+        GIVEN: f"Patients are held out as {file_name(settings.file) if settings.file else 'a file'} says{compare}",
+        SITES: "Each site is held out in turn: how well models do at a site that they have not seen.",
+        TEMPORAL: (
+            f"Trained on {limit}, judged on later ones: whether models last as patients and their care change. Later"
+            " patients are followed for less time."
+        ),
+        LOCKED: (
+            "These patients took no part in anything else and are looked at once. Once seen, they are no longer a"
+            " fresh test set: an analysis that is changed after this look needs another one."
+        ),
+    }[design]
 
 
 def _columns(inputs: ReportInputs, design: str) -> list[tuple[str, float | None]]:
@@ -127,7 +180,8 @@ def _columns(inputs: ReportInputs, design: str) -> list[tuple[str, float | None]
     return found
 
 
-def _design(inputs: ReportInputs, design: str, title: str) -> list[object]:
+def _design(inputs: ReportInputs, design: str) -> list[object]:
+    title = TITLES[design]
     columns = _columns(inputs, design)
     head = ["Model", "Verdict", "Δ C to clinical", *(_head(m, h) for m, h in columns)]
     least = inputs.settings.min_cell
@@ -154,14 +208,13 @@ def _design(inputs: ReportInputs, design: str, title: str) -> list[object]:
         "",
     )
     note = (
-        f"{size}Estimate ({inputs.settings.level} interval),"
-        f" {'each patient held out once per repeat' if design == CROSS else 'each site held out in turn'}. C, AUC and"
-        " IPA: higher is better; integrated Brier score: lower is better; calibration slope and observed/expected: 1"
-        f" is best. C: {readable(method) or 'see below'}. Verdicts are read from each interval on its own,"
-        " without correction for the number of models."
+        f"{size}Estimate ({inputs.settings.level} interval). C, AUC and IPA: higher is better; integrated Brier score:"
+        f" lower is better; calibration slope and observed/expected: 1 is best. C: {readable(method) or 'see below'}."
+        " Verdicts are read from each interval on its own, without correction for the number of models."
     )
     blocks: list[object] = [
         Heading(title),
+        Text(_meaning(inputs, design)),
         Table(f"{title}: all models beside the clinical one.", head, body, frozenset(range(2, len(head))), note),
         *map(Note, notes),
     ]
@@ -243,7 +296,7 @@ def _everything(inputs: ReportInputs, design: str) -> Table:
 def _forest(inputs: ReportInputs) -> list[object]:
     lines: list[charts.Line] = []
     claims: list[Row] = []
-    for design in (CROSS, SITES):
+    for design in TITLES:
         judged = [m for m in challengers(inputs, design) if m in fitted(inputs, design)]
         rows = [(m, c) for m in judged if (c := _claim(inputs, m, "uno_c", "clinical", design)) is not None]
         claims += [c for _, c in rows]
@@ -253,6 +306,7 @@ def _forest(inputs: ReportInputs) -> list[object]:
             charts.Line(label(m), c["estimate"], c["lower"], c["upper"], interval(c, 3, sign=True), _colour(m))
             for m, c in rows
         ]
+        claims += [c for _, c in rows]
     if not lines:
         return []
     told = "; ".join(f"{i.name} {i.text}" for i in lines if not i.heading)
@@ -276,13 +330,16 @@ def _colour(model: str) -> int:
     return ORDER.index(model) if model in ORDER else len(ORDER)
 
 
-def _calibration(inputs: ReportInputs) -> list[object]:
+def _calibration(inputs: ReportInputs, design: str) -> list[object]:
+    where = "" if design == CROSS else f" Design: {design}."
     blocks: list[object] = []
     least = inputs.settings.min_cell
     for horizon in sorted({r["horizon_months"] for r in inputs.rows("calibration")}):
         panels = []
         n = 0
-        for model in [m for m in models(inputs) or ORDER if m != "kaplan_meier" and not unfitted(inputs, m, CROSS)]:
+        for model in [
+            m for m in models(inputs, design) or ORDER if m != "kaplan_meier" and not unfitted(inputs, m, design)
+        ]:
             rows = sorted(inputs.rows("calibration", model=model, horizon_months=horizon), key=lambda r: r["group"])
             if rows:
                 n = max(n, sum(r["n"] for r in rows))
@@ -301,8 +358,8 @@ def _calibration(inputs: ReportInputs) -> list[object]:
         if panels:
             caption = (
                 "Groups of equal size by predicted risk: mean prediction against one minus Kaplan–Meier with"
-                f" {inputs.settings.level} interval; {inputs.size(n)}, held out. On the dashed line, predictions"
-                f" come true as often as promised. Groups of fewer than {least} patients are not drawn."
+                f" {inputs.settings.level} interval; {inputs.size(n)}, held out.{where} On the dashed line,"
+                f" predictions come true as often as promised. Groups of fewer than {least} patients are not drawn."
             )
             blocks.append(Panels(f"Calibration at {months(horizon)} months", panels, caption, 276))
     return [Heading("Calibration"), *blocks] if blocks else []
@@ -311,7 +368,7 @@ def _calibration(inputs: ReportInputs) -> list[object]:
 def _stability(inputs: ReportInputs) -> list[object]:
     blocks: list[object] = []
     least = inputs.settings.min_cell
-    for design, title in ((CROSS, "Fold by fold"), (SITES, "Site by site")):
+    for design, title in ((CROSS, "Fold by fold"), (GIVEN, "Split by split"), (SITES, "Site by site")):
         gone = {(r["resample"], r["model"]) for r in inputs.rows("models") if r["stand_in"]}
         rows = [r for r in inputs.rows("prognosis_resamples", design=design) if (r["resample"], r["model"]) not in gone]
         drawn = [
@@ -323,7 +380,7 @@ def _stability(inputs: ReportInputs) -> list[object]:
             f"Uno's C of {words.join([label(m).lower() for m in drawn])} in each of"
             f" {plural(len({r['resample'] for r in rows}), 'held-out set')}."
         )
-        figure = charts.by_resample(rows, {m: _colour(m) for m in drawn}, f"by-{design}", told)
+        figure = charts.by_resample(rows, {m: _colour(m) for m in drawn}, f"by-{design.replace(' ', '-')}", told)
         n = {r["resample"]: (r["n"], r["events"]) for r in rows}
         sizes = (
             "; ".join(f"{charts.resample_name(s)} {count(a, least)}/{count(b, least)}" for s, (a, b) in n.items())
@@ -376,8 +433,8 @@ def _coefficients(inputs: ReportInputs) -> list[object]:
     if not tables:
         return []
     text = Text(
-        "Fitted on all patients, not held out. Coefficients describe associations given the other features; they are"
-        " not effects of changing them."
+        f"Fitted on {inputs.everyone}, not held out. Coefficients describe associations given the other features; they"
+        " are not effects of changing them."
     )
     return [Fold("Coefficients of the models", [text, *tables])]
 
@@ -402,7 +459,7 @@ def _fitted(inputs: ReportInputs) -> list[object]:
             "What was fitted",
             [
                 Table(
-                    "Models fitted on all patients.",
+                    f"Models fitted on {inputs.everyone}.",
                     ["Model", "n", "Events", "Parameters", "Note"],
                     body,
                     frozenset({1, 2, 3}),

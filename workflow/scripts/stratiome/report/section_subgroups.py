@@ -8,9 +8,9 @@ from typing import Any
 from stratiome.report import figures, verdicts
 from stratiome.report.blocks import Cards, Figure, Finding, Fold, Heading, Note, Panels, Section, Table, Text
 from stratiome.report.disclosure import count, counts, is_small, share
-from stratiome.report.inputs import ReportInputs
+from stratiome.report.inputs import CROSS, ReportInputs
 from stratiome.report.verdicts import Verdict
-from stratiome.report.words import interval, label, months, number, p_value, plural, readable, term
+from stratiome.report.words import interval, label, months, number, p_value, plural, readable, sentence, term
 
 Row = Mapping[str, Any]
 MODELS = ("vae", "pca")
@@ -50,7 +50,8 @@ def survival_test(inputs: ReportInputs, model: str) -> Row | None:
 
 def _chosen_in_folds(inputs: ReportInputs, model: str) -> list[int]:
     rows = inputs.rows("subgroup_selection", model=model, chosen=True)
-    return [r["k"] for r in rows if r["resample"].startswith("cv-")]
+    judged = set(inputs.resamples(inputs.headline))
+    return [r["k"] for r in rows if r["resample"] in judged]
 
 
 def _share(inputs: ReportInputs, model: str, k: int | None) -> float | None:
@@ -60,7 +61,8 @@ def _share(inputs: ReportInputs, model: str, k: int | None) -> float | None:
 
 def _replicated(inputs: ReportInputs, model: str, k: int | None) -> str:
     chosen = _chosen_in_folds(inputs, model)
-    return f"{sum(c == k for c in chosen)} of {len(chosen)} folds chose K = {k}" if chosen and k else ""
+    what = "folds" if inputs.headline == CROSS else "given splits"
+    return f"{sum(c == k for c in chosen)} of {len(chosen)} {what} chose K = {k}" if chosen and k else ""
 
 
 def subgroups(inputs: ReportInputs) -> Section:
@@ -69,7 +71,7 @@ def subgroups(inputs: ReportInputs) -> Section:
     found = verdict(inputs)
     blocks: list[object] = [Finding(found), *_evidence(inputs), *_map(inputs)]
     if k is not None and k > 1:
-        blocks += [*_summary(inputs), *_survival(inputs), *_profile(inputs), *_markers(inputs)]
+        blocks += [*_not_held_out(inputs), *_summary(inputs), *_survival(inputs), *_profile(inputs), *_markers(inputs)]
     elif k == 1:
         blocks.append(Note("There is nothing to describe by subgroup, so the parts on single subgroups are left out."))
     blocks += [*_agreement(inputs), *_beside_pca(inputs), *_training(inputs)]
@@ -78,6 +80,16 @@ def subgroups(inputs: ReportInputs) -> Section:
         " find them."
     )
     return Section("subgroups", "Subgroups", lede, blocks)
+
+
+def _not_held_out(inputs: ReportInputs) -> list[object]:
+    if inputs.rows("subgroup_summary", model="vae"):
+        return []
+    why = (
+        "Not held out: there are no folds, and no given splits that hold each patient out at most once. So nothing is"
+        " said of size, survival and profile of the subgroups: in the patients who defined them it would mislead."
+    )
+    return [Note(why, "care")]
 
 
 def _evidence(inputs: ReportInputs) -> list[object]:
@@ -93,7 +105,8 @@ def _evidence(inputs: ReportInputs) -> list[object]:
     caption = (
         "Agreement between subsamples of the patients (adjusted Rand index; solid) beside cohorts without subgroups but"
         " with the same covariance (mean dashed, band up to the 95th percentile). A stable partition alone proves"
-        f" nothing: one cloud can be cut the same way again and again. {_ring(inputs)} All patients, outcomes not used."
+        f" nothing: one cloud can be cut the same way again and again. {_ring(inputs)}"
+        f" {sentence(inputs.everyone)}, outcomes not used."
     )
     return [Heading("How many"), Panels("Evidence for each number of subgroups", panels, caption, 410)]
 
@@ -283,7 +296,7 @@ def _markers(inputs: ReportInputs) -> list[object]:
             Table(f"Markers of subgroup {g}.", ["Feature", "Omic", "Standardised difference"], body, frozenset({2}))
         )
     caption = (
-        "Standardised mean difference against all other subgroups, all patients, not held out. Descriptive: these"
+        f"Standardised mean difference against all other subgroups, {inputs.everyone}, not held out. Descriptive: these"
         " features defined the groups, so their difference is no finding and carries no p-value."
     )
     return [
@@ -302,7 +315,7 @@ def _agreement(inputs: ReportInputs) -> list[object]:
     gone = [m for m in MODELS if any(r["model"] == m for r in rows) and not any(r["model"] == m for r in left)]
     rows = left
     said = [Note(f"One group agrees with nothing, so there is no row for: {', '.join(map(label, gone))}.")] * bool(gone)
-    known = {"full": "Subgroups of all patients"}
+    known = {"full": f"Subgroups of {inputs.everyone}"}
     keys = sorted({(r["label"] != "full", r["label"], r["model"] != "vae", r["model"]) for r in rows})
     body = []
     for _, name, _, model in keys:
@@ -417,8 +430,8 @@ def _training(inputs: ReportInputs) -> list[object]:
     members = len(ends)
     who = f"each of the {members} members" if members > 1 else "the only member"
     caption = (
-        f"Loss of {who} on inner validation patients (solid) and training patients (grey, dashed). Fit on all patients."
-        f" {_stopped(inputs, list(ends.values()))}"
+        f"Loss of {who} on inner validation patients (solid) and training patients (grey, dashed). Fit on"
+        f" {inputs.everyone}. {_stopped(inputs, list(ends.values()))}"
     )
     figure = Figure(
         figures.history(rows, "history", f"Training history of {plural(members, 'member')}."),

@@ -257,7 +257,8 @@ def _subgroups(inputs: ReportInputs, key: str, settings: TreatmentConfig) -> lis
         key=lambda r: r["subgroup"],
     )
     if not any(r["subgroup"] > 0 for r in rows):
-        return [Note("There are no subgroups, so the effect is reported on average only.")]
+        why = "There are no subgroups" if (inputs.found() or 1) < 2 else "No subgroup was assigned to held-out patients"
+        return [Note(f"{why}, so the effect is reported on average only.")]
     lines, body = [], []
     least = inputs.settings.min_cell
     for r in rows:

@@ -404,6 +404,7 @@ def transport(
     sites: int,
     aside: str = "",
     unfitted: str = "",
+    design: str | None = "cross-validation",
 ) -> Verdict:
     """Does it hold across sites? Told of the clinical model.
 
@@ -412,7 +413,7 @@ def transport(
     site
         Column of the site, if given.
     cross, left_out
-        Uno's C of the clinical model in cross-validation and with sites left out.
+        Uno's C of the clinical model within the cohort and with sites left out.
     agreement
         Agreement of held-out subgroups with those of all patients, if there are subgroups.
     sites
@@ -421,19 +422,22 @@ def transport(
         Which sites were not held out or not on their own, or "".
     unfitted
         Why the clinical model was not fitted with sites held out, or "".
+    design
+        How patients were held out within the cohort, None if neither by folds nor as given.
     """
     question = "Does it hold across sites?"
     facts: list[tuple[str, str]] = []
     if cross is not None:
-        facts.append(("C of the clinical model, cross-validation", interval(cross, 3)))
+        facts.append((f"C of the clinical model, {design}", interval(cross, 3)))
     if left_out is not None and not unfitted:
         facts.append(("C with sites held out", interval(left_out, 3)))
     if agreement is not None:
         facts.append(("Held-out subgroup, ARI", interval(agreement, 2)))
     if site is None or left_out is None:
         why = "no site was given" if site is None else "no site was held out"
-        answer = f"Not tested: {why}. All numbers come from cross-validation within one cohort."
-        caveat = f"{aside} Cross-validation is not external validation.".strip()
+        answer = f"Not tested: {why}." + (f" All numbers come from {design} within one cohort." if design else "")
+        what = "Cross-validation is" if design == "cross-validation" else "Splits of one cohort are"
+        caveat = f"{aside} {what} not external validation.".strip()
         return Verdict(question, answer, "unknown", tuple(facts), caveat, "prognosis")
     caveat = f"{aside} Other hospitals may still differ; these are sites of one cohort.".strip()
     if unfitted or left_out.get("estimate") is None:

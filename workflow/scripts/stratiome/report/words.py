@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from datetime import date
+from pathlib import PurePosixPath, PureWindowsPath
 from typing import Any
 
 Row = Mapping[str, Any]
@@ -115,6 +117,16 @@ def p_cell(p: float | None) -> str:
 def months(value: float) -> str:
     """Time in months without needless decimals."""
     return f"{value:.0f}" if abs(value - round(value)) < 0.05 else f"{value:.1f}"
+
+
+def until(limit: float | date) -> str:
+    """A year or a date."""
+    return f"{limit:g}" if isinstance(limit, int | float) else limit.isoformat()
+
+
+def file_name(path: object) -> str:
+    """Name of a file without its folders, which can name people and projects."""
+    return PurePosixPath(PureWindowsPath(str(path)).as_posix()).name if path else "–"
 
 
 def join(names: Sequence[str]) -> str:

@@ -13,15 +13,12 @@ on the number of subgroups there is no perfect name, and the rules are:
 
 from __future__ import annotations
 
-import re
-
 import numpy as np
 import polars as pl
 
+from stratiome.resample.names import pooled
 from stratiome.subgroups.cluster import UNASSIGNED
 from stratiome.tables import SubgroupAssignment, from_rows
-
-FIRST_REPEAT = re.compile(r"^cv-1-\d+$")
 
 
 def match_labels(full: np.ndarray, labels: np.ndarray, k_full: int, k: int) -> dict[int, int]:
@@ -68,6 +65,9 @@ def chosen_k(selection: pl.DataFrame) -> dict[tuple[str, str], int]:
 def pool_held_out(assignments: pl.DataFrame, counts: dict[tuple[str, str], int]) -> pl.DataFrame:
     """Held-out subgroup of each patient (contract `SubgroupAssignment`), from the first repeat of the folds.
 
+    Without folds it comes from the given splits, if each patient is held out by at most one of them. Otherwise nobody
+    counts as held out, and the table is empty.
+
     Parameters
     ----------
     assignments
@@ -81,7 +81,8 @@ def pool_held_out(assignments: pl.DataFrame, counts: dict[tuple[str, str], int])
         One row per model and patient of a test fold, sorted by both; models in the order of `full`.
     """
     full = assignments.filter(pl.col("resample") == "full")
-    folds = sorted(r for r in assignments["resample"].unique().to_list() if FIRST_REPEAT.match(r))
+    one = assignments.filter(pl.col("model") == pl.col("model").first())
+    folds = sorted(pooled(one.filter(pl.col("role") == "test")))
     rows = []
     for model in full["model"].unique(maintain_order=True).to_list():
         of_model = full.filter(pl.col("model") == model)

@@ -85,6 +85,7 @@ def evaluate_treatments(
     subgroups: tuple[int, ...],
     treatments: dict[str, TreatmentConfig],
     settings: Settings,
+    locked: frozenset[str] = frozenset(),
 ) -> Evaluation:
     """Evaluate every treatment.
 
@@ -100,10 +101,15 @@ def evaluate_treatments(
         Settings by name.
     settings
         Endpoint, bootstrap, types, seed and, for a simulated cohort, the truth.
+    locked
+        Patients of the locked test set, who are not looked at and counted in the flow.
     """
     found = Evaluation()
+    free = clinical.filter(~pl.col("patient_id").is_in(locked)) if locked else clinical
     for name, treatment in treatments.items():
-        sample, flow = emulate(clinical, outcome, name, treatment)
+        if locked:
+            found.flow.append(flow_step("locked", name, clinical.height, free.height, "in the locked test set"))
+        sample, flow = emulate(free, outcome, name, treatment)
         found.flow += flow
         rows = np.ones(len(sample), dtype=bool)
         design = ClinicalDesign.fit(sample.clinical, treatment.confounders, settings.types, rows)
@@ -127,7 +133,7 @@ def _compare_subgroups(
         found.interaction += interaction_rows(whole.name, [], [], settings.question.contrasts, headline)
         return
     mine = np.array([labels.get(p, 0) for p in whole.sample.patient_ids])
-    reason = "no held-out subgroup, or none probable enough"
+    reason = "not held out by any split that is pooled, or no subgroup probable enough"
     found.flow.append(flow_step("subgroups", whole.name, len(mine), int((mine > 0).sum()), reason))
     effects: list[Row] = []
     compared: list[Comparison | None] = []

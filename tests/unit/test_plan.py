@@ -1,0 +1,103 @@
+"""What is wrong with the splits of a config is found before any job starts."""
+
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from stratiome.config import ConfigError
+from stratiome.plan import plan
+from stratiome.resample.names import resample_names
+
+
+def _with_years(config: dict) -> pl.DataFrame:
+    path = Path(config["data"]["folder"]) / "clinical.tsv"
+    table = pl.read_csv(path, separator="\t").with_columns(
+        year=2000 + pl.int_range(pl.len()) % 10, day=pl.format("20{}-05-01", 10 + pl.int_range(pl.len()) % 10)
+    )
+    table.write_csv(path, separator="\t")
+    return table
+
+
+def _problems(config: dict) -> str:
+    with pytest.raises(ConfigError) as caught:
+        plan(config, "x")
+    return str(caught.value)
+
+
+def test_every_name_is_known_before_any_job(tiny):
+    table = _with_years(tiny)
+    splits = table.select("patient_id", b2=pl.lit("train"), b10=pl.lit("test"))
+    splits = splits.with_columns(pl.when(pl.int_range(pl.len()) < 9).then(pl.lit("test")).otherwise("b2").alias("b2"))
+    splits = splits.with_columns(pl.when(pl.col("b2") == "test").then(pl.lit("train")).otherwise("b10").alias("b10"))
+    splits.write_csv(Path(tiny["data"]["folder"]) / "splits.csv")
+    tiny["resamples"] = {
+        "folds": 2,
+        "leave_site_out": True,
+        "min_site": 5,
+        "temporal": {"column": "year", "train_until": 2004},
+        "test_fraction": 0.2,
+        "file": "splits.csv",
+    }
+    config, found = plan(tiny, "x")
+    made = resample_names(config.resamples, found.sites, found.given)
+    assert made == [
+        "full", "cv-1-1", "cv-1-2", "site-north", "site-south", "temporal", "given-b2", "given-b10", "locked"
+    ]  # fmt: skip
+    tiny["resamples"] |= {"temporal": {"column": "day", "train_until": "2014-12-31"}}
+    assert plan(tiny, "x")[0].resamples.temporal.train_until.year == 2014
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"temporal": {"column": "yaer", "train_until": 2004}}, "Did you mean `year`?"),
+        ({"temporal": {"column": "year", "train_until": 1990}}, "has no patient up to 1990"),
+        ({"temporal": {"column": "year", "train_until": 2050}}, "has no patient later than 2050"),
+        ({"temporal": {"column": "year", "train_until": "2004-01-01"}}, "holds numbers, but `train_until` is a date"),
+        (
+            {"temporal": {"column": "hospital", "train_until": 2004}},
+            "60 values that are neither a year nor an ISO date",
+        ),
+        ({"temporal": {"column": "os_months", "train_until": 20}}, "is the outcome"),
+        ({"folds": 0}, "without folds nobody is held out"),
+        ({"folds": 0, "leave_site_out": True, "min_site": 50}, "with no site to hold out, nobody is held out"),
+        ({"file": "split.csv"}, "Did you mean `splits.csv`?"),
+        ({"file": "clinical.tsv"}, "remove columns that are no splits"),
+    ],
+)
+def test_each_mistake_has_its_message(tiny, change, message):
+    table = _with_years(tiny)
+    table.select("patient_id", a=pl.lit("train")).write_csv(Path(tiny["data"]["folder"]) / "splits.csv")
+    tiny["resamples"] |= change
+    text = _problems(tiny)
+    assert message in text
+    assert "Suggestion" in text or "Did you mean" in text
+
+
+def test_no_event_on_one_side(tiny):
+    path = Path(tiny["data"]["folder"]) / "clinical.tsv"
+    late = pl.col("year") > 2007
+    _with_years(tiny).with_columns(os_event=pl.when(late).then(0).otherwise("os_event")).write_csv(path, separator="\t")
+    tiny["resamples"]["temporal"] = {"column": "year", "train_until": 2007}
+    assert "has no event in a patient later than 2007" in _problems(tiny)
+
+
+def test_splits_of_another_cohort_are_refused_without_telling_who(tiny):
+    table = _with_years(tiny)
+    strange = table.select(pl.col("patient_id").str.replace("P00", "Q00"), a=pl.lit("train"))
+    strange.write_csv(Path(tiny["data"]["folder"]) / "splits.csv")
+    tiny["resamples"]["file"] = "splits.csv"
+    assert "10 patients who are not in the clinical table (Q000, Q001" in _problems(tiny)
+    assert "Q000" not in _problems(tiny | {"audit": {"ids_in_messages": False}})
+
+
+def test_sites_count_patients_who_are_not_locked(tiny):
+    path = Path(tiny["data"]["folder"]) / "clinical.tsv"
+    table = pl.read_csv(path, separator="\t")
+    half = pl.when(pl.int_range(pl.len()) < 30).then(pl.lit("north")).otherwise(pl.lit("south"))
+    table.with_columns(hospital=half).write_csv(path, separator="\t")
+    tiny["resamples"] |= {"leave_site_out": True, "min_site": 30}
+    assert len(plan(tiny, "x")[1].sites) == 2
+    tiny["resamples"]["test_fraction"] = 0.1
+    assert plan(tiny, "x")[1].sites == {}
