@@ -77,6 +77,7 @@ def test_outcomes_change_nothing_up_to_the_subgroups(data, plain, tmp_path):
     _permute_outcome(permuted, within_event=False)
     names = [f"resamples/full/{n}" for n in (*FITTED, "subgroups.parquet", "latent.h5ad", "features.h5mu")]
     names += ["quality/summary.parquet", "quality/rna.parquet", "quality/protein.parquet", "quality/mutation.parquet"]
+    names += ["quality/checks/gate", "quality/checks/identity.parquet", "quality/checks/identity_summary.parquet"]
     results = run(tmp_path / "run", permuted, *[f"results/{n}" for n in names])
     _same(plain, results, names)
 

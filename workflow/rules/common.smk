@@ -9,7 +9,7 @@ from snakemake.exceptions import WorkflowError
 WORKFLOW = Path(workflow.current_basedir.get_path_or_uri(secret_free=True)).parent
 sys.path.insert(0, str(WORKFLOW / "scripts"))
 
-from stratiome.plan import clinical_file, omic_files, plan
+from stratiome.plan import clinical_file, omic_files, plan, sample_files
 from stratiome.config import ConfigError
 from stratiome.resample.design import resample_names
 

@@ -42,6 +42,7 @@ def plan(raw: dict[str, Any], source: str) -> tuple[Config, dict[str, list[str]]
         problems += _check_headers(
             {f"data.omics.{n}.path": p for n, p in omic_files(config).items()}, config.data.patient_id
         )
+        problems += _check_samples(config)
         try:
             clinical = read_clinical(clinical_file(config), config)
             problems += check_horizons(clinical_file(config), clinical.outcome, config)
@@ -90,6 +91,23 @@ def _check_headers(files: dict[str, Path], patient_id: str) -> list[str]:
     return problems
 
 
+def _check_samples(config: Config) -> list[str]:
+    """What is wrong with the headers of the tables of samples."""
+    problems = []
+    for name, path in sample_files(config).items():
+        key = f"data.omics.{name}.samples"
+        samples = config.data.omics[name].samples
+        columns = samples.columns if samples else ()
+        try:
+            header = read_header(path)
+        except CohortError as error:
+            problems += [f"`{key}.path`: {text}" for text in error.problems]
+            continue
+        wanted = {config.data.patient_id: f"{key}.path"} | dict.fromkeys(columns, f"{key}.columns")
+        problems += [missing_column(path, c, header, k) for c, k in wanted.items() if c not in header]
+    return problems
+
+
 def _check_results(folder: Path) -> list[str]:
     present = next(p for p in (folder, *folder.absolute().parents) if p.exists())
     if present.is_dir() and os.access(present, os.W_OK):
@@ -110,3 +128,9 @@ def omic_files(config: Config) -> dict[str, Path]:
     if config.data.clinical is not None:
         return {name: resolve(config.data.folder, omic.path) for name, omic in config.data.omics.items()}
     return {name: Path(config.results_folder) / "input" / f"{name}.parquet" for name in config.omics}
+
+
+def sample_files(config: Config) -> dict[str, Path]:
+    """Paths of the tables of samples, by omic."""
+    samples = {name: omic.samples for name, omic in config.data.omics.items()}
+    return {name: resolve(config.data.folder, s.path) for name, s in samples.items() if s is not None}
