@@ -42,7 +42,9 @@ def data(tmp_path_factory) -> Path:
 def plain(data, tmp_path_factory) -> Path:
     names = (*FITTED, "subgroups.parquet", "latent.h5ad", "features.h5mu")
     targets = (
-        _targets("full", names) + _targets("cv-1-1", (*names, *FITTED_ON_OUTCOME)) + ["results/quality/summary.parquet"]
+        _targets("full", names)
+        + _targets("cv-1-1", (*names, *FITTED_ON_OUTCOME))
+        + ["results/quality/summary.parquet", "results/quality/checks/gate"]
     )
     return run(tmp_path_factory.mktemp("plain"), data, *targets)
 

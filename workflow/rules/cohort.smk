@@ -162,7 +162,7 @@ rule check_identity:
         mem_mb=4000,
         runtime=120,
     params:
-        settings=settings("seed") | {"analysis": CONFIG.model_dump(mode="json")},
+        settings=settings() | {"analysis": CONFIG.for_checks().model_dump(mode="json")},
         library=library("quality", "omics", "cohort"),
     message:
         "Checking who patients are, batches and what is missing"

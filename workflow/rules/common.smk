@@ -63,6 +63,11 @@ def truth(wildcards):
     return ["<results>/input/truth.parquet"] if HAS_TRUTH else []
 
 
+def gate(wildcards):
+    """What must have passed before features are built: only a correction that protects columns can be refused."""
+    return ["<results>/quality/checks/gate"] if CONFIG.features.protect else []
+
+
 def treatment_table(name):
     """An evaluation table of treatments, where the config has any."""
     return [f"<results>/evaluation/{name}.parquet"] if CONFIG.treatments else []

@@ -48,7 +48,7 @@ def main(
     columns = [v for v in variables if ": " not in v.name]
     lacking = [omic_subject(o, patients) for o in stored] + [s for o in stored for s in block_subjects(o, patients)]
     lacking += [column_subject(v) for v in columns if v.name != "event"]
-    tests = missingness_rows(lacking, variables, analysis.audit.min_cell)
+    tests = missingness_rows(lacking, variables)
     write_table(from_rows(tests, QualityMissingness), missingness, QualityMissingness)
     found = check_identity(stored, analysis.quality.duplicate, _women(table, analysis), analysis.seed)
     write_table(from_rows(found.rows, QualityIdentity), identity, QualityIdentity)

@@ -649,6 +649,25 @@ class Config(Section):
             audit=AuditConfig(ids_in_messages=self.audit.ids_in_messages),
         )
 
+    def for_checks(self) -> Config:
+        """This config with everything that checks of identity, batches and missingness do not depend on at its default.
+
+        As with `for_reading`: a change of a title or of a model checks nothing anew.
+        """
+        return Config(
+            cohort=self.cohort,
+            seed=self.seed,
+            data=self.data,
+            endpoint=self.endpoint.model_copy(update={"horizons": (1e-6,), "tau": None}),
+            covariates=self.covariates,
+            site=self.site,
+            known_labels=self.known_labels,
+            treatments={n: t.model_copy(update={"label": None}) for n, t in self.treatments.items()},
+            quality=self.quality,
+            features=FeatureConfig(adjust_site=self.features.adjust_site, protect=self.features.protect),
+            audit=AuditConfig(ids_in_messages=self.audit.ids_in_messages),
+        )
+
     def hash(self) -> str:
         """Hex digest (16 characters) of the resolved config."""
         text = json.dumps(self.model_dump(mode="json"), sort_keys=True)

@@ -26,6 +26,9 @@ MAX_BLOCKS = 20
 MAX_PATTERNS = 5000
 """Patterns of missing values remembered of one omic; where single cells are missing at random there are no blocks."""
 
+MIN_LEVEL = 10
+"""Patients of a level from which it is a finding that all of them lack something."""
+
 SMALL_EXPECTED = 5.0
 """Expected count below which a table of two by two is tested exactly."""
 
@@ -52,7 +55,7 @@ class Subject:
 
 
 def missingness_rows(
-    subjects: Sequence[Subject], variables: Sequence[Variable], min_level: int
+    subjects: Sequence[Subject], variables: Sequence[Variable], min_level: int = MIN_LEVEL
 ) -> list[dict[str, Any]]:
     """Rows of contract `QualityMissingness`.
 
@@ -63,7 +66,7 @@ def missingness_rows(
     variables
         What is known of the patients, in the same order of patients.
     min_level
-        Patients of a level from which it is a finding that all of them lack something.
+        Patients of a level from which it is a finding.
     """
     rows, levels = [], []
     for subject in subjects:
