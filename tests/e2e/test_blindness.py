@@ -42,7 +42,9 @@ def data(tmp_path_factory) -> Path:
 def plain(data, tmp_path_factory) -> Path:
     names = (*FITTED, "subgroups.parquet", "latent.h5ad", "features.h5mu")
     targets = (
-        _targets("full", names) + _targets("cv-1-1", (*names, *FITTED_ON_OUTCOME)) + ["results/quality/summary.parquet"]
+        _targets("full", names)
+        + _targets("cv-1-1", (*names, *FITTED_ON_OUTCOME))
+        + ["results/quality/summary.parquet", "results/quality/checks/gate"]
     )
     return run(tmp_path_factory.mktemp("plain"), data, *targets)
 
@@ -77,6 +79,7 @@ def test_outcomes_change_nothing_up_to_the_subgroups(data, plain, tmp_path):
     _permute_outcome(permuted, within_event=False)
     names = [f"resamples/full/{n}" for n in (*FITTED, "subgroups.parquet", "latent.h5ad", "features.h5mu")]
     names += ["quality/summary.parquet", "quality/rna.parquet", "quality/protein.parquet", "quality/mutation.parquet"]
+    names += ["quality/checks/gate", "quality/checks/identity.parquet", "quality/checks/identity_summary.parquet"]
     results = run(tmp_path / "run", permuted, *[f"results/{n}" for n in names])
     _same(plain, results, names)
 

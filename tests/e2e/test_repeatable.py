@@ -16,9 +16,9 @@ from small import run, small_config, tables, write_small
 pytestmark = [pytest.mark.e2e]
 
 RULES = (
-    "ingest_cohort", "write_manifest", "check_quality", "describe_cohort", "design_resamples", "build_features",
-    "train_latent", "find_subgroups", "fit_prognosis", "fit_treatment", "evaluate_subgroups", "evaluate_prognosis",
-    "evaluate_treatment", "render_report",
+    "ingest_cohort", "write_manifest", "check_quality", "describe_cohort", "check_identity", "design_resamples",
+    "build_features", "train_latent", "find_subgroups", "fit_prognosis", "fit_treatment", "evaluate_subgroups",
+    "evaluate_prognosis", "evaluate_treatment", "render_report",
 )  # fmt: skip
 
 

@@ -513,6 +513,7 @@ def test_script_writes_files_that_the_workflow_reads(tmp_path):
     _script().main(
         clinical=str(clinical),
         truth=str(truth),
+        swaps=str(tmp_path / "swaps.parquet"),
         omics=[str(p) for p in paths.values()],
         data=config.data,
         endpoint=config.endpoint,
@@ -532,7 +533,98 @@ def test_script_writes_files_that_the_workflow_reads(tmp_path):
 
 def test_script_refuses_settings_a_simulated_cohort_cannot_meet(tmp_path):
     given = {"clinical": str(tmp_path / "c.tsv"), "truth": str(tmp_path / "t.parquet"), "omics": [], "seed": 1}
+    given["swaps"] = str(tmp_path / "s.parquet")
     endpoint = EndpointConfig(time="os_months", event="os_event", unit="years", horizons=(2, 5))
     with pytest.raises(CohortError) as error:
         _script().main(data=DataConfig(simulate=_settings(), patient_id="id"), endpoint=endpoint, **given)
     assert [p.split(":")[0] for p in error.value.problems] == ["`data.patient_id`", "`endpoint.unit`"]
+
+
+# ---- copy number, dosage, swaps, sex-linked genes --------------------------------------------------------------------
+
+GENOME = {
+    "cna": {"kind": "copy_number", "features": 400},
+    "rna": {"kind": "counts", "features": 300, "dosage_of": "cna"},
+}
+
+
+def _changed(**rna: object) -> SimulateConfig:
+    return _settings(patients=1000, missing_omics=0.0, omics={"cna": GENOME["cna"], "rna": GENOME["rna"] | rna})
+
+
+def _both(cohort) -> tuple[np.ndarray, np.ndarray]:
+    genes = cohort.omics["rna"].columns[1:301]
+    return cohort.omics["cna"].select(genes).to_numpy(), cohort.omics["rna"].select(genes).to_numpy()
+
+
+def test_calls_are_of_segments_and_expression_follows_as_in_tumours():
+    cohort = simulate(_changed(), 31, time_grid=GRID)
+    calls, counts = _both(cohort)
+    assert set(np.unique(calls)) == {-2.0, -1.0, 0.0, 1.0, 2.0}
+    assert 0.4 < (calls == 0).mean() < 0.8
+    assert (calls[:, 1:] == calls[:, :-1]).mean() > 0.9  # neighbours are of one segment
+    r = np.array([stats.spearmanr(calls[:, j], counts[:, j]).statistic for j in range(300)])
+    assert 0.2 < np.median(r) < 0.4
+    assert np.quantile(r, 0.9) < 0.7
+    kinds.get("copy_number").check(calls, "cna")
+    away = np.array([stats.spearmanr(calls[:, j], counts[:, j - 150]).statistic for j in range(300)])
+    assert abs(np.median(away)) < 0.05
+
+
+def test_what_follows_changes_no_other_number():
+    plain = simulate(_settings(), 3, time_grid=GRID)
+    more = {n: o.model_dump() for n, o in _settings().omics.items()}
+    more["protein"] |= {"swapped": 0.1}
+    more["rna"] |= {"sex_linked": True}
+    planted = simulate(_settings(omics=more), 3, time_grid=GRID)
+    assert planted.clinical.equals(plain.clinical)
+    assert planted.omics["methylation"].equals(plain.omics["methylation"])
+    assert planted.omics["mutation"].equals(plain.omics["mutation"])
+    assert planted.omics["rna"].select(plain.omics["rna"].columns).equals(plain.omics["rna"])
+
+
+def test_swaps_are_pairwise_and_the_truth_says_who():
+    plain, planted = (simulate(_changed(swapped=share), 32, time_grid=GRID) for share in (0.0, 0.05))
+    assert plain.swaps.height == 0
+    swaps = dict(planted.swaps.select("patient_id", "partner").iter_rows())
+    assert abs(len(swaps) / 1000 - 0.05) < Z * np.sqrt(0.05 * 0.95 / 1000)
+    assert all(swaps[partner] == patient != partner for patient, partner in swaps.items())
+    before = {row[0]: row[1:] for row in plain.omics["rna"].iter_rows()}
+    after = {row[0]: row[1:] for row in planted.omics["rna"].iter_rows()}
+    assert all(after[p] == before[swaps.get(p, p)] for p in before)
+    assert planted.omics["cna"].equals(plain.omics["cna"])
+
+
+def test_sex_linked_genes_follow_the_recorded_sex():
+    cohort = simulate(_changed(sex_linked=True), 33, time_grid=GRID)
+    female = (cohort.clinical["sex"] == "female").to_numpy()
+    xist, y = cohort.omics["rna"]["XIST"].to_numpy() > 40, cohort.omics["rna"]["RPS4Y1"].to_numpy() > 40
+    assert abs(xist[female].mean() - 0.9) < Z * np.sqrt(0.09 / female.sum())
+    assert abs(y[~female].mean() - 0.9) < Z * np.sqrt(0.09 / (~female).sum())
+    assert not xist[~female].any()
+    assert not y[female].any()
+
+
+def test_planted_files_do_not_depend_on_how_they_are_cut(tmp_path):
+    settings = _changed(swapped=0.05, sex_linked=True)
+    for name, chunk in (("a", 128), ("b", 20_000)):
+        write_cohort(settings, 34, tmp_path / name, time_grid=GRID, chunk=chunk)
+    a, b = tmp_path / "a", tmp_path / "b"
+    assert sorted(p.name for p in a.iterdir()) == [
+        "clinical.tsv", "cna.parquet", "rna.parquet", "swaps.parquet", "truth.parquet"
+    ]  # fmt: skip
+    assert all(pl.read_parquet(a / n).equals(pl.read_parquet(b / n)) for n in ("cna.parquet", "rna.parquet"))
+    assert (a / "swaps.parquet").read_bytes() == (b / "swaps.parquet").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("omics", "text"),
+    [
+        ({"rna": {"kind": "counts", "features": 5, "dosage_of": "cna"}}, "no simulated omic of kind `copy_number`"),
+        ({"m": {"kind": "mutation", "features": 5, "sex_linked": True}}, "does not go with kind `mutation`"),
+        ({"m": {"kind": "methylation", "features": 5, "dosage_of": "m"}}, "does not go with kind `methylation`"),
+    ],
+)
+def test_what_cannot_be_planted_is_refused(omics, text):
+    with pytest.raises(ValueError, match=text):
+        _settings(omics=omics)

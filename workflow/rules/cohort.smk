@@ -5,6 +5,7 @@ rule simulate_cohort:
     output:
         clinical="<results>/input/clinical.tsv",
         truth="<results>/input/truth.parquet",
+        swaps="<results>/input/swaps.parquet",
         omics=expand("<results>/input/{omic}.parquet", omic=OMICS),
     log:
         "<results>/logs/simulate_cohort.log",
@@ -166,6 +167,37 @@ rule check_quality:
         "Measuring the quality of every omic"
     script:
         "../scripts/check_quality.py"
+
+
+rule check_identity:
+    input:
+        cohort_file="<results>/cohort/cohort.h5mu",
+        clinical="<results>/cohort/clinical.parquet",
+        outcome="<results>/cohort/outcome.parquet",
+        samples=[str(path) for path in sample_files(CONFIG).values()],
+    output:
+        identity="<results>/quality/checks/identity.parquet",
+        identity_summary="<results>/quality/checks/identity_summary.parquet",
+        batches="<results>/quality/checks/batches.parquet",
+        missingness="<results>/quality/checks/missingness.parquet",
+        gate="<results>/quality/checks/gate",
+    log:
+        "<results>/logs/check_identity.log",
+    benchmark:
+        "<results>/benchmarks/check_identity.tsv"
+    conda:
+        "../../envs/stratiome.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=120,
+    params:
+        settings=settings() | {"analysis": CONFIG.for_checks().model_dump(mode="json")},
+        library=library("quality", "omics", "cohort"),
+    message:
+        "Checking who patients are, batches and what is missing"
+    script:
+        "../scripts/check_identity.py"
 
 
 rule design_resamples:

@@ -9,7 +9,14 @@ from snakemake.exceptions import WorkflowError
 WORKFLOW = Path(workflow.current_basedir.get_path_or_uri(secret_free=True)).parent
 sys.path.insert(0, str(WORKFLOW / "scripts"))
 
-from stratiome.plan import clinical_file, omic_files, other_files, plan, split_file
+from stratiome.plan import (
+    clinical_file,
+    omic_files,
+    other_files,
+    plan,
+    sample_files,
+    split_file,
+)
 from stratiome.config import ConfigError
 from stratiome.resample.names import resample_names
 
@@ -62,6 +69,11 @@ def library(*packages):
 def truth(wildcards):
     """The planted truth, where the cohort is simulated."""
     return ["<results>/input/truth.parquet"] if HAS_TRUTH else []
+
+
+def gate(wildcards):
+    """What must have passed before features are built: only a correction that protects columns can be refused."""
+    return ["<results>/quality/checks/gate"] if CONFIG.features.protect else []
 
 
 def treatment_table(name):

@@ -5,6 +5,7 @@ rule build_features:
     input:
         cohort_file="<results>/cohort/cohort.h5mu",
         resample_table="<results>/cohort/resamples.parquet",
+        gate=gate,
     output:
         feature_file="<results>/resamples/{resample}/features.h5mu",
         transforms="<results>/resamples/{resample}/transforms.safetensors",

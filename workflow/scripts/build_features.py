@@ -6,6 +6,7 @@ import polars as pl
 from stratiome import omics
 from stratiome.cohort.store import read_stored
 from stratiome.config import FeatureConfig
+from stratiome.features.adjust import protected_design
 from stratiome.features.block import FeatureSet, write_features
 from stratiome.features.build import fit_transform, make_block, save_transforms, summarise
 from stratiome.tables import FeatureSummary, Resamples, from_rows, read_table, write_table
@@ -31,6 +32,7 @@ def main(
     where = None
     if site and features.adjust_site:
         where = obs[site].reindex(ids).astype(object).fillna("").astype(str).to_numpy()
+    protected = protected_design(obs.reindex(ids), features.protect, role == "train") if where is not None else None
     blocks, fitted, names, rows = [], {}, {}, []
     for omic in sorted(stored, key=lambda o: o.name):  # the order of omics in the config changes no result
         kind = omics.get(omic.kind, omic.unit)
@@ -41,7 +43,9 @@ def main(
         name = omic.name
         names[name] = omic.features
         at = where if kind.continuous else None
-        fitted[name] = fit_transform(values, role == "train", features, continuous=kind.continuous, site=at)
+        fitted[name] = fit_transform(
+            values, role == "train", features, continuous=kind.continuous, site=at, protected=protected
+        )
         block = make_block(name, values, names[name], fitted[name], kind.likelihood, at)
         measured = (role == "train") & np.isfinite(values).any(axis=1)
         rows.append({"resample": resample} | summarise(name, block, fitted[name], measured))

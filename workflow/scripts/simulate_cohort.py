@@ -8,7 +8,16 @@ from stratiome.config import DataConfig, EndpointConfig
 from stratiome.survival.outcome import time_grid
 
 
-def main(*, clinical: str, truth: str, omics: list[str], data: DataConfig, endpoint: EndpointConfig, seed: int) -> None:
+def main(
+    *,
+    clinical: str,
+    truth: str,
+    swaps: str,
+    omics: list[str],
+    data: DataConfig,
+    endpoint: EndpointConfig,
+    seed: int,
+) -> None:
     """Write the simulated cohort.
 
     Raises
@@ -32,6 +41,7 @@ def main(*, clinical: str, truth: str, omics: list[str], data: DataConfig, endpo
         truth=Path(truth),
         omics={Path(path).stem: Path(path) for path in omics},
         time_grid=time_grid(endpoint),
+        swaps=Path(swaps),
     )
 
 

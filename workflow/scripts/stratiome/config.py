@@ -56,6 +56,15 @@ class Section(BaseModel):
         return {k: v for k, v in given.items() if v is not None or k not in fields or fields[k].is_required()}
 
 
+class SamplesConfig(Section):
+    """The laboratory's record of the samples of one omic."""
+
+    path: str = Field(description="Table with one row per patient and `data.patient_id`; relative to `data.folder`.")
+    columns: tuple[str, ...] = Field(
+        min_length=1, description="Columns that say how samples were measured, as platform and plate: batches to test."
+    )
+
+
 class OmicConfig(Section):
     """One omics matrix."""
 
@@ -66,6 +75,7 @@ class OmicConfig(Section):
     kind: Kind = Field(description="What the numbers are; fixes accepted values, quality control and transform.")
     layer: str | None = Field(None, description="Layer of an `.h5ad` or `.h5mu` file to read in place of `X`.")
     modality: str | None = Field(None, description="Modality of an `.h5mu` file; not needed if it has only one.")
+    samples: SamplesConfig | None = Field(None, description="How the samples were measured, if it is recorded.")
 
     @model_validator(mode="after")
     def _parts_of_annotated_files_only(self) -> OmicConfig:
@@ -132,7 +142,7 @@ def _spelling(key: Any) -> Any:
 class SimulatedOmic(Section):
     """One omic of a simulated cohort."""
 
-    kind: Literal["counts", "expression", "methylation", "protein", "mutation"] = Field(
+    kind: Literal["counts", "expression", "methylation", "copy_number", "protein", "mutation"] = Field(
         description="Kind of measurement to simulate."
     )
     features: int = Field(ge=2, le=1_000_000, description="Number of features.")
@@ -140,6 +150,29 @@ class SimulatedOmic(Section):
     effect: float = Field(
         1.0, ge=0, le=10, description="Size of the subgroup differences in within-subgroup standard deviations."
     )
+    dosage_of: Name | None = Field(
+        None, description="Simulated omic of kind `copy_number` whose genes this omic measures and follows."
+    )
+    dosage: float = Field(
+        0.6, ge=0, le=5, description="Mean rise per copy-number call of a gene that follows, in within-subgroup SDs."
+    )
+    swapped: float = Field(
+        0.0, ge=0, le=0.5, description="Share of the patients whose values are exchanged with those of another one."
+    )
+    sex_linked: bool = Field(
+        False, description="Whether to add genes that tell men from women, as XIST and RPS4Y1, to the features."
+    )
+
+    @model_validator(mode="after")
+    def _expressed(self) -> SimulatedOmic:
+        asked = [n for n, given in (("dosage_of", self.dosage_of), ("sex_linked", self.sex_linked)) if given]
+        allowed = ("counts", "expression", "protein")[: 2 if self.sex_linked else 3]
+        if asked and self.kind not in allowed:
+            raise ValueError(
+                f"`{asked[-1]}` does not go with kind `{self.kind}`. Suggestion: leave it out, or use kind "
+                f"{' or '.join(f'`{k}`' for k in allowed)}"
+            )
+        return self
 
 
 class SimulatedTreatment(Section):
@@ -194,6 +227,17 @@ class SimulateConfig(Section):
         False,
         description="Whether censoring depends on the baseline risk, so that it is informative given no covariates.",
     )
+
+    @model_validator(mode="after")
+    def _dosage_of_copy_number(self) -> SimulateConfig:
+        for name, omic in self.omics.items():
+            source = self.omics.get(omic.dosage_of) if omic.dosage_of else None
+            if omic.dosage_of and (source is None or source.kind != "copy_number"):
+                raise ValueError(
+                    f"`omics.{name}.dosage_of`: `{omic.dosage_of}` is no simulated omic of kind `copy_number`. "
+                    "Suggestion: add one of that name, or leave the key out"
+                )
+        return self
 
 
 class FetchConfig(Section):
@@ -403,6 +447,40 @@ class FeatureConfig(Section):
     adjust_site: bool = Field(
         True, description="Whether to remove site differences in location from continuous omics when `site` is given."
     )
+    adjust_scale: bool = Field(
+        False, description="Whether to remove site differences in spread as well, where `adjust_site` is true."
+    )
+    protect: tuple[str, ...] = Field(
+        (),
+        description="Clinical columns whose effect is kept while site differences are removed; refused where the site "
+        "is associated with outcome or treatment beyond `quality.limit`.",
+    )
+
+
+class SexConfig(Section):
+    """Recorded sex, to compare with sex-linked genes."""
+
+    column: str = Field(description="Clinical column of the recorded sex.")
+    female: str = Field("female", description="Value of the column for women; every other value is taken for men.")
+
+
+class QualityConfig(Section):
+    """Checks of identity, batches and missingness. What they find reaches tables and report, never a model."""
+
+    batches: tuple[str, ...] = Field(
+        (), description="Clinical columns that say where or how patients were measured, beside `site`."
+    )
+    limit: float = Field(
+        0.3,
+        gt=0,
+        le=1,
+        description="Association of a batch with outcome, treatment or known label (Cramer's V or correlation ratio) "
+        "beyond which it is called confounded.",
+    )
+    duplicate: float = Field(
+        0.95, gt=0.5, le=1, description="Correlation of two patients' profiles from which they may be one patient."
+    )
+    sex: SexConfig | None = Field(None, description="Recorded sex, where it is to be compared with genes.")
 
 
 class LatentConfig(Section):
@@ -501,6 +579,7 @@ class Config(Section):
     )
     treatments: dict[Name, TreatmentConfig] = Field({}, description="Treatments to compare.")
     resamples: ResampleConfig = Field(ResampleConfig(), description="Splits.")
+    quality: QualityConfig = Field(QualityConfig(), description="Checks of identity and batches.")
     features: FeatureConfig = Field(FeatureConfig(), description="Features.")
     latent: LatentConfig = Field(LatentConfig(), description="Latent model.")
     subgroups: SubgroupConfig = Field(SubgroupConfig(), description="Subgroups.")
@@ -538,6 +617,9 @@ class Config(Section):
         fixed |= {self.resamples.temporal.column: "resamples.temporal.column"} if self.resamples.temporal else {}
         fixed |= {self.endpoint.index_date: "endpoint.index_date"} if self.endpoint.index_date else {}
         fixed |= {t.column: f"treatments.{name}.column" for name, t in self.treatments.items()}
+        fixed |= dict.fromkeys(self.quality.batches, "quality.batches")
+        fixed |= {self.quality.sex.column: "quality.sex.column"} if self.quality.sex else {}
+        fixed |= dict.fromkeys(self.features.protect, "features.protect")
         for name, column in self.data.columns.items():
             if column.available_at is not None and name in fixed:
                 raise ValueError(
@@ -578,6 +660,26 @@ class Config(Section):
         }
         return self.model_copy(update=changed) if late else self
 
+    @model_validator(mode="after")
+    def _protected_is_known_at_time_zero(self) -> Config:
+        protect, outcome = self.features.protect, (self.endpoint.time, self.endpoint.event)
+        if bad := [n for n in protect if n in outcome]:
+            raise ValueError(
+                f"`features.protect` contains the outcome {bad}: a correction that protects the outcome writes it into "
+                "the features. Suggestion: remove it; the site correction within training patients needs no outcome"
+            )
+        if protect and (not self.site or not self.features.adjust_site):
+            raise ValueError(
+                f"`features.protect` names {list(protect)}, but no site differences are removed. "
+                "Suggestion: name the column `site` and set `features.adjust_site: true`, or remove `protect`"
+            )
+        if self.site in protect:
+            raise ValueError(
+                f"`features.protect` contains the site `{self.site}`, whose differences are to be removed. "
+                "Suggestion: remove it from `protect`, or set `features.adjust_site: false`"
+            )
+        return self
+
     def _predictors(self) -> dict[str, tuple[str, ...]]:
         return {"covariates": self.covariates} | {
             f"treatments.{name}.confounders": t.confounders for name, t in self.treatments.items()
@@ -602,13 +704,16 @@ class Config(Section):
         asked = {self.endpoint.time: "endpoint.time", self.endpoint.event: "endpoint.event"}
         if self.site:
             asked.setdefault(self.site, "site")
-        for key, names in ({"known_labels": self.known_labels} | self._predictors()).items():
+        named = {"known_labels": self.known_labels} | self._predictors() | {"quality.batches": self.quality.batches}
+        for key, names in (named | {"features.protect": self.features.protect}).items():
             for name in names:
                 asked.setdefault(name, key)
         for name, treatment in self.treatments.items():
             asked.setdefault(treatment.column, f"treatments.{name}.column")
         if self.resamples.temporal is not None:
             asked.setdefault(self.resamples.temporal.column, "resamples.temporal.column")
+        if self.quality.sex:
+            asked.setdefault(self.quality.sex.column, "quality.sex.column")
         if self.endpoint.index_date:
             asked.setdefault(self.endpoint.index_date, "endpoint.index_date")
         for name in self.data.columns:
@@ -653,6 +758,27 @@ class Config(Section):
             site=self.site,
             known_labels=tuple(sorted(self.known_labels)),
             resamples=ResampleConfig(temporal=dated and TemporalConfig(column=dated.column, train_until=0.0)),
+            quality=QualityConfig(batches=tuple(sorted(self.quality.batches)), sex=self.quality.sex),
+            features=FeatureConfig(protect=tuple(sorted(self.features.protect))),
+            audit=AuditConfig(ids_in_messages=self.audit.ids_in_messages),
+        )
+
+    def for_checks(self) -> Config:
+        """This config with everything that checks of identity, batches and missingness do not depend on at its default.
+
+        As with `for_reading`: a change of a title or of a model checks nothing anew.
+        """
+        return Config(
+            cohort=self.cohort,
+            seed=self.seed,
+            data=self.data,
+            endpoint=self.endpoint.model_copy(update={"horizons": (1e-6,), "tau": None}),
+            covariates=self.covariates,
+            site=self.site,
+            known_labels=self.known_labels,
+            treatments={n: t.model_copy(update={"label": None}) for n, t in self.treatments.items()},
+            quality=self.quality,
+            features=FeatureConfig(adjust_site=self.features.adjust_site, protect=self.features.protect),
             audit=AuditConfig(ids_in_messages=self.audit.ids_in_messages),
         )
 

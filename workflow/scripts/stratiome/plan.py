@@ -68,6 +68,7 @@ def plan(raw: dict[str, Any], source: str) -> tuple[Config, Splits]:
             for name, path in omic_files(config).items():
                 key = f"data.omics.{name}.path"
                 problems += check_matrix_header(path, config.data.patient_id, key, known, in_study)
+            problems += _check_samples(config)
             try:
                 clinical = read_clinical(clinical_file(config), config)
                 problems += check_horizons(clinical_file(config), clinical.outcome, config)
@@ -167,6 +168,23 @@ def _known_patients(config: Config) -> frozenset[str] | None:
     return frozenset(ids[config.data.patient_id].to_list())
 
 
+def _check_samples(config: Config) -> list[str]:
+    """What is wrong with the headers of the tables of samples."""
+    problems = []
+    for name, path in sample_files(config).items():
+        key = f"data.omics.{name}.samples"
+        samples = config.data.omics[name].samples
+        columns = samples.columns if samples else ()
+        try:
+            header = read_header(path)
+        except CohortError as error:
+            problems += [f"`{key}.path`: {text}" for text in error.problems]
+            continue
+        wanted = {config.data.patient_id: f"{key}.path"} | dict.fromkeys(columns, f"{key}.columns")
+        problems += [missing_column(path, c, header, k) for c, k in wanted.items() if c not in header]
+    return problems
+
+
 def _check_results(folder: Path) -> list[str]:
     present = next(p for p in (folder, *folder.absolute().parents) if p.exists())
     if present.is_dir() and os.access(present, os.W_OK):
@@ -206,3 +224,9 @@ def other_files(config: Config) -> list[Path]:
 def split_file(config: Config) -> Path | None:
     """Path of the file of given splits, if there is one."""
     return resolve(config.data.folder, config.resamples.file) if config.resamples.file else None
+
+
+def sample_files(config: Config) -> dict[str, Path]:
+    """Paths of the tables of samples, by omic."""
+    samples = {name: omic.samples for name, omic in config.data.omics.items()}
+    return {name: resolve(config.data.folder, s.path) for name, s in samples.items() if s is not None}

@@ -124,6 +124,67 @@ class QualitySummary(Table):
     note: str  # what it means, or ""
 
 
+class QualityIdentity(Table):
+    """Patients who may not be who they are said to be. Names patients: it stays with the data."""
+
+    check: str = pa.Field(isin=["duplicate", "concordance", "sex"])
+    scope: str  # omic, or the two omics compared, as "cna + rna"
+    patient_id: str
+    partner: str = _null()  # the other patient: the duplicate, or whose values fit better; null = nobody stands out
+    score: (
+        float  # duplicate: correlation; concordance: fit to the own profile, SDs above that to others'; sex: see note
+    )
+    note: str  # what was found, in words
+
+
+class QualityIdentitySummary(Table):
+    """What each check of identity could judge, and how many patients it flagged."""
+
+    check: str = pa.Field(isin=["duplicate", "concordance", "sex"])
+    scope: str
+    n: int = pa.Field(ge=0)  # patients judged
+    features: int = pa.Field(ge=0)  # features used
+    flagged: int = pa.Field(ge=0)  # patients
+    found: float = _null(ge=0, le=1)  # concordance: share of mistaken patients expected to be found
+    false_alarms: float = _null(ge=0, le=1)  # concordance: share of right patients expected to be flagged
+    note: str  # why it could not be judged, or ""
+
+
+class QualityBatch(Table):
+    """Association of each batch variable with outcome, treatments, known labels and other batches."""
+
+    batch: str  # clinical column, or "omic: column" of its table of samples
+    role: str = pa.Field(isin=["outcome", "treatment", "known label", "batch"])  # of `variable`
+    variable: str
+    measure: str  # Cramer's V, eta squared or r squared, each corrected for bias
+    value: float = _null()  # of the measure; null = not estimable, `note` says why
+    strength: float = _null(ge=0, le=1)  # Cramer's V, or the root of the others: what the limit is compared with
+    limit: float = pa.Field(ge=0, le=1)
+    p_value: float = _null(ge=0, le=1)
+    n: int = pa.Field(ge=0)  # patients with both
+    beyond: bool  # strength above the limit
+    note: str
+
+
+class QualityMissingness(Table):
+    """Whether what is missing depends on who the patients are."""
+
+    subject: str = pa.Field(isin=["omic", "feature block", "clinical column", "outcome"])
+    name: str  # omic or column
+    block: str  # of a feature block: its features, shortened; else ""
+    finding: str = pa.Field(isin=["test", "all missing"])  # a test, or: every patient of a level lacks it
+    role: str  # of `variable`: batch, outcome, treatment, known label, covariate
+    variable: str
+    level: str  # of `all missing`; else ""
+    test: str  # chi-squared, Fisher, Mann-Whitney, or ""
+    measure: str  # Cramer's V corrected for bias, or AUC: probability that a patient who lacks it has the larger value
+    effect: float = _null(ge=0, le=1)
+    p_value: float = _null(ge=0, le=1)
+    p_holm: float = _null(ge=0, le=1)  # over all tests of the table
+    n: int = pa.Field(ge=0)  # patients with a value of `variable`, of `all missing`: patients of the level
+    missing: int = pa.Field(ge=0)  # of these, who lack it
+
+
 DESIGNS = ["cross-validation", "given splits", "leave-site-out", "temporal", "locked"]
 """Ways of holding patients out; the first one that an analysis has gives its verdicts."""
 
@@ -485,6 +546,14 @@ class Truth(Table):
     time_months: float = pa.Field(ge=0)  # long: grid of times
     survival_untreated: float = pa.Field(ge=0, le=1)  # true survival (all causes) of this patient without treatment
     survival_treated: float = pa.Field(ge=0, le=1)  # and with it
+
+
+class PlantedSwaps(Table):
+    """Patients whose values of one omic the simulator exchanged pairwise."""
+
+    patient_id: str
+    omic: str
+    partner: str  # whose values the patient was given
 
 
 def order(frame: pl.DataFrame, model: type[Table]) -> pl.DataFrame:

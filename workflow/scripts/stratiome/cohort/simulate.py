@@ -18,7 +18,8 @@ import numpy as np
 import polars as pl
 
 from stratiome.cohort.errors import CohortError
-from stratiome.cohort.simulate_omics import OmicParameters, make_omic, make_values
+from stratiome.cohort.simulate_genome import swap_rows
+from stratiome.cohort.simulate_omics import OmicParameters, make_omics, make_values
 from stratiome.cohort.simulate_patients import (
     BLOCK,
     Patients,
@@ -28,7 +29,7 @@ from stratiome.cohort.simulate_patients import (
     true_survival,
 )
 from stratiome.config import SimulateConfig
-from stratiome.tables import Truth, order
+from stratiome.tables import PlantedSwaps, Truth, from_rows, order, write_table
 
 if TYPE_CHECKING:
     import pyarrow
@@ -54,13 +55,16 @@ class SimulatedCohort:
         Contract `tables.Truth`.
     signatures
         Omic name -> shape `(n_subgroups, n_features)`, the planted shifts in within-subgroup SDs of each feature
-        (of the liability for mutations).
+        (of the liability for mutations and of arms for copy number; without what an omic takes from another one).
+    swaps
+        Contract `tables.PlantedSwaps`.
     """
 
     clinical: pl.DataFrame
     omics: dict[str, pl.DataFrame]
     truth: pl.DataFrame
     signatures: dict[str, np.ndarray]
+    swaps: pl.DataFrame
 
 
 def simulate(settings: SimulateConfig, seed: int, *, time_grid: np.ndarray) -> SimulatedCohort:
@@ -87,6 +91,7 @@ def simulate(settings: SimulateConfig, seed: int, *, time_grid: np.ndarray) -> S
         omics={o.name: pl.DataFrame(_omic_table(population, o, j, patients)) for j, o in enumerate(omics)},
         truth=_truth_frame(population, patients, time_grid),
         signatures={o.name: o.effect * o.signature.astype(np.float64) for o in omics},
+        swaps=from_rows(_swaps(population, omics, patients), PlantedSwaps),
     )
 
 
@@ -94,6 +99,8 @@ def write_cohort(
     settings: SimulateConfig, seed: int, folder: str | Path, *, time_grid: np.ndarray, chunk: int = 20_000
 ) -> None:
     """Simulate a cohort into `clinical.tsv`, `truth.parquet` and `<omic>.parquet` of a folder.
+
+    Where swaps are planted, `swaps.parquet` says who was exchanged with whom.
 
     Parameters
     ----------
@@ -121,6 +128,7 @@ def write_cohort(
         truth=folder / "truth.parquet",
         omics={name: folder / f"{name}.parquet" for name in settings.omics},
         time_grid=time_grid,
+        swaps=folder / "swaps.parquet" if any(o.swapped for o in settings.omics.values()) else None,
         chunk=chunk,
     )
 
@@ -133,13 +141,17 @@ def write_files(
     truth: Path,
     omics: dict[str, Path],
     time_grid: np.ndarray,
+    swaps: Path | None = None,
     chunk: int = 20_000,
 ) -> None:
     """Simulate a cohort into given files; see `write_cohort`. A run that fails leaves no file behind."""
     population, parameters = _parameters(settings, seed)
-    files = [clinical, truth, *(omics[o.name] for o in parameters)]
+    files = [clinical, truth, *([swaps] if swaps else []), *(omics[o.name] for o in parameters)]
     if len(set(files)) < len(files):
-        raise CohortError("`data.simulate.omics`: an omic cannot be called `truth`. Suggestion: give it another name")
+        raise CohortError(
+            "`data.simulate.omics`: an omic cannot be called `truth` or `swaps`. Suggestion: give it another name"
+        )
+    swapped: list[dict[str, Any]] = []
     with ExitStack() as stack:
         table = stack.enter_context(_text(clinical))
         rows = stack.enter_context(_parquet(truth, dictionary=True))
@@ -148,17 +160,20 @@ def write_files(
             patients = make_patients(population, start, stop)
             _clinical_frame(population, patients).write_csv(table, separator="\t", include_header=start == 0)
             rows.append(_truth_frame(population, patients, time_grid).to_arrow(compat_level=pl.CompatLevel.oldest()))
+            swapped += _swaps(population, parameters, patients)
             for j, (omic, matrix) in enumerate(zip(parameters, matrices, strict=True)):
                 for left, right in _pieces(start, stop, CELLS_AT_ONCE // omic.signature.shape[1]):
                     matrix.append(_omic_table(population, omic, j, _part(patients, left, right)))
             logger.info("%d of %d patients simulated", stop, settings.patients)
+    if swaps is not None:
+        write_table(from_rows(swapped, PlantedSwaps), swaps, PlantedSwaps)
 
 
 def _parameters(settings: SimulateConfig, seed: int) -> tuple[Population, list[OmicParameters]]:
     if not settings.omics:
         raise CohortError("`data.simulate.omics` is empty. Suggestion: name at least one omic, or leave the key out")
     population = make_population(settings, seed)
-    return population, [make_omic(population, name, omic) for name, omic in settings.omics.items()]
+    return population, make_omics(population)
 
 
 def _pieces(start: int, stop: int, rows: int) -> Iterator[tuple[int, int]]:
@@ -223,11 +238,23 @@ def _omic_table(population: Population, omic: OmicParameters, position: int, pat
     import pyarrow as pa
 
     has = patients.has[:, position]
-    values = np.asfortranarray(make_values(population, omic, patients)[has])
+    given = swap_rows(population.seed, omic.name_key, omic.swapped, patients, has)
+    values = np.asfortranarray(make_values(population, omic, patients)[given[has]])
     ids = [i for i, yes in zip(_ids(population, patients), has, strict=True) if yes]
     columns = [pa.array(ids, pa.large_string())]
     columns += [pa.array(column, from_pandas=True) for column in values.T]  # from_pandas: NaN becomes null
     return pa.Table.from_arrays(columns, names=["patient_id", *omic.features])
+
+
+def _swaps(population: Population, omics: list[OmicParameters], patients: Patients) -> list[dict[str, Any]]:
+    """Rows of contract `PlantedSwaps`."""
+    ids = _ids(population, patients)
+    rows = []
+    for j, omic in enumerate(omics):
+        given = swap_rows(population.seed, omic.name_key, omic.swapped, patients, patients.has[:, j])
+        changed = np.flatnonzero(given != np.arange(len(given)))
+        rows += [{"patient_id": ids[i], "omic": omic.name, "partner": ids[given[i]]} for i in changed]
+    return rows
 
 
 @contextmanager

@@ -6,16 +6,19 @@ A feature of a patient of subgroup k at site s is
 
 where factors (some shared by all omics, some of the omic alone) and noise are standard normal and
 `|loadings|^2 + residual^2 = 1`, so x has variance 1 within a subgroup and site. A kind turns x into what its assay
-reads. With one subgroup all signatures are zero and x is one multivariate normal at every site.
+reads. With one subgroup all signatures are zero and x is one multivariate normal at every site. Copy number, and what
+follows it in other omics on top of x, is in `simulate_genome`.
 """
 
 from __future__ import annotations
 
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from stratiome.cohort.sex_genes import FEMALE_GENES, MALE_GENES
+from stratiome.cohort.simulate_genome import Segments, make_calls, make_segments, make_slopes, sex_genes
 from stratiome.cohort.simulate_patients import (
     BLOCK,
     SHARED_FACTORS,
@@ -78,6 +81,14 @@ class OmicParameters:
         Shape `(n_features,)`, negative-binomial dispersion (variance = mean + dispersion * mean^2); zero elsewhere.
     blind_site, blind
         Site that did not measure some proteins (-1 = none), and which, shape `(n_features,)`.
+    segments
+        Arms of a copy-number omic; its genes share signature, loadings and residual with their arm.
+    source, slopes
+        Copy-number omic that the first genes follow, and by how much, shape `(n_followers,)`.
+    sex_linked
+        Whether the sex-linked genes come after the features.
+    swapped
+        Share of patients whose values are exchanged.
     """
 
     name: str
@@ -94,18 +105,41 @@ class OmicParameters:
     dispersion: np.ndarray
     blind_site: int
     blind: np.ndarray
+    segments: Segments | None = None
+    source: OmicParameters | None = None
+    slopes: np.ndarray | None = None
+    sex_linked: bool = False
+    swapped: float = 0.0
 
     @property
     def features(self) -> list[str]:
-        """Feature names, as `rna_0001`."""
+        """Feature names, as `rna_0001`; genes that follow their copy number are named as there."""
         n = self.signature.shape[1]
         width = max(4, len(str(n)))
-        return [f"{self.name}_{j:0{width}d}" for j in range(1, n + 1)]
+        names = [f"{self.name}_{j:0{width}d}" for j in range(1, n + 1)]
+        if self.source is not None and self.slopes is not None:
+            names[: len(self.slopes)] = self.source.features[: len(self.slopes)]
+        return names + list(FEMALE_GENES + MALE_GENES if self.sex_linked else ())
+
+
+def make_omics(population: Population) -> list[OmicParameters]:
+    """Parameters of all omics of a cohort, those that follow a copy number with it."""
+    settings = population.settings.omics
+    made = {name: make_omic(population, name, omic) for name, omic in settings.items()}
+    for name, omic in settings.items():
+        if omic.dosage_of:
+            source = made[omic.dosage_of]
+            followers = min(omic.features, len(source.features))
+            slopes = make_slopes(population.seed, made[name].name_key, followers, omic.dosage)
+            made[name] = replace(made[name], source=source, slopes=slopes)
+    return list(made.values())
 
 
 def make_omic(population: Population, name: str, settings: SimulatedOmic) -> OmicParameters:
-    """Parameters of one omic."""
+    """Parameters of one omic on its own."""
     name_key = zlib.crc32(name.encode())
+    if settings.kind == "copy_number":
+        return _copy_number_omic(population, name, name_key, settings)
     rng = omic_population_stream(population.seed, name_key)
     p, kind = settings.features, settings.kind
     shared, own, residual = _loadings(rng, p, kind)
@@ -127,6 +161,36 @@ def make_omic(population: Population, name: str, settings: SimulatedOmic) -> Omi
         dispersion=dispersion,
         blind_site=blind_site,
         blind=blind,
+        sex_linked=settings.sex_linked,
+        swapped=settings.swapped,
+    )
+
+
+def _copy_number_omic(population: Population, name: str, name_key: int, settings: SimulatedOmic) -> OmicParameters:
+    """Parameters that the genes of an arm share; calls know no site shifts."""
+    segments = make_segments(population.seed, name_key, settings.features)
+    arm, n_arms = segments.arm, len(segments.gain)
+    rng = omic_population_stream(population.seed, name_key)
+    shared, own, residual = _loadings(rng, n_arms, settings.kind)
+    signature = _signature(rng, settings.model_copy(update={"features": n_arms}), population.settings.subgroups)
+    nothing = np.zeros(settings.features)
+    return OmicParameters(
+        name=name,
+        kind=settings.kind,
+        effect=settings.effect,
+        name_key=name_key,
+        signature=signature[:, arm],
+        shared=shared[:, arm],
+        own=own[:, arm],
+        residual=residual[arm],
+        batch=np.zeros((len(population.site_shares), settings.features), dtype=np.float32),
+        centre=nothing,
+        scale=nothing,
+        dispersion=nothing,
+        blind_site=-1,
+        blind=nothing.astype(bool),
+        segments=segments,
+        swapped=settings.swapped,
     )
 
 
@@ -148,20 +212,57 @@ def make_values(population: Population, omic: OmicParameters, patients: Patients
         Shape `(n_patients, n_features)`: counts int32, mutations int8, others float32 with NaN where missing.
     """
     n, p = len(patients.subgroup), omic.signature.shape[1]
-    values = np.empty((n, p), dtype={"counts": np.int32, "mutation": np.int8}.get(omic.kind, np.float32))
+    kinds = {"counts": np.int32, "mutation": np.int8}
+    values = np.empty((n, len(omic.features)), dtype=kinds.get(omic.kind, np.float32))
     for start in range(0, n, BLOCK):
         rows = slice(start, min(start + BLOCK, n))
+        if omic.segments is not None:
+            values[rows] = _calls(population, omic, patients, rows)
+            continue
+        dosage = _dosage(population, omic, patients, rows)
         rng = omic_values_stream(population.seed, omic.name_key, (patients.first + start) // BLOCK)
         own = rng.standard_normal((rows.stop - rows.start, OWN_FACTORS), dtype=np.float32)
         library = LIBRARY_SD * rng.standard_normal(rows.stop - rows.start)
         for left in range(0, p, _COLUMNS_AT_ONCE):
             columns = slice(left, min(left + _COLUMNS_AT_ONCE, p))
             within, between = _latent(omic, patients, rng, rows, columns, own)
+            following = dosage[:, columns]
+            between[:, : following.shape[1]] += following
             read = {"counts": _counts, "methylation": _methylation, "mutation": _mutation}.get(omic.kind, _gaussian)
             values[rows, columns] = read(omic, rng, columns, within, between, library)
+        if omic.sex_linked:
+            block = (patients.first + start) // BLOCK
+            values[rows, p:] = sex_genes(population.seed, omic.name_key, block, patients.female[rows], omic.kind)
     if omic.blind_site >= 0:
         values[np.ix_(patients.site == omic.blind_site, omic.blind)] = np.nan
     return values
+
+
+def _calls(population: Population, omic: OmicParameters, patients: Patients, rows: slice) -> np.ndarray:
+    """Copy-number calls of the patients of one block, shape `(n_rows, n_genes)`."""
+    assert omic.segments is not None
+    rng = omic_values_stream(population.seed, omic.name_key, (patients.first + rows.start) // BLOCK)
+    own = rng.standard_normal((rows.stop - rows.start, OWN_FACTORS), dtype=np.float32)
+    first = np.searchsorted(omic.segments.arm, np.arange(len(omic.segments.gain)))
+    arms = replace(
+        omic,
+        signature=omic.signature[:, first],
+        shared=omic.shared[:, first],
+        own=omic.own[:, first],
+        residual=omic.residual[first],
+        batch=omic.batch[:, first],
+    )
+    within, between = _latent(arms, patients, rng, rows, slice(0, len(first)), own)
+    return make_calls(omic.segments, within + between, rng)
+
+
+def _dosage(population: Population, omic: OmicParameters, patients: Patients, rows: slice) -> np.ndarray:
+    """Rise of the genes that follow their copy number, shape `(n_rows, n_followers)`, in feature SDs."""
+    if omic.source is None or omic.slopes is None:
+        return np.zeros((rows.stop - rows.start, 0), dtype=np.float32)
+    calls = _calls(population, omic.source, patients, rows)[:, : len(omic.slopes)]
+    rise: np.ndarray = omic.slopes * calls
+    return rise
 
 
 def _loadings(rng: np.random.Generator, p: int, kind: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from stratiome.config import FeatureConfig
+from stratiome.features.adjust import site_scales, site_shifts
 from stratiome.features.block import Block
 from stratiome.features.tails import RankScores, fit_rank_scores
 from stratiome.omics.tails import HEAVY_SD, spread_of, tail_of
@@ -33,6 +34,8 @@ class OmicTransform:
         Sites with a known shift.
     shifts
         Shape `(n_sites, n_kept)`, location of each site against the others, shrunk; new sites have none.
+    spreads
+        Shape `(n_sites, n_kept)`, SD of each site against the others, shrunk; 1 where spread is not adjusted.
     ranks
         Heavy-tailed features, which become normal scores of their ranks first: a site shift or a standard deviation
         of their values would be that of the extremes.
@@ -45,6 +48,7 @@ class OmicTransform:
     scale: np.ndarray
     sites: tuple[str, ...]
     shifts: np.ndarray
+    spreads: np.ndarray
     ranks: RankScores = field(default_factory=RankScores)
     dropped: dict[str, int] = field(default_factory=dict)
 
@@ -66,8 +70,11 @@ class OmicTransform:
         kept = values[:, self.keep].astype(np.float64)
         self.ranks.apply(kept)
         if site is not None:
-            for name, shift in zip(self.sites, self.shifts, strict=True):
-                kept[site == name] -= shift
+            for name, shift, spread in zip(self.sites, self.shifts, self.spreads, strict=True):
+                rows = site == name
+                kept[rows] -= shift
+                if (spread != 1).any():
+                    kept[rows] = self.mean + (kept[rows] - self.mean) / spread
         return np.clip((kept - self.mean) / self.scale, -CLIP, CLIP).astype(np.float32)
 
 
@@ -78,6 +85,7 @@ def fit_transform(
     *,
     continuous: bool,
     site: np.ndarray | None = None,
+    protected: np.ndarray | None = None,
 ) -> OmicTransform:
     """Learn selection, rank scores, site shifts and standardisation of one omic from training patients only.
 
@@ -97,25 +105,34 @@ def fit_transform(
         Whether features are standardised and site shifts removed.
     site
         Shape `(n_patients,)`, or None for no adjustment.
+    protected
+        Shape `(n_patients, n_columns)`, what is kept while site differences are removed; see `adjust.site_shifts`.
     """
     rows = train & np.isfinite(values).any(axis=1)
     work = values[rows].astype(np.float64)
     heavy, robust = _heavy_tails(work, settings) if continuous else (np.zeros(0, dtype=bool), np.zeros(0))
     keep, dropped = _select(work, settings, continuous, heavy, robust)
     work = work[:, keep]
+    nothing = np.zeros((0, len(keep)))
     if not continuous:
         zero, one = np.zeros(len(keep)), np.ones(len(keep))
-        return OmicTransform(keep, zero, one, (), np.zeros((0, len(keep))), dropped=dropped)
+        return OmicTransform(keep, zero, one, (), nothing, nothing, dropped=dropped)
     chosen = np.arange(len(keep)) if settings.tails == "rank" else np.flatnonzero(heavy[keep])
     ranks = fit_rank_scores(work, chosen)
     ranks.apply(work)
-    names, shifts = _site_shifts(work, site[rows]) if site is not None else ((), np.zeros((0, len(keep))))
+    names: tuple[str, ...] = ()
+    shifts = spreads = nothing
     if site is not None:
+        here = site[rows]
+        names, shifts = site_shifts(work, here, None if protected is None else protected[rows])
         for name, shift in zip(names, shifts, strict=True):
-            work[site[rows] == name] -= shift
+            work[here == name] -= shift
+        spreads = site_scales(work, here, names) if settings.adjust_scale else np.ones_like(shifts)
     mean = np.nanmean(work, axis=0)
+    for name, spread in zip(names, spreads, strict=True) if settings.adjust_scale else ():
+        work[site[rows] == name] = mean + (work[site[rows] == name] - mean) / spread  # type: ignore[index]
     scale = np.nanstd(work, axis=0)
-    return OmicTransform(keep, mean, np.where(scale > 0, scale, 1.0), names, shifts, ranks, dropped)
+    return OmicTransform(keep, mean, np.where(scale > 0, scale, 1.0), names, shifts, spreads, ranks, dropped)
 
 
 def _heavy_tails(work: np.ndarray, settings: FeatureConfig) -> tuple[np.ndarray, np.ndarray]:
@@ -161,28 +178,6 @@ def _select(
         "variance": len(candidates) - len(largest),
     }
     return np.sort(candidates[largest]), dropped
-
-
-def _site_shifts(work: np.ndarray, site: np.ndarray) -> tuple[tuple[str, ...], np.ndarray]:
-    """Best linear unbiased prediction of site effects, one-way random effects by moments (Searle et al. 1992)."""
-    # In order of first appearance, so that renaming sites changes no sum.
-    names = tuple(s for s in dict.fromkeys(site.tolist()) if s != "")
-    if len(names) < 2:
-        return (), np.zeros((0, work.shape[1]))
-    n = np.array([np.isfinite(work[site == s]).sum(axis=0) for s in names], dtype=np.float64)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        means = np.array([np.where(np.isfinite(work[site == s]), work[site == s], 0.0).sum(axis=0) for s in names]) / n
-        squares = np.array([np.nansum((work[site == s] - m) ** 2, axis=0) for s, m in zip(names, means, strict=True)])
-        known = n > 0
-        total, groups = n.sum(axis=0), known.sum(axis=0)
-        within = squares.sum(axis=0) / np.maximum(total - groups, 1)
-        means = np.where(known, means, 0.0)
-        grand = (n * means).sum(axis=0) / total
-        between_ss = (n * (means - grand) ** 2 * known).sum(axis=0)
-        effective = total - (n**2).sum(axis=0) / total
-        between = np.maximum(between_ss - (groups - 1) * within, 0.0) / effective
-        shrink = n * between / np.where(n * between + within > 0, n * between + within, 1.0)
-    return names, np.nan_to_num(shrink * (means - grand) * known)
 
 
 def make_block(
@@ -242,6 +237,7 @@ def save_transforms(
             f"{name}.mean": np.ascontiguousarray(t.mean),
             f"{name}.scale": np.ascontiguousarray(t.scale),
             f"{name}.shifts": np.ascontiguousarray(t.shifts),
+            f"{name}.spreads": np.ascontiguousarray(t.spreads),
             f"{name}.rank_columns": np.ascontiguousarray(t.ranks.columns),
             f"{name}.rank_quantiles": np.ascontiguousarray(t.ranks.quantiles),
             f"{name}.rank_n": np.ascontiguousarray(t.ranks.n),

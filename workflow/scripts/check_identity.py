@@ -1,0 +1,72 @@
+"""Rule check_identity: who patients are, how they were measured, and what they lack, against all that is known."""
+
+import logging
+from pathlib import Path
+
+import polars as pl
+
+from stratiome.cohort.store import read_stored
+from stratiome.config import Config
+from stratiome.quality.batch import batch_associations, refuse_protection
+from stratiome.quality.identity import check_identity
+from stratiome.quality.missingness import block_subjects, column_subject, missingness_rows, omic_subject
+from stratiome.quality.variables import all_variables, read_samples
+from stratiome.tables import (
+    QualityBatch,
+    QualityIdentity,
+    QualityIdentitySummary,
+    QualityMissingness,
+    from_rows,
+    write_table,
+)
+
+logger = logging.getLogger(__name__)
+
+
+def main(
+    *,
+    cohort_file: str,
+    clinical: str,
+    outcome: str,
+    samples: list[str],
+    identity: str,
+    identity_summary: str,
+    batches: str,
+    missingness: str,
+    gate: str,
+    analysis: Config,
+) -> None:
+    """Write what is found, and refuse a correction that would carry the outcome into the features."""
+    _, stored = read_stored(cohort_file)
+    table = pl.read_parquet(clinical)
+    recorded = [name for name, omic in analysis.data.omics.items() if omic.samples is not None]
+    measured = read_samples(analysis, dict(zip(recorded, map(Path, samples), strict=True)))
+    variables = all_variables(analysis, table, pl.read_parquet(outcome), measured)
+    rows = batch_associations(variables, analysis.quality.limit)
+    write_table(from_rows(rows, QualityBatch), batches, QualityBatch)
+    patients = table["patient_id"].to_list()
+    columns = [v for v in variables if ": " not in v.name]
+    lacking = [omic_subject(o, patients) for o in stored] + [s for o in stored for s in block_subjects(o, patients)]
+    lacking += [column_subject(v) for v in columns if v.name != "event"]
+    tests = missingness_rows(lacking, variables)
+    write_table(from_rows(tests, QualityMissingness), missingness, QualityMissingness)
+    found = check_identity(stored, analysis.quality.duplicate, _women(table, analysis), analysis.seed)
+    write_table(from_rows(found.rows, QualityIdentity), identity, QualityIdentity)
+    write_table(from_rows(found.summary, QualityIdentitySummary), identity_summary, QualityIdentitySummary)
+    refuse_protection(rows, analysis.site, analysis.features.protect)
+    # The same bytes whatever was found: what is learned further on knows only that it may go on.
+    Path(gate).write_text("passed\n", encoding="utf-8")
+
+
+def _women(table: pl.DataFrame, analysis: Config) -> dict[str, bool] | None:
+    sex = analysis.quality.sex
+    if sex is None:
+        return None
+    known = table.select("patient_id", pl.col(sex.column).cast(pl.String)).drop_nulls()
+    return {patient: value == sex.female for patient, value in known.iter_rows()}
+
+
+if "snakemake" in globals():
+    from stratiome import job
+
+    job.run(main, snakemake)  # noqa: F821
