@@ -179,6 +179,33 @@ def _cohort(case: str) -> dict[str, list[dict[str, Any]]]:
             {"status": "competing", "n": 0},
             {"status": "censored", "n": 270},
         ],
+        "notes": [{"scope": "clinical table", "file": "clinical.tsv", "note": "blanks around 3 identifiers removed"}],
+        "identity_summary": [
+            {"check": "duplicate", "scope": names[0], "n": 480, "features": 300, "flagged": 4}
+            | {"found": None, "false_alarms": None, "note": ""}
+        ],
+        "batches": [
+            {"batch": "site", "role": role, "variable": variable, "measure": "Cramer's V", "value": strength}
+            | {"strength": strength, "limit": 0.3, "p_value": 0.01, "n": N, "beyond": strength > 0.3, "note": ""}
+            for role, variable, strength in (("outcome", "os_event", 0.05), ("treatment", "treatment", 0.41))
+        ],
+        "missingness": [
+            {"subject": "omic", "name": names[0], "block": "", "finding": "test", "role": "batch", "variable": "site"}
+            | {"level": "", "test": "chi-squared", "measure": "Cramer's V", "effect": 0.2, "p_value": 1e-6}
+            | {"p_holm": p, "n": N, "missing": 120}
+            for p in (1e-5, 0.4)
+        ]
+        + [
+            {"subject": "omic", "name": names[-1], "block": "", "finding": "all missing", "role": "known label"}
+            | {"variable": "disease", "level": "GBM", "test": "", "measure": "", "effect": None, "p_value": None}
+            | {"p_holm": None, "n": 90, "missing": 90}
+        ],
+        "feature_summary": [
+            {"resample": "full", "omic": o, "n_train": 480, "n_features_in": 300, "n_kept": 290}
+            | {"n_rank_transformed": 7, "n_dropped_missing": 4, "n_dropped_constant": 6, "n_dropped_variance": 0}
+            | {"n_clipped": 3}
+            for o in names
+        ],
         "quality_summary": [
             r
             for o in names

@@ -133,7 +133,17 @@ def test_nothing_is_loaded_and_nothing_runs(html: dict[str, str], case: str) -> 
 
 
 def test_sections_of_each_case(html: dict[str, str]) -> None:
-    everything = ["cohort", "quality", "subgroups", "prognosis", "treatment", "truth", "methods", "provenance"]
+    everything = [
+        "cohort",
+        "quality",
+        "checks",
+        "subgroups",
+        "prognosis",
+        "treatment",
+        "truth",
+        "methods",
+        "provenance",
+    ]
     assert [s.anchor for s in sections(fixtures.inputs("demo"))] == everything
     assert [s.anchor for s in sections(fixtures.inputs("survival_only"))] == [s for s in everything if s != "truth"]
     for text in html.values():
@@ -851,3 +861,21 @@ def test_footer_promises_what_is_kept(html: dict[str, str]) -> None:
     text = Page(html["demo"]).text
     assert "Single counts under 10 are not printed." in text
     assert "not across tables; for a public release raise audit.min_cell" in text
+
+
+def test_checks_of_the_data_say_what_could_mislead(html: dict[str, str]) -> None:
+    text = Page(html["demo"]).text
+    assert "blanks around 3 identifiers removed" in text
+    assert "A batch goes with outcome or treatment (site with treatment)" in text
+    assert "tells who the patient is" in text
+    assert "GBM" in text
+    assert "1 of 2 tests, after Holm's correction" in text
+    assert "normal scores of their ranks" in text
+    inputs = fixtures.inputs("demo")
+    assert "Checks of the data" not in render(
+        changed(inputs, notes=[], identity_summary=[], batches=[], missingness=[], feature_summary=[])
+    )
+    quiet = [r | {"beyond": False, "strength": 0.1} for r in inputs.rows("batches")]
+    assert "No batch goes with outcome, treatment or known labels" in render(changed(inputs, batches=quiet))
+    small = [r | {"flagged": 4} for r in inputs.rows("identity_summary")]
+    assert "<10" in Page(render(changed(inputs, identity_summary=small))).text

@@ -9,6 +9,7 @@ from stratiome.report import section_prognosis, section_subgroups, section_treat
 from stratiome.report.blocks import Section
 from stratiome.report.inputs import ReportInputs, Settings, read_inputs
 from stratiome.report.section_appendix import how, planted, provenance
+from stratiome.report.section_checks import checks
 from stratiome.report.section_cohort import cohort, quality, summary
 from stratiome.report.verdicts import Verdict
 
@@ -41,6 +42,7 @@ def sections(inputs: ReportInputs) -> list[Section]:
     found = [
         cohort(inputs),
         quality(inputs),
+        checks(inputs),
         section_subgroups.subgroups(inputs),
         section_prognosis.prognosis(inputs),
         section_treatment.treatment(inputs),
