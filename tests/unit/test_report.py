@@ -403,6 +403,21 @@ def test_subgroups_benefit_only_if_interval_and_holm_agree() -> None:
     assert "subgroup 1" not in same.answer
 
 
+@pytest.mark.parametrize(
+    ("again", "share", "back"),
+    [
+        (0.9, 1.0, True),
+        (0.73, 0.0, False),
+        (0.4, 1.0, False),
+        (None, 0.4, False),
+        (None, 0.6, True),
+        (None, None, True),
+    ],
+)
+def test_subgroups_come_back_only_if_labels_and_number_do(again: float, share: float, back: bool) -> None:
+    assert verdicts.reproduced(again, share) is back
+
+
 def test_a_small_gain_is_called_small() -> None:
     little = verdicts.prognosis([("clinical_omics", {"estimate": 0.007, "lower": 0.003, "upper": 0.011}, None)], 0.95)
     assert "ranked a little better" in little.answer

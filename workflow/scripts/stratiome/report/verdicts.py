@@ -72,14 +72,17 @@ def direction(lower: float | None, upper: float | None, null: float = 0.0) -> Di
 def reproduced(again: float | None, share: float | None) -> bool:
     """Whether subgroups come back when the model is refitted without the patients who are judged.
 
+    Both must hold: held-out patients mostly get the subgroup they have in all patients, and at least half of the folds
+    find the same number. A fold that finds two can agree well with three, but it does not find the three.
+
     Parameters
     ----------
     again
         Adjusted Rand index of held-out and published subgroups, if known.
     share
-        Share of the folds that chose the same number of subgroups; decides where `again` is not estimable.
+        Share of the folds that chose the same number of subgroups, if known.
     """
-    return again >= REPRODUCED if again is not None else share is None or share > 0.5
+    return (again is None or again >= REPRODUCED) and (share is None or share >= 0.5)
 
 
 def subgroups(
