@@ -105,7 +105,7 @@ def _fixed_costs() -> list[str]:
 def main() -> None:
     """Measure and write."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("configs", nargs="*", default=["config/config.yaml", "config/cohorts/metabric.yaml"])
+    parser.add_argument("configs", nargs="*", help="default: the demo and METABRIC, unless results are read")
     parser.add_argument("--read", nargs="*", default=[], help="folders of results to read instead of running anew")
     parser.add_argument("--cores", type=int, default=os.cpu_count() or 1)
     chosen = parser.parse_args()
@@ -117,7 +117,8 @@ def main() -> None:
         f"Python {platform.python_version()}.",
         "",
     ]
-    for name in chosen.configs:
+    both = [] if chosen.read else ["config/config.yaml", "config/cohorts/metabric.yaml"]
+    for name in chosen.configs or both:
         config = ROOT / name
         folder = yaml.safe_load(config.read_text())["data"].get("folder")
         if folder and not (ROOT / folder).is_dir():
