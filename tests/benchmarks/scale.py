@@ -67,7 +67,7 @@ def run_rule(rule: str, patients: int, genes: int, folder: Path) -> None:
 
     from stratiome.plan import plan
 
-    analysis, sites = plan(config(patients, genes, folder), "scale")
+    analysis, splits = plan(config(patients, genes, folder), "scale")
     results = folder / "results"
     paths = {
         "clinical_file": str(folder / "clinical.tsv"),
@@ -79,11 +79,12 @@ def run_rule(rule: str, patients: int, genes: int, folder: Path) -> None:
         "manifest_file": str(results / "manifest.json"),
     }
     dumped = {name: getattr(analysis, name) for name in type(analysis).model_fields}
-    known = dumped | {"analysis": analysis, "sites": sites, "strata": []} | paths
+    known = dumped | {"analysis": analysis, "sites": splits.sites, "strata": []}
+    known |= {"patient_id": analysis.data.patient_id, "show_ids": True, "other_files": [], "splits": []} | paths
     main = _main_of(rule)["main"]
     names = inspect.signature(main).parameters
     # Outputs that are not named above get a file of their own name.
-    main(**{n: known.get(n, str(results / f"{n}.parquet")) if n not in known else known[n] for n in names})
+    main(**{n: known[n] if n in known else str(results / f"{n}.parquet") for n in names})
 
 
 def plain(folder: Path) -> None:
