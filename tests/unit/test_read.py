@@ -4,14 +4,16 @@ import gzip
 
 import numpy as np
 import polars as pl
+import pyarrow.parquet as pq
 import pytest
 
 from conftest import write_tiny
-from stratiome.cohort import matrix
+from stratiome.cohort import matrix, parquet
 from stratiome.cohort.errors import CohortError
 from stratiome.cohort.ingest import read_cohort
 from stratiome.cohort.names import mangled_names
 from stratiome.cohort.read import open_matrix, read_header, read_patients
+from stratiome.cohort.scratch import scratch
 from stratiome.config import ConfigError, load_config
 from stratiome.plan import clinical_file, omic_files, plan
 
@@ -68,11 +70,53 @@ def test_patients_as_columns_in_parquet(tmp_path):
     _same(open_matrix(tmp_path / "m.parquet", "patient_id", True, KNOWN))
 
 
-def test_patients_as_columns_in_pieces(tmp_path, monkeypatch):
-    monkeypatch.setattr(matrix, "CELLS_AT_ONCE", 4)
-    found = _open(tmp_path, TURNED)
-    assert [rows for rows, _ in found.blocks()] == [slice(0, 2), slice(2, 3)]
-    _same(found)
+@pytest.mark.parametrize("held", [1, 100])
+@pytest.mark.parametrize("row_groups", [1, 2, 50])
+def test_parquet_of_any_row_groups_and_types(tmp_path, monkeypatch, held, row_groups):
+    rng = np.random.default_rng(0)
+    values = rng.normal(size=(7, 5)).astype(np.float32)
+    values[2, 1] = np.nan
+    whole = np.arange(7) - 3
+    columns = {f"G{j}": values[:, j] for j in range(5)}
+    texts = {"G5": [f" {v} " for v in whole], "G6": pl.Series([None, *whole[1:]], dtype=pl.Int16), " G7": whole > 0}
+    ids = [f"P{i}" for i in (4, 0, 6, 2, 1, 5, 3)]
+    table = pl.DataFrame({"patient_id": ids, **columns, **texts}).select(
+        "G3", "patient_id", pl.exclude("G3", "patient_id")
+    )
+    pq.write_table(table.to_arrow(), tmp_path / "m.parquet", row_group_size=row_groups)
+    monkeypatch.setattr(parquet, "HELD_CELLS", held)
+    monkeypatch.setattr(parquet, "COLUMNS_AT_ONCE", 3)
+    monkeypatch.setattr(matrix, "CELLS_AT_ONCE", 16)
+    found = open_matrix(tmp_path / "m.parquet", "patient_id", True, frozenset(ids))
+    assert found.patient_ids == tuple(ids)
+    assert found.features == tuple(f"G{j}" for j in range(8))
+    expected = np.column_stack([values, whole, np.where(whole == -3, np.nan, whole), whole > 0]).astype(np.float32)
+    np.testing.assert_array_equal(found.values(), expected)
+    assert max(len(part) for _, part in found.blocks()) <= 2
+
+
+@pytest.mark.parametrize("shuffled", [False, True])
+def test_rows_in_any_order_are_written_in_the_order_of_patients(tmp_path, monkeypatch, shuffled):
+    raw = write_tiny(tmp_path / "data")
+    table = pl.read_csv(tmp_path / "data/mrna.tsv", separator="\t").sort("patient_id")
+    stranger = table.head(1).with_columns(patient_id=pl.lit("A-stranger"))
+    mixed = pl.concat([table, stranger]).sample(fraction=1, shuffle=shuffled, seed=1)
+    mixed.write_csv(tmp_path / "data/mrna.tsv", separator="\t")
+    monkeypatch.setattr(matrix, "CELLS_AT_ONCE", 3 * (table.width - 1))
+    config = load_config(raw)
+    cohort = read_cohort(config, clinical_file(config), omic_files(config))
+    omic = cohort.matrices["mrna"]
+    pieces = list(omic.blocks())
+    assert [int(i) for place, _ in pieces for i in place] == list(range(table.height))
+    assert max(len(place) for place, _ in pieces) <= 3
+    expected = table.select(sorted(c for c in table.columns if c != "patient_id")).to_numpy().astype(np.float32)
+    np.testing.assert_array_equal(np.vstack([values for _, values in pieces]), expected)
+
+
+def test_no_room_for_temporary_values_is_said():
+    said = r"GB are needed for temporary values, .* are free.*set TMPDIR"
+    with pytest.raises(CohortError, match=said), scratch(10**9, 10**6):
+        pass
 
 
 def test_a_patient_of_another_cohort_is_still_a_patient(tmp_path):

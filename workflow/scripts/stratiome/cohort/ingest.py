@@ -17,8 +17,9 @@ from stratiome import omics
 from stratiome.cohort.clinical import Clinical, read_clinical
 from stratiome.cohort.errors import CohortError, some_ids
 from stratiome.cohort.manifest import describe_input
-from stratiome.cohort.matrix import MatrixFile
+from stratiome.cohort.matrix import MatrixFile, rows_at_once
 from stratiome.cohort.read import open_matrix
+from stratiome.cohort.scratch import scratch
 from stratiome.cohort.store import create_matrix, write_unit
 from stratiome.cohort.study import Study, open_study_matrix, read_study
 from stratiome.config import Config, resolve
@@ -51,13 +52,22 @@ class Measured:
     place: np.ndarray
 
     def blocks(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Increasing positions in `patient_ids` and the values of these patients, a piece at a time."""
-        for rows, values in self.source.blocks():
-            place = self.place[rows]
-            order = np.argsort(place, kind="stable")
-            order = order[place[order] >= 0]
-            if len(order):
-                yield place[order], values[order]
+        """Increasing positions in `patient_ids` and the values of these patients, a piece at a time, in order.
+
+        Rows in another order than that of the identifiers pass through a temporary file: written where they belong one
+        by one, each would rewrite a piece of the cohort file.
+        """
+        pieces = ((self.place[rows], values) for rows, values in self.source.blocks())
+        members = ((place[place >= 0], values[place >= 0] if (place < 0).any() else values) for place, values in pieces)
+        if (np.diff(self.place[self.place >= 0]) > 0).all():
+            yield from ((place, values) for place, values in members if len(place))
+            return
+        n_features = len(self.source.features)
+        with scratch(len(self.patient_ids), n_features) as kept:
+            for place, values in members:
+                kept.put(place, 0, values)
+            for rows, values in kept.rows(rows_at_once(n_features)):
+                yield np.arange(rows.start, rows.stop), values
 
     def values(self) -> np.ndarray:
         """The whole matrix, shape `(n_patients, n_features)`, float32, rows as `patient_ids`."""
@@ -290,8 +300,7 @@ def _write_values(file: Any, name: str, omic: Measured, kind: omics.OmicKind, sh
         kind.check(values, str(omic.source.path))
         screen.add(place, values)
         anything = anything or bool(np.isfinite(values).any())
-        contiguous = place[-1] - place[0] + 1 == len(place)
-        stored[slice(place[0], place[-1] + 1) if contiguous else place] = values
+        stored[place[0] : place[-1] + 1] = values
     if not anything:
         raise CohortError(f"{omic.source.path}: no values. Suggestion: check how the matrix was exported")
     _settle_unit(file, name, omic, screen, show_ids)

@@ -10,8 +10,18 @@ import numpy as np
 
 from stratiome.cohort.errors import CohortError
 
-CELLS_AT_ONCE = 50_000_000
-"""Largest piece of a matrix held in memory (200 MB as 4-byte numbers)."""
+CELLS_AT_ONCE = 20_000_000
+"""Largest piece of a matrix held in memory (80 MB as 4-byte numbers)."""
+
+
+CHUNK = (512, 512)
+"""Patients and features of a piece on disk (1 MB): rows and columns can both be read without the rest."""
+
+
+def rows_at_once(n_features: int) -> int:
+    """Patients of a piece held in memory: whole pieces on disk, where these are not larger."""
+    rows = max(1, CELLS_AT_ONCE // max(n_features, 1))
+    return rows - rows % CHUNK[0] if rows > CHUNK[0] else rows
 
 
 @dataclass(frozen=True)
@@ -47,9 +57,8 @@ class MatrixFile:
         CohortError
             If a value is infinite, or the file holds other rows than it announced.
         """
-        rows = max(1, CELLS_AT_ONCE // max(len(self.features), 1))
         start = 0
-        for values in self.read_blocks(rows):
+        for values in self.read_blocks(rows_at_once(len(self.features))):
             self._refuse_infinite(values)
             yield slice(start, start + len(values)), values
             start += len(values)

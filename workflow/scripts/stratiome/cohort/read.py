@@ -16,6 +16,7 @@ from stratiome.cohort.annotated import SUFFIXES, annotated_names, open_annotated
 from stratiome.cohort.errors import CohortError, some_ids
 from stratiome.cohort.matrix import MatrixFile
 from stratiome.cohort.names import check_features, n_known, stripped, to_patients
+from stratiome.cohort.parquet import read_rows
 from stratiome.cohort.source import NULL_TEXTS, TableSource, advice, open_source
 from stratiome.cohort.transposed import check_numeric, finite_or_null, open_transposed
 
@@ -138,8 +139,8 @@ def open_matrix(
     source = open_source(path)
     turned = n_known(source.columns, known) if known else 0
     if patient_id in source.columns and turned:
-        ids = source.scan((patient_id,)).select(pl.col(patient_id).cast(pl.String).str.strip_chars()).collect()
-        turned = turned if n_known(ids[patient_id].drop_nulls().to_list(), known or frozenset()) < turned else 0
+        ids = source.read([patient_id], (patient_id,))[patient_id].cast(pl.String).str.strip_chars()
+        turned = turned if n_known(ids.drop_nulls().to_list(), known or frozenset()) < turned else 0
     if turned:
         return open_transposed(source, known or frozenset(), show_ids)
     if patient_id not in source.columns:
@@ -152,40 +153,28 @@ def _open_upright(source: TableSource, patient_id: str, show_ids: bool, known: f
     features = sorted(c for c in source.columns if c != patient_id)
     if not features:
         raise CohortError(f"{path}: no feature columns beside `{patient_id}`. Suggestion: check the separator")
-    scan = source.scan((patient_id,))
     names = check_features(path, features)
     ids, found = _identifiers(source, patient_id, show_ids)
     if not ids:
         raise CohortError(f"{path}: has a header but no rows. Suggestion: check how the file was exported")
     patients, cut = to_patients(path, ids, known, show_ids)
-    repaired = check_numeric(path, scan, features)
+    repaired = check_numeric(source, features, (patient_id,))
 
     def blocks(rows: int) -> Iterator[np.ndarray]:
-        for frame in _batches(source, scan, features, rows):
-            values = frame.select(finite_or_null(features, repaired)).to_numpy()
-            yield np.ascontiguousarray(values)
+        try:
+            if source.layout is None:
+                yield from read_rows(path, source.raw_names(features), rows)
+                return
+            scan = source.scan((patient_id,)).select(finite_or_null(features, repaired))
+            for frame in scan.collect_batches(chunk_size=rows, maintain_order=True):
+                yield np.ascontiguousarray(frame.to_numpy())
+        except (pl.exceptions.PolarsError, OSError) as error:
+            raise CohortError(f"{path}: its values cannot be read ({type(error).__name__}). {advice(path)}") from None
 
     notes = [*source.notes, *found, *cut, *names]
     if repaired:
         notes.append(f"{len(repaired)} columns had blanks around their numbers, which were removed")
     return MatrixFile(path, tuple(patients), tuple(features), blocks, tuple(notes))
-
-
-def _batches(source: TableSource, scan: pl.LazyFrame, features: list[str], rows: int) -> Iterator[pl.DataFrame]:
-    import pyarrow.parquet as pq
-
-    try:
-        if source.layout is not None:
-            yield from scan.select(features).collect_batches(chunk_size=rows, maintain_order=True)
-            return
-        with pq.ParquetFile(source.path) as file:
-            raw = dict(zip(source.columns, file.schema_arrow.names, strict=True))
-            for batch in file.iter_batches(batch_size=rows, columns=[raw[f] for f in features]):
-                yield pl.DataFrame(batch).select(pl.col(raw[f]).alias(f) for f in features)
-    except (pl.exceptions.PolarsError, OSError) as error:
-        raise CohortError(
-            f"{source.path}: its values cannot be read ({type(error).__name__}). {advice(source.path)}"
-        ) from None
 
 
 def missing_column(path: Path, column: str, present: list[str], key: str) -> str:
@@ -227,7 +216,7 @@ def _identifiers(source: TableSource, patient_id: str, show_ids: bool) -> tuple[
     if patient_id not in source.columns:
         raise CohortError(missing_column(path, patient_id, list(source.columns), "data.patient_id"))
     try:
-        raw = source.scan((patient_id,)).select(pl.col(patient_id).cast(pl.String)).collect()[patient_id]
+        raw = source.read([patient_id], (patient_id,))[patient_id].cast(pl.String)
     except (pl.exceptions.PolarsError, OSError) as error:
         raise CohortError(f"{path}: cannot be read as a table ({type(error).__name__}). {advice(path)}") from None
     ids = raw.str.strip_chars()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import polars as pl
 
 from stratiome.cohort.errors import CohortError
 from stratiome.cohort.names import some_names, stripped
+from stratiome.cohort.parquet import read_columns, schema_of
 from stratiome.cohort.text import SEPARATORS, TextLayout, examine, table_suffix
 
 NULL_TEXTS = ["", "NA", "N/A", "n/a", "NaN", "nan", "null", "NULL", "None", "none", "."]
@@ -25,6 +27,8 @@ class TableSource:
         The file.
     columns
         Names of the columns, without blanks around them; a name may be repeated.
+    raw
+        Names as in the file.
     layout
         Layout of a text file, None for Parquet.
     comments
@@ -35,6 +39,7 @@ class TableSource:
 
     path: Path
     columns: tuple[str, ...]
+    raw: tuple[str, ...]
     layout: TextLayout | None
     comments: bool
     notes: tuple[str, ...]
@@ -49,16 +54,11 @@ class TableSource:
         CohortError
             If a column is listed more than once.
         """
-        repeated = sorted({c for c in self.columns if self.columns.count(c) > 1}) if self._has_repeats() else []
-        if repeated:
-            raise CohortError(
-                f"{self.path}: columns listed more than once: {some_names(repeated)}. "
-                "Suggestion: keep one column of each name"
-            )
+        self._refuse_repeats()
         if self.layout is None:
             scan = pl.scan_parquet(self.path)
-            return scan.rename(dict(zip(scan.collect_schema().names(), self.columns, strict=True)))
-        raw = dict(zip(self.columns, self.layout.columns, strict=True))
+            return scan.rename(dict(zip(self.raw, self.columns, strict=True)))
+        raw = dict(zip(self.columns, self.raw, strict=True))
         scan = pl.scan_csv(
             self.path,
             separator=self.layout.separator,
@@ -72,6 +72,35 @@ class TableSource:
             encoding="utf8",
         )
         return scan.rename({old: new for new, old in raw.items() if old != new})
+
+    def schema(self, texts: tuple[str, ...] = ()) -> pl.Schema:
+        """Names and types of the columns; arguments and errors as in `scan`."""
+        if self.layout is not None:
+            return self.scan(texts).collect_schema()
+        self._refuse_repeats()
+        return pl.Schema(zip(self.columns, schema_of(self.path).dtypes(), strict=True))
+
+    def read(self, names: Sequence[str], texts: tuple[str, ...] = ()) -> pl.DataFrame:
+        """Some columns; arguments and errors as in `scan`."""
+        if self.layout is not None:
+            return self.scan(texts).select(names).collect()
+        self._refuse_repeats()
+        return read_columns(self.path, self.raw_names(names)).rename(
+            dict(zip(self.raw_names(names), names, strict=True))
+        )
+
+    def raw_names(self, names: Sequence[str]) -> list[str]:
+        """Names as in the file."""
+        raw = dict(zip(self.columns, self.raw, strict=True))
+        return [raw[name] for name in names]
+
+    def _refuse_repeats(self) -> None:
+        repeated = sorted({c for c in self.columns if self.columns.count(c) > 1}) if self._has_repeats() else []
+        if repeated:
+            raise CohortError(
+                f"{self.path}: columns listed more than once: {some_names(repeated)}. "
+                "Suggestion: keep one column of each name"
+            )
 
     def _has_repeats(self) -> bool:
         return len(set(self.columns)) < len(self.columns)
@@ -95,8 +124,8 @@ def open_source(path: Path, comments: bool = False, whole: bool = True) -> Table
     check_present(path)
     if table_suffix(path) == ".parquet":
         try:
-            raw = pl.scan_parquet(path).collect_schema().names()
-        except (pl.exceptions.PolarsError, OSError) as error:
+            raw = schema_of(path).names()
+        except (pl.exceptions.PolarsError, OSError, ValueError) as error:
             raise CohortError(f"{path}: not a readable parquet file ({type(error).__name__}). {advice(path)}") from None
         layout = None
     elif table_suffix(path) in SEPARATORS:
@@ -108,7 +137,7 @@ def open_source(path: Path, comments: bool = False, whole: bool = True) -> Table
             "Suggestion: use one of .tsv, .txt, .csv (also with .gz), .parquet, .h5ad, .h5mu"
         )
     columns, notes = stripped(raw, "column names")
-    return TableSource(path, tuple(columns), layout, comments, (*(layout.notes if layout else ()), *notes))
+    return TableSource(path, tuple(columns), tuple(raw), layout, comments, (*(layout.notes if layout else ()), *notes))
 
 
 def check_present(path: Path) -> None:

@@ -8,10 +8,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from stratiome.cohort.matrix import CELLS_AT_ONCE
-
-CHUNK = (512, 512)
-"""Patients and features of a piece on disk (1 MB): rows and columns can both be read without the rest."""
+from stratiome.cohort.matrix import CELLS_AT_ONCE, CHUNK
 
 
 class OmicValues(Protocol):

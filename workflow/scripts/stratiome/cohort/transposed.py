@@ -83,13 +83,12 @@ def open_transposed(
     named, where, notes = _features(source, described, first_of_repeated)
     order = np.asarray(sorted(range(len(named)), key=named.__getitem__), dtype=np.int64)
     rows_of = where[order]
-    scan = source.scan(tuple(described))
-    repaired = check_numeric(path, scan, picked.columns, show_ids)
+    repaired = check_numeric(source, picked.columns, tuple(described), show_ids)
 
     def blocks(rows: int) -> Iterator[np.ndarray]:
         for start in range(0, len(picked.columns), rows):
             part = picked.columns[start : start + rows]
-            values = scan.select(part).select(finite_or_null(part, repaired)).collect().to_numpy()
+            values = source.read(part, tuple(described)).select(finite_or_null(part, repaired)).to_numpy()
             yield np.ascontiguousarray(values[rows_of].T)
 
     said = ["features are rows and patients are columns, found by the identifiers of the clinical table"]
@@ -106,7 +105,7 @@ def open_transposed(
 
 def _schema(source: TableSource) -> pl.Schema:
     try:
-        return source.scan().collect_schema()
+        return source.schema()
     except (pl.exceptions.PolarsError, OSError) as error:
         raise CohortError(
             f"{source.path}: cannot be read as a table ({type(error).__name__}). {advice(source.path)}"
@@ -141,7 +140,7 @@ def _annotations(source: TableSource, schema: pl.Schema, known: frozenset[str]) 
 
 
 def _mostly_numbers(source: TableSource, name: str) -> bool:
-    values = source.scan((name,)).select(pl.col(name)).collect()[name].drop_nulls()
+    values = source.read([name], (name,))[name].drop_nulls()
     return 2 * int(values.str.contains(r"^\s*[-+]?[\d.,]+(?:[eE][-+]?\d+)?\s*$").sum()) > len(values)
 
 
@@ -163,7 +162,7 @@ def _features(
 ) -> tuple[list[str], np.ndarray, list[str]]:
     """Names of the features that are read, their rows in the file, and notes."""
     path = source.path
-    frame = source.scan(tuple(described)).select(pl.col(described).cast(pl.String)).collect()
+    frame = source.read(described, tuple(described)).cast(pl.String)
     if frame.height == 0:
         raise CohortError(f"{path}: has a header but no rows. Suggestion: check how the file was exported")
     texts = [frame[c].set(frame[c].is_in(NULL_TEXTS).fill_null(False), None) for c in described]
@@ -190,21 +189,24 @@ def _features(
     return names, where, notes + check_features(path, names)
 
 
-def check_numeric(path: object, scan: pl.LazyFrame, columns: list[str], show_ids: bool | None = None) -> list[str]:
+def check_numeric(
+    source: TableSource, columns: list[str], texts: tuple[str, ...], show_ids: bool | None = None
+) -> list[str]:
     """Refuse columns that hold anything but numbers; returns those that are numbers with blanks around them.
 
     Parameters
     ----------
+    texts
+        Other columns, which are kept as text.
     show_ids
         Where columns are patients: whether they may be named.
     """
-    schema = scan.collect_schema()
-    texts = [c for c in columns if not (schema[c].is_numeric() or schema[c] in (pl.Boolean, pl.Null))]
-    if not texts:
-        return []
+    path, schema = source.path, source.schema(texts)
+    doubtful = [c for c in columns if not (schema[c].is_numeric() or schema[c] in (pl.Boolean, pl.Null))]
     bad, commas, repaired = [], [], []
-    for start in range(0, len(texts), 500):
-        part = scan.select(pl.col(texts[start : start + 500]).cast(pl.String).str.strip_chars()).collect()
+    for start in range(0, len(doubtful), 500):
+        read = source.read(doubtful[start : start + 500], texts)
+        part = read.select(pl.all().cast(pl.String).str.strip_chars())
         for column in part.iter_columns():
             values = column.filter(column.is_not_null() & ~column.is_in(NULL_TEXTS).fill_null(False))
             numbers = values.cast(pl.Float64, strict=False)
