@@ -185,6 +185,25 @@ class QualityMissingness(Table):
     missing: int = pa.Field(ge=0)  # of these, who lack it
 
 
+class QualityTreatment(Table):
+    """Each treatment as it is recorded: crude comparisons that warn, and are no effects."""
+
+    treatment: str  # key of the config
+    finding: str = pa.Field(isin=["recorded", "crude", "early", "later", "goes with"])
+    variable: str  # of `goes with`: covariate or confounder; else ""
+    until_months: float = _null(ge=0)  # of `early` and `later`: the time that parts them
+    estimate: float = _null()  # hazard ratio, treated against untreated; `goes with`: strength, 0 to 1
+    lower: float = _null()  # 95 % interval of the hazard ratio
+    upper: float = _null()
+    p_value: float = _null(ge=0, le=1)  # `early`: that it is no lower than later; `goes with`: of the association
+    n_treated: int = pa.Field(
+        ge=0
+    )  # patients; from `crude` on, of those with a usable outcome; `later`: still followed
+    n_untreated: int = pa.Field(ge=0)
+    n_missing: int = pa.Field(ge=0)  # of `recorded`: patients without a record; else 0
+    events: int = pa.Field(ge=0)  # within the time that is compared, both arms
+
+
 DESIGNS = ["cross-validation", "given splits", "leave-site-out", "temporal", "locked"]
 """Ways of holding patients out; the first one that an analysis has gives its verdicts."""
 

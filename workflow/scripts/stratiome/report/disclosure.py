@@ -39,7 +39,7 @@ def share(n: int | None, whole: int | None, min_cell: int) -> str:
     if n is None or not whole:
         return MISSING
     if is_small(n, min_cell):
-        return f"<{100 * min_cell / whole:.0f} %" if whole >= min_cell else MISSING
+        return f"<{max(1.0, 100 * min_cell / whole):.0f} %" if whole >= min_cell else MISSING
     if is_small(whole - n, min_cell):
         return f">{100 * (whole - min_cell) / whole:.0f} %"
     return f"{100 * n / whole:.0f} %"
