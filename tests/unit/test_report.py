@@ -796,7 +796,7 @@ def test_singulars_and_names() -> None:
     text = Page(render(fixtures.inputs("survival_only"))).text
     assert "The only omic was mRNA." in text
     assert "mRNA: 203306_s_at" in text  # a feature keeps its underscores, a column loses them
-    assert words.term("er_status: not_done") == "er status: not_done"
+    assert words.term("er_status: not_done") == "ER status: not_done"
     assert words.term("grade: 3.0") == "grade: 3"
     assert [words.plural(n, "event") for n in (0, 1, 1200)] == ["0 events", "1 event", "1,200 events"]
     assert words.readable("tau 119.984 months, predictions of kaplan_meier") == (

@@ -170,10 +170,12 @@ class QualityMissingness(Table):
     """Whether what is missing depends on who the patients are."""
 
     subject: str = pa.Field(isin=["omic", "feature block", "clinical column", "outcome"])
-    name: str  # omic or column
+    name: str  # omic or column; those that the very same patients lack are joined by " + "
     block: str  # of a feature block: its features, shortened; else ""
-    finding: str = pa.Field(isin=["test", "all missing"])  # a test, or: every patient of a level lacks it
-    role: str  # of `variable`: batch, outcome, treatment, known label, covariate
+    finding: str = pa.Field(
+        isin=["test", "all missing", "missing together"]
+    )  # `all`: every patient of a level lacks it
+    role: str  # of `variable`: batch, outcome, treatment, known label, covariate; "" of `missing together`
     variable: str
     level: str  # of `all missing`; else ""
     test: str  # chi-squared, Fisher, Mann-Whitney, or ""
@@ -196,9 +198,7 @@ class QualityTreatment(Table):
     lower: float = _null()  # 95 % interval of the hazard ratio
     upper: float = _null()
     p_value: float = _null(ge=0, le=1)  # `early`: that it is no lower than later; `goes with`: of the association
-    n_treated: int = pa.Field(
-        ge=0
-    )  # patients; from `crude` on, of those with a usable outcome; `later`: still followed
+    n_treated: int = pa.Field(ge=0)  # patients; `crude` to `later`: of those with an outcome and still followed
     n_untreated: int = pa.Field(ge=0)
     n_missing: int = pa.Field(ge=0)  # of `recorded`: patients without a record; else 0
     events: int = pa.Field(ge=0)  # within the time that is compared, both arms

@@ -14,7 +14,7 @@ from stratiome.report.words import FOLLOW_UP, join, label, number, p_cell, sente
 
 Row = Mapping[str, Any]
 
-SHOWN = 15
+SHOWN = 10
 """Rows of a table of tests that stand open; the rest is folded."""
 
 

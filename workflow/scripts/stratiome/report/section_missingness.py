@@ -18,8 +18,14 @@ OPEN = 8
 NAMED = 6
 """Most names that are listed in a cell."""
 
+TOGETHER = 3
+"""Most names of what the same patients lack that are listed beside other things."""
+
 SENTENCES = 3
 """Most findings that are said in sentences."""
+
+OFTEN = 0.05
+"""Share of the patients from which what they lack together is said."""
 
 ROLES = ("known label", "treatment", "outcome", "covariate", "batch")
 """Roles of a group, the most telling first."""
@@ -32,17 +38,24 @@ def missingness(inputs: ReportInputs) -> list[object]:
     rows = inputs.rows("missingness")
     if not rows:
         return []
+    least = inputs.settings.min_cell
     whole = [r for r in rows if r["finding"] == "all missing"]
     tests = [r for r in rows if r["finding"] == "test"]
     found = [r for r in tests if r["p_holm"] is not None and r["p_holm"] < inputs.settings.alpha]
     blocks: list[object] = [Heading("What is missing, and for whom")]
-    said = _sentences(whole, found, inputs.settings.min_cell)
+    together = [r for r in rows if r["finding"] == "missing together" and r["subject"] == "clinical column"]
+    blocks += [
+        Text(f"The very same {count(r['missing'], least)} of {r['n']:,} patients lack {join(_names(r))}.")
+        for r in sorted(together, key=lambda r: -r["missing"])
+        if r["missing"] >= max(OFTEN * r["n"], least)
+    ][:SENTENCES]
+    said = _sentences(whole, found, least)
     if said:
         blocks.append(Note(" ".join(said), "care"))
-    blocks += [*_groups(whole, inputs.settings.min_cell), *_feature_groups(whole, inputs.settings.min_cell)]
+    blocks += [*_groups(whole, least), *_feature_groups(whole, least)]
     if not found:
         return [*blocks, Text(f"None of {len(tests)} tests of missingness is positive after Holm's correction.")]
-    return [*blocks, *_tests(found, len(tests), inputs.settings.min_cell)]
+    return [*blocks, *_tests(found, len(tests), least)]
 
 
 def _sentences(whole: Sequence[Row], found: Sequence[Row], min_cell: int) -> list[str]:
@@ -52,16 +65,16 @@ def _sentences(whole: Sequence[Row], found: Sequence[Row], min_cell: int) -> lis
     for r in sorted(omics, key=lambda r: (-r["n"], ROLES.index(r["role"]), r["variable"], r["level"])):
         largest.setdefault(r["name"], r)
     lacking: dict[str, list[str]] = {}
-    for name, r in largest.items():
-        lacking.setdefault(f"All {count(r['n'], min_cell)} patients with {_value(r)}", []).append(label(name))
+    for r in largest.values():
+        lacking.setdefault(f"All {count(r['n'], min_cell)} patients with {_value(r)}", []).extend(_names(r))
     said = [f"{who} lack {join(names)}." for who, names in list(lacking.items())[:SENTENCES]]
     if said:
         said.append("A model that sees that an omic is lacking can learn the group from it.")
-    with_outcome = {r["name"] for r in found if r["role"] == "outcome" and r["subject"] == "omic"}
+    omics = [r for r in found if r["role"] == "outcome" and r["subject"] == "omic"]
+    with_outcome = list(dict.fromkeys(name for r in omics for name in _names(r)))
     if with_outcome:
-        names = join([label(n) for n in sorted(with_outcome)])
         said.append(
-            f"Whether {names} {'is' if len(with_outcome) == 1 else 'are'} lacking goes with the outcome, so patients who"
+            f"Whether {join(with_outcome)} {'is' if len(with_outcome) == 1 else 'are'} lacking goes with the outcome, so patients who"
             " have it are no fair sample of all."
         )
     return said
@@ -130,12 +143,18 @@ def _same(rows: Sequence[Row]) -> Iterable[list[Row]]:
 
 def _subjects(rows: Sequence[Row]) -> list[str]:
     ordered = sorted(rows, key=lambda r: KINDS.index(r["subject"]))
-    return list(dict.fromkeys(_subject(r) for r in ordered))
+    return list(dict.fromkeys(name for r in ordered for name in _names(r)))
+
+
+def _names(row: Row) -> list[str]:
+    """Readable names of what is lacking; several where the very same patients lack them."""
+    return ["a usable outcome"] if row["subject"] == "outcome" else [label(n) for n in row["name"].split(" + ")]
 
 
 def _subject(row: Row) -> str:
-    name = "a usable outcome" if row["subject"] == "outcome" else label(row["name"])
-    return f"{name}: {row['block']}" if row["block"] else name
+    names = _names(row)
+    text = _listed(names, TOGETHER) if len(names) > TOGETHER else join(names)
+    return f"{text}: {row['block']}" if row["block"] else text
 
 
 def _variable(row: Row) -> str:

@@ -31,9 +31,13 @@ OMICS: dict[str, str] = {
 """Names that are not written as their key is."""
 
 ACRONYMS = frozenset(
-    "AJCC BMI DFI DFS DMFS DSS EGFR ER HER2 HPV ID IDH1 IHC LDH NPI OS PAM50 PFI PFS PR PSA RFS RPPA TCGA TNM WHO".split()
+    ["AJCC", "BMI", "DFS", "DMFS", "DSS", "ER", "HER2", "HPV", "ID", "IHC", "LDH", "NPI", "OS", "PAM50", "PFS", "PR"]
+    + ["PSA", "RFS", "RPPA", "TCGA", "WHO"]
 )
 """Words of column names that are written in capitals."""
+
+LONG = 5
+"""Letters from which a column name in capitals is a word and not an acronym or a gene."""
 
 FOLLOW_UP = "follow-up time (log)"
 """Name of the length of follow-up among the variables that quality checks compare with."""
@@ -53,8 +57,10 @@ METRICS: dict[str, tuple[str, int]] = {
 
 def label(name: str) -> str:
     """Readable name of a model, column or component."""
-    words = (w.upper() if w.upper() in ACRONYMS else w for w in name.replace("_", " ").split(" "))
-    return MODELS.get(name) or OMICS.get(name) or " ".join(words)
+    words = name.replace("_", " ").split(" ")
+    if name.isupper() and (len(words) > 1 or (name.isalpha() and len(name) >= LONG)):
+        words = [w.lower() for w in words]
+    return MODELS.get(name) or OMICS.get(name) or " ".join(w.upper() if w.upper() in ACRONYMS else w for w in words)
 
 
 def term(name: str) -> str:
