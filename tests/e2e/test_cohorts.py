@@ -82,7 +82,7 @@ class _Page(HTMLParser):
             title = " ".join(self.title.split())
             self.section, self.heading = (title, "") if tag == "h2" else (self.section, title)
             self.inside = None
-        elif tag not in ("code", "span", "strong"):
+        elif tag not in ("code", "strong"):
             self.handle_data(" ")
 
     def handle_data(self, data: str) -> None:
@@ -98,7 +98,7 @@ class _Page(HTMLParser):
 
 @pytest.fixture(scope="module")
 def page(shared_data, tmp_path_factory):
-    """Text of the report of a cohort: the real workflow up to its splits, and the report's own sections of these tables."""
+    """Results and report of a cohort: the real workflow up to its splits, and the report's own page of these tables."""
 
     @cache
     def made(name: str) -> tuple[Path, str, _Page]:

@@ -882,9 +882,9 @@ def test_checks_of_the_data_say_what_could_mislead(html: dict[str, str]) -> None
     text = Page(html["demo"]).text
     assert "blanks around 3 identifiers removed" in text
     assert "A batch goes with outcome or treatment (site with treatment)" in text
-    assert "tells who the patient is" in text
-    assert "GBM" in text
-    assert "1 of 2 tests, after Holm's correction" in text
+    assert "All 90 patients with disease GBM lack" in text
+    assert "A model that sees that an omic is lacking can learn the group from it." in text
+    assert "1 of 2 tests are positive after Holm's correction" in text
     assert "normal scores of their ranks" in text
     inputs = fixtures.inputs("demo")
     assert "Checks of the data" not in render(

@@ -728,7 +728,7 @@ class Config(Section):
         return [treatment.column for treatment in self.treatments.values()]
 
     def described_columns(self) -> list[str]:
-        """Clinical columns that describe the patients: covariates, treatments, confounders, labels, declared ones, site."""
+        """Clinical columns that describe the patients: those that have a role, and those that are declared."""
         named = [*self.covariates, *(t.column for t in self.treatments.values())]
         named += [c for t in self.treatments.values() for c in t.confounders]
         outcome = (self.endpoint.time, self.endpoint.event)

@@ -19,8 +19,8 @@ UNUSUAL_NULLS = [t for t in NULL_TEXTS if t not in ("", "NA", "NaN")]
 """Texts that are missing cells, but might have been meant as something else."""
 UNKNOWN = {
     "unknown", "unk", "?", "missing", "not available", "[not available]", "not reported", "#n/a", "n.a.", "not known",
-    "indeterminate", "undetermined", "nc", "not classified", "unclassified", "not evaluated", "[not evaluated]", "[unknown]",
-    "gx", "mx", "nx", "tx", "stage x",
+    "indeterminate", "undetermined", "nc", "not classified", "unclassified", "not evaluated",
+    "[not evaluated]", "[unknown]", "gx", "mx", "nx", "tx", "stage x",
 }  # fmt: skip
 """Texts that may stand for a missing value, in lower case; stage X and its like are what could not be assessed."""
 SHOWN_TEXTS = 5

@@ -165,7 +165,10 @@ def omic_quality(omic: OmicValues, table: pl.DataFrame, kind: OmicKind, n_cohort
     rows += [row(*r) for r in _scale_metrics(table, kind)]
     close = followers(omic) if kind.continuous and not kind.reads else None
     if close:
-        note = f"rank correlation of {CLOSE} or more with another, as probes of one gene or neighbours on a chromosome have: they count twice"
+        note = (
+            f"rank correlation of {CLOSE} or more with another, as probes of one gene or neighbours on a chromosome "
+            "have: they count twice"
+        )
         rows.append(row("features that follow another", float(close), note))
     rows += [row(*r) for r in patients.metrics()]
     for r in rows:

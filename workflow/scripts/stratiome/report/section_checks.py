@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from stratiome.report.blocks import Cell, Fold, Heading, Note, Section, Table, Text
+from stratiome.report.blocks import Cell, Fold, Heading, Items, Note, Section, Table, Text
 from stratiome.report.disclosure import count
 from stratiome.report.inputs import ReportInputs
 from stratiome.report.section_missingness import missingness
@@ -13,6 +13,8 @@ from stratiome.report.section_records import treatment_records
 from stratiome.report.words import FOLLOW_UP, join, label, number, p_cell, sentence, term
 
 Row = Mapping[str, Any]
+
+NOT_JUDGED = "not judged: "
 
 SHOWN = 10
 """Rows of a table of tests that stand open; the rest is folded."""
@@ -50,7 +52,8 @@ def _identity(inputs: ReportInputs) -> list[object]:
     least = inputs.settings.min_cell
     names = {"duplicate": "Duplicate patients", "concordance": "Omics that belong together", "sex": "Recorded sex"}
     body: list[list[Cell | str]] = []
-    for r in rows:
+    judged = [r for r in rows if not r["note"].startswith(NOT_JUDGED)]
+    for r in judged:
         power = "–"
         if r["found"] is not None and r["false_alarms"] is not None:
             power = f"{100 * r['found']:.0f} % / {100 * r['false_alarms']:.1f} %"
@@ -71,10 +74,20 @@ def _identity(inputs: ReportInputs) -> list[object]:
         "Flagged patients are named in the private table of the results folder, never here. The last figures are what"
         " the check is expected to find of wrongly labelled patients, and to flag of right ones."
     )
-    return [
-        Heading("Are patients who they are said to be?"),
-        Table("Checks of identity.", head, body, frozenset({2, 3, 4, 5}), note),
-    ]
+    blocks: list[object] = [Heading("Are patients who they are said to be?")]
+    if judged:
+        blocks.append(Table("Checks of identity.", head, body, frozenset({2, 3, 4, 5}), note))
+    why: dict[str, list[str]] = {}
+    for r in rows:
+        if r not in judged:
+            omics = " + ".join(label(o) for o in r["scope"].split(" + "))
+            why.setdefault(r["note"].removeprefix(NOT_JUDGED), []).append(
+                f"{names.get(r['check'], r['check'])} ({omics})"
+            )
+    if why:
+        items = [f"{', '.join(what)}: {reason}." for reason, what in why.items()]
+        blocks.append(Fold("Checks of identity that could not be made", [Items(items)]))
+    return blocks
 
 
 def _batches(inputs: ReportInputs) -> list[object]:

@@ -23,7 +23,7 @@ FEW_EVENTS = 100
 
 GIVEN_OR_NOT = {"0": "not given", "1": "given"}
 
-OPEN_CLASSES = 12
+OPEN_CLASSES = 8
 """Classes of a column that stand open in the table of patients; where there are more, all are folded."""
 
 

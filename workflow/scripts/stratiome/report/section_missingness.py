@@ -60,28 +60,34 @@ def missingness(inputs: ReportInputs) -> list[object]:
 
 def _sentences(whole: Sequence[Row], found: Sequence[Row], min_cell: int) -> list[str]:
     """The strongest findings: omics that a whole group lacks, and omics whose lack goes with the outcome."""
-    largest: dict[str, Row] = {}
-    omics = [r for r in whole if r["subject"] == "omic" and not is_small(r["n"], min_cell)]
-    for r in sorted(omics, key=lambda r: (-r["n"], ROLES.index(r["role"]), r["variable"], r["level"])):
-        largest.setdefault(r["name"], r)
+    levels: dict[tuple[str, str], list[Row]] = {}
+    for r in whole:
+        if r["subject"] == "omic" and not is_small(r["n"], min_cell):
+            levels.setdefault((r["name"], r["variable"]), []).append(r)
+    largest: dict[str, list[Row]] = {}
+    for here in sorted(levels.values(), key=lambda rows: (-_patients(rows), ROLES.index(rows[0]["role"]))):
+        largest.setdefault(here[0]["name"], here)
     lacking: dict[str, list[str]] = {}
-    for r in largest.values():
-        lacking.setdefault(f"All {count(r['n'], min_cell)} patients with {_value(r)}", []).extend(_names(r))
+    for here in largest.values():
+        who = f"{term(here[0]['variable'])} {_listed([level(r['level']) for r in here])}"
+        lacking.setdefault(f"All {count(_patients(here), min_cell)} patients with {who}", []).extend(_names(here[0]))
     said = [f"{who} lack {join(names)}." for who, names in list(lacking.items())[:SENTENCES]]
     if said:
         said.append("A model that sees that an omic is lacking can learn the group from it.")
     omics = [r for r in found if r["role"] == "outcome" and r["subject"] == "omic"]
     with_outcome = list(dict.fromkeys(name for r in omics for name in _names(r)))
     if with_outcome:
+        be = "is" if len(with_outcome) == 1 else "are"
         said.append(
-            f"Whether {join(with_outcome)} {'is' if len(with_outcome) == 1 else 'are'} lacking goes with the outcome, so patients who"
-            " have it are no fair sample of all."
+            f"Whether {join(with_outcome)} {be} lacking goes with the outcome, so patients who have it are no fair"
+            " sample of all."
         )
     return said
 
 
-def _value(row: Row) -> str:
-    return f"{term(row['variable'])} {level(row['level'])}"
+def _patients(rows: Sequence[Row]) -> int:
+    """Patients of the levels of one variable."""
+    return int(sum({r["level"]: r["n"] for r in rows}.values()))
 
 
 def _groups(whole: Sequence[Row], min_cell: int) -> list[object]:
@@ -94,9 +100,9 @@ def _groups(whole: Sequence[Row], min_cell: int) -> list[object]:
         subjects = _subjects(here)
         sizes = {r["level"]: r["n"] for r in here}
         omic = any(r["subject"] == "omic" for r in here)
-        key = (not omic, ROLES.index(first["role"]), -sum(sizes.values()), first["variable"])
+        key = (not omic, -_patients(here), ROLES.index(first["role"]), first["variable"])
         who = f"{sentence(term(first['variable']))}: {_listed([level(v) for v in sizes])}"
-        body.append((key, [who, count(sum(sizes.values()), min_cell), _listed(subjects, len(subjects))]))
+        body.append((key, [who, count(_patients(here), min_cell), _listed(subjects, len(subjects))]))
     table = [cells for _, cells in sorted(body, key=lambda pair: pair[0])]
     return _folded("Groups of patients who all lack something.", ["Who", "Patients", "All of them lack"], table, {1})
 
@@ -110,11 +116,11 @@ def _feature_groups(whole: Sequence[Row], min_cell: int) -> list[object]:
         first = here[0]
         levels = list(dict.fromkeys(level(r["level"]) for r in here))
         blocks = list(dict.fromkeys((r["name"], r["block"]) for r in here))
-        n = sum({r["level"]: r["n"] for r in here}.values())
+        n = _patients(here)
         who = f"{sentence(term(first['variable']))}: {_listed(levels)}"
         example = f"{label(blocks[0][0])}: {blocks[0][1]}"
         more = f"; and {plural(len(blocks) - 1, 'more group')}" if len(blocks) > 1 else ""
-        body.append(((ROLES.index(first["role"]), -n, who), [who, count(n, min_cell), example + more]))
+        body.append(((-n, ROLES.index(first["role"]), who), [who, count(n, min_cell), example + more]))
     table = [cells for _, cells in sorted(body, key=lambda pair: pair[0])]
     omics = join([label(o) for o in dict.fromkeys(r["name"] for r in rows)])
     groups = {(r["name"], r["block"]) for r in rows}

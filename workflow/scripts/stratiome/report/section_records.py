@@ -36,12 +36,14 @@ def treatment_records(inputs: ReportInputs) -> list[object]:
         said = _warnings(inputs, key, name, here)
         notes += [Note(" ".join(said), "care")] if said else []
         body.append(_line(inputs, name, here))
-    head = ["Treatment", "Treated", "Untreated", "No record", "Hazard ratio, crude", "At first", "Later", "Goes with"]
+    unrecorded = _unrecorded(inputs, keys, rows)
+    notes = [Note(" ".join(unrecorded), "care")] * bool(unrecorded) + notes
+    head = ["Treatment", "Treated", "Untreated", "No record", "Hazard ratio", "At first", "Later", "Goes with"]
     note = (
-        "Nothing here is adjusted: these ratios warn, and are no effects. Below 1, treated patients have fewer events. At"
-        " first: until a tenth of all events has occurred, at most a year; a ratio that is much lower then than later is a sign of immortal"
-        " time. Goes with: columns of the config that differ most between treated and untreated, with Cramer's V or the"
-        " correlation ratio (0 to 1)."
+        "Crude: nothing here is adjusted; these ratios warn, and are no effects. Below 1, treated patients have fewer"
+        " events. At first: until a tenth of all events has occurred, at most a year; a ratio that is much lower then"
+        " than later is a sign of immortal time. Goes with: columns of the config that differ most between treated and"
+        " untreated, with Cramer's V or the correlation ratio (0 to 1)."
     )
     if any(t.design == "observational" for t in inputs.settings.treatments.values()):
         note += (
@@ -81,10 +83,25 @@ def _one(rows: Sequence[Row], finding: str) -> Row:
     )
 
 
-def _ratio(row: Row, min_cell: int) -> str:
+def _ratio(row: Row, min_cell: int) -> Cell:
     if row["estimate"] is None or min(row["n_treated"], row["n_untreated"]) < min_cell:
-        return "–"
-    return f"{number(row['estimate'])} ({number(row['lower'])} to {number(row['upper'])})"
+        return Cell("–")
+    return Cell(number(row["estimate"]), below=f"{number(row['lower'])} to {number(row['upper'])}")
+
+
+def _unrecorded(inputs: ReportInputs, keys: Sequence[str], rows: Sequence[Row]) -> list[str]:
+    """Who has no record of a treatment, one sentence for treatments that lack as many."""
+    least = inputs.settings.min_cell
+    names: dict[str, list[str]] = {}
+    for key in keys:
+        recorded = _one([r for r in rows if r["treatment"] == key], "recorded")
+        cells = [recorded["n_treated"], recorded["n_untreated"], recorded["n_missing"]]
+        if cells[2] >= OFTEN_MISSING * sum(cells) and not is_small(cells[2], least):
+            names.setdefault(f"{counts(cells, least)[2]} of {sum(cells):,}", []).append(_name(inputs, key))
+    return [
+        f"{join(who)}: {text} patients have no record of it, which is not the same as untreated."
+        for text, who in names.items()
+    ]
 
 
 def _warnings(inputs: ReportInputs, key: str, name: str, rows: Sequence[Row]) -> list[str]:
@@ -97,20 +114,16 @@ def _warnings(inputs: ReportInputs, key: str, name: str, rows: Sequence[Row]) ->
         few, many = (cells[0], cells[1]) if treated < untreated else (cells[1], cells[0])
         what = "treated" if treated < untreated else "untreated"
         said.append(
-            f"{name}: only {few} patients are recorded as {what}, against {many}: there is hardly anybody to compare with."
-        )
-    whole = treated + untreated + missing
-    if whole and missing >= OFTEN_MISSING * whole and not is_small(missing, least):
-        said.append(
-            f"{name}: {cells[2]} of {whole:,} patients have no record of it, which is not the same as untreated."
+            f"{name}: only {few} patients are recorded as {what}, against {many}: there is hardly anybody to compare"
+            " with."
         )
     observational = getattr(inputs.settings.treatments.get(key), "design", "") == "observational"
-    if early["p_value"] is not None and early["p_value"] < inputs.settings.alpha and _ratio(early, least) != "–":
+    if early["p_value"] is not None and early["p_value"] < inputs.settings.alpha and _ratio(early, least).below:
         said.append(
-            f"{name}: in the first {months(early['until_months'])} months the hazard ratio is {number(early['estimate'])},"
-            f" later {number(later['estimate'])} ({p_value(early['p_value'])} for the difference). Either patients had to"
-            " live long enough to be treated (immortal time), and a comparison from time zero flatters the treatment; or"
-            " the treated have a disease that kills later."
+            f"{name}: in the first {months(early['until_months'])} months the hazard ratio is"
+            f" {number(early['estimate'])}, later {number(later['estimate'])} ({p_value(early['p_value'])} for the"
+            " difference). Either patients had to live long enough to be treated (immortal time), and a comparison from"
+            " time zero flatters the treatment; or the treated have a disease that kills later."
         )
     strong = [r for r in rows if r["finding"] == "goes with" and r["estimate"] >= STRONG]
     if strong and observational:

@@ -31,8 +31,26 @@ OMICS: dict[str, str] = {
 """Names that are not written as their key is."""
 
 ACRONYMS = frozenset(
-    ["AJCC", "BMI", "DFS", "DMFS", "DSS", "ER", "HER2", "HPV", "ID", "IHC", "LDH", "NPI", "OS", "PAM50", "PFS", "PR"]
-    + ["PSA", "RFS", "RPPA", "TCGA", "WHO"]
+    [
+        "BMI",
+        "DFS",
+        "DMFS",
+        "DSS",
+        "ER",
+        "HER2",
+        "HPV",
+        "ID",
+        "IHC",
+        "NPI",
+        "OS",
+        "PAM50",
+        "PFS",
+        "PR",
+        "RFS",
+        "RPPA",
+        "TCGA",
+        "WHO",
+    ]
 )
 """Words of column names that are written in capitals."""
 
