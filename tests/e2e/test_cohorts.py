@@ -75,6 +75,8 @@ class _Page(HTMLParser):
         self.drawing += tag == "svg"
         if tag in ("h2", "h3"):
             self.inside, self.title = tag, ""
+        elif tag not in ("code", "strong"):
+            self.handle_data(" ")
 
     def handle_endtag(self, tag: str) -> None:
         self.drawing -= tag == "svg"

@@ -33,24 +33,16 @@ def scale(values: np.ndarray) -> np.ndarray:
 
 
 def measure(values: np.ndarray, features: Sequence[str]) -> dict[str, np.ndarray]:
-    """Reads and miRNAs detected of each patient, and whether the values are fractions of reads."""
-    with np.errstate(invalid="ignore"):
-        fraction = ((values != np.round(values)) & np.isfinite(values)).any(axis=1)
+    """Reads and miRNAs detected of each patient."""
     return {
-        "fraction": fraction.astype(np.float64),
         "total": np.nansum(values, axis=1, dtype=np.float64),
         "detected": (values > 0).sum(axis=1).astype(np.float64),
     }
 
 
 def metrics(patients: dict[str, np.ndarray], unit: str) -> list[Metric]:
-    """Library sizes, miRNAs detected, and values that were divided before."""
-    found = library_metrics(patients["total"], patients["detected"], unit, "miRNAs")
-    fractions = float(patients["fraction"].sum())
-    if fractions:
-        note = "no raw counts: normalised before this analysis, as reads per million are"
-        found.append(("patients with fractions of reads", fractions, note))
-    return found
+    """Library sizes and miRNAs detected."""
+    return library_metrics(patients["total"], patients["detected"], unit, "miRNAs")
 
 
 KIND = OmicKind(

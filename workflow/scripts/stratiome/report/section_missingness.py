@@ -39,7 +39,7 @@ def missingness(inputs: ReportInputs) -> list[object]:
     if not rows:
         return []
     least = inputs.settings.min_cell
-    whole = [r for r in rows if r["finding"] == "all missing"]
+    whole = [r for r in rows if r["finding"] == "all missing" and not is_small(r["n"], least)]
     tests = [r for r in rows if r["finding"] == "test"]
     found = [r for r in tests if r["p_holm"] is not None and r["p_holm"] < inputs.settings.alpha]
     blocks: list[object] = [Heading("What is missing, and for whom")]
@@ -47,7 +47,7 @@ def missingness(inputs: ReportInputs) -> list[object]:
     blocks += [
         Text(f"The very same {count(r['missing'], least)} of {r['n']:,} patients lack {join(_names(r))}.")
         for r in sorted(together, key=lambda r: -r["missing"])
-        if r["missing"] >= max(OFTEN * r["n"], least)
+        if r["missing"] >= max(OFTEN * r["n"], least) and not is_small(r["n"] - r["missing"], least)
     ][:SENTENCES]
     said = _sentences(whole, found, least)
     if said:
@@ -62,10 +62,10 @@ def _sentences(whole: Sequence[Row], found: Sequence[Row], min_cell: int) -> lis
     """The strongest findings: omics that a whole group lacks, and omics whose lack goes with the outcome."""
     levels: dict[tuple[str, str], list[Row]] = {}
     for r in whole:
-        if r["subject"] == "omic" and not is_small(r["n"], min_cell):
+        if r["subject"] == "omic":
             levels.setdefault((r["name"], r["variable"]), []).append(r)
     largest: dict[str, list[Row]] = {}
-    for here in sorted(levels.values(), key=lambda rows: (-_patients(rows), ROLES.index(rows[0]["role"]))):
+    for here in sorted(levels.values(), key=lambda rows: (-_patients(rows), len(rows), ROLES.index(rows[0]["role"]))):
         largest.setdefault(here[0]["name"], here)
     lacking: dict[str, list[str]] = {}
     for here in largest.values():
