@@ -180,3 +180,17 @@ def test_a_linear_scale_is_told_from_logarithms_z_scores_and_ranks():
     kind = omics.get("expression", omics.LINEAR)
     np.testing.assert_allclose(kind.scale(np.array([[0, 1, 7, -2.0]])), [[0, 1, 3, 0]])
     assert kind.scaled_unit == "log2(1 + value)"
+
+
+@pytest.mark.parametrize("genes", [200, 2000])
+@pytest.mark.parametrize("seed", range(5))
+def test_shallow_counts_are_not_two_units(genes, seed):
+    # A quartile that lies among genes without reads in one patient and with one read in the next jumps.
+    rng = np.random.default_rng(seed)
+    mean = rng.gamma(0.5, 20.0, genes)
+    counts = rng.poisson(mean * rng.lognormal(0.0, 0.3, (300, 1))).astype(np.float32)
+    assert _screen("counts", counts).two_scales() is None
+    counts[:60] = np.log2(1 + counts[:60])
+    members = _screen("counts", counts).two_scales().members
+    assert members[:60].all()
+    assert members[60:].sum() <= 1  # of 200 genes, one patient in some cohorts is as narrow as logarithms are

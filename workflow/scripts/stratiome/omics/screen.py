@@ -118,11 +118,16 @@ def some_features(n: int) -> np.ndarray:
 
 
 def _comparable(values: np.ndarray, kind: OmicKind) -> np.ndarray:
-    """Values after the change of scale; reads per million for all kinds of reads, as totals carry no meaning."""
+    """Values after the change of scale; reads per million for all kinds of reads, as totals carry no meaning.
+
+    Only features with reads count then: of a few million reads or less, the first read of a feature is a jump of some
+    powers of two, which a quartile takes in one patient and not in the next.
+    """
     if not kind.reads:
         return kind.scale(values)
     total = np.nansum(values, axis=1, keepdims=True)
-    return np.log2(1.0 + np.maximum(values, 0) / np.where(total > 0, total, 1.0) * 1e6).astype(np.float32)
+    million = np.maximum(values, 0) / np.where(total > 0, total, 1.0) * 1e6
+    return np.where(values > 0, np.log2(1.0 + million), np.nan).astype(np.float32)
 
 
 def patient_shape(values: np.ndarray, kind: OmicKind) -> np.ndarray:
