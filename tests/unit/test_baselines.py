@@ -267,21 +267,34 @@ def test_affinity_and_fused_network_are_those_of_snfpy():
     omics = [np.array(o) for o in ORACLE["omics"]]
     networks = [affinity(distances(o)) for o in omics]
     np.testing.assert_allclose(networks[0], ORACLE["affinity"], rtol=1e-9)
-    fused = fuse(networks, np.ones((40, 3), dtype=bool))
+    fused = fuse(networks)
     np.testing.assert_allclose(fused, ORACLE["fused"], rtol=1e-9, atol=1e-12)
 
 
-def test_patients_without_an_omic_are_fused_over_the_others():
+def test_a_missing_omic_is_that_of_the_nearest_who_have_it():
     rng = np.random.default_rng(0)
     group = np.arange(90) % 3
-    omics = [rng.normal(size=(90, 6)) + 3 * np.eye(6)[group] for _ in range(3)]
+    omics = [rng.normal(size=(90, 6)) + 6 * np.eye(6)[group] for _ in range(3)]
     present = rng.random((90, 3)) > 0.3
-    present[~present.any(axis=1), 0] = True
-    fused = fuse([affinity(distances(o[h])) for o, h in zip(omics, present.T, strict=True)], present)
-    np.testing.assert_allclose(fused, fused.T)
-    assert np.isfinite(fused).all()
-    labels = fit_mixture(spectral_coordinates(fused, 2), 3, 1).probabilities(spectral_coordinates(fused, 2)).argmax(1)
-    assert adjusted_rand(contingency(labels, group)) > 0.9
+    present[:, 0] |= ~present.any(axis=1)
+    whole = fusion.impute([np.where(h[:, None], o, 0.0) for o, h in zip(omics, present.T, strict=True)], present)
+    for values, true, has in zip(whole, omics, present.T, strict=True):
+        np.testing.assert_array_equal(values[has], true[has])
+        np.testing.assert_array_equal(values[~has].argmax(axis=1), group[~has])
+    one = np.flatnonzero(~present[:, 1])[0]
+    known = np.flatnonzero(present[:, 1])
+    square = np.zeros(len(known))
+    shared = np.zeros(len(known))
+    for j in (0, 2):
+        has = present[:, j]
+        both = has[one] & has[known]
+        scale = (distances(omics[j][has]) ** 2).mean()
+        square += np.where(both, ((omics[j][known] - omics[j][one]) ** 2).sum(axis=1) / scale, 0)
+        shared += both
+    near = known[np.argsort(np.where(shared > 0, square / np.maximum(shared, 1), np.inf))[: fusion.DONORS]]
+    np.testing.assert_allclose(whole[1][one], omics[1][near].mean(axis=0))
+    lonely = fusion.impute([np.ones((4, 2)), np.ones((4, 2))], np.array([[1, 0], [1, 0], [0, 1], [0, 1]], dtype=bool))
+    np.testing.assert_array_equal(lonely[1][:2], 0.0)
 
 
 def test_coordinates_are_eigenvectors_of_the_random_walk():

@@ -2,8 +2,8 @@
 
 Each omic gives a network of patients; the networks exchange their neighbourhoods until they agree. The coordinates are
 the leading eigenvectors of the normalised Laplacian of the fused network, as in spectral clustering. The published
-method has neither a rule for patients who lack an omic nor one for new patients; both are ours and are stated where
-they are written.
+method imputes missing omics and has no rule for new patients but to fuse again; what is done here is stated where it is
+written.
 """
 
 from __future__ import annotations
@@ -22,6 +22,9 @@ NEIGHBOURS = 20
 WIDTH = 0.5
 STEPS = 20
 """Number of neighbours, width of the kernel and number of exchanges as in the article and in SNFtool."""
+
+DONORS = 10
+"""Neighbours whose mean stands for a missing omic."""
 
 MAX_PATIENTS = 10_000
 """All pairs of patients are compared: 10,000 take about 6 GB."""
@@ -52,7 +55,7 @@ class FusionModel:
     def fit(cls, features: FeatureSet, dims: int) -> FusionModel:
         """Fuse the networks of the training patients who have at least one omic.
 
-        Single missing cells count as the training mean; a patient who lacks an omic is no part of its network.
+        Single missing cells count as the training mean; a missing omic is imputed (`impute`).
 
         Parameters
         ----------
@@ -74,13 +77,11 @@ class FusionModel:
                 f"similarity network fusion compares all pairs of patients, and {rows.sum()} are more than "
                 f"{MAX_PATIENTS}. Suggestion: take snf out of `latent.baselines`"
             )
-        present = inputs.observed[rows] > 0
         measured = tuple(raw[rows] for raw in inputs.raw)
-        networks = []
-        for values, spec, has in zip(measured, specs, present.T, strict=True):
-            centred = _centre(values[has], spec)
-            networks.append(affinity(_distances(centred, centred)))
-        return cls(specs, measured, spectral_coordinates(fuse(networks, present), dims))
+        centred = [_centre(values, spec) for values, spec in zip(measured, specs, strict=True)]
+        whole = impute(centred, inputs.observed[rows] > 0)
+        fused = fuse([affinity(_distances(values, values)) for values in whole])
+        return cls(specs, measured, spectral_coordinates(fused, dims))
 
     def refit(self, features: FeatureSet) -> FusionModel:
         """The same model learned on other features."""
@@ -147,51 +148,64 @@ def affinity(distance: np.ndarray) -> np.ndarray:
     return _kernel(distance, reach, reach)
 
 
-def fuse(networks: list[np.ndarray], present: np.ndarray) -> np.ndarray:
+def impute(omics: list[np.ndarray], present: np.ndarray) -> list[np.ndarray]:
+    """Give patients who lack an omic the mean of it in the nearest patients who have it (ties count).
+
+    The article imputes by nearest neighbours as well. Distances are over the omics that both have, each with mean
+    square one; a patient who shares none with anybody gets the training mean. (To fuse over the omics that a pair
+    shares was tried and fails: those who have little but an omic of few distinct profiles, as mutations, become
+    islands.)
+
+    Parameters
+    ----------
+    omics
+        One array per omic, shape `(n_patients, n_features)`, about the training mean.
+    present
+        Shape `(n_patients, n_omics)`, True where the patient has the omic.
+    """
+    n = len(present)
+    total, shared = np.zeros((n, n)), present.astype(np.float64) @ present.T
+    for values, has in zip(omics, present.T, strict=True):
+        square = _distances(values[has], values[has]) ** 2
+        total[np.ix_(has, has)] += square / max(float(square.mean()), np.finfo(float).tiny) if has.any() else 0.0
+    distance = np.where(shared > 0, total / np.maximum(shared, 1.0), np.inf)
+    whole = []
+    for values, has in zip(omics, present.T, strict=True):
+        filled, donors = values.copy(), np.flatnonzero(has)
+        for i in np.flatnonzero(~has):
+            far = distance[i, donors]
+            limit = np.sort(far)[:DONORS][-1:] * (1 + 1e-9)
+            near = donors[(far <= limit) & np.isfinite(far)] if len(donors) else donors
+            filled[i] = values[near].mean(axis=0) if len(near) else 0.0
+        whole.append(filled)
+    return whole
+
+
+def fuse(networks: list[np.ndarray]) -> np.ndarray:
     """Fused network of all patients.
 
     In each exchange the network of an omic becomes `S P S'`: `S` its own nearest neighbours, `P` the mean of the other
-    networks. Where patients lack omics the networks are completed first: a pair of whom one lacks the omic gets the
-    mean of its similarities in the omics that both have, or none. With complete data this is the published method.
+    networks (its own, if there is but one).
 
     Parameters
     ----------
     networks
-        One per omic, similarities of the patients who have it, in their order.
-    present
-        Shape `(n_patients, n_omics)`, True where the patient has the omic.
+        One per omic, shape `(n_patients, n_patients)`, similarities.
 
     Returns
     -------
     numpy.ndarray
         Shape `(n_patients, n_patients)`, symmetric, the diagonal at least one half.
     """
-    n = len(present)
-    now = _complete([_share(w) * (len(w) / n) for w in networks], present)
-    now = [_symmetric(_share(p)) for p in now]
-    local = [_strongest(p) for p in now]
-    others = max(len(now) - 1, 1)
+    one = np.eye(len(networks[0]))
+    now = [_symmetric(_share(network)) for network in networks]
+    local = [_strongest(network) for network in now]
     for _ in range(STEPS):
         total = np.sum(now, axis=0)
-        mean = [(total - own) / others if len(now) > 1 else own for own in now]
-        now = [_symmetric((near @ (near @ p).T).T + np.eye(n)) for near, p in zip(local, mean, strict=True)]
+        others = [(total - own) / (len(now) - 1) if len(now) > 1 else own for own in now]
+        now = [_symmetric((near @ (near @ p).T).T + one) for near, p in zip(local, others, strict=True)]
     fused = _share(np.mean(now, axis=0))
-    return (fused + fused.T + np.eye(n)) / 2
-
-
-def _complete(networks: list[np.ndarray], present: np.ndarray) -> list[np.ndarray]:
-    """Networks of all patients; where one of a pair lacks the omic, the mean over the omics that both have."""
-    n = len(present)
-    total, both = np.zeros((n, n)), present.astype(np.float64) @ present.T
-    for network, has in zip(networks, present.T, strict=True):
-        total[np.ix_(has, has)] += network
-    mean = total / np.maximum(both, 1.0)
-    completed = []
-    for network, has in zip(networks, present.T, strict=True):
-        whole = mean.copy()
-        whole[np.ix_(has, has)] = network
-        completed.append(whole)
-    return completed
+    return (fused + fused.T + one) / 2
 
 
 def _share(similarity: np.ndarray) -> np.ndarray:
