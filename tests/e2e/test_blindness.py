@@ -24,6 +24,7 @@ FITTED = (
     "selection.parquet",
     "stability.parquet",
 )
+FEATURES = {"adjust_scale": True, "protect": ["age"]}
 FITTED_ON_OUTCOME = ("prognosis/coefficients.parquet", "prognosis/models.parquet", "treatment/curves.parquet")
 
 
@@ -46,7 +47,7 @@ def plain(data, tmp_path_factory) -> Path:
         + _targets("cv-1-1", (*names, *FITTED_ON_OUTCOME))
         + ["results/quality/summary.parquet", "results/quality/checks/gate"]
     )
-    return run(tmp_path_factory.mktemp("plain"), data, *targets)
+    return run(tmp_path_factory.mktemp("plain"), data, *targets, features=FEATURES)
 
 
 def _copy(data: Path, folder: Path) -> Path:
@@ -80,7 +81,7 @@ def test_outcomes_change_nothing_up_to_the_subgroups(data, plain, tmp_path):
     names = [f"resamples/full/{n}" for n in (*FITTED, "subgroups.parquet", "latent.h5ad", "features.h5mu")]
     names += ["quality/summary.parquet", "quality/rna.parquet", "quality/protein.parquet", "quality/mutation.parquet"]
     names += ["quality/checks/gate", "quality/checks/identity.parquet", "quality/checks/identity_summary.parquet"]
-    results = run(tmp_path / "run", permuted, *[f"results/{n}" for n in names])
+    results = run(tmp_path / "run", permuted, *[f"results/{n}" for n in names], features=FEATURES)
     _same(plain, results, names)
 
 
@@ -89,7 +90,7 @@ def test_outcomes_change_nothing_within_a_fold(data, plain, tmp_path):
     permuted = _copy(data, tmp_path / "data")
     _permute_outcome(permuted, within_event=True)
     names = [f"resamples/cv-1-1/{n}" for n in (*FITTED, "subgroups.parquet", "latent.h5ad", "features.h5mu")]
-    results = run(tmp_path / "run", permuted, *[f"results/{n}" for n in names])
+    results = run(tmp_path / "run", permuted, *[f"results/{n}" for n in names], features=FEATURES)
     _same(plain, results, [*names, "cohort/resamples.parquet"])
 
 
@@ -114,7 +115,11 @@ def test_held_out_patients_change_nothing_that_is_fitted(data, plain, tmp_path):
         )
     names = [f"resamples/cv-1-1/{n}" for n in (*FITTED, *FITTED_ON_OUTCOME)]
     results = run(
-        tmp_path / "run", noisy, *[f"results/{n}" for n in names], "results/resamples/cv-1-1/subgroups.parquet"
+        tmp_path / "run",
+        noisy,
+        *[f"results/{n}" for n in names],
+        "results/resamples/cv-1-1/subgroups.parquet",
+        features=FEATURES,
     )
     _same(plain, results, [*names, "cohort/resamples.parquet"])
     # The noise did reach the model: held-out patients lie elsewhere.

@@ -189,6 +189,18 @@ def test_protected_columns_are_learned_on_training_patients():
     assert protected_design(obs, [], np.ones(4, bool)) is None
 
 
+def test_whole_numbers_are_protected_as_quantities():
+    # As the cohort file gives them back: a column of whole numbers is not a class per number.
+    import pandas as pd
+
+    train = np.array([True, True, True, False])
+    whole = pd.DataFrame({"age": pd.array([50, 60, None, 900], dtype="Int64"), "n": np.array([1, 2, 3, 9])})
+    real = pd.DataFrame({"age": [50.0, 60.0, np.nan, 900.0], "n": [1.0, 2.0, 3.0, 9.0]})
+    found = protected_design(whole, ["age", "n"], train)
+    assert found.shape == (4, 2)
+    np.testing.assert_array_equal(found, protected_design(real, ["age", "n"], train))
+
+
 def test_spread_of_sites_is_evened_shrunk_and_frozen():
     rng = np.random.default_rng(4)
     site = np.repeat(["a", "b"], 300).astype(object)

@@ -108,3 +108,21 @@ def test_missing_at_random_is_rarely_called_otherwise():
         subject = Subject("omic", "x", "", rng.random(200) < 0.3, np.ones(200, dtype=bool))
         called += any(r["p_holm"] < 0.05 for r in missingness_rows([subject], variables, 10))
     assert called <= 9  # family-wise 5 % of 60: more than 9 less than once in 1000
+
+
+def test_what_the_same_patients_lack_is_one_question():
+    lacks = np.random.default_rng(5).random(200) < 0.3
+    event = Variable("event", "outcome", np.array(["0", "1"] * 100, dtype=object))
+    columns = [
+        Variable(name, "covariate", np.where(gone, np.nan, 1.0 + np.arange(200)))
+        for name, gone in (("grade", lacks), ("stage", lacks), ("age", ~lacks))
+    ]
+    omics = [Subject("omic", name, "", lacks, np.ones(200, dtype=bool)) for name in ("rna", "cna")]
+    rows = missingness_rows([*omics, *map(column_subject, columns)], [event, *columns], 10)
+    QualityMissingness.validate(from_rows(rows, QualityMissingness), lazy=True)
+    together = {(r["subject"], r["name"], r["n"], r["missing"]) for r in rows if r["finding"] == "missing together"}
+    n = int(lacks.sum())
+    assert together == {("omic", "rna + cna", 200, n), ("clinical column", "grade + stage", 200, n)}
+    tested = {(r["name"], r["variable"]) for r in rows if r["finding"] == "test"}
+    assert ("grade + stage", "event") in tested
+    assert not {("grade + stage", "grade"), ("grade + stage", "stage")} & tested  # missing with it

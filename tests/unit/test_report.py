@@ -643,7 +643,7 @@ def test_small_sites_are_named_where_they_are_not_held_out_alone():
     assert "held out together" not in said(alone)
     assert "Not held out" not in said(alone)
     joined = said({"site-a": [names[0]], "site-other": names[1:3]})
-    assert f"Sites {names[1]} and {names[2]} have fewer than 30 patients with an outcome each" in joined
+    assert f"2 sites ({names[1]} and {names[2]}) have fewer than 30 patients with an outcome each" in joined
     assert f"Not held out, with fewer than 30 patients with an outcome: 1 of 4 sites ({names[3]})." in joined
     assert "No site is held out" in said({})
 
@@ -796,7 +796,7 @@ def test_singulars_and_names() -> None:
     text = Page(render(fixtures.inputs("survival_only"))).text
     assert "The only omic was mRNA." in text
     assert "mRNA: 203306_s_at" in text  # a feature keeps its underscores, a column loses them
-    assert words.term("er_status: not_done") == "er status: not_done"
+    assert words.term("er_status: not_done") == "ER status: not_done"
     assert words.term("grade: 3.0") == "grade: 3"
     assert [words.plural(n, "event") for n in (0, 1, 1200)] == ["0 events", "1 event", "1,200 events"]
     assert words.readable("tau 119.984 months, predictions of kaplan_meier") == (
@@ -885,9 +885,9 @@ def test_checks_of_the_data_say_what_could_mislead(html: dict[str, str]) -> None
     text = Page(html["demo"]).text
     assert "blanks around 3 identifiers removed" in text
     assert "A batch goes with outcome or treatment (site with treatment)" in text
-    assert "tells who the patient is" in text
-    assert "GBM" in text
-    assert "1 of 2 tests, after Holm's correction" in text
+    assert "All 90 patients with disease GBM lack" in text
+    assert "A model that sees that an omic is lacking can learn the group from it." in text
+    assert "1 of 2 tests are positive after Holm's correction" in text
     assert "normal scores of their ranks" in text
     inputs = fixtures.inputs("demo")
     assert "Checks of the data" not in render(
@@ -897,3 +897,66 @@ def test_checks_of_the_data_say_what_could_mislead(html: dict[str, str]) -> None
     assert "No batch goes with outcome, treatment or known labels" in render(changed(inputs, batches=quiet))
     small = [r | {"flagged": 4} for r in inputs.rows("identity_summary")]
     assert "<10" in Page(render(changed(inputs, identity_summary=small))).text
+
+
+def test_events_of_a_split_do_not_give_away_what_is_suppressed_beside_them() -> None:
+    rows = [
+        {"resample": "full", "design": "full", "n_train": 700, "n_test": 0, "n_out": 0, "n_locked": 0, "n_unplaced": 0}
+        | {"events_train": 300, "events_test": 0}
+    ]
+    for site, n, held in (("a", 300, 150), ("b", 250, 147), ("c", 150, 3)):
+        rows.append(rows[0] | {"resample": f"site-{site}", "design": "leave-site-out", "n_train": 700 - n, "n_test": n})
+        rows[-1] |= {"events_train": 300 - held, "events_test": held}
+    text = Page(render(changed(fixtures.inputs("demo"), resample_summary=rows))).text
+    assert "≈300 <10" in text  # 297 beside a total of 300 would tell 3
+    assert "≈150 ≈150" in text  # the next smallest: 300 less 150 and 147 would tell it as well
+    assert "150 150" in text
+    assert "297" not in text
+    assert "147" not in text
+
+
+def _missing(name: str, variable: str, level: str = "", **more: object) -> dict[str, object]:
+    found = "all missing" if level else "test"
+    row = {"subject": "omic", "name": name, "block": "", "finding": found, "role": "batch", "variable": variable}
+    row |= {"level": level, "test": "", "measure": "", "effect": None, "p_value": None, "p_holm": None}
+    return row | {"n": 40, "missing": 40} | more
+
+
+def test_groups_that_lack_the_same_are_one_line_and_small_ones_are_not_told() -> None:
+    rows = [_missing(o, "site", s) for o in ("mrna", "cna + mutation") for s in ("a", "b", "c")]
+    rows += [
+        _missing("mirna", "disease", "rare", n=4, missing=4),
+        _missing("mirna", "disease", "GBM", n=90, missing=90),
+    ]
+    rows += [_missing("er_status + grade", "", subject="clinical column", finding="missing together", role="", n=600)]
+    text = Page(render(changed(fixtures.inputs("demo"), missingness=rows))).text
+    assert "All 120 patients with site a, b, c lack mRNA, CNA and mutation." in text
+    assert "Site: a, b, c 120 mRNA, CNA, mutation" in text
+    assert "All 90 patients with disease GBM lack miRNA." in text
+    assert "The very same 40 of 600 patients lack ER status and grade." in text
+    assert "94" not in text.partition("Groups of patients")[2].partition("Features that models see")[0]
+
+
+def _treatment_record(**more: object) -> dict[str, object]:
+    row = {"treatment": "treatment", "finding": "recorded", "variable": "", "until_months": None, "estimate": None}
+    row |= {"lower": None, "upper": None, "p_value": None, "n_treated": 200, "n_untreated": 300, "n_missing": 100}
+    return row | {"events": 0} | more
+
+
+def test_treatments_as_recorded_warn() -> None:
+    ratio = {"lower": 0.1, "upper": 0.9, "n_missing": 0, "events": 50, "until_months": 3.0}
+    rows = [
+        _treatment_record(),
+        _treatment_record(finding="crude", estimate=0.4, **ratio),
+        _treatment_record(finding="early", estimate=0.11, p_value=0.002, **ratio),
+        _treatment_record(finding="later", estimate=0.55, **ratio),
+        _treatment_record(finding="goes with", variable="age", estimate=0.44, p_value=1e-9),
+    ]
+    text = Page(render(changed(fixtures.inputs("demo"), treatment_records=rows))).text
+    assert "Drug A: 100 of 600 patients have no record of it" in text
+    assert "in the first 3 months the hazard ratio is 0.11, later 0.55 (p = 0.002 for the difference)" in text
+    assert "Drug A goes with age (0.44)" in text
+    few = [r | {"n_untreated": 4} for r in rows]
+    text = Page(render(changed(fixtures.inputs("demo"), treatment_records=few))).text
+    assert "only <10 patients are recorded as untreated, against 200: there is hardly anybody to compare with" in text
+    assert "0.11" not in text  # a ratio of an arm of four is nobody's business

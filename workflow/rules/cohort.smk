@@ -180,6 +180,7 @@ rule check_identity:
         identity_summary="<results>/quality/checks/identity_summary.parquet",
         batches="<results>/quality/checks/batches.parquet",
         missingness="<results>/quality/checks/missingness.parquet",
+        treatments="<results>/quality/checks/treatments.parquet",
         gate="<results>/quality/checks/gate",
     log:
         "<results>/logs/check_identity.log",

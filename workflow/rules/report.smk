@@ -16,6 +16,7 @@ rule render_report:
         identity_summary="<results>/quality/checks/identity_summary.parquet",
         batches="<results>/quality/checks/batches.parquet",
         missingness="<results>/quality/checks/missingness.parquet",
+        treatment_records="<results>/quality/checks/treatments.parquet",
         feature_summary="<results>/resamples/full/features.parquet",
         subgroup_summary="<results>/evaluation/subgroup_summary.parquet",
         subgroup_agreement="<results>/evaluation/subgroup_agreement.parquet",

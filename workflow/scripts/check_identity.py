@@ -1,7 +1,8 @@
-"""Rule check_identity: who patients are, how they were measured, and what they lack, against all that is known."""
+"""Rule check_identity: who patients are, how they were measured and treated, and what they lack."""
 
 import logging
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
@@ -10,12 +11,14 @@ from stratiome.config import Config
 from stratiome.quality.batch import batch_associations, refuse_protection
 from stratiome.quality.identity import check_identity
 from stratiome.quality.missingness import block_subjects, column_subject, missingness_rows, omic_subject
-from stratiome.quality.variables import all_variables, read_samples
+from stratiome.quality.treatments import treatment_rows
+from stratiome.quality.variables import Variable, all_variables, read_samples
 from stratiome.tables import (
     QualityBatch,
     QualityIdentity,
     QualityIdentitySummary,
     QualityMissingness,
+    QualityTreatment,
     from_rows,
     write_table,
 )
@@ -33,6 +36,7 @@ def main(
     identity_summary: str,
     batches: str,
     missingness: str,
+    treatments: str,
     gate: str,
     analysis: Config,
 ) -> None:
@@ -41,7 +45,8 @@ def main(
     table = pl.read_parquet(clinical)
     recorded = [name for name, omic in analysis.data.omics.items() if omic.samples is not None]
     measured = read_samples(analysis, dict(zip(recorded, map(Path, samples), strict=True)))
-    variables = all_variables(analysis, table, pl.read_parquet(outcome), measured)
+    follow = pl.read_parquet(outcome)
+    variables = all_variables(analysis, table, follow, measured)
     rows = batch_associations(variables, analysis.quality.limit)
     write_table(from_rows(rows, QualityBatch), batches, QualityBatch)
     patients = table["patient_id"].to_list()
@@ -50,12 +55,28 @@ def main(
     lacking += [column_subject(v) for v in columns if v.name != "event"]
     tests = missingness_rows(lacking, variables)
     write_table(from_rows(tests, QualityMissingness), missingness, QualityMissingness)
+    recorded_as = _treatments(analysis, table, follow, variables)
+    write_table(from_rows(recorded_as, QualityTreatment), treatments, QualityTreatment)
     found = check_identity(stored, analysis.quality.duplicate, _women(table, analysis), analysis.seed)
     write_table(from_rows(found.rows, QualityIdentity), identity, QualityIdentity)
     write_table(from_rows(found.summary, QualityIdentitySummary), identity_summary, QualityIdentitySummary)
     refuse_protection(rows, analysis.site, analysis.features.protect)
     # The same bytes whatever was found: what is learned further on knows only that it may go on.
     Path(gate).write_text("passed\n", encoding="utf-8")
+
+
+def _treatments(
+    analysis: Config, table: pl.DataFrame, outcome: pl.DataFrame, variables: list[Variable]
+) -> list[dict[str, Any]]:
+    follow = table.select("patient_id").join(outcome, on="patient_id", how="left", maintain_order="left")
+    time = follow["time_months"].cast(pl.Float64).to_numpy()
+    event = follow["event"].fill_null(0).to_numpy() == 1
+    by_name = {v.name: v for v in variables}
+    rows = []
+    for key, treatment in analysis.treatments.items():
+        names = dict.fromkeys((*treatment.confounders, *analysis.covariates))
+        rows += treatment_rows(key, by_name[treatment.column], [by_name[n] for n in names], time, event)
+    return rows
 
 
 def _women(table: pl.DataFrame, analysis: Config) -> dict[str, bool] | None:

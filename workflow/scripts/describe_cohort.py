@@ -3,6 +3,7 @@
 import polars as pl
 
 from stratiome.cohort.baseline import baseline_rows
+from stratiome.cohort.endpoint import is_binary
 from stratiome.config import DataConfig
 from stratiome.survival.design import column_type
 from stratiome.tables import CohortBaseline, Outcome, from_rows, read_table, write_table
@@ -22,7 +23,7 @@ def main(
     """Describe every clinical column of the analysis."""
     table = pl.read_parquet(clinical)
     shown = [c for c in columns if c in table.columns]
-    classes = {*known_labels, site}
+    classes = {*known_labels, site, *(c for c in shown if is_binary(table[c]))}
     numeric = {c: c not in classes and (data.types.get(c) or column_type(table[c])) == "numeric" for c in shown}
     rows = baseline_rows(table, read_table(outcome, Outcome), shown, numeric, level)
     write_table(from_rows(rows, CohortBaseline), baseline, CohortBaseline)

@@ -742,10 +742,12 @@ class Config(Section):
         return [treatment.column for treatment in self.treatments.values()]
 
     def described_columns(self) -> list[str]:
-        """Clinical columns that describe the patients: covariates, treatments, confounders, labels and site."""
+        """Clinical columns that describe the patients: those that have a role, and those that are declared."""
         named = [*self.covariates, *(t.column for t in self.treatments.values())]
         named += [c for t in self.treatments.values() for c in t.confounders]
-        named += [*self.known_labels, *([self.site] if self.site else [])]
+        outcome = (self.endpoint.time, self.endpoint.event)
+        declared = [n for n, c in self.data.columns.items() if c.type != "date" and n not in outcome]
+        named += [*self.known_labels, *declared, *([self.site] if self.site else [])]
         return list(dict.fromkeys(named))
 
     def for_reading(self) -> Config:

@@ -170,10 +170,12 @@ class QualityMissingness(Table):
     """Whether what is missing depends on who the patients are."""
 
     subject: str = pa.Field(isin=["omic", "feature block", "clinical column", "outcome"])
-    name: str  # omic or column
+    name: str  # omic or column; those that the very same patients lack are joined by " + "
     block: str  # of a feature block: its features, shortened; else ""
-    finding: str = pa.Field(isin=["test", "all missing"])  # a test, or: every patient of a level lacks it
-    role: str  # of `variable`: batch, outcome, treatment, known label, covariate
+    finding: str = pa.Field(
+        isin=["test", "all missing", "missing together"]
+    )  # `all`: every patient of a level lacks it
+    role: str  # of `variable`: batch, outcome, treatment, known label, covariate; "" of `missing together`
     variable: str
     level: str  # of `all missing`; else ""
     test: str  # chi-squared, Fisher, Mann-Whitney, or ""
@@ -183,6 +185,23 @@ class QualityMissingness(Table):
     p_holm: float = _null(ge=0, le=1)  # over all tests of the table
     n: int = pa.Field(ge=0)  # patients with a value of `variable`, of `all missing`: patients of the level
     missing: int = pa.Field(ge=0)  # of these, who lack it
+
+
+class QualityTreatment(Table):
+    """Each treatment as it is recorded: crude comparisons that warn, and are no effects."""
+
+    treatment: str  # key of the config
+    finding: str = pa.Field(isin=["recorded", "crude", "early", "later", "goes with"])
+    variable: str  # of `goes with`: covariate or confounder; else ""
+    until_months: float = _null(ge=0)  # of `early` and `later`: the time that parts them
+    estimate: float = _null()  # hazard ratio, treated against untreated; `goes with`: strength, 0 to 1
+    lower: float = _null()  # 95 % interval of the hazard ratio
+    upper: float = _null()
+    p_value: float = _null(ge=0, le=1)  # `early`: that it is no lower than later; `goes with`: of the association
+    n_treated: int = pa.Field(ge=0)  # patients; `crude` to `later`: of those with an outcome and still followed
+    n_untreated: int = pa.Field(ge=0)
+    n_missing: int = pa.Field(ge=0)  # of `recorded`: patients without a record; else 0
+    events: int = pa.Field(ge=0)  # within the time that is compared, both arms
 
 
 DESIGNS = ["cross-validation", "given splits", "leave-site-out", "temporal", "locked"]

@@ -19,9 +19,10 @@ UNUSUAL_NULLS = [t for t in NULL_TEXTS if t not in ("", "NA", "NaN")]
 """Texts that are missing cells, but might have been meant as something else."""
 UNKNOWN = {
     "unknown", "unk", "?", "missing", "not available", "[not available]", "not reported", "#n/a", "n.a.", "not known",
-    "indeterminate", "undetermined",
+    "indeterminate", "undetermined", "nc", "not classified", "unclassified", "not evaluated",
+    "[not evaluated]", "[unknown]", "gx", "mx", "nx", "tx", "stage x",
 }  # fmt: skip
-"""Texts that may stand for a missing value, in lower case."""
+"""Texts that may stand for a missing value, in lower case; stage X and its like are what could not be assessed."""
 SHOWN_TEXTS = 5
 """Most different texts of a column that a message quotes."""
 RARE_SPELLING = 0.1

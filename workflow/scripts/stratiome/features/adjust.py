@@ -30,11 +30,13 @@ def protected_design(obs: Any, columns: Sequence[str], train: np.ndarray) -> np.
     train
         Shape `(n_patients,)`, True for training patients.
     """
+    import pandas as pd
+
     parts = []
     for name in columns:
         column = obs[name]
-        if column.dtype.kind == "f":
-            values = column.to_numpy(dtype=np.float64)
+        if pd.api.types.is_numeric_dtype(column):  # whole numbers are stored as such, and as Int64 if some are missing
+            values = column.to_numpy(dtype=np.float64, na_value=np.nan)
             mean, sd = np.nanmean(values[train]), np.nanstd(values[train])
             parts.append(np.nan_to_num((values - mean) / (sd if sd > 0 else 1.0))[:, None])
         else:

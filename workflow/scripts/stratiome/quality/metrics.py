@@ -15,6 +15,7 @@ from stratiome.omics import OmicKind
 from stratiome.omics.kind import quantiles
 from stratiome.omics.screen import UnitScreen
 from stratiome.omics.tails import FEW_LEVELS, HEAVY_SD, tail_of
+from stratiome.quality.followers import CLOSE, followers
 from stratiome.quality.outliers import LIMIT, N_COMPONENTS, OutlierScan
 from stratiome.tables import QualityFeatures, QualitySummary, from_rows
 
@@ -162,6 +163,13 @@ def omic_quality(omic: OmicValues, table: pl.DataFrame, kind: OmicKind, n_cohort
     rows += [row(*r) for r in _missing_together(table)]
     rows += [row(*r) for r in kind.metrics(patients.measures, kind.unit)]
     rows += [row(*r) for r in _scale_metrics(table, kind)]
+    close = followers(omic) if kind.continuous and not kind.reads else None
+    if close:
+        note = (
+            f"rank correlation of {CLOSE} or more with another, as probes of one gene or neighbours on a chromosome "
+            "have: they count twice"
+        )
+        rows.append(row("features that follow another", float(close), note))
     rows += [row(*r) for r in patients.metrics()]
     for r in rows:
         if r["metric"] in WARNED and r["value"]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -28,6 +28,9 @@ MAX_PATTERNS = 5000
 
 MIN_LEVEL = 10
 """Patients of a level from which it is a finding that all of them lack something."""
+
+JOIN = " + "
+"""Between the names of omics or columns that the very same patients lack."""
 
 SMALL_EXPECTED = 5.0
 """Expected count below which a table of two by two is tested exactly."""
@@ -62,19 +65,23 @@ def missingness_rows(
     Parameters
     ----------
     subjects
-        What some patients lack; one that all or none lack is left out.
+        What some patients lack; one that all or none lack is left out, and those that the very same patients lack are
+        joined by " + ".
     variables
         What is known of the patients, in the same order of patients.
     min_level
         Patients of a level from which it is a finding.
     """
     rows, levels = [], []
-    for subject in subjects:
-        if not 0 < (subject.lacks & subject.asked).sum() < subject.asked.sum():
-            continue
+    for subject in lacked_together(subjects):
+        names = subject.name.split(JOIN)
+        if len(names) > 1:
+            n, missing = int(subject.asked.sum()), int(subject.lacks.sum())
+            together = Variable("", "", np.array([], dtype=object))
+            levels.append(_row(subject, together, n, missing) | {"finding": "missing together"})
         for variable in variables:
-            own_record = subject.kind == "omic" and variable.name.startswith(f"{subject.name}: ")
-            if variable.name == subject.name or own_record:
+            own_record = subject.kind == "omic" and variable.name.split(": ")[0] in names
+            if variable.name in names or own_record:
                 continue  # missing with it
             row = _test(subject, variable)
             if row is not None:
@@ -83,6 +90,22 @@ def missingness_rows(
                 levels += _whole_levels(subject, variable, min_level)
     _holm(rows)
     return rows + levels
+
+
+def lacked_together(subjects: Sequence[Subject]) -> list[Subject]:
+    """Subjects that some patients lack; those of one kind that the very same patients lack are made one.
+
+    They are one question and not many, whether they depend on who the patients are.
+    """
+    kept: dict[tuple[str, bytes], Subject] = {}
+    for i, subject in enumerate(subjects):
+        if not 0 < (subject.lacks & subject.asked).sum() < subject.asked.sum():
+            continue
+        alike = subject.kind in ("omic", "clinical column")
+        key = (subject.kind, subject.lacks.tobytes() if alike else str(i).encode())
+        first = kept.get(key)
+        kept[key] = subject if first is None else replace(first, name=f"{first.name}{JOIN}{subject.name}")
+    return list(kept.values())
 
 
 def omic_subject(omic: OmicValues, patients: Sequence[str]) -> Subject:

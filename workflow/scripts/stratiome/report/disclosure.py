@@ -39,7 +39,7 @@ def share(n: int | None, whole: int | None, min_cell: int) -> str:
     if n is None or not whole:
         return MISSING
     if is_small(n, min_cell):
-        return f"<{100 * min_cell / whole:.0f} %" if whole >= min_cell else MISSING
+        return f"<{max(1.0, 100 * min_cell / whole):.0f} %" if whole >= min_cell else MISSING
     if is_small(whole - n, min_cell):
         return f">{100 * (whole - min_cell) / whole:.0f} %"
     return f"{100 * n / whole:.0f} %"
@@ -56,5 +56,10 @@ def counts(cells: Sequence[int], min_cell: int) -> list[str]:
     large = sorted((n, i) for i, n in enumerate(cells) if n >= min_cell)
     if len(small) == 1 and large:
         n, i = large[0]
-        printed[i] = f"≈{max(min_cell, min_cell * round(n / min_cell)):,}"
+        printed[i] = about(n, min_cell)
     return printed
+
+
+def about(n: int, min_cell: int) -> str:
+    """A count rounded to a multiple of `min_cell`, marked `≈`, so that what it leaves of a total is not told."""
+    return f"≈{max(min_cell, min_cell * round(n / min_cell)):,}"

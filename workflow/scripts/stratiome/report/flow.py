@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
 from stratiome.report import svg
@@ -16,6 +17,8 @@ Row = Mapping[str, Any]
 
 WIDTH, MAIN, SIDE, GAP = 820.0, 270.0, 480.0, 34.0
 LINE, PAD = 16.0, 9.0
+SIDE_LETTERS = 66
+"""Letters of a line of the boxes at the side."""
 
 
 def diagram(flow: Sequence[Row], slug: str, description: str, min_cell: int) -> str:
@@ -82,7 +85,8 @@ def _parts(flow: Sequence[Row], min_cell: int) -> tuple[list[list[str]], list[li
     gone = [r for r in outcome if r["n_in"] > r["n_out"]]
     if outcome:
         n = outcome[-1]["n_out"]
-        out = [f"{sentence(r['reason'])}: {count(r['n_in'] - r['n_out'], min_cell)}" for r in gone]
+        left = [f"{sentence(r['reason'])}: {count(r['n_in'] - r['n_out'], min_cell)}" for r in gone]
+        out = [line for text in left for line in wrap(text, SIDE_LETTERS)]
         exact = not any(is_small(r["n_in"] - r["n_out"], min_cell) for r in gone)
         said = f"n = {count(n, min_cell)}" if exact else f"n {part(n, gone[0]['n_in'], min_cell)}"
         main.append(["With a usable outcome", said])

@@ -40,6 +40,7 @@ CONTRACTS: dict[str, type[tables.Table]] = {
     "identity_summary": tables.QualityIdentitySummary,
     "batches": tables.QualityBatch,
     "missingness": tables.QualityMissingness,
+    "treatment_records": tables.QualityTreatment,
     "feature_summary": tables.FeatureSummary,
     "resample_summary": tables.ResampleSummary,
     "subgroup_summary": tables.SubgroupSummary,

@@ -2,29 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from stratiome.report.blocks import Cell, Fold, Heading, Note, Section, Table, Text
-from stratiome.report.disclosure import count, share
+from stratiome.report.blocks import Cell, Fold, Heading, Items, Note, Section, Table, Text
+from stratiome.report.disclosure import count
 from stratiome.report.inputs import ReportInputs
-from stratiome.report.words import label, number, p_cell, sentence
+from stratiome.report.section_missingness import missingness
+from stratiome.report.section_records import treatment_records
+from stratiome.report.words import FOLLOW_UP, join, label, number, p_cell, sentence, term
 
 Row = Mapping[str, Any]
 
-SHOWN = 15
+NOT_JUDGED = "not judged: "
+
+SHOWN = 10
 """Rows of a table of tests that stand open; the rest is folded."""
 
 
 def checks(inputs: ReportInputs) -> Section | None:
     """The whole section; none where nothing was checked."""
-    blocks = [*_notes(inputs), *_identity(inputs), *_batches(inputs), *_missingness(inputs), *_features(inputs)]
+    blocks = [*_notes(inputs), *_identity(inputs), *_batches(inputs), *treatment_records(inputs)]
+    blocks += [*missingness(inputs), *_features(inputs)]
     if not blocks:
         return None
     lede = (
         "Looked at before any model: what was repaired on reading, whether patients are who they are said to be,"
-        " whether batches go with outcome or treatment, and whether what is missing is missing by chance. Nothing that"
-        " is learned reads these tables."
+        " whether batches go with outcome or treatment, how treatments are recorded, and whether what is missing is"
+        " missing by chance. Nothing that is learned reads these tables."
     )
     return Section("checks", "Checks of the data", lede, blocks)
 
@@ -47,7 +52,8 @@ def _identity(inputs: ReportInputs) -> list[object]:
     least = inputs.settings.min_cell
     names = {"duplicate": "Duplicate patients", "concordance": "Omics that belong together", "sex": "Recorded sex"}
     body: list[list[Cell | str]] = []
-    for r in rows:
+    judged = [r for r in rows if not r["note"].startswith(NOT_JUDGED)]
+    for r in judged:
         power = "–"
         if r["found"] is not None and r["false_alarms"] is not None:
             power = f"{100 * r['found']:.0f} % / {100 * r['false_alarms']:.1f} %"
@@ -55,9 +61,9 @@ def _identity(inputs: ReportInputs) -> list[object]:
         body.append(
             [
                 names.get(r["check"], r["check"]),
-                r["scope"],
+                " + ".join(label(o) for o in r["scope"].split(" + ")),
                 count(r["n"], least),
-                str(r["features"]),
+                f"{r['features']:,}",
                 Cell(flagged, "mixed") if r["flagged"] else flagged,
                 power,
                 sentence(r["note"]) or "–",
@@ -68,10 +74,20 @@ def _identity(inputs: ReportInputs) -> list[object]:
         "Flagged patients are named in the private table of the results folder, never here. The last figures are what"
         " the check is expected to find of wrongly labelled patients, and to flag of right ones."
     )
-    return [
-        Heading("Are patients who they are said to be?"),
-        Table("Checks of identity.", head, body, frozenset({2, 3, 4, 5}), note),
-    ]
+    blocks: list[object] = [Heading("Are patients who they are said to be?")]
+    if judged:
+        blocks.append(Table("Checks of identity.", head, body, frozenset({2, 3, 4, 5}), note))
+    why: dict[str, list[str]] = {}
+    for r in rows:
+        if r not in judged:
+            omics = " + ".join(label(o) for o in r["scope"].split(" + "))
+            why.setdefault(r["note"].removeprefix(NOT_JUDGED), []).append(
+                f"{names.get(r['check'], r['check'])} ({omics})"
+            )
+    if why:
+        items = [f"{', '.join(what)}: {reason}." for reason, what in why.items()]
+        blocks.append(Fold("Checks of identity that could not be made", [Items(items)]))
+    return blocks
 
 
 def _batches(inputs: ReportInputs) -> list[object]:
@@ -82,7 +98,7 @@ def _batches(inputs: ReportInputs) -> list[object]:
     limit = rows[0]["limit"]
     bad = [r for r in beyond if r["role"] in ("outcome", "treatment")]
     if bad:
-        pairs = ", ".join(f"{label(r['batch'])} with {label(r['variable'])}" for r in bad)
+        pairs = "; ".join(_pairs(bad))
         said: object = Note(
             f"A batch goes with outcome or treatment ({pairs}). A difference between batches can then pass for a"
             " prognosis or an effect; read the numbers with sites held out first.",
@@ -94,68 +110,45 @@ def _batches(inputs: ReportInputs) -> list[object]:
         )
     else:
         said = Text("No batch goes with outcome, treatment or known labels beyond the limit.")
-    head = ["Batch", "Against", "Is", "Measure", "Strength", "p", "n", "Remark"]
+    together = _pairs([r for r in beyond if r["role"] == "batch"])
+    also = [Text(f"Batches go with each other ({'; '.join(together)}): one cannot be told from the other.")] * bool(
+        together
+    )
+    head = ["Batch", "Against", "Is", "Measure", "Strength", "p", "n"]
     body: list[list[Cell | str]] = [
         [
-            label(r["batch"]),
-            label(r["variable"]),
+            sentence(term(r["batch"])),
+            "follow-up time" if r["variable"] == FOLLOW_UP else term(r["variable"]),
             r["role"],
             r["measure"],
             Cell(number(r["strength"]), "mixed") if r["beyond"] else number(r["strength"]),
             p_cell(r["p_value"]),
             count(r["n"], inputs.settings.min_cell),
-            sentence(r["note"]) or "–",
         ]
-        for r in sorted(rows, key=lambda r: (not r["beyond"], -(r["strength"] or 0.0), r["batch"], r["variable"]))
+        for r in sorted(rows, key=lambda r: (-(r["strength"] or 0.0), r["batch"], r["variable"]))
+        if r["value"] is not None
     ]
     note = f"Strength from 0 to 1, corrected for chance; beyond {number(limit)} it is marked."
-    return [Heading("Batches"), said, *_long("Batches against other variables.", head, body, {4, 5, 6}, note)]
+    note += _not_estimable(rows)
+    return [Heading("Batches"), said, *also, *_long("Batches against other variables.", head, body, {4, 5, 6}, note)]
 
 
-def _missingness(inputs: ReportInputs) -> list[object]:
-    rows = inputs.rows("missingness")
-    if not rows:
-        return []
-    least = inputs.settings.min_cell
-    blocks: list[object] = [Heading("What is missing, and for whom")]
-    whole = [r for r in rows if r["finding"] == "all missing"]
-    if whole:
-        body: list[list[Cell | str]] = [
-            [_subject(r), label(r["variable"]), r["level"], count(r["n"], least), r["role"]] for r in whole
-        ]
-        text = (
-            "Here what is missing tells who the patient is: models that see that an omic is lacking can learn the level"
-            " from it."
-        )
-        blocks += [
-            Note(text, "care"),
-            *_long("Nobody of these levels has it.", ["Lacking", "Variable", "Level", "Patients", "Is"], body, {3}, ""),
-        ]
-    tests = [r for r in rows if r["finding"] == "test"]
-    found = [r for r in tests if r["p_holm"] is not None and r["p_holm"] < inputs.settings.alpha]
-    if not found:
-        blocks.append(Text(f"None of {len(tests)} tests of missingness is positive after Holm's correction."))
-        return blocks
-    body = [
-        [
-            _subject(r),
-            label(r["variable"]),
-            r["role"],
-            f"{r['test']}, {r['measure']}",
-            number(r["effect"]),
-            p_cell(r["p_holm"]),
-            share(r["missing"], r["n"], least),
-        ]
-        for r in sorted(found, key=lambda r: (r["p_holm"], r["subject"], r["name"], r["block"], r["variable"]))
-    ]
-    head = ["Lacking", "Goes with", "Is", "Test, effect", "Effect", "p, Holm", "Lacking it"]
-    note = f"{len(found)} of {len(tests)} tests, after Holm's correction over all of them."
-    return [*blocks, *_long("What is missing goes with these variables.", head, body, {4, 5, 6}, note)]
+def _not_estimable(rows: Sequence[Row]) -> str:
+    """Batches that are the same for everybody, and pairs that cannot be compared."""
+    batches = dict.fromkeys(r["batch"] for r in rows)
+    constant = [b for b in batches if all(r["value"] is None for r in rows if b in (r["batch"], r["variable"]))]
+    said = f" The same for everybody, so no batch here: {join([term(b) for b in constant])}." if constant else ""
+    others = [r for r in rows if r["value"] is None and not {r["batch"], r["variable"]} & set(constant)]
+    return said + (f" Not estimable: {'; '.join(_pairs(others))}." if others else "")
 
 
-def _subject(row: Row) -> str:
-    name = sentence(label(row["name"]))
-    return f"{name}: {row['block']}" if row["block"] else name if row["subject"] == "omic" else row["name"]
+def _pairs(rows: Sequence[Row]) -> list[str]:
+    """`site with event and follow-up time`, one text a batch."""
+    found: dict[str, list[str]] = {}
+    for r in rows:
+        name = "follow-up time" if r["variable"] == FOLLOW_UP else term(r["variable"])
+        found.setdefault(term(r["batch"]), []).append(name)
+    return [f"{batch} with {join(names)}" for batch, names in found.items()]
 
 
 def _features(inputs: ReportInputs) -> list[object]:

@@ -11,12 +11,20 @@ import polars as pl
 from stratiome import tables
 from stratiome.report import figures, svg
 from stratiome.report.blocks import Cards, Cell, Figure, Fold, Heading, Note, Section, Table, Text
-from stratiome.report.disclosure import count, counts, is_small, part, share
+from stratiome.report.disclosure import about, count, counts, is_small, part, share
 from stratiome.report.flow import diagram, merge_small
 from stratiome.report.inputs import CROSS, GIVEN, LOCKED, SITES, TEMPORAL, ReportInputs
 from stratiome.report.words import file_name, join, label, level, months, number, plural, sentence, until
 
 Row = Mapping[str, Any]
+
+FEW_EVENTS = 100
+"""Events below which the performance of a prognostic model is not judged reliably (Collins, Ogundimu & Altman 2016)."""
+
+GIVEN_OR_NOT = {"0": "not given", "1": "given"}
+
+OPEN_CLASSES = 8
+"""Classes of a column that stand open in the table of patients; where there are more, all are folded."""
 
 
 def cohort(inputs: ReportInputs) -> Section:
@@ -39,11 +47,12 @@ def cohort(inputs: ReportInputs) -> Section:
                 "Patients at each step: how many came in, how many went on, and why the others left.",
             ),
         ]
-    blocks += _baseline(inputs)
+    blocks += [*_size(inputs), *_baseline(inputs)]
     overlap = inputs.rows("overlap_omics")
     if overlap:
         total = sum(r["n"] for r in overlap)
-        small = any(is_small(r["n"], inputs.settings.min_cell) for r in overlap)
+        least = inputs.settings.min_cell
+        small = any(is_small(r["n"], least) for r in overlap)
         blocks += [
             Heading("Who has which omics"),
             Figure(
@@ -55,7 +64,7 @@ def cohort(inputs: ReportInputs) -> Section:
                 ),
                 "Patients by the set of omics that they have",
                 f"n = {count(total, inputs.settings.min_cell)} patients. Filled dots are the omics of a set. A missing"
-                " omic is never filled in: the models see that it is missing."
+                f" omic is never filled in: the models see that it is missing.{_without(overlap, least)}"
                 + (
                     f" Sets of fewer than {inputs.settings.min_cell} patients are drawn at one fixed length; ≈ marks"
                     " counts rounded to protect them."
@@ -69,6 +78,31 @@ def cohort(inputs: ReportInputs) -> Section:
     return Section("cohort", "Cohort and patient flow", _lede(inputs), blocks)
 
 
+def _without(overlap: Sequence[Row], min_cell: int) -> str:
+    none = next((r["n"] for r in overlap if r["omics"] == "none"), 0)
+    return f" {count(none, min_cell)} patients have none; they stay with their clinical data." if none else ""
+
+
+def _size(inputs: ReportInputs) -> list[object]:
+    """Warnings of few events and of follow-up that is short for the horizons."""
+    event = inputs.row("outcome_counts", status="event")
+    said = []
+    if event is not None and event["n"] < FEW_EVENTS:
+        said.append(
+            f"Only {count(event['n'], inputs.settings.min_cell)} events: with fewer than {FEW_EVENTS}, how well a model"
+            " predicts cannot be judged reliably (Vergouwe et al. 2005; Collins et al. 2016). Expect wide intervals;"
+            " nothing here carries a claim."
+        )
+    follow = inputs.row("baseline", variable="follow-up")
+    last = max(inputs.settings.endpoint.horizons_months)
+    if follow is not None and follow["value"] is not None and follow["value"] < last:
+        said.append(
+            f"Follow-up is short: half of the patients are followed for less than {number(follow['value'], 1)} months,"
+            f" and the last horizon is {months(last)} months, where few patients tell."
+        )
+    return [Heading("How much the cohort can tell"), Note(" ".join(said), "care")] if said else []
+
+
 def _baseline(inputs: ReportInputs) -> list[object]:
     """Table 1: the patients by clinical column, their sites, and how long they were followed."""
     rows = inputs.rows("baseline")
@@ -76,19 +110,35 @@ def _baseline(inputs: ReportInputs) -> list[object]:
         return []
     least = inputs.settings.min_cell
     body: list[list[Cell | str]] = []
+    folds: list[object] = []
+    given = {t.column for t in inputs.settings.treatments.values()}
     for variable in dict.fromkeys(r["variable"] for r in rows):
         here = [r for r in rows if r["variable"] == variable]
         classes = [r for r in here if r["kind"] == "share"]
         body += [[*_number(r, inputs), count(r["missing"], least)] for r in here if r["kind"] != "share"]
-        if classes:
-            body += _classes(variable, classes, least)
+        if not classes:
+            continue
+        lines = _classes(variable, classes, least, GIVEN_OR_NOT if variable in given else {})
+        if len(classes) <= OPEN_CLASSES:
+            body += lines
+            continue
+        name = sentence(label(variable))
+        largest = max(r["count"] or 0 for r in classes)
+        body.append([f"{name}: {len(classes)} classes", f"largest {count(largest, least)}", lines[0][2]])
+        head = ["", "Patients", "Missing"]
+        folds.append(
+            Fold(
+                f"{name}: all {len(classes)}",
+                [Table(f"Patients by {label(variable)}.", head, lines, frozenset({1, 2}))],
+            )
+        )
     note = (
         "Numbers: mean (standard deviation), of patients with a value. Classes and sites: patients (share of those with"
         " a value). Patients with an outcome and without alike; nothing is tested. ≈ marks counts rounded to protect a"
         " small one."
     )
     table = Table("Patients at time zero.", ["", "Patients", "Missing"], body, frozenset({1, 2}), note)
-    return [Heading("Who they are"), table]
+    return [Heading("Who they are"), table, *folds]
 
 
 def _number(row: Row, inputs: ReportInputs) -> list[str]:
@@ -104,17 +154,19 @@ def _number(row: Row, inputs: ReportInputs) -> list[str]:
     return [f"{name}, mean (SD)", f"{number(row['value'], 1)}{spread}" if row["value"] is not None else "–"]
 
 
-def _classes(variable: str, rows: Sequence[Row], min_cell: int) -> list[list[Cell | str]]:
+def _classes(variable: str, rows: Sequence[Row], min_cell: int, meaning: Mapping[str, str]) -> list[list[Cell | str]]:
     # Classes and the missing add up to the cohort, whose size is printed: one small cell takes another with it.
     cells = [*(r["count"] or 0 for r in rows), rows[0]["missing"]]
     *printed, missing = counts(cells, min_cell)
     body: list[list[Cell | str]] = []
     for i, (r, text) in enumerate(zip(rows, printed, strict=True)):
-        n = r["count"] or 0
+        n, name = r["count"] or 0, level(r["level"])
         if text.startswith("≈"):
             n = int(text.removeprefix("≈").replace(",", ""))
         part_of = share(n, r["n"], min_cell) if n else "0 %"
-        body.append([f"{sentence(label(variable))}: {level(r['level'])}", f"{text} ({part_of})", "" if i else missing])
+        body.append(
+            [f"{sentence(label(variable))}: {meaning.get(name, name)}", f"{text} ({part_of})", "" if i else missing]
+        )
     return body
 
 
@@ -244,7 +296,7 @@ def flow_table(flow: Sequence[Row], min_cell: int, caption: str) -> Table:
     min_cell
         Smallest count that may be printed.
     """
-    flow = merge_small(flow, min_cell)
+    flow = merge_small([r for r in flow if r["step"] != "omics"], min_cell)  # nobody is left out for lacking omics
     rows: list[list[Cell | str]] = []
     hidden: dict[tuple[str, int], str] = {}
     for r in flow:
@@ -287,18 +339,32 @@ def _splits(inputs: ReportInputs) -> list[object]:
     notes = [Text(t) for t in (_given(inputs), _by_time(inputs), _locked(inputs)) if t]
     least = inputs.settings.min_cell
     body = [
-        [
-            r["resample"],
-            sentence(r["design"]),
-            *counts([r["n_train"], r["n_test"], r["n_out"]], least),
-            part(r["events_train"], r["n_train"], least),
-            part(r["events_test"], r["n_test"], least),
-        ]
-        for r in rows
+        [r["resample"], sentence(r["design"]), *counts([r["n_train"], r["n_test"], r["n_out"]], least), *events]
+        for r, events in zip(rows, _events(rows, least), strict=True)
     ]
     head = ["Split", "Design", "Training", "Held out", "Not used", "Events in training", "Events held out"]
     sizes = Table("Patients in each split.", head, body, frozenset(range(2, 7)))
     return [Heading("How patients were split"), Text(text), *notes, Fold("Size of every split", [sizes])]
+
+
+def _events(rows: Sequence[Row], min_cell: int) -> list[tuple[str, str]]:
+    """Events in training and held out, of which neither gives away the other by the printed total.
+
+    Held-out events of a design add up to the total as well, so a single small cell takes the next smallest with it.
+    """
+    hidden = [is_small(r["events_test"], min_cell) or is_small(r["n_test"] - r["events_test"], min_cell) for r in rows]
+    for design in dict.fromkeys(r["design"] for r in rows):
+        here = [i for i, r in enumerate(rows) if r["design"] == design]
+        open_ = sorted((rows[i]["events_test"], i) for i in here if not hidden[i])
+        if sum(hidden[i] for i in here) == 1 and open_:
+            hidden[open_[0][1]] = True
+    printed = []
+    for r, hide in zip(rows, hidden, strict=True):
+        trained = about(r["events_train"], min_cell) if hide else part(r["events_train"], r["n_train"], min_cell)
+        tested = part(r["events_test"], r["n_test"], min_cell)
+        exact = hide and tested == f"{r['events_test']:,}"
+        printed.append((trained, about(r["events_test"], min_cell) if exact else tested))
+    return printed
 
 
 def _given(inputs: ReportInputs) -> str:
@@ -347,18 +413,22 @@ def small_sites(inputs: ReportInputs) -> str:
     known = sorted({r["site"] for r in inputs.rows("latent_map") if r["site"] is not None})
     limit = f"fewer than {settings.resamples.min_site} patients with an outcome"
     together = [s for members in settings.sites.values() if len(members) > 1 for s in members]
+    names = _some(together)
     never = [s for s in known if not any(s in members for members in settings.sites.values())]
     said = ""
     if together:
-        said += f" Sites {join(together)} have {limit} each and are held out together."
+        said += f" {len(together)} sites ({names}) have {limit} each and are held out together."
     if never and settings.sites:
-        names = join(never) if len(never) <= 6 else f"{join(never[:5])} and {len(never) - 5} more"
-        said += f" Not held out, with {limit}: {len(never)} of {plural(len(known), 'site')} ({names})."
+        said += f" Not held out, with {limit}: {len(never)} of {plural(len(known), 'site')} ({_some(never)})."
     elif never:
         said += (
             f" No site is held out, because fewer than two have {settings.resamples.min_site} patients with an outcome."
         )
     return said
+
+
+def _some(names: Sequence[str]) -> str:
+    return join(names) if len(names) <= 6 else f"{', '.join(names[:5])} and {len(names) - 5} more"
 
 
 def quality(inputs: ReportInputs) -> Section:

@@ -32,6 +32,36 @@ OMICS: dict[str, str] = {
 }
 """Names that are not written as their key is."""
 
+ACRONYMS = frozenset(
+    [
+        "BMI",
+        "DFS",
+        "DMFS",
+        "DSS",
+        "ER",
+        "HER2",
+        "HPV",
+        "ID",
+        "IHC",
+        "NPI",
+        "OS",
+        "PAM50",
+        "PFS",
+        "PR",
+        "RFS",
+        "RPPA",
+        "TCGA",
+        "WHO",
+    ]
+)
+"""Words of column names that are written in capitals."""
+
+LONG = 5
+"""Letters from which a column name in capitals is a word and not an acronym or a gene."""
+
+FOLLOW_UP = "follow-up time (log)"
+"""Name of the length of follow-up among the variables that quality checks compare with."""
+
 METRICS: dict[str, tuple[str, int]] = {
     "uno_c": ("Uno's C", 3),
     "harrell_c": ("Harrell's C", 3),
@@ -47,7 +77,10 @@ METRICS: dict[str, tuple[str, int]] = {
 
 def label(name: str) -> str:
     """Readable name of a model, column or component."""
-    return MODELS.get(name) or OMICS.get(name) or name.replace("_", " ")
+    words = name.replace("_", " ").split(" ")
+    if name.isupper() and (len(words) > 1 or (name.isalpha() and len(name) >= LONG)):
+        words = [w.lower() for w in words]
+    return MODELS.get(name) or OMICS.get(name) or " ".join(w.upper() if w.upper() in ACRONYMS else w for w in words)
 
 
 def term(name: str) -> str:
@@ -78,8 +111,10 @@ def plural(n: int, noun: str) -> str:
 
 
 def sentence(text: str) -> str:
-    """Text with its first letter in upper case; `mRNA` and its like stay."""
-    return text if text[1:2].isupper() else text[:1].upper() + text[1:]
+    """Text with its first letter in upper case; `mRNA`, `miRNA` and their like stay."""
+    word = re.match(r"\w*", text)
+    mixed = word is not None and any(c.isupper() for c in word[0][1:])
+    return text if mixed else text[:1].upper() + text[1:]
 
 
 def number(value: float | None, decimals: int = 2, sign: bool = False) -> str:
