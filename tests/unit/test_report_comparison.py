@@ -1,9 +1,8 @@
 """The table of latent models and the sentence on whether the deep one is worth it."""
 
 import report_fixtures as fixtures
-from test_report import changed
-
 from stratiome.report import comparison
+from test_report import changed
 
 
 def compared(k: dict[str, int], planted: dict[str, float], as_vae: dict[str, float]) -> str:
