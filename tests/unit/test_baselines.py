@@ -18,6 +18,7 @@ from stratiome.latent.mofa import MofaModel
 from stratiome.latent.space import Refittable
 from stratiome.subgroups.agreement import adjusted_rand, contingency
 from stratiome.subgroups.cluster import fit_mixture
+from stratiome.subgroups.reference import reference_sampler, without_subgroups
 from test_latent import corrupt_held_out, make_features, take, with_values
 
 SETTINGS = LatentConfig(dims=3, baselines=("pca", "mofa", "snf"))
@@ -116,12 +117,11 @@ def test_any_subset_of_the_omics_and_of_the_features_has_a_place(name, models, f
 
 
 def test_the_order_of_rows_changes_no_latent(features, models):
+    """MOFA+ starts from random factors by row; ingest sorts patients and features, so that it is repeatable as well."""
     order = np.random.default_rng(3).permutation(len(features.patient_ids))
-    for name in ("pca", "mofa", "snf"):
+    for name in ("pca", "snf"):
         again = fit_baselines(take(features, order), LatentConfig(dims=3, baselines=(name,)), 1)[name]
         moved = again.transform(take(features, order))
-        if name == "mofa":  # starts from random factors by row, and stops within a tolerance
-            continue
         np.testing.assert_allclose(moved, models[name].transform(features)[order], atol=1e-6, err_msg=name)
 
 
@@ -131,6 +131,21 @@ def test_which_of_them_are_refitted_on_reference_cohorts(models):
         "mofa": False,
         "snf": True,
     }
+
+
+@pytest.mark.parametrize("name", ["pca", "mofa", "snf"])
+def test_reference_cohorts_are_refitted_or_matched_to_the_observed_moments(name, models, features):
+    rows = features.train & np.any([b.present for b in features.blocks], axis=0)
+    latents = models[name].transform(features)[rows]
+    drawn = reference_sampler(models[name], features, rows, latents)(np.random.default_rng(5))
+    assert drawn.shape == latents.shape
+    cohort = without_subgroups(features, rows, np.random.default_rng(5))
+    if name == "mofa":
+        np.testing.assert_allclose(drawn.mean(axis=0), latents.mean(axis=0), atol=1e-9)
+        assert not np.allclose(drawn.std(axis=0), models[name].transform(cohort).std(axis=0))
+    else:
+        again = fit_baselines(cohort, LatentConfig(dims=3, baselines=(name,)), 1)[name]
+        np.testing.assert_array_equal(drawn, again.transform(cohort))
 
 
 def test_the_config_names_each_baseline_once():
