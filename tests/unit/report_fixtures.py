@@ -18,6 +18,7 @@ CASES = ("demo", "null", "survival_only")
 OMICS = {"demo": ("rna", "methylation", "protein", "mutation"), "null": ("rna", "protein"), "survival_only": ("mrna",)}
 GRID = np.linspace(0, 60, 31)
 N, EVENTS = 600, 371
+LATENTS = ("vae", "pca", "mofa")
 METHOD = "percentile interval of 500 bootstraps of held-out patients, models kept fixed"
 
 
@@ -248,7 +249,7 @@ def _subgroups(case: str) -> dict[str, list[dict[str, Any]]]:
     ids = range(1, k + 1)
     rng = np.random.default_rng(7)
     selection, points, agreement, tests = [], [], [], []
-    for model in ("vae", "pca"):
+    for model in LATENTS:
         best = {2: 0.78, 3: 0.94, 4: 0.71, 5: 0.6, 6: 0.52} if k == 3 else {2: 0.55, 3: 0.41, 4: 0.38, 5: 0.33, 6: 0.3}
         for resample in ("full", *(f"cv-1-{i}" for i in range(1, 6))):
             for key in range(1, 7):
@@ -279,8 +280,9 @@ def _subgroups(case: str) -> dict[str, list[dict[str, Any]]]:
                     "site": f"site_{i % 4 + 1}",
                 }
             )
-        for name in ("full", *(("subtype", "planted") if case == "demo" else ())):
-            value = {"full": 0.95, "subtype": 0.61, "planted": 0.91}[name] - 0.06 * (model == "pca")
+        labels = ("full", *(("subtype", "planted") if case == "demo" else ()), *(("vae",) if model != "vae" else ()))
+        for name in labels:
+            value = {"full": 0.95, "subtype": 0.61, "planted": 0.91, "vae": 0.93}[name] - 0.06 * (model == "pca")
             for metric in ("adjusted_rand_index", "normalised_mutual_information"):
                 agreement.append(
                     claim(
@@ -350,9 +352,7 @@ def _subgroups(case: str) -> dict[str, list[dict[str, Any]]]:
     return {
         "subgroup_selection": selection,
         "subgroup_stability": [
-            {"resample": "full", "model": m, "subgroup": g, "n": sizes[g], "jaccard": 0.9}
-            for m in ("vae", "pca")
-            for g in ids
+            {"resample": "full", "model": m, "subgroup": g, "n": sizes[g], "jaccard": 0.9} for m in LATENTS for g in ids
         ],
         "latent_map": points,
         "subgroup_agreement": agreement,
@@ -371,7 +371,7 @@ def _subgroups(case: str) -> dict[str, list[dict[str, Any]]]:
                 mean_probability=0.97,
                 jaccard=0.9 if g else None,
             )
-            for m in ("vae", "pca")
+            for m in LATENTS
             for g, n in sizes.items()
         ],
         "subgroup_profile": profile,
@@ -387,9 +387,7 @@ def _subgroups(case: str) -> dict[str, list[dict[str, Any]]]:
             for j, o in enumerate(OMICS[case])
             for i in range(6)
         ],
-        "subgroup_curves": [
-            r for m in ("vae", "pca") for g, n in sizes.items() for r in km(rates[g], n, model=m, subgroup=g)
-        ],
+        "subgroup_curves": [r for m in LATENTS for g, n in sizes.items() for r in km(rates[g], n, model=m, subgroup=g)],
         "training": [
             {
                 "member": m,

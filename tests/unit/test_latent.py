@@ -441,6 +441,8 @@ def test_script_writes_what_the_contract_says(tmp_path):
         assert data.obs[f"has_{block.name}"].dtype == bool
         assert (data.obs[f"has_{block.name}"].to_numpy() == block.present).all()
     assert (data.obs["n_omics"] == np.sum([b.present for b in features.blocks], axis=0)).all()
-    assert data.obsm["vae"].shape == data.obsm["pca"].shape == (80, 3)
+    assert {name: latents.shape for name, latents in data.obsm.items()} == dict.fromkeys(
+        ("vae", "pca", "mofa"), (80, 3)
+    )
     history = read_table(paths["history"], TrainingHistory)
     assert history["member"].unique().sort().to_list() == [0, 1]

@@ -821,7 +821,10 @@ def test_no_ring_and_no_agreement_of_one_group(html: dict[str, str]) -> None:
     assert "The ring marks" not in null
     assert "one group (K = 1) was chosen" in null
     assert "The ring marks the number that was chosen. All" in demo
-    assert "One group agrees with nothing, so there is no row for: Latent model (VAE), PCA baseline." in null
+    assert (
+        "One group agrees with nothing, so there is no row for: Latent model (VAE), PCA baseline, MOFA+ baseline."
+        in null
+    )
     assert "Agreement of the held-out subgroups" not in null
 
 

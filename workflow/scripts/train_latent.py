@@ -1,4 +1,4 @@
-"""Rule train_latent: the deep latent model and its baseline, trained on training patients, applied to all."""
+"""Rule train_latent: the deep latent model and its baselines, trained on training patients, applied to all."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ import numpy as np
 
 from stratiome.config import LatentConfig
 from stratiome.features.block import read_features
-from stratiome.latent.baselines import PcaModel
+from stratiome.latent.baselines import fit_baselines
 from stratiome.latent.model import LatentModel, save_models
 from stratiome.tables import TrainingHistory, from_rows, write_table
 
@@ -27,9 +27,10 @@ def main(
     import pandas as pd
 
     data = read_features(features)
-    models = {"vae": LatentModel.fit(data, latent, seed), "pca": PcaModel.fit(data, latent.dims)}
+    vae = LatentModel.fit(data, latent, seed)
+    models = {"vae": vae, **fit_baselines(data, latent, seed)}
     save_models(models, weights, description)
-    write_table(from_rows(models["vae"].history, TrainingHistory), history, TrainingHistory)
+    write_table(from_rows(vae.history, TrainingHistory), history, TrainingHistory)
     present = {f"has_{block.name}": block.present for block in data.blocks}
     obs = pd.DataFrame(
         {"role": data.roles.astype(str), "n_omics": np.sum(list(present.values()), axis=0).astype(np.int64), **present},

@@ -484,7 +484,7 @@ class QualityConfig(Section):
 
 
 class LatentConfig(Section):
-    """The multimodal variational autoencoder."""
+    """The multimodal variational autoencoder and the latents that it must beat."""
 
     dims: int = Field(8, ge=1, le=256, description="Number of latent dimensions.")
     hidden: int = Field(64, ge=4, le=4096, description="Width of the hidden layer of each encoder.")
@@ -504,6 +504,20 @@ class LatentConfig(Section):
     device: Literal["auto", "cpu", "cuda"] = Field(
         "auto", description="Where to train; `auto` uses a GPU if there is one."
     )
+    baselines: tuple[Literal["pca", "mofa", "snf"], ...] = Field(
+        ("pca", "mofa"),
+        min_length=1,
+        description="Simpler latents on the same resamples: principal components, MOFA+, similarity network fusion. "
+        "Each takes about as long as the first to find subgroups in; the last compares all pairs of patients, and what "
+        "it stores holds their features.",
+    )
+
+    @field_validator("baselines")
+    @classmethod
+    def _once(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(value)) < len(value):
+            raise ValueError(f"baselines must name each once, not {list(value)}")
+        return value
 
 
 class SubgroupConfig(Section):

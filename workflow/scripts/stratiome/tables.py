@@ -260,7 +260,7 @@ class Subgroups(Table):
     patient_id: str
     resample: str
     role: str = pa.Field(isin=["train", "test", "out"])
-    model: str  # vae or pca
+    model: str  # vae, or a baseline: pca, mofa, snf
     subgroup: int = pa.Field(ge=0)  # 1..K, 0 = unassigned
     probability: float = pa.Field(ge=0, le=1)  # of the most probable subgroup
 
@@ -397,10 +397,10 @@ class SubgroupSummary(Claim):
 
 
 class SubgroupAgreement(Claim):
-    """Agreement of held-out subgroups with known labels, planted truth, or the labels of `full`."""
+    """Agreement of held-out subgroups with known labels, planted truth, the labels of `full`, or another model."""
 
     model: str
-    label: str  # known label column, "planted" or "full"
+    label: str  # known label column, "planted", "full", or "vae": the held-out subgroups of the deep model
     metric: str  # adjusted_rand_index or normalised_mutual_information
 
 

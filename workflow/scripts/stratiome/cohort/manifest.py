@@ -15,7 +15,7 @@ from stratiome.config import Config
 
 PACKAGES = (
     "snakemake", "numpy", "scipy", "pandas", "polars", "pandera", "pydantic", "torch", "anndata", "mudata", "scanpy",
-    "scikit-learn", "lifelines", "scikit-survival", "statsmodels", "matplotlib", "jinja2", "safetensors",
+    "mofapy2", "scikit-learn", "lifelines", "scikit-survival", "statsmodels", "matplotlib", "jinja2", "safetensors",
 )  # fmt: skip
 
 

@@ -1,15 +1,20 @@
-"""The latent that deep models must beat: principal components of all omics side by side."""
+"""The latents that deep models must beat: principal components, MOFA+, similarity network fusion."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from stratiome.config import LatentConfig
 from stratiome.features.block import FeatureSet
 from stratiome.latent.ensemble import Projection, fit_projection
+from stratiome.latent.fusion import FusionModel
 from stratiome.latent.inputs import OmicSpec, align, learn_specs
+from stratiome.latent.mofa import MofaModel
+from stratiome.latent.space import LatentSpace
 
 
 @dataclass(frozen=True)
@@ -51,4 +56,35 @@ class PcaModel:
 
     def state(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         """Numbers and description to store."""
-        return {}, {"kind": "pca"}
+        return self.projection.tensors(), {"kind": "pca"}
+
+    @classmethod
+    def from_state(
+        cls, tensors: dict[str, np.ndarray], description: dict[str, Any], specs: tuple[OmicSpec, ...]
+    ) -> PcaModel:
+        """The model of a stored state."""
+        return cls(specs, Projection.of(tensors))
+
+    def refit(self, features: FeatureSet) -> PcaModel:
+        """The same model learned on other features."""
+        return PcaModel.fit(features, self.projection.components.shape[1])
+
+
+def fit_baselines(features: FeatureSet, settings: LatentConfig, seed: int) -> dict[str, LatentSpace]:
+    """Fit the baselines that the config names, in the order of the config.
+
+    Parameters
+    ----------
+    features
+        Features of all patients; others than those with role train are not looked at.
+    settings
+        Which baselines, and the number of dimensions.
+    seed
+        Seed of those that begin at random.
+    """
+    fits: dict[str, Callable[[], LatentSpace]] = {
+        "pca": lambda: PcaModel.fit(features, settings.dims),
+        "mofa": lambda: MofaModel.fit(features, settings.dims, seed),
+        "snf": lambda: FusionModel.fit(features, settings.dims),
+    }
+    return {name: fits[name]() for name in settings.baselines}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 
@@ -29,6 +29,15 @@ class Projection:
     def apply(self, values: np.ndarray) -> np.ndarray:
         """Scores of any patients, shape `(n_patients, n_latent)`."""
         return (values - self.mean) @ self.components
+
+    def tensors(self) -> dict[str, np.ndarray]:
+        """Numbers to store, with a prefix."""
+        return {f"projection.{f.name}": getattr(self, f.name) for f in fields(self)}
+
+    @classmethod
+    def of(cls, tensors: dict[str, np.ndarray]) -> Projection:
+        """The projection among stored numbers."""
+        return cls(*(tensors[f"projection.{f.name}"] for f in fields(cls)))
 
 
 def fit_projection(values: np.ndarray, dims: int) -> Projection:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,10 @@ from stratiome.features.block import FeatureSet
 from stratiome.latent.baselines import PcaModel
 from stratiome.latent.ensemble import Projection, fit_projection
 from stratiome.latent.errors import LatentError
+from stratiome.latent.fusion import FusionModel
 from stratiome.latent.inputs import Inputs, OmicSpec, align, learn_specs
+from stratiome.latent.mofa import MofaModel
+from stratiome.latent.space import LatentSpace
 
 FORMAT = 1
 
@@ -111,7 +115,8 @@ class LatentModel:
 
     def state(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         """Numbers and description to store."""
-        return {f"weights.{k}": v for k, v in self.weights.items()}, {"kind": "vae", "settings": self.settings}
+        weights = {f"weights.{k}": v for k, v in self.weights.items()}
+        return weights | self.projection.tensors(), {"kind": "vae", "settings": self.settings}
 
     @classmethod
     def from_state(
@@ -119,14 +124,16 @@ class LatentModel:
         tensors: dict[str, np.ndarray],
         description: dict[str, Any],
         specs: tuple[OmicSpec, ...],
-        projection: Projection,
     ) -> LatentModel:
         """The model of a stored state."""
         weights = {k.removeprefix("weights."): v for k, v in tensors.items() if k.startswith("weights.")}
-        return cls(specs, {k: int(v) for k, v in description["settings"].items()}, weights, projection)
+        return cls(specs, {k: int(v) for k, v in description["settings"].items()}, weights, Projection.of(tensors))
 
 
-def save_models(models: dict[str, LatentModel | PcaModel], weights_path: str, description_path: str) -> None:
+KINDS: dict[str, Any] = {"vae": LatentModel, "pca": PcaModel, "mofa": MofaModel, "snf": FusionModel}
+
+
+def save_models(models: Mapping[str, LatentSpace], weights_path: str, description_path: str) -> None:
     """Write latent models together: numbers as safetensors, description as JSON.
 
     Parameters
@@ -142,7 +149,6 @@ def save_models(models: dict[str, LatentModel | PcaModel], weights_path: str, de
     described: dict[str, Any] = {}
     for name, model in models.items():
         own, description = model.state()
-        own |= {f"projection.{k}": getattr(model.projection, k) for k in ("mean", "components", "variance")}
         own |= {f"omic.{s.name}.mean": s.mean for s in model.specs}
         own |= {f"omic.{s.name}.scale": np.array([s.scale]) for s in model.specs}
         tensors |= {f"{name}.{k}": np.ascontiguousarray(v) for k, v in own.items()}
@@ -154,7 +160,7 @@ def save_models(models: dict[str, LatentModel | PcaModel], weights_path: str, de
     Path(description_path).write_text(text + "\n", encoding="utf-8")
 
 
-def load_models(weights_path: str, description_path: str) -> dict[str, LatentModel | PcaModel]:
+def load_models(weights_path: str, description_path: str) -> dict[str, LatentSpace]:
     """Read what `save_models` wrote.
 
     Raises
@@ -170,7 +176,7 @@ def load_models(weights_path: str, description_path: str) -> dict[str, LatentMod
             f"{description_path} has format {document.get('format')}, not {FORMAT}. Suggestion: train again"
         )
     tensors = load_file(weights_path)
-    models: dict[str, LatentModel | PcaModel] = {}
+    models: dict[str, LatentSpace] = {}
     for name, description in document["models"].items():
         own = {k.removeprefix(f"{name}."): v for k, v in tensors.items() if k.startswith(f"{name}.")}
         try:
@@ -184,11 +190,7 @@ def load_models(weights_path: str, description_path: str) -> dict[str, LatentMod
                 )
                 for o in description["omics"]
             )
-            projection = Projection(*(own[f"projection.{k}"] for k in ("mean", "components", "variance")))
-            if description["kind"] == "vae":
-                models[name] = LatentModel.from_state(own, description, specs, projection)
-            else:
-                models[name] = PcaModel(specs, projection)
+            models[name] = KINDS[description["kind"]].from_state(own, description, specs)
         except KeyError as error:
             raise LatentError(
                 f"{weights_path} lacks {error} of model {name}. "

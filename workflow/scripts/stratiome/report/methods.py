@@ -10,6 +10,10 @@ from stratiome.report.words import file_name, join, label, months, plural, until
 MODELS = ("clinical", "clinical_omics", "clinical_latent")
 
 REFERENCES = {
+    "Argelaguet 2020": (
+        "Argelaguet R, Arnol D, Bredikhin D, et al. MOFA+: a statistical framework for comprehensive integration of"
+        " multi-modal single-cell data. Genome Biol 2020;21:111."
+    ),
     "Cox 1972": "Cox DR. Regression models and life-tables. J R Stat Soc B 1972;34:187–220.",
     "Graf 1999": (
         "Graf E, Schmoor C, Sauerbrei W, Schumacher M. Assessment and comparison of prognostic classification schemes"
@@ -45,6 +49,10 @@ REFERENCES = {
     "Uno 2011": (
         "Uno H, Cai T, Pencina MJ, D'Agostino RB, Wei LJ. On the C-statistics for evaluating overall adequacy of risk"
         " prediction procedures with censored survival data. Stat Med 2011;30:1105–17."
+    ),
+    "Wang 2014": (
+        "Wang B, Mezlini AM, Demir F, et al. Similarity network fusion for aggregating data types on a genomic scale."
+        " Nat Methods 2014;11:333–7."
     ),
     "Wu 2018": "Wu M, Goodman N. Multimodal generative models for scalable weakly-supervised learning. NeurIPS 2018.",
 }
@@ -148,7 +156,7 @@ def _latent(inputs: ReportInputs) -> str:
     return (
         f"A multimodal variational autoencoder (Kingma 2014) with a product-of-experts posterior (Wu 2018),"
         f" {plural(m.dims, 'latent dimension')} and {members} was trained without outcomes, with modality"
-        f" dropout {m.modality_dropout:g}; principal components of the concatenated omics ran beside it. Gaussian"
+        f" dropout {m.modality_dropout:g}; {_baselines(inputs)} ran beside it. Gaussian"
         f" mixtures with {tried} components were compared by the mean adjusted Rand index (Hubert 1985) between"
         f" {g.subsamples} subsamples, against {plural(g.reference_draws, 'reference cohort')} without subgroups but"
         f" with the same covariance; one test over all numbers of subgroups at level {g.alpha:g} decided whether there"
@@ -157,6 +165,15 @@ def _latent(inputs: ReportInputs) -> str:
         " indices (Hennig 2007) and, in held-out patients only, by Kaplan–Meier curves (Kaplan 1958) and log-rank"
         " tests."
     )
+
+
+def _baselines(inputs: ReportInputs) -> str:
+    said = {
+        "pca": "principal components of the concatenated omics",
+        "mofa": "multi-omics factor analysis (MOFA+; Argelaguet 2020)",
+        "snf": "similarity network fusion (Wang 2014)",
+    }
+    return join([said[name] for name in inputs.settings.latent.baselines])
 
 
 def _prognosis(inputs: ReportInputs) -> str:
@@ -200,7 +217,7 @@ def _software(inputs: ReportInputs) -> str:
     versions = inputs.manifest.get("created_with") or {}
     named = [
         f"{p} {versions[p]}"
-        for p in ("stratiome", "torch", "scikit-learn", "lifelines", "scikit-survival", "statsmodels")
+        for p in ("stratiome", "torch", "mofapy2", "scikit-learn", "lifelines", "scikit-survival", "statsmodels")
         if p in versions
     ]
     return (

@@ -7,6 +7,7 @@ from typing import Any
 
 from stratiome.report import charts, methods
 from stratiome.report.blocks import Cell, Code, Figure, Fold, Heading, Note, Section, Table, Text
+from stratiome.report.comparison import MODELS
 from stratiome.report.inputs import ReportInputs
 from stratiome.report.section_subgroups import group_name
 from stratiome.report.section_treatment import name_of
@@ -19,7 +20,7 @@ def planted(inputs: ReportInputs) -> Section | None:
     if simulate is None:
         return None
     rows: list[list[Cell | str]] = []
-    for model in ("vae", "pca"):
+    for model in MODELS:
         k = inputs.found(model)
         if k is None:
             continue

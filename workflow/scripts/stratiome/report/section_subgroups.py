@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from stratiome.report import figures, verdicts
+from stratiome.report import comparison, figures, verdicts
 from stratiome.report.blocks import Cards, Figure, Finding, Fold, Heading, Note, Panels, Section, Table, Text
+from stratiome.report.comparison import MODELS, share_of_folds, survival_test
 from stratiome.report.disclosure import count, counts, is_small, share
 from stratiome.report.inputs import CROSS, ReportInputs
 from stratiome.report.verdicts import Verdict
 from stratiome.report.words import interval, label, months, number, p_value, plural, readable, sentence, term
 
 Row = Mapping[str, Any]
-MODELS = ("vae", "pca")
 
 
 def verdict(inputs: ReportInputs, model: str = "vae") -> Verdict:
@@ -33,34 +33,20 @@ def verdict(inputs: ReportInputs, model: str = "vae") -> Verdict:
         inputs.settings.alpha,
         model,
         agreement["estimate"] if agreement else None,
-        _share(inputs, model, k),
+        share_of_folds(inputs, model, k),
     )
 
 
 def reproducible(inputs: ReportInputs, model: str = "vae") -> bool:
     """Whether the subgroups of a latent model come back when it is refitted."""
     agreement = inputs.row("subgroup_agreement", model=model, label="full", metric="adjusted_rand_index")
-    return verdicts.reproduced(agreement["estimate"] if agreement else None, _share(inputs, model, inputs.found(model)))
-
-
-def survival_test(inputs: ReportInputs, model: str) -> Row | None:
-    """Log-rank test of the held-out subgroups of a latent model."""
-    return inputs.row("subgroup_tests", grouping=f"{model} subgroups", held_out=True)
-
-
-def _chosen_in_folds(inputs: ReportInputs, model: str) -> list[int]:
-    rows = inputs.rows("subgroup_selection", model=model, chosen=True)
-    judged = set(inputs.resamples(inputs.headline))
-    return [r["k"] for r in rows if r["resample"] in judged]
-
-
-def _share(inputs: ReportInputs, model: str, k: int | None) -> float | None:
-    chosen = _chosen_in_folds(inputs, model)
-    return sum(c == k for c in chosen) / len(chosen) if chosen else None
+    return verdicts.reproduced(
+        agreement["estimate"] if agreement else None, share_of_folds(inputs, model, inputs.found(model))
+    )
 
 
 def _replicated(inputs: ReportInputs, model: str, k: int | None) -> str:
-    chosen = _chosen_in_folds(inputs, model)
+    chosen = comparison.chosen_in_folds(inputs, model)
     what = "folds" if inputs.headline == CROSS else "given splits"
     return f"{sum(c == k for c in chosen)} of {len(chosen)} {what} chose K = {k}" if chosen and k else ""
 
@@ -74,7 +60,7 @@ def subgroups(inputs: ReportInputs) -> Section:
         blocks += [*_not_held_out(inputs), *_summary(inputs), *_survival(inputs), *_profile(inputs), *_markers(inputs)]
     elif k == 1:
         blocks.append(Note("There is nothing to describe by subgroup, so the parts on single subgroups are left out."))
-    blocks += [*_agreement(inputs), *_beside_pca(inputs), *_training(inputs)]
+    blocks += [*_agreement(inputs), *comparison.beside_baselines(inputs), *_training(inputs)]
     lede = (
         "Subgroups are found from the omics alone. What is said about them is measured in patients who were not used to"
         " find them."
@@ -307,7 +293,7 @@ def _markers(inputs: ReportInputs) -> list[object]:
 
 
 def _agreement(inputs: ReportInputs) -> list[object]:
-    rows = [r for r in inputs.rows("subgroup_agreement") if r["label"] != "planted"]
+    rows = [r for r in inputs.rows("subgroup_agreement") if r["label"] not in ("planted", "vae")]
     if not rows:
         return []
     one = [m for m in MODELS if inputs.found(m) == 1]
@@ -361,65 +347,6 @@ def _agreement(inputs: ReportInputs) -> list[object]:
             )
         )
     return blocks
-
-
-def _beside_pca(inputs: ReportInputs) -> list[object]:
-    if inputs.found("pca") is None or inputs.found("vae") is None:
-        return []
-    body = []
-    one = {m for m in MODELS if inputs.found(m) == 1}
-    for title, cell in (
-        ("Number of subgroups", lambda m: str(inputs.found(m))),
-        ("Evidence against none", lambda m: _p(inputs.rows("subgroup_selection", resample="full", model=m))),
-        ("Same subgroup when held out (ARI)", lambda m: _ari(inputs, m, "full")),
-        *(
-            (f"ARI with {label(name)}", lambda m, name=name: _ari(inputs, m, name))
-            for name in inputs.settings.known_labels
-        ),
-        ("Held-out log-rank", lambda m: p_value((survival_test(inputs, m) or {}).get("p_value"))),
-    ):
-        cells = [cell(m) for m in MODELS]
-        # A model that finds one group has no agreement and no test, which the first line says already.
-        cells = ["–" if m in one and c.startswith("no") else c for m, c in zip(MODELS, cells, strict=True)]
-        if set(cells) != {"–"}:
-            body.append([title, *cells])
-    table = Table(
-        "The latent model beside the simplest alternative, on the same splits.",
-        ["", label("vae"), label("pca")],
-        body,
-        frozenset({1, 2}),
-    )
-    return [Heading("Is the deep model worth it?"), table, Note(_pca_words(inputs))]
-
-
-def _ari(inputs: ReportInputs, model: str, name: str) -> str:
-    row = inputs.row("subgroup_agreement", model=model, label=name, metric="adjusted_rand_index")
-    return interval(row, 2) if row else "–"
-
-
-def _pca_words(inputs: ReportInputs) -> str:
-    reference = "planted" if inputs.simulated else "full"
-    rows = [inputs.row("subgroup_agreement", model=m, label=reference, metric="adjusted_rand_index") for m in MODELS]
-    k = [inputs.found(m) for m in MODELS]
-    if k == [1, 1]:
-        return "Neither finds subgroups."
-    if k[0] != k[1]:
-        return (
-            f"They disagree on the number of subgroups: {k[0]} with the latent model, {k[1]} with PCA. Take the"
-            " difference as a warning."
-        )
-    vae, pca = rows
-    if vae is None or pca is None or any(r["lower"] is None or r["upper"] is None for r in (vae, pca)):
-        return f"Both find {k[0]} subgroups."
-    against = "the planted subgroups" if reference == "planted" else "their own labels when patients are held out"
-    if vae["lower"] > pca["upper"]:
-        return f"The latent model agrees better with {against} than PCA does; the intervals do not overlap."
-    if vae["upper"] < pca["lower"]:
-        return f"The latent model loses: PCA agrees better with {against}; the intervals do not overlap."
-    return (
-        f"The latent model does no better than PCA as far as these intervals tell: both agree with {against} about"
-        " equally well."
-    )
 
 
 def _training(inputs: ReportInputs) -> list[object]:

@@ -17,6 +17,8 @@ MODELS: dict[str, str] = {
     "clinical_latent": "Clinical + latent",
     "vae": "Latent model (VAE)",
     "pca": "PCA baseline",
+    "mofa": "MOFA+ baseline",
+    "snf": "Network fusion (SNF) baseline",
 }
 
 OMICS: dict[str, str] = {

@@ -24,6 +24,9 @@ from stratiome.tables import (
 )
 
 MARKERS = 15
+DEEP = "vae"
+"""The latent model that baselines are compared with."""
+
 METRICS = {
     "adjusted_rand_index": adjusted_rand,
     "normalised_mutual_information": normalised_mutual_information,
@@ -47,7 +50,7 @@ def agreement_table(
     held_out
         Contract `SubgroupAssignment`.
     labels
-        Name -> patient -> label; the labels of `full` are added.
+        Name -> patient -> label; the labels of `full` are added, and for the baselines those of the deep model.
     outcome
         Columns patient_id, time_months, event.
     settings
@@ -56,11 +59,14 @@ def agreement_table(
         Seed of the bootstrap.
     """
     events = dict(outcome.select("patient_id", "event").iter_rows())
+    of_deep = held_out.filter(pl.col("model") == DEEP, pl.col("subgroup") > 0)
+    deep = {p: str(s) for p, s in of_deep.select("patient_id", "subgroup").iter_rows()}
     rows = []
     for m, model in enumerate(_models(held_out)):
         part = held_out.filter((pl.col("model") == model) & (pl.col("subgroup") > 0))
         full = {p: str(s) for p, s in part.select("patient_id", "full_subgroup").iter_rows() if s > 0}
-        for j, (name, known) in enumerate({**labels, "full": full}.items()):
+        other = {} if model == DEEP else {DEEP: deep}
+        for j, (name, known) in enumerate({**labels, "full": full, **other}.items()):
             pairs = [
                 (s, known[p], events.get(p, 0))
                 for p, s in part.select("patient_id", "subgroup").iter_rows()

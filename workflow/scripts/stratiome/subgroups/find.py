@@ -9,9 +9,8 @@ import numpy as np
 
 from stratiome.config import SubgroupConfig
 from stratiome.features.block import FeatureSet
-from stratiome.latent.baselines import PcaModel
 from stratiome.latent.errors import LatentError
-from stratiome.latent.model import LatentModel
+from stratiome.latent.space import LatentSpace
 from stratiome.subgroups.cluster import Mixture, assign, fit_mixture
 from stratiome.subgroups.reference import reference_sampler
 from stratiome.subgroups.stability import Selection, bootstrap_jaccard, select_k
@@ -89,7 +88,7 @@ class Found:
 
 
 def find_subgroups(
-    latents: np.ndarray, features: FeatureSet, model: LatentModel | PcaModel, settings: SubgroupConfig, seed: int
+    latents: np.ndarray, features: FeatureSet, model: LatentSpace, settings: SubgroupConfig, seed: int
 ) -> Found:
     """Find subgroups in training patients and assign everybody.
 

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from stratiome.features.block import Block, FeatureSet
-
-if TYPE_CHECKING:
-    from stratiome.latent.baselines import PcaModel
-    from stratiome.latent.model import LatentModel
+from stratiome.latent.space import LatentSpace, Refittable
 
 
 def without_subgroups(features: FeatureSet, rows: np.ndarray, rng: np.random.Generator) -> FeatureSet:
@@ -104,13 +100,13 @@ def _power(matrix: np.ndarray, exponent: float) -> np.ndarray:
 
 
 def reference_sampler(
-    model: LatentModel | PcaModel, features: FeatureSet, rows: np.ndarray, latents: np.ndarray
+    model: LatentSpace, features: FeatureSet, rows: np.ndarray, latents: np.ndarray
 ) -> Callable[[np.random.Generator], np.ndarray]:
     """Function that draws latents of cohorts without subgroups.
 
-    Principal components are learned anew on every drawn cohort, as they were on the observed one. A trained ensemble
-    would take too long for that: the drawn features go through the trained encoders, and moments are matched to the
-    observed latents, because patients that a model was trained on lie wider than new ones.
+    A model that can be refitted (principal components, fused networks) is learned anew on every drawn cohort, as it was
+    on the observed one. The others would take too long for that: the drawn features go through the fitted model, and
+    moments are matched to the observed latents, because patients that a model was fitted to lie wider than new ones.
 
     Parameters
     ----------
@@ -123,15 +119,13 @@ def reference_sampler(
     latents
         Shape `(n_rows, n_latent)`, observed latents of those.
     """
-    from stratiome.latent.baselines import PcaModel
-
     present = np.stack([block.present[rows] for block in features.blocks], axis=1)
     patterns = np.unique(present, axis=0, return_inverse=True)[1].ravel()
 
     def draw(rng: np.random.Generator) -> np.ndarray:
         cohort = without_subgroups(features, rows, rng)
-        if isinstance(model, PcaModel):
-            return PcaModel.fit(cohort, latents.shape[1]).transform(cohort)
+        if isinstance(model, Refittable):
+            return model.refit(cohort).transform(cohort)
         return match_moments(model.transform(cohort), latents, patterns)
 
     return draw
