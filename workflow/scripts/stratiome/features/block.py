@@ -147,7 +147,8 @@ class _Rows:
         place = at[order]
         ordered = np.empty((len(at), self.width), dtype=np.float32)
         starts = np.flatnonzero(np.diff(place, prepend=-2) != 1)
-        for first, last in zip(starts, [*starts[1:], len(at)], strict=True):
+        ends = np.append(starts[1:], len(at)) if len(at) else starts
+        for first, last in zip(starts, ends, strict=True):
             if self.start is None:
                 ordered[first:last] = self.dataset[place[first] : place[last - 1] + 1]
             else:
