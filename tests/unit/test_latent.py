@@ -264,7 +264,7 @@ def test_losses_and_their_gradients_are_those_of_torch_distributions(likelihood)
     else:
         size = (-w["log_dispersion_0"]).exp()
         logits = decoded + offset - size.log()  # of the probability of a "success", mean / (mean + size)
-        nats = torch.distributions.NegativeBinomial(size, logits=logits).log_prob(x) + torch.lgamma(x + 1)
+        nats = torch.distributions.NegativeBinomial(size, logits=logits).log_prob(x)
     expected = -(nats * seen).sum(-1) * weight
     torch.testing.assert_close(loss, expected)
     leaves = [
@@ -317,6 +317,37 @@ def test_modality_dropout_never_hides_the_last_omic():
     assert ((hidden > 0).sum(-1) >= 1).all()
     assert (hidden[:, source.observed == 0] == 0).all()
     assert (hidden > 0).sum() < 0.7 * 2 * (source.observed > 0).sum()
+
+
+def make_counts(n=400, width=40, dispersion=0.2, seed=0):
+    """Counts of a negative binomial with linear log mean and library sizes that differ tenfold, with its loadings."""
+    rng = np.random.default_rng(seed)
+    loadings = 0.5 * rng.normal(size=(2, width))
+    library = np.exp(rng.uniform(np.log(3e3), np.log(3e4), n))
+    mean = np.exp(rng.normal(size=(n, 2)) @ loadings + rng.normal(size=width) * 0.5)
+    mean *= library[:, None] / mean.mean(axis=0).sum()
+    counts = rng.poisson(rng.gamma(1 / dispersion, dispersion * mean)).astype(np.float32)
+    values = np.log1p(counts / library[:, None] * 1e4)
+    values = ((values - values.mean(0)) / values.std(0)).astype(np.float32)
+    names = tuple(f"gene{j}" for j in range(width))
+    block = Block("rna", values, "gaussian", names, counts, library.astype(np.float32))
+    return FeatureSet(tuple(map(str, range(n))), np.full(n, "train"), (block,)), loadings
+
+
+def test_counts_give_their_loadings_and_dispersion_only_with_the_library_size():
+    features, loadings = make_counts()
+    settings = LatentConfig(dims=2, hidden=8, members=1, counts="negative_binomial", epochs=120, learning_rate=0.02)
+    model = LatentModel.fit(features, settings, 0)
+    assert model.specs[0].likelihood == "negative_binomial"
+    assert np.degrees(subspace_angles(loadings.T, model.weights["decoder_0"][0].T)).max() < 15
+    dispersion = np.exp(model.weights["log_dispersion_0"][0, 0])
+    assert 0.15 < np.median(dispersion) < 0.3
+    same = np.full_like(features.blocks[0].library, 1e4)  # the mutant does without it
+    block = Block(
+        *(getattr(features.blocks[0], k) for k in ("name", "values", "likelihood", "features", "counts")), same
+    )
+    mutant = LatentModel.fit(FeatureSet(features.patient_ids, features.roles, (block,)), settings, 0)
+    assert np.median(np.exp(mutant.weights["log_dispersion_0"][0, 0])) > 0.4
 
 
 def test_each_member_keeps_its_best_weights_and_stops_on_its_own():

@@ -199,7 +199,7 @@ class StackedVae(nn.Module):
     def reconstruction(self, latent: Tensor, batch: Batch) -> Tensor:
         """Weighted negative log-likelihood of each patient, shape `(n_members, n_patients)`.
 
-        Constants that depend on the data alone are left out.
+        The constant `log(2 pi) / 2` of each Gaussian cell is left out.
 
         Parameters
         ----------
@@ -277,15 +277,19 @@ class _BernoulliLoss(torch.autograd.Function):
 
 
 def _negative_binomial_loss(log_share: Tensor, cells: Cells, log_dispersion: Tensor) -> Tensor:
-    """Negative log-likelihood of counts, shape `(n_members, n_patients)`, without the factorial of the counts.
+    """Negative log-likelihood of counts, shape `(n_members, n_patients)`.
 
     The mean is the library size times `exp(log_share)`, the variance `mean + dispersion * mean**2` (as in Lopez et al.
-    2018, Nat Methods 15:1053, with a linear decoder).
+    2018, Nat Methods 15:1053, with a linear decoder). The factorial of the counts is in it, or its size would hide from
+    early stopping that the loss falls.
     """
     x, size = cells.targets, (-log_dispersion).exp()
     # log(mean / size) and, from it, log(1 + mean / size) without overflow
     ratio = log_share + log_dispersion + (0.0 if cells.offset is None else cells.offset)
-    loss = torch.lgamma(size) - torch.lgamma(x + size) - x * ratio + (x + size) * nn.functional.softplus(ratio)
+    factorial = torch.lgamma(x + 1)
+    loss = (
+        factorial + torch.lgamma(size) - torch.lgamma(x + size) - x * ratio + (x + size) * nn.functional.softplus(ratio)
+    )
     if cells.gaps is not None:
         rows, missing = cells.gaps
         loss = loss.index_add(1, rows, loss[:, rows] * missing, alpha=-1)
