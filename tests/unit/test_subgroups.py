@@ -657,7 +657,7 @@ def run_evaluate(tmp_path, k, planted=True, locked=()):
 
 
 def test_held_out_subgroups_are_those_that_were_planted(tmp_path):
-    tables, truth = run_evaluate(tmp_path, 3)
+    tables, _ = run_evaluate(tmp_path, 3)
     pooled = tables["assignment"]
     assert pooled.height == 200
     agreement = {(r["label"], r["metric"]): r for r in tables["agreement"].iter_rows(named=True)}
