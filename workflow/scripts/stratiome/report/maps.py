@@ -70,11 +70,17 @@ def latent_map(rows: pl.DataFrame, colour_by: str, description: str, min_cell: i
     dots = "dots" if colour_by == "subgroup" else "known"
     drawn = "".join(
         f'<path class="{dots} g{group}" style="fill: var(--{colour(group)})" d="{"".join(marks)}">'
-        f"<title>{f'{what} {group}' if group else 'Unassigned'}</title></path>"
+        f"{_hover(what, group, sizes)}</path>"
         for group, marks in sorted(paths.items())
     )
     frame = f'<rect x=".5" y=".5" width="{size - 1}" height="{size - 1}" style="fill: none; stroke: var(--rule)"/>'
     return f'<svg viewBox="0 0 {size} {size}" role="img" aria-label="{escape(description)}">{frame}{drawn}</svg>'
+
+
+def _hover(what: str, group: int, sizes: Mapping[int, int]) -> str:
+    if group and sum(bool(g) for g in sizes) < 2:
+        return ""  # one group has no name
+    return f"<title>{f'{what} {group}' if group else 'Unassigned'}</title>"
 
 
 def consensus(rows: Sequence[Row], description: str, min_cell: int, size: int = 420) -> str:

@@ -48,6 +48,7 @@ def latent_map(inputs: ReportInputs) -> list[object]:
         told = f"{heading}, coloured by {colour_by if colour_by == 'subgroup' else 'planted subgroup'}."
         panels.append((heading, maps.latent_map(rows, colour_by, told, least, figures.MOST_POINTS)))
     groups = sorted(set(table["subgroup"].to_list()), key=lambda g: (g == 0, g))
+    choices = [(group_name(g), g) for g in groups] if max(groups) > 1 else []
     thinned = f" A random {figures.MOST_POINTS:,} are drawn." if most > figures.MOST_POINTS else ""
     caption = (
         f"n = {count(most, least)} patients, fitted on all of them (not held out).{thinned} Colour and mark show the"
@@ -57,7 +58,7 @@ def latent_map(inputs: ReportInputs) -> list[object]:
     )
     return [
         Heading("The latent space"),
-        Explorer("Map of the patients", "map", [(group_name(g), g) for g in groups], panels, caption),
+        Explorer("Map of the patients", "map", choices, panels, caption),
     ]
 
 

@@ -126,8 +126,8 @@ def batch(inputs: ReportInputs) -> list[object]:
     head = ["Variable", "Describes", "Measure", "Association", f"Above {number(rows[0]['limit'], 1)}", "n"]
     note = (
         f"0 = none, 1 = complete, with {inputs.settings.level} interval; held-out subgroups. Eta squared is the share"
-        " of a variable's variance that lies between subgroups; its root is compared with the limit. An association with"
-        " how patients were measured is a warning; one with who they are is what a subgroup may well have."
+        " of a variable's variance that lies between subgroups; its root is compared with the limit. An association"
+        " with how patients were measured is a warning; one with who they are is what a subgroup may well have."
     )
     blocks: list[object] = [
         Heading("Are they a batch?", anchor="subgroup-batch"),
