@@ -38,7 +38,15 @@ def colour(group: int) -> str:
     return "grey" if group <= 0 else f"series-{(group - 1) % 8 + 1}"
 
 
-def latent_map(rows: pl.DataFrame, colour_by: str, description: str, min_cell: int, most: int, size: int = 276) -> str:
+def latent_map(
+    rows: pl.DataFrame,
+    colour_by: str,
+    description: str,
+    min_cell: int,
+    most: int,
+    explored: bool = True,
+    size: int = 276,
+) -> str:
     """Map of the latent space, one mark a patient, without identifiers and with coordinates of a tenth of a pixel.
 
     Parameters
@@ -53,6 +61,8 @@ def latent_map(rows: pl.DataFrame, colour_by: str, description: str, min_cell: i
         Groups of fewer patients are drawn as unassigned.
     most
         Marks drawn at most.
+    explored
+        Whether its groups are those that the reader singles out.
     """
     sizes = Counter(rows[colour_by].to_list())
     rows = rows.head(most)
@@ -67,7 +77,7 @@ def latent_map(rows: pl.DataFrame, colour_by: str, description: str, min_cell: i
         at = f"M{left + scale * (x - min(xs)):.1f} {top + scale * (max(ys) - y):.1f}"
         paths.setdefault(group, []).append(at + mark)
     what = "Subgroup" if colour_by == "subgroup" else "Planted subgroup"
-    dots = "dots" if colour_by == "subgroup" else "known"
+    dots = "dots" if explored else "known"
     drawn = "".join(
         f'<path class="{dots} g{group}" style="fill: var(--{colour(group)})" d="{"".join(marks)}">'
         f"{_hover(what, group, sizes)}</path>"
@@ -187,7 +197,7 @@ def glance(curves: Mapping[int, Sequence[Row]], group: int, min_cell: int, descr
     ends = (
         f'<text x="{width}" y="{height + 12}" text-anchor="end" font-size="10" style="fill: var(--muted)">'
         f"{last:.0f} months</text>"
-        f'<text x="4" y="{height - 5}" font-size="10" style="fill: var(--muted)">0 to 100 % alive</text>'
+        f'<text x="4" y="{height - 5}" font-size="10" style="fill: var(--muted)">survival, 0 to 100 %</text>'
     )
     return (
         f'<svg viewBox="-1 0 {width + 2:g} {height + 15:g}" role="img" aria-label="{escape(description)}">'

@@ -46,7 +46,9 @@ def latent_map(inputs: ReportInputs) -> list[object]:
             continue
         most = max(most, rows.height)
         told = f"{heading}, coloured by {colour_by if colour_by == 'subgroup' else 'planted subgroup'}."
-        panels.append((heading, maps.latent_map(rows, colour_by, told, least, figures.MOST_POINTS)))
+        explored = model == "vae" and colour_by == "subgroup"
+        drawn = maps.latent_map(rows, colour_by, told, least, figures.MOST_POINTS, explored)
+        panels.append((heading, drawn))
     groups = sorted(set(table["subgroup"].to_list()), key=lambda g: (g == 0, g))
     choices = [(group_name(g), g) for g in groups] if max(groups) > 1 else []
     thinned = f" A random {figures.MOST_POINTS:,} are drawn." if most > figures.MOST_POINTS else ""
@@ -70,8 +72,8 @@ def consensus(inputs: ReportInputs) -> list[object]:
     least = inputs.settings.min_cell
     told = "How often patients are put into the same subgroup by refits, averaged over bins of patients."
     caption = (
-        f"Dark: put together by all of {plural(rows[0]['resamples'], 'refit')}, each without some of the patients;"
-        " blank: by less than one in ten. Real subgroups are dark squares on a blank ground. Patients are averaged in"
+        f"Filled: put together by all of {plural(rows[0]['resamples'], 'refit')}, each without some of the patients;"
+        " blank: by less than one in ten. Real subgroups are filled squares on a blank ground. Patients are averaged in"
         f" bins of {max(least, min(r['n_row'] for r in rows))} or more, sorted by their subgroup in {inputs.everyone};"
         " smaller subgroups are left blank. Refits include patients they were trained on."
     )
@@ -90,15 +92,16 @@ def cards(inputs: ReportInputs) -> list[object]:
     if not rows:
         return []
     least = inputs.settings.min_cell
-    sizes = counts([r["n"] for r in rows], least)
+    printed = sizes(inputs)
     total = sum(r["n"] for r in rows)
     curves: dict[int, list[Row]] = {}
     for r in sorted(inputs.rows("subgroup_curves", model="vae"), key=lambda r: r["time_months"]):
         curves.setdefault(r["subgroup"], []).append(r)
     curves.pop(0, None)
     made = []
-    for r, size in zip(rows, sizes, strict=True):
+    for r in rows:
         group = r["subgroup"]
+        size = printed[group]
         lines = [
             ("held-out patients", f"{size} ({share(r['n'], total, least)})"),
             ("events", count(r["events"], least)),
@@ -119,6 +122,13 @@ def cards(inputs: ReportInputs) -> list[object]:
         f" subgroups. Molecular traits are of {inputs.everyone} and descriptive: these features defined the groups."
     )
     return [Heading("What they are", anchor="subgroup-cards"), Portraits(made), Text(text)]
+
+
+def sizes(inputs: ReportInputs) -> dict[int, str]:
+    """Number of held-out patients of each subgroup as it may be printed, the same in every table."""
+    n = {r["subgroup"]: r["n"] for r in inputs.rows("subgroup_summary", model="vae")}
+    groups = sorted(n, key=lambda g: (g == 0, g))
+    return dict(zip(groups, counts([n[g] for g in groups], inputs.settings.min_cell), strict=True))
 
 
 def _survival_lines(inputs: ReportInputs, row: Row) -> list[tuple[str, str]]:
@@ -148,6 +158,7 @@ def _traits(inputs: ReportInputs, group: int) -> list[tuple[str, str]]:
     found = []
     profile = [r for r in inputs.rows("subgroup_profile", **key) if not is_small(r["n"], least)]
     profile = [r for r in profile if r["count"] is None or not is_small(r["count"], least)]
+    profile = list({r["variable"].partition(": ")[0]: r for r in sorted(profile, key=_size_of_effect)}.values())
     said = [f"{term(r['variable'])} {_arrow(r['effect'])} ({_value(r, least)})" for r in _top(profile, "effect")]
     found.append(("Clinical profile", ", ".join(said) or "like the others"))
     markers = [f"{r['feature']} {_arrow(r['effect'])}" for r in _top(inputs.rows("subgroup_markers", **key), "effect")]
@@ -169,6 +180,10 @@ def _traits(inputs: ReportInputs, group: int) -> list[tuple[str, str]]:
     if sets:
         found.append(("Gene sets", ", ".join(sets)))
     return found
+
+
+def _size_of_effect(row: Row) -> float:
+    return abs(row["effect"] or 0.0)
 
 
 def _top(rows: Sequence[Row], by: str, least: float = LEAST_EFFECT) -> list[Row]:

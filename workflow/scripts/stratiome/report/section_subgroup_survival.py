@@ -9,7 +9,7 @@ from stratiome.report.blocks import Heading, Note, Table, Text
 from stratiome.report.charts import resample_name
 from stratiome.report.disclosure import count, is_small
 from stratiome.report.inputs import ReportInputs
-from stratiome.report.section_subgroup_cards import group_name
+from stratiome.report.section_subgroup_cards import group_name, sizes
 from stratiome.report.words import interval, months, number, p_cell, p_value, readable, term
 
 Row = Mapping[str, Any]
@@ -33,7 +33,7 @@ def restricted_means(inputs: ReportInputs) -> list[object]:
     least = inputs.settings.min_cell
     differences = {r["subgroup"]: r for r in inputs.rows("subgroup_survival", model="vae", quantity="rmst_difference")}
     largest = next((r["versus"] for r in differences.values()), None)
-    body = []
+    body, printed = [], sizes(inputs)
     for r in rows:
         other = differences.get(r["subgroup"])
         cells = (
@@ -41,14 +41,15 @@ def restricted_means(inputs: ReportInputs) -> list[object]:
             if is_small(r["n"], least)
             else [interval(r, 1), interval(other, 1, sign=True) if other else "reference"]
         )
-        body.append([group_name(r["subgroup"]), inputs.people(r["n"]), count(r["events"], least), *cells])
+        size = printed.get(r["subgroup"], inputs.people(r["n"]))
+        body.append([group_name(r["subgroup"]), size, count(r["events"], least), *cells])
     tau = months(rows[0]["tau_months"])
-    head = ["", "n", "Events", "Mean months", f"Against {group_name(largest or 0).lower()}, the largest"]
+    head = ["", "n", "Events", "Months", f"Against {group_name(largest or 0).lower()}, the largest"]
     note = (
-        f"Mean months alive within the first {tau} (restricted mean survival time: area under the curve), with"
+        f"Mean time without event within the first {tau} months (area under the survival curve), with"
         f" {inputs.settings.level} interval, held-out patients. Not adjusted for anything."
     )
-    return [Table(f"Months lived within {tau} months.", head, body, frozenset({1, 2, 3, 4}), note)]
+    return [Table(f"Restricted mean survival time up to {tau} months.", head, body, frozenset({1, 2, 3, 4}), note)]
 
 
 def beyond_clinical(inputs: ReportInputs) -> list[object]:

@@ -9,6 +9,7 @@ import polars as pl
 
 from stratiome.tables import LatentMap, SubgroupConsensus, from_rows
 
+MAIN = "vae"
 MAP_POINTS = 4000
 """Patients embedded at most, at random; up to 4095 UMAP finds neighbours exactly."""
 NEIGHBOURS = 15
@@ -29,7 +30,8 @@ def map_table(
     """Two-dimensional pictures of the latent space of `full` in random order (contract `LatentMap`).
 
     The first two principal components of every model (latent dimensions are ordered by the variance of the training
-    patients), and a UMAP of all dimensions of the first model. Patients without any omic are left out; coordinates are
+    patients), and a UMAP of all dimensions of the deep model (of the first one
+    where there is none). Patients without any omic are left out; coordinates are
     rounded.
 
     Parameters
@@ -46,13 +48,14 @@ def map_table(
         Seed of the UMAP and of the order, which hides who is who.
     """
     rows = []
+    main = MAIN if MAIN in latents else next(iter(latents), "")
     for m, (model, points) in enumerate(latents.items()):
         part = full.filter((pl.col("model") == model) & (pl.col("probability") > 0))
         subgroup = dict(part.select("patient_id", "subgroup").iter_rows())
         shuffled = np.random.default_rng([seed, m]).permutation(len(patient_ids))
         order = [i for i in shuffled.tolist() if patient_ids[i] in subgroup][:MAP_POINTS]
         pictures = {"principal": _two(points[order])}
-        if m == 0 and len(order) > 3:
+        if model == main and len(order) > 3:
             pictures["umap"] = umap(points, order, seed)
         for projection, drawn in pictures.items():
             for i, (x, y) in zip(order, np.round(drawn, DECIMALS).tolist(), strict=True):
