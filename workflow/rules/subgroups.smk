@@ -84,7 +84,9 @@ rule evaluate_subgroups:
             "data",
         )
         | {"analysis": CONFIG.for_checks().model_dump(mode="json")},
-        library=library("subgroups", "survival", "features", "resample", "quality"),
+        library=library(
+            "subgroups", "survival", "features", "resample", "quality", "cohort"
+        ),
     message:
         "Judging the subgroups on held-out patients"
     script:
