@@ -34,11 +34,13 @@ class NullCohort:
         return self.outcome["event"].to_numpy().astype(bool)
 
 
-def null_cohort(seed: int, n: int = 200, width: int = 100, sites: int = 1, confounded: float = 0.0) -> NullCohort:
-    """A cohort of one cloud; with `confounded`, sites differ in both features and hazard."""
+def null_cohort(
+    seed: int, n: int = 200, width: int = 100, sites: int = 1, confounded: float = 0.0, strength: float = 1.0
+) -> NullCohort:
+    """A cohort of one cloud with factors of some strength; with `confounded`, sites differ in features and hazard."""
     rng = np.random.default_rng(seed)
     where = rng.integers(sites, size=n)
-    factors = rng.normal(size=(n, DIMS)) @ rng.normal(size=(DIMS, width))
+    factors = strength * rng.normal(size=(n, DIMS)) @ rng.normal(size=(DIMS, width))
     shift = confounded * rng.normal(size=(sites, width)) * 2.0
     features = factors + rng.normal(size=(n, width)) + shift[where]
     age = rng.normal(size=n)
@@ -101,7 +103,7 @@ def p_best_of_many(seed: int) -> float:
 
 def p_screened(seed: int, kept: int = 10) -> float:
     """Mutant: clusters of the features that go best with survival, tested in the same patients."""
-    cohort = null_cohort(seed)
+    cohort = null_cohort(seed, width=400, strength=0.0)
     order = np.argsort(cohort.time)
     at_risk = np.arange(len(order), 0, -1)
     hazard = np.cumsum(cohort.event[order] / at_risk)
