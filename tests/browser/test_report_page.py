@@ -133,3 +133,26 @@ def test_links_lead_to_their_sections_by_keyboard(browser: Any, pages: dict[str,
     page.locator("nav a[href='#treatment']").press("Enter")
     assert page.evaluate("location.hash") == "#treatment"
     page.context.close()
+
+
+def test_a_subgroup_is_singled_out_by_keyboard(browser: Any, pages: dict[str, str]) -> None:
+    page, said, _ = opened(browser, pages["demo"])
+    page.add_style_tag(content=".dots { transition: none !important; }")
+
+    def seen(group: int) -> list[float]:
+        get = "marks => marks.map(m => Number(getComputedStyle(m).opacity))"
+        return page.locator(f".explorer .dots.g{group}").evaluate_all(get)
+
+    assert min(seen(1) + seen(2) + seen(3)) > 0.5
+    page.locator(".choose input").first.focus()
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowRight")
+    assert min(seen(2)) > 0.5
+    assert max(seen(1) + seen(3)) < 0.1
+    titles = page.locator(".explorer title").evaluate_all("all => all.map(t => t.textContent)")
+    assert set(titles) <= {
+        *(f"{kind} {g}" for kind in ("Subgroup", "Planted subgroup") for g in (1, 2, 3)),
+        "Unassigned",
+    }
+    assert said == []
+    page.context.close()

@@ -129,6 +129,8 @@ BEFORE_ANY_JOB = {
     "wrong type": (_set(["seed"], "one"), "`seed`"),
     "out of bounds": (_set(["resamples", "folds"], 1), "one fold holds nobody out"),
     "missing block": (_drop(["endpoint"]), "`endpoint`: missing"),
+    "gene sets absent": (_set(["subgroups"], {"gene_sets": "none.gmt"}), "none.gmt does not exist. Suggestion: "),
+    "gene sets of one gene": (_set(["subgroups"], {"min_genes": 1}), "`subgroups.min_genes`"),
     "unknown kind": (_set(["data", "omics", "mrna", "kind"], "rna"), "'expression'"),
     "clinical file absent": (_set(["data", "clinical"], "clincal.tsv"), "Did you mean `clinical.tsv`?"),
     "matrix absent": (_remove("mrna.tsv"), "no such file"),

@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 
 from stratiome import tables
-from stratiome.config import DataConfig, EndpointConfig, ResampleConfig, SimulateConfig, TreatmentConfig
+from stratiome.config import DataConfig, EndpointConfig, ResampleConfig, SimulateConfig, SubgroupConfig, TreatmentConfig
 from stratiome.report.inputs import CONTRACTS, ReportInputs, Settings
 
 CASES = ("demo", "null", "survival_only")
@@ -81,6 +81,7 @@ def settings(case: str) -> Settings:
         site="site" if case == "demo" else None,
         known_labels=("subtype",) if case == "demo" else (),
         treatments={} if case == "survival_only" else treatments,
+        subgroups=SubgroupConfig(gene_sets="sets.gmt" if case == "demo" else None),
         resamples=ResampleConfig(leave_site_out=case == "demo"),
         sites={f"site-site_{i}": [f"site_{i}"] for i in range(1, 5)} if case == "demo" else {},
     )
@@ -244,6 +245,71 @@ def _baseline(case: str) -> list[dict[str, Any]]:
     return [age, *classes("sex", {"female": 301, "male": 290}), *sites, empty | followed | {"n": N, "missing": 0}]
 
 
+def _what_they_are(ids: range, sizes: Mapping[int, int], case: str) -> dict[str, list[dict[str, Any]]]:
+    """Tests, restricted means, associations, alterations, gene sets and consensus of the subgroups."""
+    key = {"model": "vae"}
+    test = {"n": N, "events": EVENTS, "held_out": True, "df": max(len(ids) - 1, 0)}
+    tests = [
+        {"test": name, "statistic": 30.0, "p_value": p, "method": f"{name}, stratified by site"} | key | test
+        for name, p in (("log-rank", 1e-6), ("stratified log-rank", 2e-6), ("likelihood ratio", 0.004))
+    ]
+    survival = [
+        claim(50.0 - 6 * g, 2.0, n=sizes[g], quantity="rmst", subgroup=g, versus=None, tau_months=60.0) for g in ids
+    ]
+    survival += [
+        claim(6.0 - 6 * g, 2.8, quantity="rmst_difference", subgroup=g, versus=1, tau_months=60.0) for g in ids if g > 1
+    ]
+    survival += [
+        claim(value, 0.02, quantity=name, subgroup=None, versus=None, tau_months=60.0)
+        for name, value in (("uno_c_clinical", 0.64), ("uno_c_with_subgroups", 0.67), ("uno_c_difference", 0.03))
+    ]
+    associations = [
+        claim(
+            value, 0.05, variable=name, role=role, measure=measure, strength=strength, limit=0.3, beyond=strength > 0.3
+        )
+        for name, role, measure, value, strength in (
+            ("site", "batch", "Cramer's V", 0.06, 0.06),
+            ("age", "covariate", "eta squared", 0.16, 0.4),
+        )
+    ]
+    alterations = [
+        {"subgroup": g, "omic": "mutation", "feature": f"gene_{i}", "alteration": "mutated", "definition": "value 1"}
+        | {"n": 100, "count": (4, 30, 60)[(g + i) % 3], "difference": 0.3 - 0.1 * i}
+        for g in ids
+        for i in range(4)
+    ]
+    scores = [
+        {"subgroup": g, "omic": "rna", "gene_set": f"SET_{i}", "n_genes": 9, "n": 100, "mean": 0.1, "effect": 0.1 * i}
+        for g in ids
+        for i in range(20)
+    ]
+    covered = [
+        {"omic": "rna", "gene_set": f"SET_{i}", "source": "by hand", "n_genes": 12, "n_shared": 9, "scored": True}
+        | {"note": ""}
+        for i in range(20)
+    ]
+    covered.append(
+        covered[0] | {"gene_set": "TINY", "n_shared": 2, "scored": False, "note": "fewer than 5 genes measured"}
+    )
+    consensus = [
+        {"row": i + 1, "column": j + 1, "row_subgroup": i // 4 + 1, "column_subgroup": j // 4 + 1, "resamples": 5}
+        | {"n_row": 25, "n_column": 25, "share": 0.95 if i // 4 == j // 4 else 0.02}
+        for i in range(4 * len(ids))
+        for j in range(i, 4 * len(ids))
+    ]
+    made = {
+        "subgroup_comparisons": tests,
+        "subgroup_survival": survival,
+        "subgroup_associations": associations,
+        "subgroup_sites": [claim(0.9, 0.05, n=150, resample=f"site-site_{i}", k=3) for i in range(1, 5)],
+        "subgroup_alterations": alterations,
+        "subgroup_gene_sets": scores,
+        "subgroup_consensus": consensus,
+    }
+    named = {name: [key | row for row in rows] for name, rows in made.items()}
+    return named | {"gene_set_coverage": covered} if len(ids) and case == "demo" else {}
+
+
 def _subgroups(case: str) -> dict[str, list[dict[str, Any]]]:
     k = 3 if case == "demo" else 1
     ids = range(1, k + 1)
@@ -270,16 +336,18 @@ def _subgroups(case: str) -> dict[str, list[dict[str, Any]]]:
         for i in range(500):
             g = int(rng.integers(k)) + 1
             x, y = rng.normal([[0, 2.2], [-2.2, -1.2], [2.3, -1.0]][g - 1], 0.8)
-            points.append(
+            points += [
                 {
                     "model": model,
-                    "x": float(x),
+                    "projection": projection,
+                    "x": float(x) * scale,
                     "y": float(y),
                     "subgroup": 0 if i % 41 == 0 else g,
                     "planted": g if case == "demo" else None,
                     "site": f"site_{i % 4 + 1}",
                 }
-            )
+                for projection, scale in (("principal", 1.0), ("umap", 2.0))[: 2 if model == "vae" else 1]
+            ]
         labels = ("full", *(("subtype", "planted") if case == "demo" else ()), *(("vae",) if model != "vae" else ()))
         for name in labels:
             value = {"full": 0.95, "subtype": 0.61, "planted": 0.91, "vae": 0.93}[name] - 0.06 * (model == "pca")
@@ -355,6 +423,7 @@ def _subgroups(case: str) -> dict[str, list[dict[str, Any]]]:
             {"resample": "full", "model": m, "subgroup": g, "n": sizes[g], "jaccard": 0.9} for m in LATENTS for g in ids
         ],
         "latent_map": points,
+        **_what_they_are(ids if k > 1 else range(0), sizes, case),
         "subgroup_agreement": agreement,
         "subgroup_tests": tests,
         "subgroup_summary": [

@@ -7,7 +7,8 @@ from lifelines import CoxPHFitter, KaplanMeierFitter
 from lifelines.utils import survival_table_from_events
 
 from stratiome.prognosis.calibration import calibration_groups, calibration_slope
-from stratiome.prognosis.metrics import Sample, observed_expected
+from stratiome.prognosis.metrics import observed_expected
+from stratiome.survival.concordance import Sample
 
 HORIZON = 30.0
 PRECISE = {"precision": 1e-12, "r_precision": 1e-14}

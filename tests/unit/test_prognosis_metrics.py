@@ -9,8 +9,9 @@ from sksurv import metrics as sk
 from sksurv.util import Surv
 
 from stratiome.prognosis.calibration import calibration_slope
-from stratiome.prognosis.metrics import Sample, auc, brier, harrell_c, integrated, observed_expected, uno_c
+from stratiome.prognosis.metrics import auc, brier, integrated, observed_expected
 from stratiome.survival.censoring import survival_curve
+from stratiome.survival.concordance import Sample, harrell_c, uno_c
 
 TAU = 60.0
 

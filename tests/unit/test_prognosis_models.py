@@ -6,10 +6,10 @@ import pytest
 from lifelines import CoxPHFitter
 from sksurv.linear_model.coxph import BreslowEstimator
 
-from stratiome.prognosis.cox import CoxError, fit_cox, independent_columns, partial_log_likelihood, with_baseline
 from stratiome.prognosis.elastic_net import fit_elastic_net, stratified_folds
 from stratiome.prognosis.models import MODELS, Fit, Inputs, Omic, fit_models
 from stratiome.survival.censoring import survival_curve
+from stratiome.survival.cox import CoxError, fit_cox, independent_columns, partial_log_likelihood, with_baseline
 from stratiome.survival.outcome import OutcomeError
 
 GRID = np.linspace(0.0, 120.0, 61)

@@ -16,8 +16,8 @@ from stratiome import tables
 from stratiome.config import DataConfig, EndpointConfig, EvaluationConfig, OmicConfig, PrognosisConfig
 from stratiome.features.block import Block, FeatureSet, write_features
 from stratiome.prognosis.evaluate import Design, Predictions, Problem, evaluate_calibration, evaluate_design
-from stratiome.prognosis.metrics import Sample, uno_c
 from stratiome.prognosis.models import MODELS
+from stratiome.survival.concordance import Sample, uno_c
 from stratiome.survival.outcome import time_grid
 
 ENDPOINT = EndpointConfig(time="t", event="e", horizons=(30.0, 60.0))

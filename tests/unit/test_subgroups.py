@@ -5,39 +5,47 @@ import json
 import numpy as np
 import polars as pl
 import pytest
-from lifelines.statistics import logrank_test
 from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 from sklearn.mixture import GaussianMixture
 
 import evaluate_subgroups
 import find_subgroups
-from stratiome.config import DataConfig, EndpointConfig, EvaluationConfig, LatentConfig, SubgroupConfig
+from stratiome.config import Config, DataConfig, EndpointConfig, EvaluationConfig, LatentConfig, SubgroupConfig
 from stratiome.features.block import Block, FeatureSet, write_features
 from stratiome.latent.baselines import PcaModel
 from stratiome.latent.errors import LatentError
 from stratiome.latent.model import LatentModel, save_models
 from stratiome.subgroups import describe
-from stratiome.subgroups.agreement import adjusted_rand, contingency, normalised_mutual_information
+from stratiome.subgroups.agreement import (
+    METRICS,
+    adjusted_rand,
+    agreement_claim,
+    contingency,
+    normalised_mutual_information,
+)
 from stratiome.subgroups.cluster import Mixture, assign, fit_mixture
 from stratiome.subgroups.find import find_subgroups as find
 from stratiome.subgroups.match import match_labels, pool_held_out
-from stratiome.subgroups.outcomes import kaplan_meier, log_rank
+from stratiome.subgroups.outcomes import kaplan_meier
 from stratiome.subgroups.partition import partition
 from stratiome.subgroups.reference import match_moments, reference_sampler, without_subgroups
 from stratiome.subgroups.stability import bootstrap_jaccard, max_statistic_p, select_k
 from stratiome.tables import (
-    LatentMap,
     Memberships,
     Resamples,
     SubgroupAgreement,
     SubgroupAssignment,
+    SubgroupAssociations,
     SubgroupCurves,
     SubgroupMarkers,
     SubgroupProfile,
     Subgroups,
     SubgroupSelection,
+    SubgroupSites,
     SubgroupStability,
     SubgroupSummary,
+    SubgroupSurvival,
+    SubgroupTests,
     SurvivalTests,
     Truth,
     from_rows,
@@ -390,17 +398,6 @@ def test_kaplan_meier_by_hand():
     assert (curve.survival[known] <= curve.upper[known]).all()
 
 
-def test_log_rank_is_the_two_sample_test_and_says_why_not():
-    rng = np.random.default_rng(0)
-    time, event, group = rng.exponential(10, 80), rng.random(80) < 0.7, np.repeat([1, 2], 40)
-    test = log_rank(time, event, group)
-    other = logrank_test(time[:40], time[40:], event[:40], event[40:])
-    assert test["p_value"] == pytest.approx(other.p_value)
-    assert (test["df"], test["n"], test["events"]) == (1, 80, int(event.sum()))
-    assert log_rank(time, event, np.ones(80))["method"] == "log-rank, not done: fewer than two groups"
-    assert log_rank(time, np.zeros(80, bool), group)["method"] == "log-rank, not done: no events"
-
-
 # --- description ---------------------------------------------------------------------------------------------------
 
 
@@ -452,7 +449,7 @@ def test_interval_of_agreement_covers_the_truth():
     covered = []
     for i in range(200):
         table = rng.multinomial(200, cells.ravel()).reshape(2, 2).astype(float)
-        found = describe._with_interval(table, "adjusted_rand_index", EVALUATION, np.random.default_rng([1, i]))
+        found = agreement_claim(table, "adjusted_rand_index", EVALUATION, np.random.default_rng([1, i]))
         covered.append(found["lower"] <= truth <= found["upper"])
     assert 0.90 <= np.mean(covered) <= 0.99
 
@@ -627,7 +624,10 @@ def run_evaluate(tmp_path, k, planted=True, locked=()):
         "markers": SubgroupMarkers,
         "curves": SubgroupCurves,
         "tests": SurvivalTests,
-        "map": LatentMap,
+        "comparisons": SubgroupTests,
+        "restricted": SubgroupSurvival,
+        "associations": SubgroupAssociations,
+        "sites": SubgroupSites,
         "selection": SubgroupSelection,
     }
     roles = [{"patient_id": p, "resample": "full", "role": "out" if p in locked else "train"} for p in ids]
@@ -637,7 +637,6 @@ def run_evaluate(tmp_path, k, planted=True, locked=()):
         outcome=str(tmp_path / "outcome"),
         resamples=str(tmp_path / "resamples"),
         features=paths[1]["features.h5mu"],
-        latents=paths[1]["latents.h5ad"],
         assignments=[p["assignment"] for p in paths],
         selections=[p["selection"] for p in paths],
         stabilities=[p["stability"] for p in paths],
@@ -649,19 +648,20 @@ def run_evaluate(tmp_path, k, planted=True, locked=()):
         evaluation=EVALUATION,
         data=DataConfig(example="transbig"),
         seed=1,
+        analysis=Config(
+            cohort="c", data=DataConfig(example="transbig"), endpoint=ENDPOINT, covariates=("age",), site="site"
+        ),
         **{name: str(tmp_path / f"out_{name}") for name in contracts},
     )
     return {name: read_table(tmp_path / f"out_{name}", contract) for name, contract in contracts.items()}, truth
 
 
 def test_held_out_subgroups_are_those_that_were_planted(tmp_path):
-    tables, truth = run_evaluate(tmp_path, 3)
+    tables, _ = run_evaluate(tmp_path, 3)
     pooled = tables["assignment"]
     assert pooled.height == 200
     agreement = {(r["label"], r["metric"]): r for r in tables["agreement"].iter_rows(named=True)}
-    assert set(agreement) == {
-        (label, metric) for label in ("subtype", "planted", "full") for metric in describe.METRICS
-    }
+    assert set(agreement) == {(label, metric) for label in ("subtype", "planted", "full") for metric in METRICS}
     assert agreement["planted", "adjusted_rand_index"]["estimate"] > 0.8
     assert agreement["full", "adjusted_rand_index"]["estimate"] > 0.8
     assert agreement["subtype", "adjusted_rand_index"]["n"] < agreement["planted", "adjusted_rand_index"]["n"]
@@ -673,12 +673,18 @@ def test_held_out_subgroups_are_those_that_were_planted(tmp_path):
     assert tables["summary"].filter(pl.col("subgroup") > 0).height == 6
     assert tables["curves"].group_by("subgroup").agg(pl.col("survival").is_sorted(descending=True))["survival"].all()
     assert tables["selection"].group_by("resample").len()["len"].to_list() == [3, 3, 3]
-    spots = tables["map"]
-    assert spots["planted"].value_counts().sort("planted")["count"].to_list() != []
-    assert set(spots["site"]) == {"n", "s"}
-    measured = pooled.filter(pl.col("probability") > 0).height
-    assert spots.height == measured
-    assert spots["planted"].to_list() != (truth + 1).tolist()[:measured]  # rows are shuffled
+    compared = {r["test"]: r for r in tables["comparisons"].iter_rows(named=True)}
+    assert compared["stratified log-rank"]["p_value"] == tests["pca subgroups"]["p_value"]
+    assert "stratified by site" in compared["likelihood ratio"]["method"]
+    assert compared["likelihood ratio"]["p_value"] < 1e-4
+    restricted = tables["restricted"]
+    assert restricted.filter(pl.col("quantity") == "rmst").height == 3
+    gain = restricted.row(by_predicate=pl.col("quantity") == "uno_c_difference", named=True)
+    assert gain["lower"] > 0.05
+    strength = {r["variable"]: r["strength"] for r in tables["associations"].iter_rows(named=True)}
+    assert set(strength) == {"site", "age"}
+    assert max(strength.values()) < 0.2
+    assert tables["sites"].is_empty()
 
 
 def test_locked_patients_are_in_no_table(tmp_path):
@@ -686,7 +692,9 @@ def test_locked_patients_are_in_no_table(tmp_path):
     locked = ids[::4]
     tables, _ = run_evaluate(tmp_path, 3, locked=locked)
     assert set(tables["assignment"]["patient_id"]) == set(ids) - set(locked)
-    assert tables["map"].height <= 150
+    assert tables["comparisons"]["n"].max() <= 150
+    assert tables["restricted"]["n"].max() <= 150
+    assert tables["associations"]["n"].max() <= 150
     assert tables["tests"]["n"].max() <= 150  # known labels too
     assert tables["tests"].filter(~pl.col("held_out"))["n"][0] > 100
 
@@ -720,4 +728,6 @@ def test_no_subgroups_give_valid_tables_and_no_test(tmp_path):
     assert tables["agreement"]["estimate"].null_count() == tables["agreement"].height
     assert set(tables["summary"]["subgroup"]) <= {0, 1}
     assert tables["markers"].filter(pl.col("subgroup") > 1).is_empty()
-    assert tables["map"]["planted"].null_count() == tables["map"].height
+    assert tables["comparisons"]["p_value"].null_count() == 3
+    gain = tables["restricted"].row(by_predicate=pl.col("quantity") == "uno_c_difference", named=True)
+    assert (gain["estimate"], gain["lower"], gain["upper"]) == (0.0, 0.0, 0.0)

@@ -95,6 +95,7 @@ rule write_manifest:
     input:
         inputs_file="<results>/cohort/inputs.json",
         splits=SPLIT_FILES,
+        gene_sets=GENE_SETS,
     output:
         manifest_file="<results>/manifest.json",
     log:
@@ -109,7 +110,7 @@ rule write_manifest:
         runtime=10,
     params:
         settings=settings() | {"analysis": CONFIG.model_dump(mode="json")},
-        library=library("cohort"),
+        library=library("cohort", "subgroups"),
     message:
         "Writing down inputs, software and config"
     script:

@@ -11,6 +11,7 @@ sys.path.insert(0, str(WORKFLOW / "scripts"))
 
 from stratiome.plan import (
     clinical_file,
+    gene_set_file,
     omic_files,
     other_files,
     plan,
@@ -35,6 +36,7 @@ except ConfigError as error:
 
 RESAMPLES = resample_names(CONFIG.resamples, SPLITS.sites, SPLITS.given)
 SPLIT_FILES = [str(path) for path in [split_file(CONFIG)] if path]
+GENE_SETS = [str(path) for path in [gene_set_file(CONFIG)] if path]
 OMICS = list(CONFIG.omics)
 HAS_TRUTH = CONFIG.data.simulate is not None
 

@@ -24,7 +24,8 @@ rule find_subgroups:
         mem_mb=4000,
         runtime=240,
     params:
-        settings=settings("subgroups", "seed"),
+        settings=settings("seed")
+        | {"subgroups": CONFIG.subgroups.for_finding().model_dump(mode="json")},
         library=library("subgroups", "latent", "features"),
     message:
         "{wildcards.resample}: looking for subgroups"
@@ -38,7 +39,6 @@ rule evaluate_subgroups:
         outcome="<results>/cohort/outcome.parquet",
         resamples="<results>/cohort/resamples.parquet",
         features="<results>/resamples/full/features.h5mu",
-        latents="<results>/resamples/full/latent.h5ad",
         assignments=expand(
             "<results>/resamples/{resample}/subgroups.parquet", resample=RESAMPLES
         ),
@@ -48,6 +48,7 @@ rule evaluate_subgroups:
         stabilities=expand(
             "<results>/resamples/{resample}/stability.parquet", resample=RESAMPLES
         ),
+        samples=[str(path) for path in sample_files(CONFIG).values()],
         truth=truth,
     output:
         assignment="<results>/evaluation/subgroup_assignment.parquet",
@@ -57,7 +58,10 @@ rule evaluate_subgroups:
         markers="<results>/evaluation/subgroup_markers.parquet",
         curves="<results>/evaluation/subgroup_curves.parquet",
         tests="<results>/evaluation/subgroup_tests.parquet",
-        map="<results>/evaluation/latent_map.parquet",
+        comparisons="<results>/evaluation/subgroup_comparisons.parquet",
+        restricted="<results>/evaluation/subgroup_survival.parquet",
+        associations="<results>/evaluation/subgroup_associations.parquet",
+        sites="<results>/evaluation/subgroup_sites.parquet",
         selection="<results>/evaluation/subgroup_selection.parquet",
     log:
         "<results>/logs/evaluate_subgroups.log",
@@ -78,9 +82,48 @@ rule evaluate_subgroups:
             "evaluation",
             "seed",
             "data",
+        )
+        | {"analysis": CONFIG.for_checks().model_dump(mode="json")},
+        library=library(
+            "subgroups", "survival", "features", "resample", "quality", "cohort"
         ),
-        library=library("subgroups", "survival", "features", "resample"),
     message:
         "Judging the subgroups on held-out patients"
     script:
         "../scripts/evaluate_subgroups.py"
+
+
+rule describe_subgroups:
+    input:
+        cohort_file="<results>/cohort/cohort.h5mu",
+        clinical="<results>/cohort/clinical.parquet",
+        resamples="<results>/cohort/resamples.parquet",
+        latents="<results>/resamples/full/latent.h5ad",
+        assignments=expand(
+            "<results>/resamples/{resample}/subgroups.parquet", resample=RESAMPLES
+        ),
+        gene_sets=GENE_SETS,
+        truth=truth,
+    output:
+        map="<results>/evaluation/latent_map.parquet",
+        consensus="<results>/evaluation/subgroup_consensus.parquet",
+        alterations="<results>/evaluation/subgroup_alterations.parquet",
+        scores="<results>/evaluation/subgroup_gene_sets.parquet",
+        coverage="<results>/evaluation/gene_set_coverage.parquet",
+    log:
+        "<results>/logs/describe_subgroups.log",
+    benchmark:
+        "<results>/benchmarks/describe_subgroups.tsv"
+    conda:
+        "../../envs/stratiome.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    params:
+        settings=settings("subgroups", "features", "site", "seed"),
+        library=library("subgroups", "features", "cohort", "omics"),
+    message:
+        "Describing the subgroups"
+    script:
+        "../scripts/describe_subgroups.py"

@@ -1,26 +1,32 @@
 """Rule evaluate_subgroups: what the subgroups are and whether they hold on patients they were not learned on."""
 
-import numpy as np
+from pathlib import Path
+
 import polars as pl
 
-from stratiome.config import DataConfig, EndpointConfig, EvaluationConfig
+from stratiome.config import Config, DataConfig, EndpointConfig, EvaluationConfig
 from stratiome.features.block import read_features
-from stratiome.subgroups import describe
+from stratiome.quality.variables import all_variables, read_samples
+from stratiome.subgroups import describe, survival
+from stratiome.subgroups.batch import association_table, sites_table
 from stratiome.subgroups.match import chosen_k, pool_held_out
 from stratiome.survival.design import column_type
 from stratiome.tables import (
-    LatentMap,
     Outcome,
     Resamples,
     SubgroupAgreement,
     SubgroupAssignment,
+    SubgroupAssociations,
     SubgroupCurves,
     SubgroupMarkers,
     SubgroupProfile,
     Subgroups,
     SubgroupSelection,
+    SubgroupSites,
     SubgroupStability,
     SubgroupSummary,
+    SubgroupSurvival,
+    SubgroupTests,
     SurvivalTests,
     Truth,
     read_table,
@@ -34,7 +40,6 @@ def main(
     outcome: str,
     resamples: str,
     features: str,
-    latents: str,
     assignments: list[str],
     selections: list[str],
     stabilities: list[str],
@@ -45,7 +50,10 @@ def main(
     markers: str,
     curves: str,
     tests: str,
-    map: str,
+    comparisons: str,
+    restricted: str,
+    associations: str,
+    sites: str,
     selection: str,
     endpoint: EndpointConfig,
     covariates: tuple[str, ...],
@@ -54,11 +62,11 @@ def main(
     evaluation: EvaluationConfig,
     data: DataConfig,
     seed: int,
+    analysis: Config,
+    samples: list[str] | None = None,
     truth: list[str] | None = None,
 ) -> None:
-    """Pool held-out labels over the folds and describe subgroups; `features` and `latents` are those of `full`."""
-    import anndata
-
+    """Pool held-out labels over the folds and describe subgroups; `features` are those of `full`."""
     # Locked patients take no part in any of this, not even in the tests of known labels or in the map.
     roles = read_table(resamples, Resamples).filter(pl.col("resample") == "full", pl.col("role") == "train")
     table, usable = (
@@ -84,9 +92,12 @@ def main(
         name: name not in known_labels and (data.types.get(name) or column_type(table[name])) == "numeric"
         for name in dict.fromkeys((*covariates, *known_labels))
     }
-    space = anndata.read_h5ad(latents)
-    points = {name: np.asarray(space.obsm[name]) for name in sizes}
     where = _column(table, site) if site else {}
+    recorded = [name for name, omic in analysis.data.omics.items() if omic.samples is not None]
+    measured = read_samples(analysis, dict(zip(recorded, map(Path, samples or []), strict=True)))
+    variables = all_variables(analysis, table, usable, measured)
+    patients, limit = table["patient_id"].to_list(), analysis.quality.limit
+    comparable = (held_out, found, usable, table, covariates, data.types, where)
     for made, path, contract in (
         (held_out, assignment, SubgroupAssignment),
         (describe.summary_table(held_out, usable, sizes, stability, endpoint, level), summary, SubgroupSummary),
@@ -94,8 +105,11 @@ def main(
         (describe.profile_table(held_out, table, numeric), profile, SubgroupProfile),
         (describe.markers_table(read_features(features), full), markers, SubgroupMarkers),
         (describe.curves_table(held_out, usable, endpoint, level), curves, SubgroupCurves),
-        (describe.tests_table(held_out, known, usable), tests, SurvivalTests),
-        (describe.map_table(list(space.obs_names), points, full, planted, where, seed), map, LatentMap),
+        (describe.tests_table(held_out, found, known, usable, where), tests, SurvivalTests),
+        (survival.tests_table(*comparable), comparisons, SubgroupTests),
+        (survival.survival_table(*comparable, endpoint.tau_months, evaluation, seed), restricted, SubgroupSurvival),
+        (association_table(held_out, variables, patients, usable, limit, level), associations, SubgroupAssociations),
+        (sites_table(found, counts, usable, evaluation, seed), sites, SubgroupSites),
         (selected, selection, SubgroupSelection),
     ):
         write_table(made, path, contract)

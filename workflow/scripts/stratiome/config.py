@@ -553,6 +553,18 @@ class SubgroupConfig(Section):
     min_probability: float = Field(
         0.5, ge=0, le=1, description="Membership probability below which a patient stays unassigned."
     )
+    gene_sets: str | None = Field(
+        None,
+        description="GMT file of gene sets to score (a line per set: name, source, genes, with tabs between them); "
+        "relative to `data.folder`. Genes are matched by the feature names of the omics.",
+    )
+    min_genes: int = Field(
+        5, ge=2, le=1000, description="Measured genes below which a gene set is listed as not scored."
+    )
+
+    def for_finding(self) -> SubgroupConfig:
+        """These settings with what subgroups are only described by at its default, so that it finds nothing anew."""
+        return self.model_copy(update={"gene_sets": None, "min_genes": 5})
 
     @field_validator("k")
     @classmethod

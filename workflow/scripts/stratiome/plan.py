@@ -20,6 +20,7 @@ from stratiome.resample.design import patients_to_split
 from stratiome.resample.given import check_given, read_given
 from stratiome.resample.names import resample_names, site_groups
 from stratiome.resample.temporal import check_sides
+from stratiome.subgroups.gmt import read_gmt
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,7 @@ def plan(raw: dict[str, Any], source: str) -> tuple[Config, Splits]:
             except CohortError as error:
                 problems += error.problems
         splits, found = _plan_splits(config, clinical)
+        problems += _check_gene_sets(config)
         problems += found + _check_results(Path(config.results_folder))
     else:
         problems += _check_files_named(raw)
@@ -185,6 +187,17 @@ def _check_samples(config: Config) -> list[str]:
     return problems
 
 
+def _check_gene_sets(config: Config) -> list[str]:
+    path = gene_set_file(config)
+    if path is None:
+        return []
+    try:
+        read_gmt(path)
+    except CohortError as error:
+        return error.problems
+    return []
+
+
 def _check_results(folder: Path) -> list[str]:
     present = next(p for p in (folder, *folder.absolute().parents) if p.exists())
     if present.is_dir() and os.access(present, os.W_OK):
@@ -224,6 +237,12 @@ def other_files(config: Config) -> list[Path]:
 def split_file(config: Config) -> Path | None:
     """Path of the file of given splits, if there is one."""
     return resolve(config.data.folder, config.resamples.file) if config.resamples.file else None
+
+
+def gene_set_file(config: Config) -> Path | None:
+    """Path of the gene sets, if there are any."""
+    given = config.subgroups.gene_sets
+    return resolve(config.data.folder, given) if given else None
 
 
 def sample_files(config: Config) -> dict[str, Path]:

@@ -368,7 +368,8 @@ class LatentMap(Table):
     """Two-dimensional picture of the latent space (no identifiers)."""
 
     model: str
-    x: float
+    projection: str = pa.Field(isin=["principal", "umap"])  # first two principal components, or UMAP of all dimensions
+    x: float  # rounded
     y: float
     subgroup: int = pa.Field(ge=0)  # of `full`
     planted: int = _null()  # known to the simulator only
@@ -415,6 +416,7 @@ class SubgroupProfile(Table):
     sd: float = _null()
     n: int = pa.Field(ge=0)  # patients with a value
     count: int = _null()  # patients with the level
+    effect: float = _null()  # standardised difference against all other subgroups
 
 
 class SubgroupMarkers(Table):
@@ -450,6 +452,108 @@ class SurvivalTests(Table):
     events: int = pa.Field(ge=0)
     method: str
     held_out: bool
+
+
+class SubgroupTests(Table):
+    """Tests that held-out subgroups do not differ in survival."""
+
+    model: str
+    test: str = pa.Field(isin=["log-rank", "stratified log-rank", "likelihood ratio"])
+    statistic: float = _null()  # chi-squared
+    df: int = pa.Field(ge=0)
+    p_value: float = _null(ge=0, le=1)
+    n: int = pa.Field(ge=0)
+    events: int = pa.Field(ge=0)
+    method: str
+    held_out: bool
+
+
+class SubgroupSurvival(Claim):
+    """Restricted mean survival of held-out subgroups, and what subgroups add to the clinical Cox model."""
+
+    model: str
+    quantity: str = pa.Field(
+        isin=["rmst", "rmst_difference", "uno_c_clinical", "uno_c_with_subgroups", "uno_c_difference"]
+    )
+    subgroup: int = _null(ge=1)  # null for concordance; months for the restricted means
+    versus: int = _null(ge=1)  # of a difference: the largest subgroup, subtracted
+    tau_months: float = pa.Field(gt=0)
+
+
+class SubgroupAssociations(Claim):
+    """Association of held-out subgroups with batches and covariates: is a subgroup a batch?"""
+
+    model: str
+    variable: str  # clinical column, or "omic: column" of its table of samples
+    role: str = pa.Field(isin=["batch", "covariate"])
+    measure: str  # Cramer's V, or eta squared
+    strength: float = _null(ge=0, le=1)  # Cramer's V, or the root of eta squared: what the limit is compared with
+    limit: float = pa.Field(ge=0, le=1)
+    beyond: bool  # strength above the limit
+
+
+class SubgroupSites(Claim):
+    """Agreement, on patients of a site, of the subgroups of a model that has not seen it with those of `full`."""
+
+    model: str
+    resample: str  # site-<site>
+    k: int = pa.Field(ge=1)  # subgroups that this model found
+
+
+class SubgroupConsensus(Table):
+    """How often patients are put together when subgroups are found anew, averaged over bins of patients.
+
+    Bins lie within a subgroup of `full`; the upper triangle with its diagonal.
+    """
+
+    model: str
+    row: int = pa.Field(ge=1)  # bin, from the core of the first subgroup on
+    column: int = pa.Field(ge=1)
+    row_subgroup: int = pa.Field(ge=1)
+    column_subgroup: int = pa.Field(ge=1)
+    n_row: int = pa.Field(ge=1)  # patients in the bin
+    n_column: int = pa.Field(ge=1)
+    share: float = _null(ge=0, le=1)  # of pairs and resamples, null where no pair was assigned together
+    resamples: int = pa.Field(ge=1)
+
+
+class SubgroupAlterations(Table):
+    """Mutations, gains and losses that differ most between subgroups of `full`; descriptive only."""
+
+    model: str
+    subgroup: int = pa.Field(ge=1)
+    omic: str
+    feature: str
+    alteration: str = pa.Field(isin=["mutated", "gain", "loss"])
+    definition: str  # from which value on
+    n: int = pa.Field(ge=0)  # patients with a value
+    count: int = pa.Field(ge=0)  # of these, altered
+    difference: float = _null(ge=-1, le=1)  # share less that of all other subgroups
+
+
+class SubgroupGeneSets(Table):
+    """Gene-set scores of the subgroups of `full`; descriptive, the genes defined the groups."""
+
+    model: str
+    subgroup: int = pa.Field(ge=1)
+    omic: str
+    gene_set: str
+    n_genes: int = pa.Field(ge=1)  # genes of the set that are measured
+    n: int = pa.Field(ge=0)  # patients with a score
+    mean: float = _null()  # mean score, in SDs of a gene
+    effect: float = _null()  # standardised mean difference against all other subgroups
+
+
+class GeneSetCoverage(Table):
+    """Which gene sets could be scored on which omic."""
+
+    omic: str
+    gene_set: str
+    source: str  # as the file says
+    n_genes: int = pa.Field(ge=1)
+    n_shared: int = pa.Field(ge=0)  # of these, measured
+    scored: bool
+    note: str  # why not, or ""
 
 
 class PrognosisMetrics(Claim):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from stratiome.prognosis.metrics import Sample
+from stratiome.survival.concordance import Sample
 
 _CLIP = 1e-10  # survival probabilities are kept this far from 0 and 1 before taking logarithms
 _STEPS = 50

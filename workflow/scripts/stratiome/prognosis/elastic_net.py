@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from stratiome.prognosis.cox import CoxError, CoxModel, partial_log_likelihood, with_baseline
+from stratiome.survival.cox import CoxError, CoxModel, partial_log_likelihood, with_baseline
 
 PENALTIES = 40
 SMALLEST_PENALTY, SMALLEST_PENALTY_WIDE = 0.02, 0.05

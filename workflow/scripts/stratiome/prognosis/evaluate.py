@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from stratiome.prognosis.calibration import CalibrationGroup, calibration_groups, calibration_slope
-from stratiome.prognosis.metrics import Sample, auc, brier, harrell_c, integrated, observed_expected, uno_c
+from stratiome.prognosis.metrics import auc, brier, integrated, observed_expected
+from stratiome.survival.concordance import Sample, harrell_c, uno_c
 
 NULL_MODEL = "kaplan_meier"
 YARDSTICK = "clinical"

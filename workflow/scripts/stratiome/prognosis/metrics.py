@@ -1,144 +1,14 @@
 """Discrimination and accuracy of survival predictions on held-out patients, for many bootstrap draws at once.
 
-Every function returns one value per draw, shape `(n_draws,)`, NaN where a draw cannot tell. Draws are rows of patient
-weights, and each draw estimates the censoring distribution anew. Scores of different models do not compare, so
-pairs of patients are formed within a fold only, their sums being added over folds; accuracy pools patients.
+As in `survival.concordance`: one value per draw, and pairs of patients within a fold; accuracy pools patients.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-
 import numpy as np
 
-from stratiome.survival.censoring import MIN_CENSORING_SURVIVAL, StepCurve, censoring_curve, survival_curve
-
-_CELLS = 4_000_000  # elements of the largest temporary array of pairs
-
-
-@dataclass(frozen=True)
-class Sample:
-    """Held-out patients, their folds, and bootstrap weights. Make it with `Sample.make`.
-
-    Attributes
-    ----------
-    time, event
-        Shape `(n_patients,)`, follow-up in months and True = observed.
-    folds
-        Row numbers of each fold.
-    strata
-        Row numbers within which one censoring distribution holds.
-    weights
-        Shape `(n_draws, n_patients)`.
-    curves
-        Censoring curve of each stratum.
-    uncensored
-        Shape `(n_draws, n_patients)`, probability of being uncensored just before a patient's own time, truncated.
-    min_survival
-        Value to which smaller probabilities of being uncensored are raised.
-    """
-
-    time: np.ndarray
-    event: np.ndarray
-    folds: tuple[np.ndarray, ...]
-    strata: tuple[np.ndarray, ...]
-    weights: np.ndarray
-    curves: tuple[StepCurve, ...]
-    uncensored: np.ndarray
-    min_survival: float
-
-    @classmethod
-    def make(
-        cls,
-        time: np.ndarray,
-        event: np.ndarray,
-        *,
-        fold: np.ndarray | None = None,
-        weights: np.ndarray | None = None,
-        censoring_by_fold: bool = False,
-        min_survival: float = MIN_CENSORING_SURVIVAL,
-    ) -> Sample:
-        """Estimate the censoring distribution of each draw.
-
-        Parameters
-        ----------
-        time, event
-            Shape `(n_patients,)`.
-        fold
-            Shape `(n_patients,)`, which model predicted the patient; default one fold.
-        weights
-            Shape `(n_draws, n_patients)`, times each patient was drawn; default one draw of ones.
-        censoring_by_fold
-            Whether folds (sites) differ in follow-up, so that each has its own censoring distribution.
-        min_survival
-            Value to which smaller probabilities of being uncensored are raised.
-        """
-        time, event = np.asarray(time, dtype=np.float64), np.asarray(event, dtype=bool)
-        fold = np.zeros(len(time), dtype=np.int64) if fold is None else np.asarray(fold)
-        weights = np.ones((1, len(time))) if weights is None else np.asarray(weights, dtype=np.float64)
-        folds = tuple(np.flatnonzero(fold == k) for k in np.unique(fold))
-        strata = folds if censoring_by_fold else (np.arange(len(time)),)
-        curves = tuple(censoring_curve(time[s], event[s], weights[:, s]) for s in strata)
-        uncensored = np.ones_like(weights)
-        for rows, curve in zip(strata, curves, strict=True):
-            uncensored[:, rows] = np.maximum(curve.at(time[rows], left=True), min_survival)
-        return cls(time, event, folds, strata, weights, curves, uncensored, min_survival)
-
-    def uncensored_at(self, horizon: float) -> np.ndarray:
-        """Truncated `G(horizon-)` of each patient's stratum, shape `(n_draws, n_patients)`."""
-        found = np.ones_like(self.weights)
-        for rows, curve in zip(self.strata, self.curves, strict=True):
-            found[:, rows] = np.maximum(curve.at(horizon, left=True), self.min_survival)
-        return found
-
-    def alive(self, horizon: float) -> np.ndarray:
-        """Shape `(n_patients,)`, True where known to be alive at the horizon."""
-        return (self.time > horizon) | ((self.time == horizon) & ~self.event)
-
-    def truncated(self, tau: float) -> int:
-        """Patients with an event by `tau` whose censoring weight was truncated, in the first draw."""
-        count = 0
-        for rows, curve in zip(self.strata, self.curves, strict=True):
-            own = curve.at(self.time[rows], left=True)[0]
-            count += int((self.event[rows] & (self.time[rows] <= tau) & (own < self.min_survival)).sum())
-        return count
-
-
-def harrell_c(sample: Sample, risk: np.ndarray) -> np.ndarray:
-    """Harrell's C: share of comparable pairs in which the patient who fails first has the higher risk.
-
-    A pair is comparable where one fails before the other's follow-up ends; an event comes before a censoring at the
-    same time. Ties in score count 1/2 (Harrell et al. 1982).
-
-    Parameters
-    ----------
-    sample
-        Held-out patients.
-    risk
-        Shape `(n_patients,)`, higher = worse.
-    """
-    ones = np.ones_like(sample.weights)
-    return _pair_share(sample, risk, sample.event, ones, ones, _later(sample))
-
-
-def uno_c(sample: Sample, risk: np.ndarray, tau: float) -> np.ndarray:
-    """Uno's C truncated at tau, which does not depend on the censoring.
-
-    `sum d_i G(T_i-)^-2 I(T_i < T_j, T_i < tau) I(r_i > r_j) / sum d_i G(T_i-)^-2 I(T_i < T_j, T_i < tau)`, an event
-    coming before a censoring at the same time, ties in score counting 1/2 (Uno et al. 2011).
-
-    Parameters
-    ----------
-    sample
-        Held-out patients.
-    risk
-        Shape `(n_patients,)`, higher = worse.
-    tau
-        Months beyond which events do not count.
-    """
-    case = sample.event & (sample.time < tau)
-    return _pair_share(sample, risk, case, sample.uncensored**-2.0, np.ones_like(sample.weights), _later(sample))
+from stratiome.survival.censoring import survival_curve
+from stratiome.survival.concordance import Sample, pair_share, ratio
 
 
 def auc(sample: Sample, risk: np.ndarray, horizon: float) -> np.ndarray:
@@ -162,7 +32,7 @@ def auc(sample: Sample, risk: np.ndarray, horizon: float) -> np.ndarray:
     def comparable(cases: np.ndarray, rows: np.ndarray) -> np.ndarray:
         return np.broadcast_to(control[rows], (len(cases), len(rows)))
 
-    return _pair_share(sample, risk, case, 1.0 / sample.uncensored, 1.0 / sample.uncensored_at(horizon), comparable)
+    return pair_share(sample, risk, case, 1.0 / sample.uncensored, 1.0 / sample.uncensored_at(horizon), comparable)
 
 
 def brier(sample: Sample, survival: np.ndarray, times: np.ndarray) -> np.ndarray:
@@ -215,38 +85,4 @@ def observed_expected(sample: Sample, survival: np.ndarray, horizon: float) -> n
     """
     observed = 1.0 - survival_curve(sample.time, sample.event, sample.weights).at(horizon)[:, 0]
     expected = sample.weights @ (1.0 - survival) / sample.weights.sum(axis=1)
-    return _ratio(observed, expected)
-
-
-def _later(sample: Sample) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
-    def comparable(cases: np.ndarray, rows: np.ndarray) -> np.ndarray:
-        first, other = sample.time[cases][:, None], sample.time[rows]
-        return (first < other) | ((first == other) & ~sample.event[rows])
-
-    return comparable
-
-
-def _pair_share(
-    sample: Sample,
-    risk: np.ndarray,
-    case: np.ndarray,
-    case_weight: np.ndarray,
-    control_weight: np.ndarray,
-    comparable: Callable[[np.ndarray, np.ndarray], np.ndarray],
-) -> np.ndarray:
-    """Weighted share of comparable pairs ordered rightly, pairs within folds, sums over folds."""
-    ordered, total = np.zeros(len(sample.weights)), np.zeros(len(sample.weights))
-    for rows in sample.folds:
-        cases = rows[case[rows]]
-        other = sample.weights[:, rows] * control_weight[:, rows]
-        for part in np.array_split(cases, max(1, -(-len(cases) * len(rows) // _CELLS))):
-            pairs = comparable(part, rows).astype(np.float64)
-            right = pairs * ((risk[part][:, None] > risk[rows]) + 0.5 * (risk[part][:, None] == risk[rows]))
-            own = sample.weights[:, part] * case_weight[:, part]
-            ordered += np.einsum("bc,bc->b", own, other @ right.T)
-            total += np.einsum("bc,bc->b", own, other @ pairs.T)
-    return _ratio(ordered, total)
-
-
-def _ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
-    return np.divide(numerator, denominator, out=np.full(len(numerator), np.nan), where=denominator > 0)
+    return ratio(observed, expected)

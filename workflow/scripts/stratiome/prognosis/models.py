@@ -12,9 +12,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from stratiome.prognosis.cox import CoxError, CoxModel, fit_cox
 from stratiome.prognosis.elastic_net import fit_elastic_net
 from stratiome.survival.censoring import survival_curve
+from stratiome.survival.cox import CoxError, CoxModel, fit_cox
 from stratiome.survival.outcome import OutcomeError
 
 MODELS = ("kaplan_meier", "clinical", "clinical_omics", "clinical_latent")

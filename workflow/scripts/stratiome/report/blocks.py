@@ -115,6 +115,40 @@ class Cards:
 
 
 @dataclass(frozen=True)
+class Portraits:
+    """Cards with a small drawing: heading, colour swatch (-1 for grey), svg or "", lines of label and value, traits.
+
+    A trait is a heading and a text that may run over several lines.
+    """
+
+    cards: Sequence[tuple[str, int, str, Sequence[tuple[str, str]], Sequence[tuple[str, str]]]]
+    kind: str = "portraits"
+
+
+@dataclass(frozen=True)
+class Explorer:
+    """Panels in which a subgroup can be singled out, by keyboard too and without a script.
+
+    Attributes
+    ----------
+    slug
+        Unique in the page.
+    choices
+        Name and number of each group; 0 is unassigned.
+    figures
+        Heading and svg of each panel; marks of group g have the classes `dots` and `g` followed by its number.
+    """
+
+    title: str
+    slug: str
+    choices: Sequence[tuple[str, int]]
+    figures: Sequence[tuple[str, str]]
+    caption: str
+    size: int = 276
+    kind: str = "explorer"
+
+
+@dataclass(frozen=True)
 class Finding:
     """A verdict inside a section."""
 

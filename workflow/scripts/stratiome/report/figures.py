@@ -6,8 +6,6 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-import polars as pl
-
 from stratiome.report import svg
 from stratiome.report.disclosure import count, counts
 from stratiome.report.words import label, months
@@ -193,39 +191,6 @@ def evidence(rows: Sequence[Row], slug: str, description: str, width: float = 41
         if ks:
             ax.set_xlim(ks[0] - 0.4, ks[-1] + 0.4)
         ax.grid(axis="y", color=svg.RULE, linewidth=0.7)
-        return svg.finish(figure, slug, description)
-
-
-def latent_map(rows: pl.DataFrame, colour_by: str, slug: str, description: str, width: float = 276) -> str:
-    """Map of the latent space, one marker a patient, without identifiers.
-
-    Parameters
-    ----------
-    rows
-        Rows of `LatentMap` of one model, in random order.
-    colour_by
-        `subgroup` or `planted`.
-    """
-    rows = rows.head(MOST_POINTS)
-    dense = rows.height > 800
-    with svg.canvas(width, width) as figure:
-        ax = svg.axes(figure, 10, 10, 10, 10)
-        for group in sorted(rows[colour_by].drop_nulls().unique().to_list()):
-            part = rows.filter(pl.col(colour_by) == group)
-            ax.plot(
-                part["x"].round(3).to_list(),
-                part["y"].round(3).to_list(),
-                linestyle="none",
-                marker=svg.marker(group),
-                markersize=3.4 if dense else 4.6,
-                color=svg.series(group),
-                alpha=0.55 if dense else 0.7,
-                markeredgewidth=0,
-            )
-        ax.set(xticks=[], yticks=[])
-        for side in ("top", "right"):
-            ax.spines[side].set_visible(True)
-        ax.set_aspect("equal", adjustable="datalim")
         return svg.finish(figure, slug, description)
 
 

@@ -34,6 +34,10 @@ REFERENCES = {
         "Li F, Morgan KL, Zaslavsky AM. Balancing covariates via propensity score weighting. J Am Stat Assoc"
         " 2018;113:390–400."
     ),
+    "McInnes 2018": (
+        "McInnes L, Healy J, Melville J. UMAP: uniform manifold approximation and projection for dimension reduction."
+        " arXiv 2018;1802.03426."
+    ),
     "Royston 2013": (
         "Royston P, Parmar MKB. Restricted mean survival time: an alternative to the hazard ratio. BMC Med Res Methodol"
         " 2013;13:152."
@@ -162,8 +166,22 @@ def _latent(inputs: ReportInputs) -> str:
         f" with the same covariance; one test over all numbers of subgroups at level {g.alpha:g} decided whether there"
         f" are any, and a stability below {g.min_stability:g} counted as none. Patients whose largest membership"
         f" probability was below {g.min_probability:g} stayed unassigned. Subgroups were described by bootstrap Jaccard"
-        " indices (Hennig 2007) and, in held-out patients only, by Kaplan–Meier curves (Kaplan 1958) and log-rank"
-        " tests."
+        " indices (Hennig 2007) and, in held-out patients only, by Kaplan–Meier curves (Kaplan 1958),"
+        f" log-rank tests stratified by {'site' if inputs.settings.site else 'fold'}, restricted mean survival, the"
+        " likelihood ratio of adding them to the clinical Cox model, and the difference in Uno's C (Uno 2011) of Cox"
+        " models with and without them, fitted on the training patients of each fold. Their association with batches"
+        " and covariates is Cramer's V or eta squared, corrected for bias, with intervals of the non-central"
+        f" chi-squared or F distribution. Maps are by UMAP (McInnes 2018) of the latent space.{_gene_sets(inputs)}"
+    )
+
+
+def _gene_sets(inputs: ReportInputs) -> str:
+    settings = inputs.settings.subgroups
+    if settings.gene_sets is None:
+        return ""
+    return (
+        f" Gene sets of {file_name(settings.gene_sets)} were scored by the mean of the standardised values of their"
+        f" measured genes, at least {settings.min_genes}."
     )
 
 

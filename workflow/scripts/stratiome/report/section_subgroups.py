@@ -6,12 +6,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from stratiome.report import comparison, figures, verdicts
-from stratiome.report.blocks import Cards, Figure, Finding, Fold, Heading, Note, Panels, Section, Table, Text
+from stratiome.report.blocks import Figure, Finding, Fold, Heading, Note, Panels, Section, Table
 from stratiome.report.comparison import MODELS, share_of_folds, survival_test
 from stratiome.report.disclosure import count, counts, is_small, share
 from stratiome.report.inputs import CROSS, ReportInputs
+from stratiome.report.section_subgroup_cards import alterations, cards, consensus, gene_sets, group_name, latent_map
+from stratiome.report.section_subgroup_survival import batch, beyond_clinical, restricted_means
 from stratiome.report.verdicts import Verdict
-from stratiome.report.words import interval, label, months, number, p_value, plural, readable, sentence, term
+from stratiome.report.words import interval, label, number, p_value, plural, readable, sentence, term
 
 Row = Mapping[str, Any]
 
@@ -55,9 +57,11 @@ def subgroups(inputs: ReportInputs) -> Section:
     """The whole section."""
     k = inputs.found()
     found = verdict(inputs)
-    blocks: list[object] = [Finding(found), *_evidence(inputs), *_map(inputs)]
+    blocks: list[object] = [Finding(found), *_evidence(inputs), *latent_map(inputs)]
     if k is not None and k > 1:
-        blocks += [*_not_held_out(inputs), *_summary(inputs), *_survival(inputs), *_profile(inputs), *_markers(inputs)]
+        blocks += [*consensus(inputs), *_not_held_out(inputs), *cards(inputs), *_survival(inputs)]
+        blocks += [*restricted_means(inputs), *beyond_clinical(inputs), *batch(inputs)]
+        blocks += [*_profile(inputs), *_markers(inputs), *alterations(inputs), *gene_sets(inputs)]
     elif k == 1:
         blocks.append(Note("There is nothing to describe by subgroup, so the parts on single subgroups are left out."))
     blocks += [*_agreement(inputs), *comparison.beside_baselines(inputs), *_training(inputs)]
@@ -107,87 +111,6 @@ def _ring(inputs: ReportInputs) -> str:
 
 def _p(rows: Sequence[Row]) -> str:
     return p_value(next((r["p_value"] for r in rows if r["p_value"] is not None), None))
-
-
-def _map(inputs: ReportInputs) -> list[object]:
-    table = inputs.tables.get("latent_map")
-    if table is None or table.is_empty():
-        return []
-    panels, n = [], 0
-    for model in MODELS:
-        rows = table.filter(table["model"] == model)
-        if rows.is_empty():
-            continue
-        n = max(n, rows.height)
-        told = f"Two-dimensional map of the {label(model)}, coloured by subgroup."
-        panels.append((f"{label(model)}, subgroups found", figures.latent_map(rows, "subgroup", f"map-{model}", told)))
-    vae = table.filter(table["model"] == "vae")
-    if inputs.simulated and vae["planted"].drop_nulls().len():
-        panels.append(
-            (
-                "Latent model (VAE), planted truth",
-                figures.latent_map(vae, "planted", "map-planted", "The same map coloured by the planted subgroups."),
-            )
-        )
-    thinned = f" A random {figures.MOST_POINTS:,} are drawn." if n > figures.MOST_POINTS else ""
-    caption = (
-        f"First two principal components of the latent space, n = {count(n, inputs.settings.min_cell)} patients, fitted"
-        f" on all of them (not held out).{thinned} Colour and marker show the subgroup; grey dots are unassigned."
-        " Distances in the other dimensions are not seen here."
-    )
-    return [Heading("The latent space"), Panels("Map of the patients", panels, caption, 276)]
-
-
-def _rows_at_horizon(inputs: ReportInputs, model: str = "vae") -> list[dict[str, Any]]:
-    rows = inputs.rows("subgroup_summary", model=model)
-    last = max((r["horizon_months"] for r in rows), default=None)
-    return sorted((r for r in rows if r["horizon_months"] == last), key=lambda r: (r["subgroup"] == 0, r["subgroup"]))
-
-
-def _summary(inputs: ReportInputs) -> list[object]:
-    rows = _rows_at_horizon(inputs)
-    if not rows:
-        return []
-    least = inputs.settings.min_cell
-    sizes = counts([r["n"] for r in rows], least)
-    total = sum(r["n"] for r in rows)
-    cards = []
-    for r, size in zip(rows, sizes, strict=True):
-        lines = [
-            ("held-out patients", f"{size} ({share(r['n'], total, least)})"),
-            ("events", count(r["events"], least)),
-        ]
-        if is_small(r["n"], least):
-            lines.append(("", "too small to describe"))
-        else:
-            lines.append((f"survival at {months(r['horizon_months'])} months", interval(r, 0, 100, unit=" %")))
-            if _few(inputs, r):
-                lines.append(("at risk by then", f"fewer than {least}"))
-            if r["jaccard"] is not None:
-                lines.append(("bootstrap Jaccard", number(r["jaccard"])))
-            if r["mean_probability"] is not None:
-                lines.append(("mean membership probability", number(r["mean_probability"])))
-        cards.append((group_name(r["subgroup"]), r["subgroup"] or -1, lines))
-    method = readable(next((r["method"] for r in rows if r["estimate"] is not None), rows[0]["method"]))
-    text = (
-        f"Survival with {inputs.settings.level} interval: {method}. A Jaccard index above 0.75 is usually called"
-        " stable, below 0.6 doubtful (Hennig 2007)."
-    )
-    return [Heading("What they are", anchor="subgroup-cards"), Cards(cards), Text(text)]
-
-
-def _few(inputs: ReportInputs, row: Row) -> bool:
-    """Whether the curve of a subgroup is cut before the horizon at which its survival is told."""
-    if row["estimate"] is None:
-        return False
-    curve = inputs.rows("subgroup_curves", model=row["model"], subgroup=row["subgroup"])
-    left = figures.risk_at(sorted(curve, key=lambda r: r["time_months"]), row["horizon_months"])
-    return left is not None and left < inputs.settings.min_cell
-
-
-def group_name(group: int) -> str:
-    """`Subgroup 2`, or `Unassigned`."""
-    return f"Subgroup {group}" if group else "Unassigned"
 
 
 def _survival(inputs: ReportInputs) -> list[object]:

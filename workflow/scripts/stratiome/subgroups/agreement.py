@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+
+from stratiome.config import EvaluationConfig
 
 
 def adjusted_rand(tables: np.ndarray) -> np.ndarray:
@@ -57,6 +61,48 @@ def contingency(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     table = np.zeros((a.max(initial=-1) + 1, b.max(initial=-1) + 1))
     np.add.at(table, (a, b), 1)
     return table
+
+
+METRICS = {
+    "adjusted_rand_index": adjusted_rand,
+    "normalised_mutual_information": normalised_mutual_information,
+}
+
+
+def agreement_claim(
+    table: np.ndarray, metric: str, settings: EvaluationConfig, rng: np.random.Generator
+) -> dict[str, Any]:
+    """Columns estimate, lower, upper and method of a claim of agreement, with percentiles of bootstrapped patients.
+
+    Parameters
+    ----------
+    table
+        Shape `(n_a, n_b)`, counts.
+    metric
+        Key of `METRICS`.
+    settings
+        Bootstraps and level.
+    rng
+        Source of the draws, which are multinomial tables.
+    """
+    if min(table.shape) < 2:
+        return {
+            "estimate": None,
+            "lower": None,
+            "upper": None,
+            "method": "not estimable: fewer than two groups on one side",
+        }
+    n = int(table.sum())
+    drawn = rng.multinomial(n, table.ravel() / n, size=settings.bootstraps).reshape(-1, *table.shape)
+    tail = (1 - settings.level) / 2
+    lower, upper = np.quantile(METRICS[metric](drawn), [tail, 1 - tail])
+    return {
+        "estimate": float(METRICS[metric](table)),
+        "lower": float(lower),
+        "upper": float(upper),
+        "method": f"{metric.replace('_', ' ')}, {settings.level:.0%} percentile interval, "
+        f"{settings.bootstraps} bootstraps of patients",
+    }
 
 
 def _pairs(counts: np.ndarray) -> np.ndarray:

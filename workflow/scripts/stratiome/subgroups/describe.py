@@ -1,4 +1,4 @@
-"""What the subgroups are: agreement, survival, clinical profile, markers, map."""
+"""What the subgroups are: agreement, survival, clinical profile, markers."""
 
 from __future__ import annotations
 
@@ -9,11 +9,13 @@ import polars as pl
 
 from stratiome.config import EndpointConfig, EvaluationConfig
 from stratiome.features.block import FeatureSet
-from stratiome.subgroups.agreement import adjusted_rand, contingency, normalised_mutual_information
-from stratiome.subgroups.outcomes import kaplan_meier, log_rank
+from stratiome.subgroups.agreement import METRICS, agreement_claim, contingency
+from stratiome.subgroups.effects import difference, standardised_difference
+from stratiome.subgroups.outcomes import kaplan_meier
+from stratiome.subgroups.survival import chi_squared_columns, compared
+from stratiome.survival.compare import log_rank
 from stratiome.survival.outcome import time_grid
 from stratiome.tables import (
-    LatentMap,
     SubgroupAgreement,
     SubgroupCurves,
     SubgroupMarkers,
@@ -26,11 +28,6 @@ from stratiome.tables import (
 MARKERS = 15
 DEEP = "vae"
 """The latent model that baselines are compared with."""
-
-METRICS = {
-    "adjusted_rand_index": adjusted_rand,
-    "normalised_mutual_information": normalised_mutual_information,
-}
 
 
 def agreement_table(
@@ -81,33 +78,12 @@ def agreement_table(
             }
             table = contingency(np.array([a for a, *_ in pairs]), np.array([b for _, b, _ in pairs]))
             rows += [
-                base | {"metric": metric} | _with_interval(table, metric, settings, np.random.default_rng([seed, m, j]))
+                base
+                | {"metric": metric}
+                | agreement_claim(table, metric, settings, np.random.default_rng([seed, m, j]))
                 for metric in METRICS
             ]
     return from_rows(rows, SubgroupAgreement)
-
-
-def _with_interval(
-    table: np.ndarray, metric: str, settings: EvaluationConfig, rng: np.random.Generator
-) -> dict[str, Any]:
-    if min(table.shape) < 2:
-        return {
-            "estimate": None,
-            "lower": None,
-            "upper": None,
-            "method": "not estimable: fewer than two groups on one side",
-        }
-    n = int(table.sum())
-    drawn = rng.multinomial(n, table.ravel() / n, size=settings.bootstraps).reshape(-1, *table.shape)
-    tail = (1 - settings.level) / 2
-    lower, upper = np.quantile(METRICS[metric](drawn), [tail, 1 - tail])
-    return {
-        "estimate": float(METRICS[metric](table)),
-        "lower": float(lower),
-        "upper": float(upper),
-        "method": f"{metric.replace('_', ' ')}, {settings.level:.0%} percentile interval, "
-        f"{settings.bootstraps} bootstraps of patients",
-    }
 
 
 def summary_table(
@@ -211,30 +187,48 @@ def curves_table(held_out: pl.DataFrame, outcome: pl.DataFrame, endpoint: Endpoi
     return from_rows(rows, SubgroupCurves)
 
 
-def tests_table(held_out: pl.DataFrame, labels: dict[str, dict[str, str]], outcome: pl.DataFrame) -> pl.DataFrame:
+def tests_table(
+    held_out: pl.DataFrame,
+    found: pl.DataFrame,
+    labels: dict[str, dict[str, str]],
+    outcome: pl.DataFrame,
+    site: dict[str, str],
+) -> pl.DataFrame:
     """Log-rank tests of held-out subgroups of each model and of known labels (contract `SurvivalTests`).
+
+    Stratified by site, or without sites by fold (known labels: not); see `subgroups.survival`.
 
     Parameters
     ----------
     held_out
         Contract `SubgroupAssignment`; unassigned patients are left out.
+    found
+        Contract `Subgroups`, all resamples.
     labels
         Name -> patient -> known label.
     outcome
         Columns patient_id, time_months, event.
+    site
+        Patient -> site, if any.
     """
-    groupings = [
-        (f"{model} subgroups", dict(part.select("patient_id", "subgroup").iter_rows()), True)
-        for model in _models(held_out)
-        for part in [held_out.filter((pl.col("model") == model) & (pl.col("subgroup") > 0))]
-    ]
-    groupings += [(name, known, False) for name, known in labels.items()]
     rows = []
-    for name, known, unseen in groupings:
+    for model in _models(held_out):
+        people = compared(held_out.filter(pl.col("model") == model), found, outcome, site)
+        test = log_rank(people.time, people.event, people.group, people.stratum)
+        counted = {"n": len(people.time), "events": int(people.event.sum())}
+        method = f"log-rank, stratified by {people.by}"
+        rows.append(
+            {"grouping": f"{model} subgroups", "held_out": True, **counted, **chi_squared_columns(test, method)}
+        )
+    for name, known in labels.items():
         members = outcome.filter(pl.col("patient_id").is_in(list(known)))
-        groups = np.array([str(known[p]) for p in members["patient_id"]])
-        test = log_rank(members["time_months"].to_numpy(), members["event"].to_numpy().astype(bool), groups)
-        rows.append({"grouping": name, "held_out": unseen, **test})
+        groups = np.array([known[p] for p in members["patient_id"]], dtype=str)
+        event = members["event"].to_numpy().astype(bool)
+        strata = np.array([site.get(p, "") for p in members["patient_id"]], dtype=str)
+        test = log_rank(members["time_months"].to_numpy(), event, groups, strata)
+        method = "log-rank, stratified by site" if site else "log-rank"
+        counted = {"n": members.height, "events": int(event.sum())}
+        rows.append({"grouping": name, "held_out": False, **counted, **chi_squared_columns(test, method)})
     return from_rows(rows, SurvivalTests)
 
 
@@ -257,32 +251,31 @@ def profile_table(held_out: pl.DataFrame, clinical: pl.DataFrame, numeric: dict[
         )
         for subgroup in _subgroups(part, 0):
             members = part.filter(pl.col("subgroup") == subgroup)
+            others = part.filter((pl.col("subgroup") != subgroup) & (pl.col("subgroup") > 0))
             for column, as_number in numeric.items():
                 levels = [] if as_number else sorted(clinical[column].drop_nulls().cast(pl.String).unique().to_list())
                 base = {"model": model, "subgroup": subgroup}
-                rows += [base | row for row in _describe(members[column], column, levels, as_number)]
+                rows += [base | row for row in _describe(members[column], others[column], column, levels, as_number)]
     return from_rows(rows, SubgroupProfile)
 
 
-def _describe(values: pl.Series, column: str, levels: list[str], as_number: bool) -> list[dict[str, Any]]:
-    known = values.drop_nulls()
+def _describe(
+    values: pl.Series, others: pl.Series, column: str, levels: list[str], as_number: bool
+) -> list[dict[str, Any]]:
+    known, rest = values.drop_nulls(), others.drop_nulls()
     n = len(known)
     if as_number:
-        known = known.cast(pl.Float64)
-        return [{"variable": column, "kind": "mean", "value": known.mean(), "sd": known.std(), "n": n, "count": None}]
-    text = known.cast(pl.String)
-    counts = {level: int((text == level).sum()) for level in levels}
-    return [
-        {
-            "variable": f"{column}: {level}",
-            "kind": "share",
-            "value": c / n if n else None,
-            "sd": None,
-            "n": n,
-            "count": c,
-        }
-        for level, c in counts.items()
-    ]
+        known, rest = known.cast(pl.Float64), rest.cast(pl.Float64)
+        found = {"variable": column, "kind": "mean", "value": known.mean(), "sd": known.std(), "n": n, "count": None}
+        return [found | {"effect": difference(known.to_numpy(), rest.to_numpy())}]
+    text, other = known.cast(pl.String), rest.cast(pl.String)
+    rows = []
+    for level in levels:
+        inside, outside = (text == level).to_numpy(), (other == level).to_numpy()
+        count = int(inside.sum())
+        found = {"variable": f"{column}: {level}", "kind": "share", "value": count / n if n else None, "sd": None}
+        rows.append(found | {"n": n, "count": count, "effect": difference(inside * 1.0, outside * 1.0)})
+    return rows
 
 
 def markers_table(features: FeatureSet, full: pl.DataFrame) -> pl.DataFrame:
@@ -308,7 +301,7 @@ def markers_table(features: FeatureSet, full: pl.DataFrame) -> pl.DataFrame:
             for block in features.blocks:
                 inside = block.values[label == subgroup].astype(np.float64)
                 outside = block.values[(label > 0) & (label != subgroup)].astype(np.float64)
-                effect = _standardised_difference(inside, outside)
+                effect = standardised_difference(inside, outside)
                 top = np.argsort(-np.abs(np.nan_to_num(effect)), kind="stable")[:MARKERS]
                 rows += [
                     {
@@ -322,57 +315,6 @@ def markers_table(features: FeatureSet, full: pl.DataFrame) -> pl.DataFrame:
                     if np.isfinite(effect[j])
                 ]
     return from_rows(rows, SubgroupMarkers)
-
-
-def _standardised_difference(inside: np.ndarray, outside: np.ndarray) -> np.ndarray:
-    means, variances = [], []
-    for values in (inside, outside):
-        seen = np.isfinite(values)
-        n = seen.sum(axis=0)
-        mean = np.where(seen, values, 0.0).sum(axis=0) / np.maximum(n, 1)
-        square = (np.where(seen, values - mean, 0.0) ** 2).sum(axis=0) / np.maximum(n - 1, 1)
-        means.append(np.where(n >= 2, mean, np.nan))
-        variances.append(square)
-    spread = np.sqrt((variances[0] + variances[1]) / 2)
-    return np.where(spread > 0, (means[0] - means[1]) / np.where(spread > 0, spread, 1.0), np.nan)
-
-
-def map_table(
-    patient_ids: list[str],
-    latents: dict[str, np.ndarray],
-    full: pl.DataFrame,
-    planted: dict[str, int],
-    site: dict[str, str],
-    seed: int,
-) -> pl.DataFrame:
-    """First two latent dimensions of `full` in random order (contract `LatentMap`), without patients of no omic.
-
-    Latent dimensions are ordered by the variance of the training patients, so these are the principal components.
-
-    Parameters
-    ----------
-    patient_ids
-        Rows of the latents.
-    latents
-        Model -> shape `(n_patients, n_latent)`.
-    full
-        Contract `Subgroups`, of `full`.
-    planted, site
-        Patient -> value, where known.
-    seed
-        Seed of the order, which hides who is who.
-    """
-    rows = []
-    for m, (model, points) in enumerate(latents.items()):
-        part = full.filter((pl.col("model") == model) & (pl.col("probability") > 0))
-        subgroup = dict(part.select("patient_id", "subgroup").iter_rows())
-        for i in np.random.default_rng([seed, m]).permutation(len(patient_ids)).tolist():
-            patient = patient_ids[i]
-            if patient in subgroup:
-                x, y = float(points[i, 0]), float(points[i, 1]) if points.shape[1] > 1 else 0.0
-                known = {"planted": planted.get(patient), "site": site.get(patient)}
-                rows.append({"model": model, "x": x, "y": y, "subgroup": subgroup[patient], **known})
-    return from_rows(rows, LatentMap)
 
 
 def _models(table: pl.DataFrame) -> list[str]:

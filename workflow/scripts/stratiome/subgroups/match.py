@@ -62,6 +62,19 @@ def chosen_k(selection: pl.DataFrame) -> dict[tuple[str, str], int]:
     return {(r, m): k for r, m, k in chosen.select("resample", "model", "k").iter_rows()}
 
 
+def held_out_folds(assignments: pl.DataFrame) -> dict[str, str]:
+    """Patient -> resample that holds the patient out, of the resamples that `pool_held_out` pools.
+
+    Parameters
+    ----------
+    assignments
+        Contract `Subgroups`, all resamples.
+    """
+    one = assignments.filter((pl.col("model") == pl.col("model").first()) & (pl.col("role") == "test"))
+    kept = one.filter(pl.col("resample").is_in(sorted(pooled(one))))
+    return dict(kept.select("patient_id", "resample").iter_rows())
+
+
 def pool_held_out(assignments: pl.DataFrame, counts: dict[tuple[str, str], int]) -> pl.DataFrame:
     """Held-out subgroup of each patient (contract `SubgroupAssignment`), from the first repeat of the folds.
 
@@ -81,8 +94,7 @@ def pool_held_out(assignments: pl.DataFrame, counts: dict[tuple[str, str], int])
         One row per model and patient of a test fold, sorted by both; models in the order of `full`.
     """
     full = assignments.filter(pl.col("resample") == "full")
-    one = assignments.filter(pl.col("model") == pl.col("model").first())
-    folds = sorted(pooled(one.filter(pl.col("role") == "test")))
+    folds = sorted(set(held_out_folds(assignments).values()))
     rows = []
     for model in full["model"].unique(maintain_order=True).to_list():
         of_model = full.filter(pl.col("model") == model)

@@ -1,8 +1,8 @@
-"""Survival of held-out subgroups: Kaplan-Meier curves and log-rank tests."""
+"""Survival curves of held-out subgroups."""
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -59,29 +59,3 @@ def kaplan_meier(time: np.ndarray, event: np.ndarray, at: np.ndarray, level: flo
 
     at_risk = (time[None, :] >= at[:, None]).sum(axis=1)
     return KaplanMeier(on_grid(survival), on_grid(interval[:, 0]), on_grid(interval[:, 1]), at_risk)
-
-
-def log_rank(time: np.ndarray, event: np.ndarray, groups: np.ndarray) -> dict[str, Any]:
-    """Log-rank test that survival is the same in all groups (Mantel 1966; Peto & Peto 1972), by lifelines.
-
-    Returns
-    -------
-    dict
-        statistic (chi-squared), df, p_value, n, events and method; statistic and p-value None where there is nothing to
-        compare, and the method says why.
-    """
-    found: dict[str, Any] = {"statistic": None, "df": 0, "p_value": None, "n": len(time), "events": int(event.sum())}
-    levels = len(np.unique(groups))
-    if levels < 2:
-        return found | {"method": "log-rank, not done: fewer than two groups"}
-    if not event.any():
-        return found | {"df": levels - 1, "method": "log-rank, not done: no events"}
-    from lifelines.statistics import multivariate_logrank_test
-
-    test = multivariate_logrank_test(time, groups, event)
-    return found | {
-        "statistic": float(test.test_statistic),
-        "df": levels - 1,
-        "p_value": float(test.p_value),
-        "method": "log-rank",
-    }
