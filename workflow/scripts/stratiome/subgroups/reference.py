@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from stratiome.latent.baselines import PcaModel
     from stratiome.latent.model import LatentModel
 
+PENALTIES = 10.0 ** np.arange(-8, 1)
+"""Ridge penalties tried, as shares of the largest squared singular value."""
+
 
 def without_subgroups(features: FeatureSet, rows: np.ndarray, rng: np.random.Generator) -> FeatureSet:
     """Draw the features of patients from one Gaussian with the covariance of the observed patients.
@@ -103,14 +106,61 @@ def _power(matrix: np.ndarray, exponent: float) -> np.ndarray:
     return (vectors * values**exponent) @ vectors.T
 
 
+def linear_stand_in(features: FeatureSet, rows: np.ndarray, latents: np.ndarray) -> Callable[[FeatureSet], np.ndarray]:
+    """Linear map from features to latents, by ridge regression.
+
+    A trained encoder has bent the latent space around the subgroups that it saw, and shows them in any cohort that goes
+    through it. Its linear part passes on what covariance, common mutations and missing omics make of a cohort. The
+    penalty has the smallest leave-one-out error (Golub, Heath & Wahba 1979, Technometrics 21:215).
+
+    Parameters
+    ----------
+    features
+        Features of all patients.
+    rows
+        Shape `(n_patients,)`, True for the patients to learn from.
+    latents
+        Shape `(n_rows, n_latent)`, of those patients.
+
+    Returns
+    -------
+    callable
+        Latents of other patients, shape `(n_patients, n_latent)`, from features with the same blocks.
+    """
+    seen = [np.isfinite(block.values[rows]).sum(axis=0) for block in features.blocks]
+    means = [
+        np.nansum(block.values[rows], axis=0, dtype=np.float64) / np.maximum(count, 1)
+        for block, count in zip(features.blocks, seen, strict=True)
+    ]
+
+    def design(cohort: FeatureSet) -> np.ndarray:
+        parts = []
+        for block, mean in zip(cohort.blocks, means, strict=True):
+            parts += [np.nan_to_num(block.values - mean), block.present[:, None].astype(np.float64)]
+        return np.concatenate(parts, axis=1)
+
+    inputs = design(features)[rows]
+    centre, goal = inputs.mean(axis=0), latents.mean(axis=0)
+    left, size, right = np.linalg.svd(inputs - centre, full_matrices=False)
+    target = left.T @ (latents - goal)
+    best, coefficients = np.inf, np.zeros((inputs.shape[1], latents.shape[1]))
+    for penalty in size[0] ** 2 * PENALTIES:
+        shrunk = size**2 / (size**2 + penalty)
+        residual = latents - goal - left @ (shrunk[:, None] * target)
+        error = float(np.mean((residual / np.maximum(1 - left**2 @ shrunk, 1e-9)[:, None]) ** 2))
+        if error < best:
+            best, coefficients = error, right.T @ ((size / (size**2 + penalty))[:, None] * target)
+    return lambda cohort: (design(cohort) - centre) @ coefficients
+
+
 def reference_sampler(
     model: LatentModel | PcaModel, features: FeatureSet, rows: np.ndarray, latents: np.ndarray
 ) -> Callable[[np.random.Generator], np.ndarray]:
     """Function that draws latents of cohorts without subgroups.
 
-    Principal components are learned anew on every drawn cohort, as they were on the observed one. A trained ensemble
-    would take too long for that: the drawn features go through the trained encoders, and moments are matched to the
-    observed latents, because patients that a model was trained on lie wider than new ones.
+    Principal components are learned anew on every drawn cohort, as they were on the observed one. A trained model would
+    take too long for that: the drawn features go through its linear stand-in, and moments are matched to the observed
+    latents, because patients that a model was trained on lie wider than new ones.
 
     Parameters
     ----------
@@ -128,10 +178,11 @@ def reference_sampler(
     present = np.stack([block.present[rows] for block in features.blocks], axis=1)
     patterns = np.unique(present, axis=0, return_inverse=True)[1].ravel()
 
-    def draw(rng: np.random.Generator) -> np.ndarray:
+    def anew(rng: np.random.Generator) -> np.ndarray:
         cohort = without_subgroups(features, rows, rng)
-        if isinstance(model, PcaModel):
-            return PcaModel.fit(cohort, latents.shape[1]).transform(cohort)
-        return match_moments(model.transform(cohort), latents, patterns)
+        return PcaModel.fit(cohort, latents.shape[1]).transform(cohort)
 
-    return draw
+    if isinstance(model, PcaModel):
+        return anew
+    project = linear_stand_in(features, rows, latents)
+    return lambda rng: match_moments(project(without_subgroups(features, rows, rng)), latents, patterns)

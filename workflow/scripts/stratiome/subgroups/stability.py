@@ -25,6 +25,9 @@ PRECISION = 5
 MIN_DRAWS = 9
 """Reference cohorts drawn even if nothing can be found any more, to show what is stable without subgroups."""
 
+SLACK = 2
+"""Extreme reference cohorts beyond those that decide before drawing ends early: the standardisation still moves."""
+
 MIN_PER_GROUP = 10
 """Patients of a subsample per subgroup below which a number of subgroups is not considered."""
 
@@ -122,7 +125,7 @@ def _draw_null(
         rng = np.random.default_rng([seed, 1, len(null)])
         null.append(stability(reference(rng), ks, settings, rng))
         p_so_far = max_statistic_p(tested, np.array(null), settings.min_stability)
-        if len(null) >= MIN_DRAWS and round(p_so_far * (len(null) + 1)) - 1 > allowed:
+        if len(null) >= MIN_DRAWS and round(p_so_far * (len(null) + 1)) - 1 > allowed + SLACK:
             break
     return np.array(null)
 
