@@ -33,20 +33,22 @@ MARK = "<!-- subgroup_k: {} -->"
 SETTINGS = SubgroupConfig(k=(1, 2, 3, 4), subsamples=10, reference_draws=19)
 PATIENTS, DIMS, SHIFT = 240, 3, 1.25
 WIDTHS = {"rna": 20, "protein": 10, "mutation": 8}
-SHARES = {"planted": (1 / 3, 1 / 3, 1 / 3), "unequal": (0.6, 0.25, 0.15)}
+EQUAL = (1 / 3, 1 / 3, 1 / 3)
+SHARES = {"planted": EQUAL, "unequal": (0.6, 0.25, 0.15), "complete": EQUAL}
 NULL = ("null", "mutation")
-RIGHT = {"null": 1, "mutation": 1, "planted": 3, "unequal": 3}
-BOUND = {"null": 0.95, "mutation": 0.95, "planted": 0.90, "unequal": 0.90}
+RIGHT = {"null": 1, "mutation": 1, "planted": 3, "unequal": 3, "complete": 3}
+BOUND = {"null": 0.95, "mutation": 0.95, "planted": 0.90, "unequal": 0.90, "complete": 0.90}
 MEANING = {
     "null": "one shared factor, no subgroups",
     "mutation": "the same with one mutation in 40 % of patients",
     "planted": "three subgroups of equal size",
     "unequal": "three subgroups, 60, 25 and 15 %",
+    "complete": "three subgroups of equal size, no omic lacking",
 }
 
 
 def cohort(scenario: str, rng: np.random.Generator) -> tuple[FeatureSet, np.ndarray]:
-    """Features of a cohort, one omic lacking in a tenth of the patients each, and who belongs to which subgroup.
+    """Features of a cohort, each omic lacking in a tenth of the patients (`complete`: none), and the subgroups.
 
     Subgroup centres are `SHIFT` within-group standard deviations apart from the mean in every continuous feature, in
     random directions; all features share one factor.
@@ -72,7 +74,7 @@ def cohort(scenario: str, rng: np.random.Generator) -> tuple[FeatureSet, np.ndar
             centres = SHIFT * rng.choice([-1.0, 1.0], size=(len(shares), width))
             values += centres[planted] * (len(shares) > 1)
             values = (values - values.mean(0)) / values.std(0)
-        values[rng.random(PATIENTS) < 0.1] = np.nan
+        values[rng.random(PATIENTS) < (0.0 if scenario == "complete" else 0.1)] = np.nan
         kind = "bernoulli" if name == "mutation" else "gaussian"
         blocks.append(Block(name, values.astype(np.float32), kind, tuple(f"{name}{j}" for j in range(width))))
     ids = tuple(f"P{i:03d}" for i in range(PATIENTS))
@@ -130,14 +132,19 @@ def _gaussian(latents: np.ndarray) -> Callable[[np.random.Generator], np.ndarray
 MUTANTS = ("no reference", "stability alone", "inertia elbow", "Gaussian reference")
 
 
+def kept(state: Path, scenario: str, seed: int) -> tuple[Path, dict[int, dict[str, float]]]:
+    """File of the replicates of a scenario, and those of earlier runs by number."""
+    file = state / f"{scenario}_{seed}.jsonl"
+    lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
+    return file, {row["number"]: row for row in map(json.loads, lines)}
+
+
 def collect(state: Path, counts: dict[str, int], seed: int) -> dict[str, list[dict[str, float]]]:
     """All replicates asked for, those of an earlier run read from `state`."""
     state.mkdir(parents=True, exist_ok=True)
     found: dict[str, list[dict[str, float]]] = {name: [] for name in counts}
     for scenario, count in counts.items():
-        file = state / f"{scenario}_{seed}.jsonl"
-        lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
-        done = {row["number"]: row for row in map(json.loads, lines)}
+        file, done = kept(state, scenario, seed)
         for number in range(count):
             if number not in done:
                 done[number] = {"number": number, **replicate(scenario, number, seed)}
@@ -196,11 +203,15 @@ def main() -> int:
     parser.add_argument("--scenarios", nargs="+", choices=RIGHT, default=list(RIGHT))
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--state", type=Path, default=ROOT / "results" / "subgroup_k")
+    parser.add_argument("--kept", action="store_true", help="compute nothing: the replicates of earlier runs, in order")
     parser.add_argument("--print", action="store_true", help="print the table only")
     given = parser.parse_args()
     counts = {name: given.replicates if name in NULL else given.planted for name in given.scenarios}
-    found = collect(given.state, counts, given.seed)
-    options = f"--replicates {given.replicates} --planted {given.planted} --seed {given.seed}"
+    if given.kept:
+        done = {name: kept(given.state, name, given.seed)[1] for name in counts}
+        counts = {name: next(n for n in range(len(rows) + 1) if n not in rows) for name, rows in done.items()}
+    found = collect(given.state, {name: n for name, n in counts.items() if n}, given.seed)
+    options = f"--replicates {given.replicates} --planted {given.planted} --seed {given.seed}{' --kept' * given.kept}"
     text = table(found, f"python tests/benchmarks/subgroup_k.py {options}")
     print(text) if given.print else write(text)
     unseen = [mutant for mutant in MUTANTS if not failures(found, mutant)]
