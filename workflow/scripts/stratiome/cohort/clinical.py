@@ -21,7 +21,7 @@ from stratiome.cohort.endpoint import (
 )
 from stratiome.cohort.errors import CohortError
 from stratiome.cohort.read import missing_column, read_patients
-from stratiome.cohort.spelling import apply_values, null_notes, spelling_notes
+from stratiome.cohort.spelling import apply_values, meant_texts, null_notes, spelling_notes
 from stratiome.cohort.study import read_study
 from stratiome.config import Config, resolve
 
@@ -84,10 +84,12 @@ def read_clinical(path: Path, config: Config) -> Clinical:
 def _rows(path: Path, config: Config) -> tuple[pl.DataFrame, tuple[str, ...]]:
     """One row per patient as in the file or the study, and notes on how they were read."""
     if config.data.study is not None:
-        study = read_study(resolve(config.data.folder, config.data.study), config.data.patient_id)
+        folder = resolve(config.data.folder, config.data.study)
+        study = read_study(folder, config.data.patient_id, meant_texts(config))
         return study.clinical, study.notes
     notes: list[str] = []
-    return read_patients(path, config.data.patient_id, config.audit.ids_in_messages, notes), tuple(notes)
+    show_ids = config.audit.ids_in_messages
+    return read_patients(path, config.data.patient_id, show_ids, notes, meant_texts(config)), tuple(notes)
 
 
 def _columns(path: Path, present: list[str], config: Config) -> tuple[set[str], list[str]]:

@@ -14,7 +14,7 @@ from stratiome.cohort.errors import CohortError, some_of
 from stratiome.cohort.matrix import MatrixFile
 from stratiome.cohort.mutations import open_mutations
 from stratiome.cohort.names import some_names
-from stratiome.cohort.read import read_table
+from stratiome.cohort.read import Meant, read_table
 from stratiome.cohort.source import open_source
 from stratiome.cohort.text import first_lines, read_pairs
 from stratiome.cohort.transposed import open_transposed
@@ -92,7 +92,7 @@ def study_files(folder: Path) -> dict[str, Path]:
     return found
 
 
-def read_study(folder: Path, patient_id: str) -> Study:
+def read_study(folder: Path, patient_id: str, meant: Meant | None = None) -> Study:
     """Read the clinical files of a study and choose one sample per patient.
 
     Of several samples of a patient the primary tumour is taken, among equals the first by identifier.
@@ -101,6 +101,8 @@ def read_study(folder: Path, patient_id: str) -> Study:
     ----------
     patient_id
         Name that the identifier column gets.
+    meant
+        Texts that are not missing cells, as in `read.read_table`.
 
     Raises
     ------
@@ -109,8 +111,8 @@ def read_study(folder: Path, patient_id: str) -> Study:
     """
     files = study_files(folder)
     notes = _absent(folder)
-    patients = _clinical(files["patient"], PATIENT, notes) if "patient" in files else None
-    samples = _clinical(files["sample"], SAMPLE, notes) if "sample" in files else None
+    patients = _clinical(files["patient"], PATIENT, notes, meant) if "patient" in files else None
+    samples = _clinical(files["sample"], SAMPLE, notes, meant) if "sample" in files else None
     if samples is None:
         notes.append("no sample file: samples are taken to have the names of their patients")
         ids = patients[PATIENT].to_list() if patients is not None else []
@@ -177,9 +179,9 @@ def _stable_id(study: Study) -> str:
     return "mutations"
 
 
-def _clinical(path: Path, key: str, notes: list[str]) -> pl.DataFrame:
+def _clinical(path: Path, key: str, notes: list[str], meant: Meant | None) -> pl.DataFrame:
     found: list[str] = []
-    frame = read_table(path, found, comments=True, texts=(PATIENT, SAMPLE))
+    frame = read_table(path, found, comments=True, texts=(PATIENT, SAMPLE), meant=meant)
     described = len(first_lines(path, "#"))
     notes += [f"{path.name}: {text}" for text in found]
     if described:
