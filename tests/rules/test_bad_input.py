@@ -217,6 +217,28 @@ BEFORE_ANY_JOB = {
         ),
         "`treatments.drug.eligible`: column `relapse` is known only after time zero",
     ),
+    "eligible by survival": (_set(["treatments", "drug", "eligible"], "os_months > 12"), "only `endpoint` may know"),
+    "eligible by the event": (
+        _set(["treatments", "drug", "eligible"], "os_event = 1"),
+        "`treatments.drug.eligible` uses the outcome ['os_event']",
+    ),
+    "site is the outcome": (_set(["site"], "os_event"), "`site` uses the outcome ['os_event']"),
+    "label is the outcome": (_set(["known_labels"], ["os_event"]), "`known_labels` uses the outcome ['os_event']"),
+    "batch is the outcome": (
+        _set(["quality"], {"batches": ["os_event"]}),
+        "`quality.batches` uses the outcome ['os_event']",
+    ),
+    "treatment is the outcome": (
+        _set(["treatments", "drug", "column"], "os_event"),
+        "`treatments.drug.column` uses the outcome ['os_event']",
+    ),
+    "female never occurs": (
+        _both(
+            _column("sex", pl.when(pl.col("grade") == 1).then(pl.lit("female")).otherwise(pl.lit("male"))),
+            _set(["quality"], {"sex": {"column": "sex", "female": "F"}}),
+        ),
+        "column `sex` never holds `F`, but 'female', 'male'",
+    ),
     "all confounders after time zero": (
         _both(_declared("age", available_at=1), _declared("grade", available_at=1)),
         "all of them are known only after time zero",

@@ -613,6 +613,13 @@ class Config(Section):
                 raise ValueError(
                     f"`{key}` contains the outcome {bad}. Suggestion: remove it; a predictor must be known at time zero"
                 )
+        for key, names in self._roles_before_outcome().items():
+            bad = [n for n in names if n in outcome]
+            if bad:
+                raise ValueError(
+                    f"`{key}` uses the outcome {bad}. Suggestion: name another column there; only `endpoint` may know "
+                    "what happened after time zero"
+                )
         if self.resamples.temporal is not None and self.resamples.temporal.column in outcome:
             raise ValueError(
                 f"`resamples.temporal.column` is the outcome `{self.resamples.temporal.column}`. "
@@ -701,6 +708,20 @@ class Config(Section):
         return {"covariates": self.covariates} | {
             f"treatments.{name}.confounders": t.confounders for name, t in self.treatments.items()
         }
+
+    def _roles_before_outcome(self) -> dict[str, tuple[str, ...]]:
+        """Key -> columns it names, of keys that are neither the outcome nor predictors."""
+        found = {
+            "site": (self.site,) if self.site else (),
+            "known_labels": self.known_labels,
+            "quality.batches": self.quality.batches,
+            "quality.sex.column": (self.quality.sex.column,) if self.quality.sex else (),
+            "endpoint.index_date": (self.endpoint.index_date,) if self.endpoint.index_date else (),
+        }
+        for name, treatment in self.treatments.items():
+            found[f"treatments.{name}.column"] = (treatment.column,)
+            found[f"treatments.{name}.eligible"] = tuple(sorted(_columns_of(treatment.eligible)))
+        return found
 
     @property
     def results_folder(self) -> str:

@@ -21,7 +21,7 @@ from stratiome.cohort.endpoint import (
 )
 from stratiome.cohort.errors import CohortError
 from stratiome.cohort.read import missing_column, read_patients
-from stratiome.cohort.spelling import apply_values, meant_texts, null_notes, spelling_notes
+from stratiome.cohort.spelling import apply_values, meant_texts, null_notes, spelling_notes, written
 from stratiome.cohort.study import read_study
 from stratiome.config import Config, resolve
 
@@ -63,7 +63,7 @@ def read_clinical(path: Path, config: Config) -> Clinical:
     frame, found = _rows(path, config)
     mapped = apply_values(frame, config)
     columns, problems = _columns(path, mapped.frame.columns, config)
-    for check in (check_columns, check_endpoint, _check_treatments):
+    for check in (check_columns, check_endpoint, _check_treatments, _check_sex):
         problems += check(path, mapped.frame, config)
     if problems:
         raise CohortError(problems)
@@ -139,6 +139,19 @@ def _check_treatments(path: Path, frame: pl.DataFrame, config: Config) -> list[s
                 f"{key} is the same for everybody. Suggestion: a treatment effect needs treated and untreated patients"
             )
     return problems
+
+
+def _check_sex(path: Path, frame: pl.DataFrame, config: Config) -> list[str]:
+    sex = config.quality.sex
+    if sex is None or sex.column not in frame.columns:
+        return []
+    recorded = frame[sex.column]
+    if sex.female in map(written, recorded.drop_nulls().unique()):
+        return []
+    return [
+        f"`quality.sex.female`: {path}, column `{sex.column}` never holds `{sex.female}`, but {some_levels(recorded)}. "
+        "Suggestion: set it to the value for women, as the file spells it"
+    ]
 
 
 def _some_values(values: pl.Series) -> str:
