@@ -64,8 +64,7 @@ class TableSource:
         if self.layout is None:
             scan = pl.scan_parquet(self.path)
             return scan.rename(dict(zip(self.raw, self.columns, strict=True)))
-        raw = dict(zip(self.columns, self.raw, strict=True))
-        scan = pl.scan_csv(
+        return pl.scan_csv(
             self.path,
             separator=self.layout.separator,
             eol_char=self.layout.line_end,
@@ -74,10 +73,10 @@ class TableSource:
             null_values=None if as_written else list(null_texts),
             infer_schema=not as_written,
             infer_schema_length=None,
-            schema_overrides=pl.Schema({raw[name]: pl.String for name in texts}),
+            schema_overrides=pl.Schema(dict.fromkeys(texts, pl.String)),
+            with_column_names=lambda _: list(self.columns),  # polars keeps the doubled marks of a quoted name
             encoding="utf8",
         )
-        return scan.rename({old: new for new, old in raw.items() if old != new})
 
     def schema(self, texts: tuple[str, ...] = ()) -> pl.Schema:
         """Names and types of the columns; arguments and errors as in `scan`."""
