@@ -222,6 +222,10 @@ BEFORE_ANY_JOB = {
         _set(["treatments", "drug", "eligible"], "os_event = 1"),
         "`treatments.drug.eligible` uses the outcome ['os_event']",
     ),
+    "no site to leave out": (
+        _both(_drop(["site"]), _set(["resamples", "leave_site_out"], True)),
+        "holds sites out, but `site` is not given",
+    ),
     "site is the outcome": (_set(["site"], "os_event"), "`site` uses the outcome ['os_event']"),
     "label is the outcome": (_set(["known_labels"], ["os_event"]), "`known_labels` uses the outcome ['os_event']"),
     "batch is the outcome": (

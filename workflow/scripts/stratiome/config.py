@@ -620,6 +620,11 @@ class Config(Section):
                     f"`{key}` uses the outcome {bad}. Suggestion: name another column there; only `endpoint` may know "
                     "what happened after time zero"
                 )
+        if self.resamples.leave_site_out and self.site is None:
+            raise ValueError(
+                "`resamples.leave_site_out` holds sites out, but `site` is not given. Suggestion: name the column of "
+                "the contributing site as `site`, or set `leave_site_out: false`"
+            )
         if self.resamples.temporal is not None and self.resamples.temporal.column in outcome:
             raise ValueError(
                 f"`resamples.temporal.column` is the outcome `{self.resamples.temporal.column}`. "
