@@ -391,8 +391,8 @@ def _ingest(config, source="my.yaml"):
     """What is said of a cohort before any job and by the first one, without Snakemake."""
     analysis, _ = plan(config, source)
     cohort = read_cohort(analysis, clinical_file(analysis), omic_files(analysis))
-    write_cohort(cohort, analysis, f"{analysis.results_folder}/cohort.h5mu")
-    return [*cohort.flow["reason"], *cohort.notes["note"]]
+    notes = write_cohort(cohort, analysis, f"{analysis.results_folder}/cohort.h5mu")
+    return [*cohort.flow["reason"], *notes["note"]]
 
 
 @pytest.mark.parametrize("case", BEFORE_ANY_JOB)

@@ -239,6 +239,39 @@ def test_a_text_that_looks_missing_may_be_given_a_meaning(tiny, suffix):
     )
 
 
+def test_blanks_that_are_removed_are_said(tiny):
+    _edit(tiny, hospital=_rows("north ", " south", "north", "south"))
+    clinical = _read(tiny)
+    assert set(clinical.covariates["hospital"]) == {"north", "south"}
+    said = [n for n in clinical.notes if "blanks" in n]
+    assert said == ["column `hospital`: fewer than 100 cells had blanks around them, which were removed"]
+
+
+@pytest.mark.parametrize(
+    ("first", "others", "found"),
+    [
+        ((999, 50), np.linspace(30, 90, 58), [999]),
+        ((999, -9), np.linspace(30, 90, 58), [-9, 999]),
+        ((-1, 50), np.linspace(0, 90, 58), [-1]),
+        ((99, 88), np.linspace(30, 90, 58), []),  # ages
+        ((-1, 0.5), np.linspace(-2, 2, 58), []),  # a score of both signs
+        ((99, 99), [1, 2] * 29, [99]),
+        ((99, 999), [99] * 58, []),  # nothing to compare with
+    ],
+)
+def test_codes_for_missing_are_said_and_kept(tiny, first, others, found):
+    _edit(tiny, age=pl.Series([*map(float, first), *map(float, others)]))
+    clinical = _read(tiny)
+    assert clinical.covariates["age"].to_list()[:2] == list(first)
+    said = [n for n in clinical.notes if "looks like a code for missing" in n]
+    assert len(said) == bool(found)
+    if found:
+        values = ", ".join(f"{code}: null" for code in found)
+        assert f"`data.columns: {{age: {{values: {{{values}}}}}}}`" in said[0]
+        _declare(tiny, age=f"{{values: {{{values}}}}}")
+        assert _read(tiny).covariates["age"].null_count() == sum(code in found for code in (*first, *others))
+
+
 # --- types and bounds -----------------------------------------------------------------------------------------------
 
 

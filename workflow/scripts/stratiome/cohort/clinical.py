@@ -21,7 +21,8 @@ from stratiome.cohort.endpoint import (
 )
 from stratiome.cohort.errors import CohortError
 from stratiome.cohort.read import missing_column, read_patients
-from stratiome.cohort.spelling import apply_values, meant_texts, null_notes, spelling_notes, written
+from stratiome.cohort.sentinel import sentinel_notes
+from stratiome.cohort.spelling import apply_values, cell_notes, meant_texts, spelling_notes, written
 from stratiome.cohort.study import read_study
 from stratiome.config import Config, resolve
 
@@ -76,8 +77,9 @@ def read_clinical(path: Path, config: Config) -> Clinical:
         raise CohortError(problems)
     kept = [config.data.patient_id] + [c for c in early.frame.columns if c in columns]
     covariates = early.frame.select(kept).rename({config.data.patient_id: "patient_id"})
-    notes = found + null_notes(path, config) + mapped.notes + cast.notes + spelling_notes(covariates, config)
-    notes += endpoint_notes(cast.frame, config) + early.notes
+    notes = found + cell_notes(path, config) + mapped.notes + cast.notes + spelling_notes(covariates, config)
+    numbers = [config.endpoint.time, *(c for c in early.frame.columns if c in columns)]
+    notes += sentinel_notes(cast.frame, numbers) + endpoint_notes(cast.frame, config) + early.notes
     return Clinical(covariates, usable, reasons, notes, early.flow)
 
 

@@ -167,19 +167,26 @@ def declared_numeric(column: ColumnConfig) -> bool:
     return column.type == "numeric" or column.minimum is not None or column.maximum is not None
 
 
-def null_notes(path: Path, config: Config) -> tuple[str, ...]:
-    """Texts of a clinical table that were taken for missing cells, other than the usual `NA`, `NaN` and empty ones."""
+def cell_notes(path: Path, config: Config) -> tuple[str, ...]:
+    """Texts of a clinical table that lost blanks around them, or were taken for missing cells.
+
+    Not said of the usual `NA`, `NaN` and empty cells.
+    """
     asked = config.clinical_columns()
     try:
         scan = open_source(path, comments=config.data.study is not None, whole=False).scan(as_written=True)
         texts = [n for n, dtype in scan.collect_schema().items() if n in asked and dtype == pl.String]
-        cells = scan.select(pl.col(texts).str.strip_chars()).collect()
+        as_written = scan.select(texts).collect()
     except (CohortError, pl.exceptions.PolarsError, OSError):
         return ()  # said where the table is read
     notes, meant = [], meant_texts(config)
     for name in texts:
+        cells = as_written[name].str.strip_chars()
+        blanks = int(((cells != as_written[name]) & (cells != "")).sum())
+        if blanks:
+            notes.append(f"column `{name}`: {some_cells(blanks)} had blanks around them, which were removed")
         missing = [t for t in UNUSUAL_NULLS if t not in meant.get(name, ())]
-        found = cells[name].filter(cells[name].is_in(missing).fill_null(False))
+        found = cells.filter(cells.is_in(missing).fill_null(False))
         if len(found):
             listed = ", ".join(f"`{t}`" for t in found.unique().sort())
             notes.append(f"column `{name}`: {some_cells(len(found))} ({listed}) taken as missing")
