@@ -305,7 +305,14 @@ BY_THE_FIRST_JOB = {
         "line 61 has 12 cells",
     ),
     "text in a matrix": (_column("mrna3", pl.lit("high"), "mrna.tsv"), "columns that are not numeric: mrna3"),
-    "infinite values": (_column("mrna3", pl.lit("inf"), "mrna.tsv"), "infinite values (columns mrna3)"),
+    "infinite values": (_column("mrna3", pl.lit("inf"), "mrna.tsv"), "60 infinite values, or beyond 3.4e38"),
+    "a number too large": (_column("mrna3", pl.lit(1e300), "mrna.tsv"), "beyond 3.4e38, the largest number of 4 bytes"),
+    "identifiers in another Unicode form": (
+        _both(
+            _text(lambda t: t.replace("\nP", "\n\u00c5"), "mrna.tsv"), _text(lambda t: t.replace("\nP", "\nA\u030a"))
+        ),
+        "some differ in case, Unicode form,",
+    ),
     "gene listed twice": (_text(lambda t: t.replace("mrna4", "mrna3"), "mrna.tsv"), "more than once: mrna3"),
     "patient twice in a matrix": (_text(lambda t: t + t.splitlines()[3] + "\n", "mrna.tsv"), "(P002)"),
     "values that do not fit the kind": (_set(["data", "omics", "mrna", "kind"], "methylation"), "outside 0 to 1"),

@@ -355,6 +355,7 @@ def test_later_is_after_the_limit(values, until, later):
         (["30.06.2005", "2005-07-01"], 2005, "1 values that are neither a year nor an ISO date"),
         (["2005-02-30", "2005-07-01"], 2005, "1 values that are neither"),
         (["before 2000"], 2005, "1 values that are neither"),
+        (["2004", "2005", "unknown"], 2005, "1 values that are neither"),
         ([2004, 2006], "2005-06-30", "holds numbers, but `train_until` is a date"),
         (["2005-06-30"], 2005.5, "give a whole year"),
     ],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -207,10 +208,10 @@ def _members(name: str, matrix: MatrixFile, ids: list[str], show_ids: bool) -> M
 
 
 def _alike(strangers: list[str], known: set[str], show_ids: bool) -> str:
-    """Hint at identifiers that differ in case, leading zeros, separators or an appended part only."""
+    """Hint at identifiers that differ in case, Unicode form, leading zeros, separators or an appended part only."""
 
     def bare(patient: str) -> str:
-        return re.sub(r"[^a-z0-9]", "", patient.lower()).lstrip("0")
+        return re.sub(r"[^a-z0-9]", "", unicodedata.normalize("NFKD", patient.lower())).lstrip("0")
 
     by_form = {bare(p): p for p in sorted(known)}
     for stranger in strangers[:100]:
@@ -219,7 +220,7 @@ def _alike(strangers: list[str], known: set[str], show_ids: bool) -> str:
         match = next((by_form[f] for f in forms if f in by_form), None)
         if match is not None:
             example = f", as {stranger} for {match}" if show_ids else ""
-            return f"; some differ in case, zeros, separators or an appended part only{example}"
+            return f"; some differ in case, Unicode form, zeros, separators or an appended part only{example}"
     return ""
 
 

@@ -18,7 +18,7 @@ from stratiome.cohort.matrix import MatrixFile
 from stratiome.cohort.names import check_features, n_known, stripped, to_patients
 from stratiome.cohort.parquet import read_rows
 from stratiome.cohort.source import MATRIX_NULL_TEXTS, NULL_TEXTS, TableSource, advice, open_source
-from stratiome.cohort.transposed import check_numeric, finite_or_null, open_transposed
+from stratiome.cohort.transposed import check_numeric, finite_or_null, open_transposed, stored_as_text
 
 
 def read_header(path: Path) -> list[str]:
@@ -185,7 +185,7 @@ def _open_upright(source: TableSource, patient_id: str, show_ids: bool, known: f
 
     notes = [*source.notes, *found, *cut, *names]
     if repaired:
-        notes.append(f"{len(repaired)} columns had blanks around their numbers, which were removed")
+        notes.append(f"{len(repaired)} columns {stored_as_text(source)}")
     return MatrixFile(path, tuple(patients), tuple(features), blocks, tuple(notes))
 
 

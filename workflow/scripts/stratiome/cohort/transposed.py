@@ -93,7 +93,7 @@ def open_transposed(
 
     said = ["features are rows and patients are columns, found by the identifiers of the clinical table"]
     if repaired:
-        said.append(f"{some_of(len(repaired), 'columns')} had blanks around their numbers, which were removed")
+        said.append(f"{some_of(len(repaired), 'columns')} {stored_as_text(source)}")
     return MatrixFile(
         path,
         tuple(picked.patients),
@@ -232,6 +232,11 @@ def check_numeric(
             "Suggestion: remove annotation columns; write decimals with a point; leave missing cells empty"
         )
     return repaired
+
+
+def stored_as_text(source: TableSource) -> str:
+    """What is said of columns that are not stored as numbers, but are read as such."""
+    return "had blanks around their numbers, which were removed" if source.layout else "hold numbers stored as text"
 
 
 def finite_or_null(columns: list[str], repaired: list[str]) -> list[pl.Expr]:
