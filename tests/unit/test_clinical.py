@@ -162,6 +162,7 @@ def test_suggested_entries_are_valid_yaml():
     assert codes(["yes", "no"]) == {"no": 0, "yes": 1}
     assert codes(["LIVING", "DECEASED"]) == {"LIVING": 0, "DECEASED": 1}
     assert codes([2.0, 1.0]) == {1.0: 0, 2.0: 1}
+    assert codes(["AC", "none", "FEC", "unknown"]) == {"none": 0, "AC": 1, "FEC": 1, "unknown": None}
 
 
 @pytest.mark.parametrize(
