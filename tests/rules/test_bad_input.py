@@ -219,6 +219,32 @@ BEFORE_ANY_JOB = {
         ),
         "`treatments.drug.eligible`: column `relapse` is known only after time zero",
     ),
+    "eligible by survival": (_set(["treatments", "drug", "eligible"], "os_months > 12"), "only `endpoint` may know"),
+    "eligible by the event": (
+        _set(["treatments", "drug", "eligible"], "os_event = 1"),
+        "`treatments.drug.eligible` uses the outcome ['os_event']",
+    ),
+    "no site to leave out": (
+        _both(_drop(["site"]), _set(["resamples", "leave_site_out"], True)),
+        "holds sites out, but `site` is not given",
+    ),
+    "site is the outcome": (_set(["site"], "os_event"), "`site` uses the outcome ['os_event']"),
+    "label is the outcome": (_set(["known_labels"], ["os_event"]), "`known_labels` uses the outcome ['os_event']"),
+    "batch is the outcome": (
+        _set(["quality"], {"batches": ["os_event"]}),
+        "`quality.batches` uses the outcome ['os_event']",
+    ),
+    "treatment is the outcome": (
+        _set(["treatments", "drug", "column"], "os_event"),
+        "`treatments.drug.column` uses the outcome ['os_event']",
+    ),
+    "female never occurs": (
+        _both(
+            _column("sex", pl.when(pl.col("grade") == 1).then(pl.lit("female")).otherwise(pl.lit("male"))),
+            _set(["quality"], {"sex": {"column": "sex", "female": "F"}}),
+        ),
+        "column `sex` never holds `F`, but 'female', 'male'",
+    ),
     "all confounders after time zero": (
         _both(_declared("age", available_at=1), _declared("grade", available_at=1)),
         "all of them are known only after time zero",
@@ -281,7 +307,14 @@ BY_THE_FIRST_JOB = {
         "line 61 has 12 cells",
     ),
     "text in a matrix": (_column("mrna3", pl.lit("high"), "mrna.tsv"), "columns that are not numeric: mrna3"),
-    "infinite values": (_column("mrna3", pl.lit("inf"), "mrna.tsv"), "infinite values (columns mrna3)"),
+    "infinite values": (_column("mrna3", pl.lit("inf"), "mrna.tsv"), "60 infinite values, or beyond 3.4e38"),
+    "a number too large": (_column("mrna3", pl.lit(1e300), "mrna.tsv"), "beyond 3.4e38, the largest number of 4 bytes"),
+    "identifiers in another Unicode form": (
+        _both(
+            _text(lambda t: t.replace("\nP", "\n\u00c5"), "mrna.tsv"), _text(lambda t: t.replace("\nP", "\nA\u030a"))
+        ),
+        "some differ in case, Unicode form,",
+    ),
     "gene listed twice": (_text(lambda t: t.replace("mrna4", "mrna3"), "mrna.tsv"), "more than once: mrna3"),
     "patient twice in a matrix": (_text(lambda t: t + t.splitlines()[3] + "\n", "mrna.tsv"), "(P002)"),
     "values that do not fit the kind": (_set(["data", "omics", "mrna", "kind"], "methylation"), "outside 0 to 1"),
@@ -367,8 +400,8 @@ def _ingest(config, source="my.yaml"):
     """What is said of a cohort before any job and by the first one, without Snakemake."""
     analysis, _ = plan(config, source)
     cohort = read_cohort(analysis, clinical_file(analysis), omic_files(analysis))
-    write_cohort(cohort, analysis, f"{analysis.results_folder}/cohort.h5mu")
-    return [*cohort.flow["reason"], *cohort.notes["note"]]
+    notes = write_cohort(cohort, analysis, f"{analysis.results_folder}/cohort.h5mu")
+    return [*cohort.flow["reason"], *notes["note"]]
 
 
 @pytest.mark.parametrize("case", BEFORE_ANY_JOB)

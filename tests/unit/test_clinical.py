@@ -162,6 +162,7 @@ def test_suggested_entries_are_valid_yaml():
     assert codes(["yes", "no"]) == {"no": 0, "yes": 1}
     assert codes(["LIVING", "DECEASED"]) == {"LIVING": 0, "DECEASED": 1}
     assert codes([2.0, 1.0]) == {1.0: 0, 2.0: 1}
+    assert codes(["AC", "none", "FEC", "unknown"]) == {"none": 0, "AC": 1, "FEC": 1, "unknown": None}
 
 
 @pytest.mark.parametrize(
@@ -194,10 +195,82 @@ def test_near_spellings_and_unknowns_are_said_with_their_entry(tiny):
 
 
 def test_unusual_nulls_are_said(tiny):
-    _edit(tiny, grade=_rows("null", "NA", "", "None", "2", "3", "1"))
+    _edit(tiny, grade=_rows("null", "NA", "", ".", "2", "3", "1"))
     clinical = _read(tiny)
     assert clinical.covariates["grade"].to_list()[:5] == [None, None, None, None, 2.0]
-    assert clinical.notes == ("column `grade`: fewer than 100 cells (`None`, `null`) taken as missing",)
+    assert clinical.notes == ("column `grade`: fewer than 100 cells (`.`, `null`) taken as missing",)
+
+
+def test_none_is_a_class_unless_the_config_says_otherwise(tiny):
+    _edit(tiny, prior=_rows("none", "AC", "None", "FEC", "none"), drug=pl.when(pl.col("drug") == 1).then(pl.lit("AC"))
+          .otherwise(pl.lit("none")))  # fmt: skip
+    before = pl.read_csv(Path(tiny["data"]["folder"]) / "clinical.tsv", separator="\t").sort("patient_id")["drug"]
+    tiny["covariates"].append("prior")
+    _declare(tiny, drug="{values: {AC: 1, none: 0}}")
+    clinical = _read(tiny)
+    assert clinical.covariates["prior"].to_list()[:5] == ["none", "AC", "None", "FEC", "none"]
+    assert clinical.covariates["drug"].to_list() == [float(d == "AC") for d in before]
+    said = [n for n in clinical.notes if "counts as a class of its own" in n]
+    assert [n.split(" counts")[0] for n in said] == ["column `prior`: `None`, `none`"]
+    _declare(tiny, drug="{values: {AC: 1, none: 0}}", prior="{values: {none: null, None: null}}")
+    assert _read(tiny).covariates["prior"].to_list()[:5] == [None, "AC", None, "FEC", None]
+
+
+def test_none_is_remarked_on_in_conditions(tiny):
+    _edit(tiny, prior=_rows("none", "AC", "none"))
+    tiny["treatments"]["drug"]["eligible"] = "prior = 'none'"
+    assert any("column `prior`: `none` counts as a class of its own" in n for n in _read(tiny).notes)
+
+
+@pytest.mark.parametrize("suffix", [".tsv", ".parquet"])
+def test_a_text_that_looks_missing_may_be_given_a_meaning(tiny, suffix):
+    _edit(tiny, prior=_rows("NA", "AC", "", "n/a", "NA"), grade=_rows("1", "NA", "2", " ", "3"))
+    folder = Path(tiny["data"]["folder"])
+    if suffix == ".parquet":
+        table = pl.read_csv(folder / "clinical.tsv", separator="\t", schema_overrides={"grade": pl.String})
+        table.write_parquet(folder / "clinical.parquet")
+        tiny["data"]["clinical"] = "clinical.parquet"
+    tiny["covariates"].append("prior")
+    _declare(tiny, prior="{values: {NA: not applicable}}", grade="{values: {NA: 0}}")
+    clinical = _read(tiny)
+    assert clinical.covariates["prior"].to_list()[:5] == ["not applicable", "AC", None, None, "not applicable"]
+    assert clinical.covariates["grade"].to_list()[:5] == [1, 0, 2, None, 3]
+    assert "column `prior`: fewer than 100 cells changed by `data.columns.prior.values` (`NA` to `not applicable`)" in (
+        clinical.notes
+    )
+
+
+def test_blanks_that_are_removed_are_said(tiny):
+    _edit(tiny, hospital=_rows("north ", " south", "north", "south"))
+    clinical = _read(tiny)
+    assert set(clinical.covariates["hospital"]) == {"north", "south"}
+    said = [n for n in clinical.notes if "blanks" in n]
+    assert said == ["column `hospital`: fewer than 100 cells had blanks around them, which were removed"]
+
+
+@pytest.mark.parametrize(
+    ("first", "others", "found"),
+    [
+        ((999, 50), np.linspace(30, 90, 58), [999]),
+        ((999, -9), np.linspace(30, 90, 58), [-9, 999]),
+        ((-1, 50), np.linspace(0, 90, 58), [-1]),
+        ((99, 88), np.linspace(30, 90, 58), []),  # ages
+        ((-1, 0.5), np.linspace(-2, 2, 58), []),  # a score of both signs
+        ((99, 99), [1, 2] * 29, [99]),
+        ((99, 999), [99] * 58, []),  # nothing to compare with
+    ],
+)
+def test_codes_for_missing_are_said_and_kept(tiny, first, others, found):
+    _edit(tiny, age=pl.Series([*map(float, first), *map(float, others)]))
+    clinical = _read(tiny)
+    assert clinical.covariates["age"].to_list()[:2] == list(first)
+    said = [n for n in clinical.notes if "looks like a code for missing" in n]
+    assert len(said) == bool(found)
+    if found:
+        values = ", ".join(f"{code}: null" for code in found)
+        assert f"`data.columns: {{age: {{values: {{{values}}}}}}}`" in said[0]
+        _declare(tiny, age=f"{{values: {{{values}}}}}")
+        assert _read(tiny).covariates["age"].null_count() == sum(code in found for code in (*first, *others))
 
 
 # --- types and bounds -----------------------------------------------------------------------------------------------

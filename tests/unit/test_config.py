@@ -104,3 +104,48 @@ def test_years_and_dates_of_a_split_by_time():
     for wrong in ("June 2005", True, [2005], float("nan")):
         with pytest.raises(ConfigError, match="write it as 2005 or 2005-06-30"):
             read(wrong)
+
+
+@pytest.mark.parametrize(
+    ("condition", "part"),
+    [
+        ("stage = (SELECT max(stage) FROM read_csv('/etc/passwd'))", "the word SELECT"),
+        ("read_text('/etc/hostname') IS NOT NULL", "the function `read_text`"),
+        ("\"read_csv\"('/etc/passwd') = 1", "the function `read_csv`"),
+        ("grade IN (FROM '/etc/passwd')", "the word FROM"),
+        ("exists(select 1)", "the word EXISTS"),
+        ("1=1; DROP TABLE clinical", "`;`"),
+        ("grade = 2 -- comment", "`--`"),
+        ("grade /* comment */ = 2", "`/*`"),
+        ("grade = 2 UNION SELECT 1", "the word UNION"),
+        ("grade = 2) OR (1=1", "a parenthesis that was never opened"),
+        ("count(grade) > 3", "the function `count`"),
+        ("random() < 0.5", "the function `random`"),
+        ("sex = E'\\'' OR sex IN (SELECT 1) OR sex = ''", "a backslash before a quotation mark"),
+        ("sex = E'x'", "a letter before a quotation mark"),
+        ("sex = $$f$$", "`$`"),
+    ],
+)
+@pytest.mark.parametrize("key", ["eligible", "competing"])
+def test_conditions_reach_nothing_but_columns(tiny, condition, part, key):
+    (tiny["treatments"]["drug"] if key == "eligible" else tiny["endpoint"])[key] = condition
+    with pytest.raises(ConfigError) as caught:
+        load_config(tiny)
+    assert len(caught.value.problems) == 1
+    assert f".{key}`: {part} is not allowed in a condition" in caught.value.problems[0]
+
+
+@pytest.mark.parametrize(
+    "condition",
+    [
+        "grade IN (1, 2, 3) AND (age >= 18 OR NOT (age < 70))",
+        "prior = 'select; from -- it''s' AND \"from\" = 1",
+        "coalesce(grade, 1) BETWEEN (1) AND (2)",
+        "CAST(grade AS DECIMAL(5, 2)) > -1.5e0 AND upper(sex) LIKE 'F%'",
+        "CASE WHEN (grade = 1) THEN (age > 50) ELSE (age > 60) END",
+        "`größe` IS NOT NULL AND jahr<>2003",
+    ],
+)
+def test_expressions_over_columns_are_conditions(tiny, condition):
+    tiny["treatments"]["drug"]["eligible"] = condition
+    assert load_config(tiny).treatments["drug"].eligible == condition

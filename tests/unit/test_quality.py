@@ -293,12 +293,25 @@ def test_a_linear_scale_is_noted_in_the_cohort_file_and_said(tmp_path, caplog):
     logs = rng.normal(8, 2, 30) + rng.normal(size=(60, 30))
     for name, values, unit in (("a", 2.0**logs, "linear"), ("b", logs, "")):
         config, cohort = _files(tmp_path / name, values.astype(np.float32))
-        write_cohort(cohort, config, str(tmp_path / f"{name}.h5mu"))
+        notes = write_cohort(cohort, config, str(tmp_path / f"{name}.h5mu"))
         (omic,) = read_stored(str(tmp_path / f"{name}.h5mu"))[1]
         assert omic.unit == unit
         np.testing.assert_array_equal(omic.values(), values.astype(np.float32))  # as read
         assert ("log2(x + 1) is used within each patient" in caplog.text) == bool(unit)
+        assert [n.split(" is on a")[0] for n in notes["note"]] == ["kind `expression`"] * bool(unit)
         caplog.clear()
+
+
+def test_codes_for_missing_in_a_matrix_are_said(tmp_path):
+    values = np.random.default_rng(3).normal(8, 2, size=(60, 30))
+    codes = values.copy()
+    codes[:, 3] = np.where(np.arange(60) % 2, -999, values[:, 3])
+    wide = np.random.default_rng(3).normal(0, 500, size=(60, 30))
+    wide[4, 3] = -999  # a value among others
+    for name, given, said in (("a", values, []), ("b", codes, ["-999"]), ("c", wide, [])):
+        config, cohort = _files(tmp_path / name, given.astype(np.float32))
+        notes = write_cohort(cohort, config, str(tmp_path / f"{name}.h5mu"))["note"]
+        assert [n.split(" hold ")[1].split(",")[0] for n in notes] == said
 
 
 def test_a_matrix_in_two_units_is_refused_with_ids(tmp_path):

@@ -369,3 +369,21 @@ def test_parts_are_for_annotated_files(tiny, key, words):
     tiny["data"]["omics"]["mrna"][key] = "x"
     with pytest.raises(ConfigError, match=words):
         load_config(tiny)
+
+
+@pytest.mark.parametrize("suffix", [".tsv", ".csv"])
+def test_names_with_quotation_marks(tmp_path, suffix):
+    table = pl.DataFrame({"patient_id": ["A", "B"], 'x"y': [1.5, 2.5], '3"-end, "rare"': [3.0, None], " b ": [5, 6]})
+    path = tmp_path / f"m{suffix}"
+    table.write_csv(path, separator="\t" if suffix == ".tsv" else ",")
+    found = open_matrix(path, "patient_id", True)
+    assert found.features == ('3"-end, "rare"', "b", 'x"y')
+    np.testing.assert_array_equal(found.values(), [[3.0, 5, 1.5], [np.nan, 6, 2.5]])
+
+
+def test_numbers_stored_as_text_are_said(tmp_path):
+    table = pl.DataFrame({"patient_id": ["A", "B"], "a": ["1.5", "2"], "b": [1.0, 2.0]})
+    table.write_parquet(tmp_path / "m.parquet")
+    found = open_matrix(tmp_path / "m.parquet", "patient_id", True)
+    assert found.notes == ("1 columns hold numbers stored as text",)
+    np.testing.assert_array_equal(found.values(), [[1.5, 1], [2, 2]])

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import design_resamples as design_script
 from stratiome.cohort.errors import CohortError
 from stratiome.config import ResampleConfig, TemporalConfig
 from stratiome.resample import names
@@ -22,7 +23,7 @@ from stratiome.resample.design import (
 from stratiome.resample.given import GivenSplits, check_given, read_given
 from stratiome.resample.names import design_of, pooled, repeats_of, resample_names, site_groups
 from stratiome.resample.temporal import DateError, check_sides, is_later
-from stratiome.tables import Resamples, ResampleSummary
+from stratiome.tables import Outcome, Resamples, ResampleSummary, write_table
 
 DRUG = ["drug"]
 
@@ -354,6 +355,7 @@ def test_later_is_after_the_limit(values, until, later):
         (["30.06.2005", "2005-07-01"], 2005, "1 values that are neither a year nor an ISO date"),
         (["2005-02-30", "2005-07-01"], 2005, "1 values that are neither"),
         (["before 2000"], 2005, "1 values that are neither"),
+        (["2004", "2005", "unknown"], 2005, "1 values that are neither"),
         ([2004, 2006], "2005-06-30", "holds numbers, but `train_until` is a date"),
         (["2005-06-30"], 2005.5, "give a whole year"),
     ],
@@ -429,3 +431,26 @@ def test_given_splits_must_fit_the_cohort(tmp_path):
     stranger = check_given(found, ids.head(2), path, True)
     assert "1 patients who are not in the clinical table (p3)" in stranger[0]
     assert "p3" not in check_given(found, ids.head(2), path, False)[0]
+
+
+@pytest.mark.parametrize(
+    ("sites", "said"),
+    [
+        ({}, "no site is held out, as there are not two groups of at least 30 patients with an outcome among 3 sites"),
+        ({"site-a": ["a"], "site-b": ["b"]}, "1 sites are together smaller than `resamples.min_site` and never held"),
+        ({"site-a": ["a"], "site-other": ["b", "c"]}, None),
+    ],
+)
+def test_sites_that_are_never_held_out_are_said(tmp_path, caplog, sites, said):
+    clinical, outcome = cohort(90, 1)
+    clinical = clinical.with_columns(site=pl.Series(["a", "b", "c"] * 30))
+    paths = {n: str(tmp_path / f"{n}.parquet") for n in ("clinical", "outcome", "resample_table", "resample_summary")}
+    clinical.write_parquet(paths["clinical"])
+    write_table(outcome.with_columns(competing=pl.lit(0)), paths["outcome"], Outcome)
+    design_script.main(
+        **paths, resamples=ResampleConfig(leave_site_out=True), site="site", strata=[], seed=1, sites=sites,
+        patient_id="patient_id", show_ids=True,
+    )  # fmt: skip
+    warnings = [r.getMessage() for r in caplog.records if "leave_site_out" in r.getMessage()]
+    assert len(warnings) == (said is not None)
+    assert said is None or said in warnings[0]

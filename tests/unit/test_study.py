@@ -56,8 +56,8 @@ def folder(tmp_path):
 PANELS = ("stable_id: SMALL\ngene_list: TP53\tKRAS\tPTEN\n", "stable_id: TINY\ngene_list: MYC\tTP53\n")
 
 
-def _panels(folder, **panel_of):
-    _write(folder, "data_gene_matrix.txt", ["SAMPLE_ID", "x_mutations"], *panel_of.items())
+def _panels(folder, matrix="data_gene_matrix.txt", **panel_of):
+    _write(folder, matrix, ["SAMPLE_ID", "x_mutations"], *panel_of.items())
     for name, text in zip(("small", "tiny"), PANELS, strict=True):
         (folder / f"data_gene_panel_{name}.txt").write_text(text)
 
@@ -116,8 +116,12 @@ def test_mutations_without_panels(folder):
     assert any("fewer than 100 mutations are marked as none" in n for n in found.notes)
 
 
-def test_not_sequenced_is_missing_and_panel_genes_are_zeros(folder):
-    _panels(folder, **{"A-0": "SMALL", "A-1": "SMALL", "B-1": "NA", "C-1": "TINY"})
+@pytest.mark.parametrize("matrix", ["data_gene_panel_matrix.txt", "data_gene_matrix.txt", "panels_of_samples.txt"])
+def test_not_sequenced_is_missing_and_panel_genes_are_zeros(folder, matrix):
+    if matrix == "panels_of_samples.txt":
+        meta = f"genetic_alteration_type: GENE_PANEL_MATRIX\ndatatype: GENE_PANEL_MATRIX\ndata_filename: {matrix}\n"
+        (folder / "meta_gene_panel_matrix.txt").write_text(meta)
+    _panels(folder, matrix, **{"A-0": "SMALL", "A-1": "SMALL", "B-1": "NA", "C-1": "TINY"})
     found, rows = _mutations(folder)
     assert found.features == ("KRAS", "MYC", "PTEN", "TP53")
     assert set(rows) == {"A", "C"}  # B has no panel: not sequenced

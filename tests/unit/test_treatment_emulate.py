@@ -54,7 +54,7 @@ def test_null_of_a_compound_condition_is_not_eligible():
     assert negated["patient_id"].to_list() == ["c", "f"]
 
 
-@pytest.mark.parametrize("condition", ["stage IN (", "nope = 1", "sex > 3", "stage", "SELECT 1", "COUNT(stage) > 1"])
+@pytest.mark.parametrize("condition", ["stage IN (", "nope = 1", "sex > 3", "stage"])
 def test_condition_that_is_none_names_the_key(condition):
     with pytest.raises(TreatmentError, match=r"`treatments\.drug\.eligible`.*Suggestion"):
         emulate(CLINICAL, OUTCOME, "drug", drug(eligible=condition))

@@ -6,6 +6,7 @@ from typing import Any
 
 import polars as pl
 
+from stratiome.cohort.spelling import written
 from stratiome.cohort.store import read_stored
 from stratiome.config import Config
 from stratiome.quality.batch import batch_associations, refuse_protection
@@ -83,8 +84,8 @@ def _women(table: pl.DataFrame, analysis: Config) -> dict[str, bool] | None:
     sex = analysis.quality.sex
     if sex is None:
         return None
-    known = table.select("patient_id", pl.col(sex.column).cast(pl.String)).drop_nulls()
-    return {patient: value == sex.female for patient, value in known.iter_rows()}
+    known = table.select("patient_id", sex.column).drop_nulls()
+    return {patient: written(value) == sex.female for patient, value in known.iter_rows()}
 
 
 if "snakemake" in globals():

@@ -39,6 +39,8 @@ def main(
     if problems:
         raise CohortError(problems)
     _tell(summary)
+    if resamples.leave_site_out:
+        _tell_sites(patients, sites, resamples.min_site)
     write_table(table, resample_table, Resamples)
     write_table(summary, resample_summary, ResampleSummary)
 
@@ -62,6 +64,21 @@ def _tell(summary: pl.DataFrame) -> None:
         if row["design"] == "given splits" and row["n_locked"]:
             text = "%s: %d patients are locked and hence out, so it is not the split as given"
             logger.warning(text, row["resample"], row["n_locked"])
+
+
+def _tell_sites(patients: pl.DataFrame, sites: dict[str, list[str]], min_site: int) -> None:
+    members = [site for together in sites.values() for site in together]
+    never = patients.filter(pl.col("site").is_not_null() & ~pl.col("site").is_in(members), ~pl.col("locked"))
+    if not sites:
+        logger.warning(
+            "`resamples.leave_site_out`: no site is held out, as there are not two groups of at least %d patients with "
+            "an outcome among %d sites. Suggestion: a smaller `resamples.min_site`, or `leave_site_out: false`",
+            min_site,
+            never["site"].n_unique(),
+        )
+    elif never.height:
+        text = "`resamples.leave_site_out`: %d sites are together smaller than `resamples.min_site` and never held out"
+        logger.warning(text, never["site"].n_unique())
 
 
 if "snakemake" in globals():

@@ -27,13 +27,13 @@ def main(
     """Read, check and join all files."""
     omics = dict(zip(analysis.omics, map(Path, omic_files), strict=True))
     cohort = read_cohort(analysis, Path(clinical_file), omics)
-    write_cohort(cohort, analysis, cohort_file)
+    said = write_cohort(cohort, analysis, cohort_file)
     cohort.clinical.covariates.write_parquet(clinical, compression="zstd", statistics=False)
     write_table(cohort.clinical.outcome, outcome, Outcome)
     write_table(count_outcomes(cohort.clinical.outcome), outcome_counts, OutcomeCounts)
     write_table(cohort.flow, flow, PatientFlow)
     write_table(cohort.overlap, overlap, OmicOverlap)
-    write_table(cohort.notes, notes, ReadNotes)
+    write_table(said, notes, ReadNotes)
     others = [describe_input("study", Path(path), 0, 0) for path in other_files]
     write_json(cohort.inputs + others, inputs_file)
 

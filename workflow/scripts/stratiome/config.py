@@ -16,7 +16,9 @@ from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from stratiome.expression import FUNCTIONS, refused_part
 
 DAYS_PER_MONTH = 30.4375
 """Mean length of a month in days (365.25 / 12)."""
@@ -240,6 +242,21 @@ class SimulateConfig(Section):
         return self
 
 
+def _only_columns(condition: str | None) -> str | None:
+    part = refused_part(condition) if condition is not None else None
+    if part is not None:
+        raise ValueError(
+            f"{part} is not allowed in a condition, which can only compare columns of the clinical table. Suggestion: "
+            "write it as `stage IN (1, 2, 3) AND age >= 18`, names of columns that are words of SQL in double quotes; "
+            f"functions: {', '.join(sorted(FUNCTIONS))}"
+        )
+    return condition
+
+
+Condition = Annotated[str, AfterValidator(_only_columns)]
+"""An SQL expression over clinical columns that is true or false for each patient."""
+
+
 class FetchConfig(Section):
     """An archive that `make fetch-study` downloads and unpacks into `data.folder`; a run never does."""
 
@@ -308,7 +325,7 @@ class EndpointConfig(Section):
     event: str = Field(description="Column of the event indicator: 1 = event, 0 = censored.")
     unit: TimeUnit = Field("months", description="Unit of `time`, `horizons`, `tau` and `available_at`.")
     index_date: str | None = Field(None, description="Column of the date of time zero, written as 2005-06-30.")
-    competing: str | None = Field(
+    competing: Condition | None = Field(
         None,
         description="SQL condition on clinical columns that patients meet who died of another cause, as "
         "`cause = 'other'`; they count as censored, so curves are cause-specific.",
@@ -350,7 +367,7 @@ class TreatmentConfig(Section):
 
     column: str = Field(description="Column of the treatment: 1 = treated, 0 = untreated; missing is not untreated.")
     design: Literal["observational", "randomised"] = Field(description="How treatment was assigned.")
-    eligible: str | None = Field(
+    eligible: Condition | None = Field(
         None, description="SQL condition on clinical columns that eligible patients meet, as `stage IN (1, 2, 3)`."
     )
     confounders: tuple[str, ...] = Field(
@@ -639,6 +656,18 @@ class Config(Section):
                 raise ValueError(
                     f"`{key}` contains the outcome {bad}. Suggestion: remove it; a predictor must be known at time zero"
                 )
+        for key, names in self._roles_before_outcome().items():
+            bad = [n for n in names if n in outcome]
+            if bad:
+                raise ValueError(
+                    f"`{key}` uses the outcome {bad}. Suggestion: name another column there; only `endpoint` may know "
+                    "what happened after time zero"
+                )
+        if self.resamples.leave_site_out and self.site is None:
+            raise ValueError(
+                "`resamples.leave_site_out` holds sites out, but `site` is not given. Suggestion: name the column of "
+                "the contributing site as `site`, or set `leave_site_out: false`"
+            )
         if self.resamples.temporal is not None and self.resamples.temporal.column in outcome:
             raise ValueError(
                 f"`resamples.temporal.column` is the outcome `{self.resamples.temporal.column}`. "
@@ -727,6 +756,20 @@ class Config(Section):
         return {"covariates": self.covariates} | {
             f"treatments.{name}.confounders": t.confounders for name, t in self.treatments.items()
         }
+
+    def _roles_before_outcome(self) -> dict[str, tuple[str, ...]]:
+        """Key -> columns it names, of keys that are neither the outcome nor predictors."""
+        found = {
+            "site": (self.site,) if self.site else (),
+            "known_labels": self.known_labels,
+            "quality.batches": self.quality.batches,
+            "quality.sex.column": (self.quality.sex.column,) if self.quality.sex else (),
+            "endpoint.index_date": (self.endpoint.index_date,) if self.endpoint.index_date else (),
+        }
+        for name, treatment in self.treatments.items():
+            found[f"treatments.{name}.column"] = (treatment.column,)
+            found[f"treatments.{name}.eligible"] = tuple(sorted(_columns_of(treatment.eligible)))
+        return found
 
     @property
     def results_folder(self) -> str:

@@ -21,7 +21,8 @@ from stratiome.cohort.endpoint import (
 )
 from stratiome.cohort.errors import CohortError
 from stratiome.cohort.read import missing_column, read_patients
-from stratiome.cohort.spelling import apply_values, null_notes, spelling_notes
+from stratiome.cohort.sentinel import sentinel_notes
+from stratiome.cohort.spelling import apply_values, cell_notes, meant_texts, spelling_notes, written
 from stratiome.cohort.study import read_study
 from stratiome.config import Config, resolve
 
@@ -63,7 +64,7 @@ def read_clinical(path: Path, config: Config) -> Clinical:
     frame, found = _rows(path, config)
     mapped = apply_values(frame, config)
     columns, problems = _columns(path, mapped.frame.columns, config)
-    for check in (check_columns, check_endpoint, _check_treatments):
+    for check in (check_columns, check_endpoint, _check_treatments, _check_sex):
         problems += check(path, mapped.frame, config)
     if problems:
         raise CohortError(problems)
@@ -76,18 +77,21 @@ def read_clinical(path: Path, config: Config) -> Clinical:
         raise CohortError(problems)
     kept = [config.data.patient_id] + [c for c in early.frame.columns if c in columns]
     covariates = early.frame.select(kept).rename({config.data.patient_id: "patient_id"})
-    notes = found + null_notes(path, config) + mapped.notes + cast.notes + spelling_notes(covariates, config)
-    notes += endpoint_notes(cast.frame, config) + early.notes
+    notes = found + cell_notes(path, config) + mapped.notes + cast.notes + spelling_notes(covariates, config)
+    numbers = [config.endpoint.time, *(c for c in early.frame.columns if c in columns)]
+    notes += sentinel_notes(cast.frame, numbers) + endpoint_notes(cast.frame, config) + early.notes
     return Clinical(covariates, usable, reasons, notes, early.flow)
 
 
 def _rows(path: Path, config: Config) -> tuple[pl.DataFrame, tuple[str, ...]]:
     """One row per patient as in the file or the study, and notes on how they were read."""
     if config.data.study is not None:
-        study = read_study(resolve(config.data.folder, config.data.study), config.data.patient_id)
+        folder = resolve(config.data.folder, config.data.study)
+        study = read_study(folder, config.data.patient_id, meant_texts(config))
         return study.clinical, study.notes
     notes: list[str] = []
-    return read_patients(path, config.data.patient_id, config.audit.ids_in_messages, notes), tuple(notes)
+    show_ids = config.audit.ids_in_messages
+    return read_patients(path, config.data.patient_id, show_ids, notes, meant_texts(config)), tuple(notes)
 
 
 def _columns(path: Path, present: list[str], config: Config) -> tuple[set[str], list[str]]:
@@ -137,6 +141,19 @@ def _check_treatments(path: Path, frame: pl.DataFrame, config: Config) -> list[s
                 f"{key} is the same for everybody. Suggestion: a treatment effect needs treated and untreated patients"
             )
     return problems
+
+
+def _check_sex(path: Path, frame: pl.DataFrame, config: Config) -> list[str]:
+    sex = config.quality.sex
+    if sex is None or sex.column not in frame.columns:
+        return []
+    recorded = frame[sex.column]
+    if sex.female in map(written, recorded.drop_nulls().unique()):
+        return []
+    return [
+        f"`quality.sex.female`: {path}, column `{sex.column}` never holds `{sex.female}`, but {some_levels(recorded)}. "
+        "Suggestion: set it to the value for women, as the file spells it"
+    ]
 
 
 def _some_values(values: pl.Series) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import polars as pl
@@ -29,7 +30,7 @@ def judge(frame: pl.DataFrame, condition: str, key: str, path: Path) -> tuple[pl
     try:
         met = frame.select(met=pl.sql_expr(condition))["met"]
     except pl.exceptions.PolarsError as error:
-        text = str(error).splitlines()[0]
+        text = re.sub(r"\[.*", "...", str(error).splitlines()[0])  # polars lists values of the column there
         return None, [
             f"{where} cannot be judged ({text}). Suggestion: compare numbers with numbers and texts with quoted "
             "texts, as `stage IN (1, 2, 3) AND sex = 'female'`"

@@ -11,7 +11,7 @@ import polars as pl
 
 from stratiome.cohort.condition import judge
 from stratiome.cohort.errors import some_ids
-from stratiome.cohort.spelling import SHOWN_TEXTS, entry, written
+from stratiome.cohort.spelling import SHOWN_TEXTS, UNKNOWN, entry, written
 from stratiome.config import Config
 from stratiome.tables import OutcomeCounts, from_rows
 
@@ -31,7 +31,10 @@ def codes(levels: list[Any]) -> dict[Any, int | None]:
     if sorted(map(written, levels)) == ["1", "2"]:
         return {level: int(written(level)) - 1 for level in sorted(levels)}
     meant = {level: _code(written(level)) for level in levels}
-    if set(meant.values()) != {0, 1}:
+    named = [level for level, code in meant.items() if code is None and written(level).strip().lower() not in UNKNOWN]
+    if 1 not in meant.values() and 0 in meant.values():  # no beside names, as of drugs: each of them is a yes
+        meant |= dict.fromkeys(named, 1)
+    if not {0, 1} <= set(meant.values()):
         places = (0, 1, *[None] * len(levels))
         meant = dict(zip(sorted(levels, key=written), places, strict=False))
     return dict(sorted(meant.items(), key=lambda pair: (pair[1] is None, pair[1] or 0, written(pair[0]))))

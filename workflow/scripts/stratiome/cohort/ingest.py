@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ from stratiome.cohort.manifest import describe_input
 from stratiome.cohort.matrix import MatrixFile, rows_at_once
 from stratiome.cohort.read import open_matrix
 from stratiome.cohort.scratch import scratch
+from stratiome.cohort.sentinel import SentinelScreen
 from stratiome.cohort.store import create_matrix, write_unit
 from stratiome.cohort.study import Study, open_study_matrix, read_study
 from stratiome.config import Config, resolve
@@ -206,10 +208,10 @@ def _members(name: str, matrix: MatrixFile, ids: list[str], show_ids: bool) -> M
 
 
 def _alike(strangers: list[str], known: set[str], show_ids: bool) -> str:
-    """Hint at identifiers that differ in case, leading zeros, separators or an appended part only."""
+    """Hint at identifiers that differ in case, Unicode form, leading zeros, separators or an appended part only."""
 
     def bare(patient: str) -> str:
-        return re.sub(r"[^a-z0-9]", "", patient.lower()).lstrip("0")
+        return re.sub(r"[^a-z0-9]", "", unicodedata.normalize("NFKD", patient.lower())).lstrip("0")
 
     by_form = {bare(p): p for p in sorted(known)}
     for stranger in strangers[:100]:
@@ -218,7 +220,7 @@ def _alike(strangers: list[str], known: set[str], show_ids: bool) -> str:
         match = next((by_form[f] for f in forms if f in by_form), None)
         if match is not None:
             example = f", as {stranger} for {match}" if show_ids else ""
-            return f"; some differ in case, zeros, separators or an appended part only{example}"
+            return f"; some differ in case, Unicode form, zeros, separators or an appended part only{example}"
     return ""
 
 
@@ -242,10 +244,15 @@ def _step(step: str, scope: str, n_in: int, n_out: int, reason: str) -> dict[str
     return {"step": step, "scope": scope, "n_in": n_in, "n_out": n_out, "reason": reason}
 
 
-def write_cohort(cohort: Cohort, config: Config, path: str) -> None:
+def write_cohort(cohort: Cohort, config: Config, path: str) -> pl.DataFrame:
     """Write as MuData: `obs` = all patients with their clinical columns, each modality its own subset.
 
     `X` holds the values as read. Values pass through memory in pieces, and the file takes its place when it is whole.
+
+    Returns
+    -------
+    polars.DataFrame
+        Contract `ReadNotes`: those of the cohort, and what its values said.
 
     Raises
     ------
@@ -278,11 +285,13 @@ def write_cohort(cohort: Cohort, config: Config, path: str) -> None:
     try:
         data.write_h5mu(partial)
         problems: list[str] = []
+        notes: list[dict[str, Any]] = []
         with h5py.File(partial, "r+") as file:
             for name, omic in cohort.matrices.items():
                 try:
                     kind = omics.get(config.omics[name])
-                    _write_values(file, name, omic, kind, config.audit.ids_in_messages)
+                    said = _write_values(file, name, omic, kind, config.audit.ids_in_messages)
+                    notes += [_note(name, omic.source.path, text) for text in said]
                 except (CohortError, omics.OmicError) as error:
                     problems += getattr(error, "problems", [str(error)])
         if problems:
@@ -290,23 +299,26 @@ def write_cohort(cohort: Cohort, config: Config, path: str) -> None:
         os.replace(partial, target)
     finally:
         partial.unlink(missing_ok=True)
+    return pl.concat([cohort.notes, from_rows(notes, ReadNotes)])
 
 
-def _write_values(file: Any, name: str, omic: Measured, kind: omics.OmicKind, show_ids: bool) -> None:
+def _write_values(file: Any, name: str, omic: Measured, kind: omics.OmicKind, show_ids: bool) -> list[str]:
+    """Write the values of an omic; returns what is to be noted."""
     stored = create_matrix(file, name, (len(omic.patient_ids), len(omic.source.features)))
-    screen = UnitScreen(kind, len(omic.patient_ids))
+    screen, codes = UnitScreen(kind, len(omic.patient_ids)), SentinelScreen()
     anything = False
     for place, values in omic.blocks():
         kind.check(values, str(omic.source.path))
         screen.add(place, values)
+        codes.add(values)
         anything = anything or bool(np.isfinite(values).any())
         stored[place[0] : place[-1] + 1] = values
     if not anything:
         raise CohortError(f"{omic.source.path}: no values. Suggestion: check how the matrix was exported")
-    _settle_unit(file, name, omic, screen, show_ids)
+    return codes.notes() + _settle_unit(file, name, omic, screen, show_ids)
 
 
-def _settle_unit(file: Any, name: str, omic: Measured, screen: UnitScreen, show_ids: bool) -> None:
+def _settle_unit(file: Any, name: str, omic: Measured, screen: UnitScreen, show_ids: bool) -> list[str]:
     """Refuse a matrix in two units, and note down a linear scale, so that all that follows takes logarithms."""
     path, kind = omic.source.path, screen.kind
     two = screen.two_scales()
@@ -322,14 +334,13 @@ def _settle_unit(file: Any, name: str, omic: Measured, screen: UnitScreen, show_
                 "often those of one site or batch), or give the groups as two omics"
             )
         logger.warning("%s", said)
-    if screen.linear:
-        logger.warning(
-            "%s: kind `%s` is on a logarithmic scale, but the values are never negative, right-skewed and large: taken "
-            "to be linear, log2(x + 1) is used within each patient; kind `features` keeps values as they are",
-            name,
-            kind.name,
-        )
-        write_unit(file, name, omics.LINEAR)
+    if not screen.linear:
+        return []
+    write_unit(file, name, omics.LINEAR)
+    return [
+        f"kind `{kind.name}` is on a logarithmic scale, but the values are never negative, right-skewed and large: "
+        "taken to be linear, log2(x + 1) is used within each patient; kind `features` keeps values as they are"
+    ]
 
 
 def _clinical_modality(covariates: pl.DataFrame) -> Any:

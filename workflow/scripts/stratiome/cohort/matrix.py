@@ -80,6 +80,7 @@ class MatrixFile:
         if infinite.any():
             columns = [self.features[j] for j in np.flatnonzero(infinite.any(axis=0))[:5]]
             raise CohortError(
-                f"{self.path}: {int(infinite.sum())} infinite values (columns {', '.join(columns)}). "
-                "Suggestion: write missing values as empty cells, and take logarithms of positive numbers only"
+                f"{self.path}: {int(infinite.sum())} infinite values, or beyond 3.4e38, the largest number of 4 bytes "
+                f"(columns {', '.join(columns)}). Suggestion: write missing values as empty cells, and "
+                "take logarithms of positive numbers only"
             )

@@ -13,7 +13,7 @@ from stratiome.cohort.errors import CohortError, some_of
 from stratiome.cohort.matrix import MatrixFile
 from stratiome.cohort.names import check_features
 from stratiome.cohort.read import read_table
-from stratiome.cohort.source import TableSource
+from stratiome.cohort.source import MATRIX_NULL_TEXTS, TableSource
 from stratiome.cohort.text import first_lines, read_pairs
 
 SILENT = (
@@ -191,7 +191,7 @@ def _gene_matrix(path: Path, profile: str) -> dict[str, str | None]:
     if not columns or "SAMPLE_ID" not in table.columns:
         return {}
     kept = table.select(pl.col("SAMPLE_ID").cast(pl.String), pl.col(columns[0]).cast(pl.String)).drop_nulls()
-    return dict(kept.iter_rows())
+    return {sample: panel for sample, panel in kept.iter_rows() if panel not in MATRIX_NULL_TEXTS}
 
 
 def _panel_files(files: Mapping[str, Path]) -> list[Path]:

@@ -6,7 +6,7 @@ Notes on what was found or repaired are logged by those who ask for them, and na
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -17,8 +17,8 @@ from stratiome.cohort.errors import CohortError, some_ids
 from stratiome.cohort.matrix import MatrixFile
 from stratiome.cohort.names import check_features, n_known, stripped, to_patients
 from stratiome.cohort.parquet import read_rows
-from stratiome.cohort.source import NULL_TEXTS, TableSource, advice, open_source
-from stratiome.cohort.transposed import check_numeric, finite_or_null, open_transposed
+from stratiome.cohort.source import MATRIX_NULL_TEXTS, NULL_TEXTS, TableSource, advice, open_source
+from stratiome.cohort.transposed import check_numeric, finite_or_null, open_transposed, stored_as_text
 
 
 def read_header(path: Path) -> list[str]:
@@ -56,8 +56,16 @@ def check_matrix_header(
     return [_neither(path, patient_id, list(header), key, known is not None)]
 
 
+Meant = Mapping[str, frozenset[str]]
+"""Column -> texts in it that look like missing cells, as NA, but have a meaning."""
+
+
 def read_table(
-    path: Path, notes: list[str] | None = None, comments: bool = False, texts: tuple[str, ...] = ()
+    path: Path,
+    notes: list[str] | None = None,
+    comments: bool = False,
+    texts: tuple[str, ...] = (),
+    meant: Meant | None = None,
 ) -> pl.DataFrame:
     """Read a clinical table; numbers become Float64, true/false Boolean, texts String, missing cells null.
 
@@ -69,6 +77,8 @@ def read_table(
         Whether lines that start with `#` are left out, as in files of cBioPortal.
     texts
         Columns that are kept as text, where the file has them.
+    meant
+        Texts that are not missing cells; a column that holds one is read as text.
 
     Raises
     ------
@@ -78,7 +88,7 @@ def read_table(
     source = open_source(path, comments)
     if notes is not None:
         notes += source.notes
-    return _read(source, tuple(c for c in texts if c in source.columns))
+    return _read(source, tuple(c for c in texts if c in source.columns), meant)
 
 
 def read_as_text(path: Path) -> pl.DataFrame:
@@ -94,8 +104,10 @@ def read_as_text(path: Path) -> pl.DataFrame:
     return frame.with_columns(pl.all().cast(pl.String))
 
 
-def read_patients(path: Path, patient_id: str, show_ids: bool, notes: list[str] | None = None) -> pl.DataFrame:
-    """Read a table with one row per patient, sorted by identifier.
+def read_patients(
+    path: Path, patient_id: str, show_ids: bool, notes: list[str] | None = None, meant: Meant | None = None
+) -> pl.DataFrame:
+    """Read a table with one row per patient, sorted by identifier; `notes` and `meant` as in `read_table`.
 
     Raises
     ------
@@ -106,7 +118,7 @@ def read_patients(path: Path, patient_id: str, show_ids: bool, notes: list[str] 
     ids, found = _identifiers(source, patient_id, show_ids)
     if notes is not None:
         notes += [*source.notes, *found]
-    return _read(source, (patient_id,)).with_columns(pl.Series(patient_id, ids)).sort(patient_id)
+    return _read(source, (patient_id,), meant).with_columns(pl.Series(patient_id, ids)).sort(patient_id)
 
 
 def open_matrix(
@@ -173,7 +185,7 @@ def _open_upright(source: TableSource, patient_id: str, show_ids: bool, known: f
 
     notes = [*source.notes, *found, *cut, *names]
     if repaired:
-        notes.append(f"{len(repaired)} columns had blanks around their numbers, which were removed")
+        notes.append(f"{len(repaired)} columns {stored_as_text(source)}")
     return MatrixFile(path, tuple(patients), tuple(features), blocks, tuple(notes))
 
 
@@ -220,7 +232,7 @@ def _identifiers(source: TableSource, patient_id: str, show_ids: bool) -> tuple[
     except (pl.exceptions.PolarsError, OSError) as error:
         raise CohortError(f"{path}: cannot be read as a table ({type(error).__name__}). {advice(path)}") from None
     ids = raw.str.strip_chars()
-    ids = ids.set(ids.is_in(NULL_TEXTS).fill_null(False), None)
+    ids = ids.set(ids.is_in(MATRIX_NULL_TEXTS).fill_null(False), None)
     if ids.null_count():
         raise CohortError(
             f"{path}: column `{patient_id}` is empty in {ids.null_count()} rows. "
@@ -236,16 +248,26 @@ def _identifiers(source: TableSource, patient_id: str, show_ids: bool) -> tuple[
     return stripped(raw.to_list(), "identifiers")
 
 
-def _read(source: TableSource, texts: tuple[str, ...]) -> pl.DataFrame:
+def _read(source: TableSource, texts: tuple[str, ...], meant: Meant | None = None) -> pl.DataFrame:
     path = source.path
+    meant = {name: words for name, words in (meant or {}).items() if name in source.columns}
     try:
-        frame = source.scan(texts).collect()
+        frame = source.scan(texts, null_texts=NULL_TEXTS).collect()
+        as_written = source.scan(as_written=True).select(list(meant)).collect()
     except (pl.exceptions.PolarsError, OSError, UnicodeDecodeError) as error:
         raise CohortError(f"{path}: cannot be read ({type(error).__name__}). {advice(path)}") from None
     if frame.height == 0:
         raise CohortError(f"{path}: has a header but no rows. Suggestion: check how the file was exported")
     numeric = [n for n in frame.columns if frame[n].dtype.is_numeric()]
     strings = [n for n in frame.columns if frame[n].dtype == pl.String]
-    return frame.with_columns(
+    frame = frame.with_columns(
         pl.col(numeric).cast(pl.Float64).fill_nan(None), pl.col(strings).str.strip_chars()
     ).with_columns(pl.when(pl.col(strings).is_in(NULL_TEXTS)).then(None).otherwise(pl.col(strings)).name.keep())
+    return frame.with_columns(_with_meant(frame[name], as_written[name], words) for name, words in meant.items())
+
+
+def _with_meant(series: pl.Series, as_written: pl.Series, words: frozenset[str]) -> pl.Series:
+    """A column in which texts that look like missing cells are kept, where it holds any."""
+    cells = as_written.str.strip_chars() if as_written.dtype == pl.String else pl.Series([None], dtype=pl.String)
+    found = cells.is_in(list(words)).fill_null(False)
+    return cells.set(cells.is_in(NULL_TEXTS).fill_null(False) & ~found, None) if found.any() else series

@@ -14,7 +14,10 @@ from stratiome.cohort.names import some_names, stripped
 from stratiome.cohort.parquet import read_columns, schema_of
 from stratiome.cohort.text import SEPARATORS, TextLayout, examine, table_suffix
 
-NULL_TEXTS = ["", "NA", "N/A", "n/a", "NaN", "nan", "null", "NULL", "None", "none", "."]
+NULL_TEXTS = ["", "NA", "N/A", "n/a", "NaN", "nan", "null", "NULL", "."]
+"""Texts that are missing cells in every table."""
+MATRIX_NULL_TEXTS = [*NULL_TEXTS, "None", "none"]
+"""Those of matrices; in a clinical table none is a class, as in `treatment: none`."""
 
 
 @dataclass(frozen=True)
@@ -44,10 +47,13 @@ class TableSource:
     comments: bool
     notes: tuple[str, ...]
 
-    def scan(self, texts: tuple[str, ...] = (), as_written: bool = False) -> pl.LazyFrame:
+    def scan(
+        self, texts: tuple[str, ...] = (), as_written: bool = False, null_texts: Sequence[str] = MATRIX_NULL_TEXTS
+    ) -> pl.LazyFrame:
         """Lazy table with the names of `columns`; the columns `texts` of a text file are kept as text (007 stays 007).
 
-        With `as_written` every cell of a text file is text, and none is missing but the empty ones.
+        With `as_written` every cell of a text file is text, and none is missing but the empty ones; otherwise those
+        that hold one of `null_texts` are missing as well.
 
         Raises
         ------
@@ -58,20 +64,19 @@ class TableSource:
         if self.layout is None:
             scan = pl.scan_parquet(self.path)
             return scan.rename(dict(zip(self.raw, self.columns, strict=True)))
-        raw = dict(zip(self.columns, self.raw, strict=True))
-        scan = pl.scan_csv(
+        return pl.scan_csv(
             self.path,
             separator=self.layout.separator,
             eol_char=self.layout.line_end,
             comment_prefix="#" if self.comments else None,
             n_rows=self.layout.rows if self.layout.blank_lines else None,
-            null_values=None if as_written else NULL_TEXTS,
+            null_values=None if as_written else list(null_texts),
             infer_schema=not as_written,
             infer_schema_length=None,
-            schema_overrides=pl.Schema({raw[name]: pl.String for name in texts}),
+            schema_overrides=pl.Schema(dict.fromkeys(texts, pl.String)),
+            with_column_names=lambda _: list(self.columns),  # polars keeps the doubled marks of a quoted name
             encoding="utf8",
         )
-        return scan.rename({old: new for new, old in raw.items() if old != new})
 
     def schema(self, texts: tuple[str, ...] = ()) -> pl.Schema:
         """Names and types of the columns; arguments and errors as in `scan`."""

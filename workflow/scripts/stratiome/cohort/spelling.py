@@ -17,9 +17,11 @@ SPELLINGS = {"true": ("true", "yes", "on"), "false": ("false", "no", "off")}
 """Texts that YAML reads as a truth value when they are not quoted, in lower case."""
 UNUSUAL_NULLS = [t for t in NULL_TEXTS if t not in ("", "NA", "NaN")]
 """Texts that are missing cells, but might have been meant as something else."""
+NONE = "none"
+"""Text that programs write for a missing value and people for a class, as untreated."""
 UNKNOWN = {
-    "unknown", "unk", "?", "missing", "not available", "[not available]", "not reported", "#n/a", "n.a.", "not known",
-    "indeterminate", "undetermined", "nc", "not classified", "unclassified", "not evaluated",
+    NONE, "unknown", "unk", "?", "missing", "not available", "[not available]", "not reported", "#n/a", "n.a.",
+    "not known", "indeterminate", "undetermined", "nc", "not classified", "unclassified", "not evaluated",
     "[not evaluated]", "[unknown]", "gx", "mx", "nx", "tx", "stage x",
 }  # fmt: skip
 """Texts that may stand for a missing value, in lower case; stage X and its like are what could not be assessed."""
@@ -72,6 +74,12 @@ def apply_values(frame: pl.DataFrame, config: Config) -> Changed:
             series = numbers if numbers.null_count() == series.null_count() else series
         made.append(series)
     return Changed(frame.with_columns(made), tuple(notes))
+
+
+def meant_texts(config: Config) -> dict[str, frozenset[str]]:
+    """Column -> texts that would be missing cells, but are given a meaning by `data.columns.<column>.values`."""
+    found = {name: frozenset(column.values).intersection(NULL_TEXTS) for name, column in config.data.columns.items()}
+    return {name: words for name, words in found.items() if words}
 
 
 def _replaced(series: pl.Series, values: dict[str, str | float | None]) -> tuple[pl.Series, list[str]]:
@@ -159,18 +167,26 @@ def declared_numeric(column: ColumnConfig) -> bool:
     return column.type == "numeric" or column.minimum is not None or column.maximum is not None
 
 
-def null_notes(path: Path, config: Config) -> tuple[str, ...]:
-    """Texts of a clinical table that were taken for missing cells, other than the usual `NA`, `NaN` and empty ones."""
+def cell_notes(path: Path, config: Config) -> tuple[str, ...]:
+    """Texts of a clinical table that lost blanks around them, or were taken for missing cells.
+
+    Not said of the usual `NA`, `NaN` and empty cells.
+    """
     asked = config.clinical_columns()
     try:
         scan = open_source(path, comments=config.data.study is not None, whole=False).scan(as_written=True)
         texts = [n for n, dtype in scan.collect_schema().items() if n in asked and dtype == pl.String]
-        cells = scan.select(pl.col(texts).str.strip_chars()).collect()
+        as_written = scan.select(texts).collect()
     except (CohortError, pl.exceptions.PolarsError, OSError):
         return ()  # said where the table is read
-    notes = []
+    notes, meant = [], meant_texts(config)
     for name in texts:
-        found = cells[name].filter(cells[name].is_in(UNUSUAL_NULLS).fill_null(False))
+        cells = as_written[name].str.strip_chars()
+        blanks = int(((cells != as_written[name]) & (cells != "")).sum())
+        if blanks:
+            notes.append(f"column `{name}`: {some_cells(blanks)} had blanks around them, which were removed")
+        missing = [t for t in UNUSUAL_NULLS if t not in meant.get(name, ())]
+        found = cells.filter(cells.is_in(missing).fill_null(False))
         if len(found):
             listed = ", ".join(f"`{t}`" for t in found.unique().sort())
             notes.append(f"column `{name}`: {some_cells(len(found))} ({listed}) taken as missing")
@@ -179,6 +195,8 @@ def null_notes(path: Path, config: Config) -> tuple[str, ...]:
 
 def spelling_notes(frame: pl.DataFrame, config: Config) -> tuple[str, ...]:
     """Levels of used columns that differ by case, blanks or one letter, or that may stand for missing values.
+
+    `none` is remarked on in every column.
 
     Each with the entry of the config that repairs it; nothing is changed here.
     """
@@ -191,16 +209,17 @@ def spelling_notes(frame: pl.DataFrame, config: Config) -> tuple[str, ...]:
         )
     )
     notes = []
-    for name in used:
-        if name not in frame.columns or frame[name].dtype != pl.String:
+    for name in frame.columns:
+        if name == "patient_id" or frame[name].dtype != pl.String:
             continue
-        unknown = sorted(v for v in frame[name].drop_nulls().unique() if v.casefold() in UNKNOWN)
+        doubtful = UNKNOWN if name in used else {NONE}
+        unknown = sorted(v for v in frame[name].drop_nulls().unique() if v.casefold() in doubtful)
         if unknown:
             notes.append(
                 f"column `{name}`: {', '.join(f'`{v}`' for v in unknown)} counts as a class of its own. "
                 f"Suggestion: {entry(name, dict.fromkeys(unknown))} if it means missing"
             )
-        if meant := _misspelt(frame[name]):
+        if name in used and (meant := _misspelt(frame[name])):
             pairs = ", ".join(f"`{a}` and `{b}`" for a, b in meant.items())
             notes.append(
                 f"column `{name}`: {pairs} may be spellings of one value, but count as different. "

@@ -14,7 +14,7 @@ from stratiome.cohort.errors import CohortError, some_of
 from stratiome.cohort.matrix import MatrixFile
 from stratiome.cohort.mutations import open_mutations
 from stratiome.cohort.names import some_names
-from stratiome.cohort.read import read_table
+from stratiome.cohort.read import Meant, read_table
 from stratiome.cohort.source import open_source
 from stratiome.cohort.text import first_lines, read_pairs
 from stratiome.cohort.transposed import open_transposed
@@ -26,6 +26,8 @@ STATUSES = {
     "censored": 0, "progression": 1, "progressed": 1, "alive or dead tumor free": 0, "dead with tumor": 1,
 }  # fmt: skip
 """Values of `*_STATUS` columns in lower case, without the `0:` or `1:` of newer releases."""
+GENE_MATRICES = ("data_gene_panel_matrix.txt", "data_gene_matrix.txt")
+"""Names, present and former, of the table that says which panel each sample was sequenced with."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,10 @@ def study_files(folder: Path) -> dict[str, Path]:
         )
     found: dict[str, Path] = {}
     for role in ("patient", "sample"):
-        for path in (_named_by_meta(folder, f"{role.upper()}_ATTRIBUTES"), folder / f"data_clinical_{role}.txt"):
+        for path in (
+            _named_by_meta(folder, f"{role.upper()}_ATTRIBUTES", "clinical*"),
+            folder / f"data_clinical_{role}.txt",
+        ):
             if path is not None and path.is_file():
                 found.setdefault(role, path)
     if not found:
@@ -77,13 +82,17 @@ def study_files(folder: Path) -> dict[str, Path]:
             f"{folder}: neither data_clinical_patient.txt nor data_clinical_sample.txt. "
             f"Suggestion: {f'rename one of {some_names(here)}' if here else 'is it a cBioPortal study folder?'}"
         )
-    extra = {"gene matrix": "data_gene_matrix.txt", "sequenced": "case_lists/cases_sequenced.txt"}
-    found |= {role: folder / name for role, name in extra.items() if (folder / name).is_file()}
+    named = _named_by_meta(folder, "GENE_PANEL_MATRIX", "gene*_matrix")
+    for path in (*([named] if named else []), *(folder / name for name in GENE_MATRICES)):
+        if path.is_file():
+            found.setdefault("gene matrix", path)
+    cases = folder / "case_lists" / "cases_sequenced.txt"
+    found |= {"sequenced": cases} if cases.is_file() else {}
     found |= {f"gene panel {p.stem}": p for p in sorted(folder.glob("*gene_panel*.txt")) if "matrix" not in p.name}
     return found
 
 
-def read_study(folder: Path, patient_id: str) -> Study:
+def read_study(folder: Path, patient_id: str, meant: Meant | None = None) -> Study:
     """Read the clinical files of a study and choose one sample per patient.
 
     Of several samples of a patient the primary tumour is taken, among equals the first by identifier.
@@ -92,6 +101,8 @@ def read_study(folder: Path, patient_id: str) -> Study:
     ----------
     patient_id
         Name that the identifier column gets.
+    meant
+        Texts that are not missing cells, as in `read.read_table`.
 
     Raises
     ------
@@ -100,8 +111,8 @@ def read_study(folder: Path, patient_id: str) -> Study:
     """
     files = study_files(folder)
     notes = _absent(folder)
-    patients = _clinical(files["patient"], PATIENT, notes) if "patient" in files else None
-    samples = _clinical(files["sample"], SAMPLE, notes) if "sample" in files else None
+    patients = _clinical(files["patient"], PATIENT, notes, meant) if "patient" in files else None
+    samples = _clinical(files["sample"], SAMPLE, notes, meant) if "sample" in files else None
     if samples is None:
         notes.append("no sample file: samples are taken to have the names of their patients")
         ids = patients[PATIENT].to_list() if patients is not None else []
@@ -144,8 +155,8 @@ def open_study_matrix(study: Study, path: Path, show_ids: bool) -> MatrixFile:
     return open_transposed(source, known, show_ids, study.samples, first_of_repeated=True)
 
 
-def _named_by_meta(folder: Path, datatype: str) -> Path | None:
-    for meta in sorted(folder.glob("meta_clinical*.txt")):
+def _named_by_meta(folder: Path, datatype: str, kind: str) -> Path | None:
+    for meta in sorted(folder.glob(f"meta_{kind}.txt")):
         content = read_pairs(meta)
         if content.get("datatype") == datatype and content.get("data_filename"):
             return folder / Path(content["data_filename"]).name
@@ -168,9 +179,9 @@ def _stable_id(study: Study) -> str:
     return "mutations"
 
 
-def _clinical(path: Path, key: str, notes: list[str]) -> pl.DataFrame:
+def _clinical(path: Path, key: str, notes: list[str], meant: Meant | None) -> pl.DataFrame:
     found: list[str] = []
-    frame = read_table(path, found, comments=True, texts=(PATIENT, SAMPLE))
+    frame = read_table(path, found, comments=True, texts=(PATIENT, SAMPLE), meant=meant)
     described = len(first_lines(path, "#"))
     notes += [f"{path.name}: {text}" for text in found]
     if described:

@@ -12,7 +12,7 @@ import polars as pl
 from stratiome.cohort.errors import CohortError, some_ids, some_of
 from stratiome.cohort.matrix import MatrixFile
 from stratiome.cohort.names import check_features, some_names, stripped, to_patients
-from stratiome.cohort.source import NULL_TEXTS, TableSource, advice
+from stratiome.cohort.source import MATRIX_NULL_TEXTS, TableSource, advice
 
 ANNOTATIONS = frozenset(
     {
@@ -93,7 +93,7 @@ def open_transposed(
 
     said = ["features are rows and patients are columns, found by the identifiers of the clinical table"]
     if repaired:
-        said.append(f"{some_of(len(repaired), 'columns')} had blanks around their numbers, which were removed")
+        said.append(f"{some_of(len(repaired), 'columns')} {stored_as_text(source)}")
     return MatrixFile(
         path,
         tuple(picked.patients),
@@ -165,7 +165,7 @@ def _features(
     frame = source.read(described, tuple(described)).cast(pl.String)
     if frame.height == 0:
         raise CohortError(f"{path}: has a header but no rows. Suggestion: check how the file was exported")
-    texts = [frame[c].set(frame[c].is_in(NULL_TEXTS).fill_null(False), None) for c in described]
+    texts = [frame[c].set(frame[c].is_in(MATRIX_NULL_TEXTS).fill_null(False), None) for c in described]
     filled = [t for t in texts if t.null_count() < len(t)]
     if not filled:
         raise CohortError(f"{path}: the features have no names. Suggestion: name them in the first column")
@@ -208,7 +208,7 @@ def check_numeric(
         read = source.read(doubtful[start : start + 500], texts)
         part = read.select(pl.all().cast(pl.String).str.strip_chars())
         for column in part.iter_columns():
-            values = column.filter(column.is_not_null() & ~column.is_in(NULL_TEXTS).fill_null(False))
+            values = column.filter(column.is_not_null() & ~column.is_in(MATRIX_NULL_TEXTS).fill_null(False))
             numbers = values.cast(pl.Float64, strict=False)
             wrong = values.filter(numbers.is_null())
             if len(wrong) == 0:
@@ -232,6 +232,11 @@ def check_numeric(
             "Suggestion: remove annotation columns; write decimals with a point; leave missing cells empty"
         )
     return repaired
+
+
+def stored_as_text(source: TableSource) -> str:
+    """What is said of columns that are not stored as numbers, but are read as such."""
+    return "had blanks around their numbers, which were removed" if source.layout else "hold numbers stored as text"
 
 
 def finite_or_null(columns: list[str], repaired: list[str]) -> list[pl.Expr]:

@@ -30,8 +30,10 @@ def is_later(values: pl.Series, settings: TemporalConfig) -> pl.Series:
             raise DateError(f"{key} holds numbers, but `train_until` is a date. Suggestion: give a year, as {until:%Y}")
         return values.cast(pl.Float64) > until
     days = dates(values)
-    wrong = days.null_count() - values.null_count()
-    if wrong:
+    undated = values.filter(days.is_null() & values.is_not_null()).cast(pl.String)
+    if len(undated):
+        years = undated.str.contains(r"^\d{4}(\.0)?$")
+        wrong = int((~years).sum()) or len(undated)  # years beside dates are wrong, years beside other texts are not
         raise DateError(
             f"{key} holds {wrong} values that are neither a year nor an ISO date. "
             "Suggestion: write dates as 2005-06-30; leave unknown ones empty"
