@@ -957,3 +957,52 @@ def test_treatments_as_recorded_warn() -> None:
     text = Page(render(changed(fixtures.inputs("demo"), treatment_records=few))).text
     assert "only <10 patients are recorded as untreated, against 200: there is hardly anybody to compare with" in text
     assert "0.11" not in text  # a ratio of an arm of four is nobody's business
+
+
+def test_an_omic_that_few_patients_have_is_not_described() -> None:
+    found = fixtures.inputs("demo")
+    metrics = [
+        r | {"value": 1.0} if (r["omic"], r["metric"]) == ("protein", "patients") else r
+        for r in found.rows("quality_summary")
+    ]
+    notes = [{"scope": "protein", "file": "protein.tsv", "note": "a single value is 41.5"}]
+    who = ("event", "treated")
+    missing = [_missing("protein", v, "1", n=69, missing=69, role="outcome") for v in who]
+    missing += [_missing("protein", "event", n=600, missing=599, role="outcome", p_holm=0.001, effect=0.9)]
+    missing += [_missing("grade", "event", "1", n=69, missing=69, subject="clinical column")]
+    missing += [_missing("grade", "event", n=600, missing=595, subject="clinical column", p_holm=0.5, effect=0.1)]
+    inputs = changed(found, quality_summary=metrics, notes=notes, missingness=missing)
+    html = render(inputs)
+    text = Page(html).text
+    assert "Fewer than 10 patients have protein, so nothing else is said of it." in text
+    for hidden in ("Quality of protein", "Protein at a glance", "protein_007", "41.5", "lack", "69"):
+        assert hidden not in text.partition("Data quality Nothing")[2].partition("Subgroups are found")[0], hidden
+    assert "q-protein" not in html
+    features = text.partition("Features that models see")[2]
+    assert re.search(r"Protein \d+ – – – – – –", features)
+    shown = Page(render(changed(inputs, quality_summary=found.rows("quality_summary")))).text
+    assert "All 69 patients with event 1 lack protein." not in shown  # one of 600 has it, as the test tells
+    assert "Protein at a glance" in shown
+
+
+def test_features_of_few_patients_and_extremes_are_not_told_in_full() -> None:
+    found = fixtures.inputs("demo")
+    base = found.quality["rna"].to_dicts()[9]
+    rows = [
+        base | {"feature": "few", "n": 3, "missing": 0.97, "mean": 4.25, "sd": 1.5, "flag": "mostly missing"},
+        base | {"feature": "far", "mean": 3.7000000037825e17, "sd": 12_345_678.9},
+    ]
+    quality = dict(found.quality) | {"rna": tables.from_rows(rows, tables.QualityFeatures)}
+    metric = {"omic": "rna", "metric": "largest value, in robust SD", "value": 28_021_727_183_475_511_296.0, "note": ""}
+    inputs = changed(found, quality_summary=[*found.rows("quality_summary"), metric])
+    text = Page(render(dataclasses.replace(inputs, quality=quality))).text
+    assert "few <10 – – – mostly missing" in text
+    assert "3.7e17 1.23e7 heavy tail" in text
+    assert "largest value, in robust SD 2.8e19" in text.replace("Largest", "largest")
+
+
+def test_files_of_few_rows_are_not_counted() -> None:
+    found = fixtures.inputs("demo")
+    file = {"name": "one", "path": "one.tsv", "rows": 1, "columns": 50, "bytes": 629, "sha256": "ab"}
+    text = Page(render(dataclasses.replace(found, manifest=found.manifest | {"inputs": [file]}))).text
+    assert "one one.tsv <10 50 629 ab" in text

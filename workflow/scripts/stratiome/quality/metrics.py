@@ -17,6 +17,7 @@ from stratiome.omics.screen import UnitScreen
 from stratiome.omics.tails import FEW_LEVELS, HEAVY_SD, tail_of
 from stratiome.quality.followers import CLOSE, followers
 from stratiome.quality.outliers import LIMIT, N_COMPONENTS, OutlierScan
+from stratiome.quality.rounded import rounded
 from stratiome.tables import QualityFeatures, QualitySummary, from_rows
 
 logger = logging.getLogger(__name__)
@@ -228,7 +229,7 @@ def _scale_metrics(table: pl.DataFrame, kind: OmicKind) -> list[tuple[str, float
         found.append(("features scaled already", varying, note))
     heavy = int((table["flag"] == "heavy tail").sum())
     if heavy:
-        largest = f"{float(table['maximum'].max()):,.0f}"  # type: ignore[arg-type]
+        largest = rounded(float(table["maximum"].max()))  # type: ignore[arg-type]
         like = ", as z-scores against a reference group have" if heavy > REFERENCE_Z * table.height else ""
         note = (
             f"from the median of its feature; largest value as given {largest}; {heavy} features have heavy tails"

@@ -23,7 +23,7 @@ from stratiome.config import (
     SubgroupConfig,
     TreatmentConfig,
 )
-from stratiome.report.disclosure import part
+from stratiome.report.disclosure import is_small, part
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -155,6 +155,12 @@ class ReportInputs:
         """The same for captions: `n = 600` or `n >590`."""
         text = self.people(n)
         return f"n {text}" if text.startswith((">", "<")) else f"n = {text}"
+
+    @property
+    def rare(self) -> frozenset[str]:
+        """Omics that fewer patients have than may be told; nothing but that is said of them."""
+        sizes = [(r["omic"], r["value"]) for r in self.rows("quality_summary", metric="patients")]
+        return frozenset(omic for omic, n in sizes if is_small(n, self.settings.min_cell))
 
     @property
     def simulated(self) -> bool:

@@ -7,6 +7,7 @@ from typing import Any
 
 from stratiome.report import charts, methods
 from stratiome.report.blocks import Cell, Code, Figure, Fold, Heading, Note, Section, Table, Text
+from stratiome.report.disclosure import MISSING, count
 from stratiome.report.inputs import ReportInputs
 from stratiome.report.section_subgroups import group_name
 from stratiome.report.section_treatment import name_of
@@ -130,7 +131,7 @@ def provenance(inputs: ReportInputs) -> Section:
             [
                 str(f.get("name", "–")),
                 file_name(f.get("path")),
-                _amount(f.get("rows")),
+                count(f["rows"], inputs.settings.min_cell) if isinstance(f.get("rows"), int) else MISSING,
                 _amount(f.get("columns")),
                 _amount(f.get("bytes")),
                 str(f.get("sha256", "–")),

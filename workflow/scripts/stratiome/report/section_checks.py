@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from stratiome.report.blocks import Cell, Fold, Heading, Items, Note, Section, Table, Text
-from stratiome.report.disclosure import count
+from stratiome.report.disclosure import MISSING, count
 from stratiome.report.inputs import ReportInputs
 from stratiome.report.section_missingness import missingness
 from stratiome.report.section_records import treatment_records
@@ -35,7 +35,7 @@ def checks(inputs: ReportInputs) -> Section | None:
 
 
 def _notes(inputs: ReportInputs) -> list[object]:
-    rows = inputs.rows("notes")
+    rows = [r for r in inputs.rows("notes") if r["scope"] not in inputs.rare]
     if not rows:
         return []
     body = [[sentence(label(r["scope"])), r["file"], r["note"]] for r in rows]
@@ -46,7 +46,7 @@ def _notes(inputs: ReportInputs) -> list[object]:
 
 
 def _identity(inputs: ReportInputs) -> list[object]:
-    rows = inputs.rows("identity_summary")
+    rows = [r for r in inputs.rows("identity_summary") if not inputs.rare & set(r["scope"].split(" + "))]
     if not rows:
         return []
     least = inputs.settings.min_cell
@@ -91,7 +91,8 @@ def _identity(inputs: ReportInputs) -> list[object]:
 
 
 def _batches(inputs: ReportInputs) -> list[object]:
-    rows = inputs.rows("batches")
+    columns = tuple(f"{omic}: " for omic in inputs.rare)
+    rows = [r for r in inputs.rows("batches") if not r["batch"].startswith(columns)]
     if not rows:
         return []
     beyond = [r for r in rows if r["beyond"]]
@@ -157,7 +158,9 @@ def _features(inputs: ReportInputs) -> list[object]:
         return []
     least = inputs.settings.min_cell
     body = [
-        [
+        [sentence(label(r["omic"])), count(r["n_train"], least), *[MISSING] * 6]
+        if r["omic"] in inputs.rare
+        else [
             sentence(label(r["omic"])),
             count(r["n_train"], least),
             f"{r['n_features_in']:,}",

@@ -9,9 +9,10 @@ from typing import Any
 import polars as pl
 
 from stratiome import tables
+from stratiome.quality.rounded import rounded
 from stratiome.report import figures, svg
 from stratiome.report.blocks import Cards, Cell, Figure, Fold, Heading, Note, Section, Table, Text
-from stratiome.report.disclosure import about, count, counts, is_small, part, share
+from stratiome.report.disclosure import MISSING, about, count, counts, is_small, part, share
 from stratiome.report.flow import diagram, merge_small
 from stratiome.report.inputs import CROSS, GIVEN, LOCKED, SITES, TEMPORAL, ReportInputs
 from stratiome.report.words import file_name, join, label, level, months, number, plural, sentence, until
@@ -438,8 +439,9 @@ def quality(inputs: ReportInputs) -> Section:
     for name in names:
         blocks.append(Heading(sentence(label(name)), anchor=f"quality-{name}"))
         blocks += _omic(inputs, name)
-    flagged = sum(f.filter(pl.col("flag") != "").height for f in inputs.quality.values())
-    features = sum(f.height for f in inputs.quality.values())
+    told = [f for omic, f in inputs.quality.items() if omic not in inputs.rare]
+    flagged = sum(f.filter(pl.col("flag") != "").height for f in told)
+    features = sum(f.height for f in told)
     lede = "Nothing is removed here; what is flagged is shown, and the models decide on the training patients only."
     if features:
         lede = f"{flagged:,} of {plural(features, 'feature')} {'carries' if flagged == 1 else 'carry'} a flag. {lede}"
@@ -448,6 +450,8 @@ def quality(inputs: ReportInputs) -> Section:
 
 def _omic(inputs: ReportInputs, name: str) -> list[object]:
     least = inputs.settings.min_cell
+    if name in inputs.rare:
+        return [Note(f"Fewer than {least} patients have {label(name)}, so nothing else is said of it.")]
     blocks: list[object] = []
     metrics = inputs.rows("quality_summary", omic=name)
     if metrics:
@@ -472,17 +476,7 @@ def _omic(inputs: ReportInputs, name: str) -> list[object]:
     table = inputs.quality.get(name)
     flagged = table.filter(pl.col("flag") != "").to_dicts() if table is not None else []
     if flagged:
-        rows = [
-            [
-                r["feature"],
-                count(r["n"], least),
-                f"{100 * r['missing']:.0f} %",
-                number(r["mean"]),
-                number(r["sd"]),
-                Cell(r["flag"], "mixed"),
-            ]
-            for r in flagged[:40]
-        ]
+        rows = [_flagged(r, least) for r in flagged[:40]]
         more = f" The first 40 of {len(flagged):,}." if len(flagged) > 40 else ""
         blocks.append(
             Fold(
@@ -500,10 +494,33 @@ def _omic(inputs: ReportInputs, name: str) -> list[object]:
     return blocks
 
 
+def _flagged(row: Row, min_cell: int) -> list[Cell | str]:
+    """Line of a feature with a flag; the values of few patients are not described."""
+    if is_small(row["n"], min_cell):
+        described = [MISSING] * 3
+    else:
+        moments = [_moment(row[c]) for c in ("mean", "sd")]
+        described = [f"{100 * row['missing']:.0f} %", *moments]
+    return [row["feature"], count(row["n"], min_cell), *described, Cell(row["flag"], "mixed")]
+
+
+def _moment(value: float | None) -> str:
+    """A mean or SD; one that a single extreme makes huge is rounded like the extreme."""
+    return number(value) if value is None or abs(value) < HUGE else rounded(value).replace("-", "−")
+
+
+HUGE = 1e4
+"""Means and SDs from which decimals say nothing but the value of an extreme."""
+
+
 MEANINGS = {
     "patients with the same values as another": "duplicates, or one sample under two identifiers; none is best",
 }
 """Meaning of metrics whose table leaves it open."""
+
+
+EXTREMES = ("largest value", "values on a linear scale")
+"""Metrics that are the value of one patient, by how their names begin."""
 
 
 def _metric(row: Row, min_cell: int) -> str:
@@ -514,4 +531,6 @@ def _metric(row: Row, min_cell: int) -> str:
         return count(round(value), min_cell)
     if row["metric"] == "missing values" or row["note"].startswith("share"):
         return f"{100 * value:.1f} %"
+    if row["metric"].startswith(EXTREMES):
+        return rounded(value)
     return f"{value:,.0f}" if abs(value - round(value)) < 1e-9 else number(value, 2)
