@@ -719,9 +719,52 @@ def test_one_model_that_was_not_fitted_leaves_the_others() -> None:
 def test_folds_without_a_model_are_counted() -> None:
     found = not_fitted(fixtures.inputs("demo"), ("clinical_omics",), 12, "cv-1-2")
     text = Page(render(found)).text
-    said = "Clinical + omics was not fitted in 1 of 5 training sets (12 events in training, 20 are needed); there its"
-    assert f"{said} predictions are those of: no predictors." in text
+    said = (
+        "Clinical + omics was not fitted in 1 of 5 training sets (12 events in training, 20 are needed); the patients"
+    )
+    assert f"{said} held out there are left out of its numbers: 120 of >594 held-out patients." in text
     assert section_prognosis.verdict(found).tone == "yes"
+
+
+def test_a_model_that_was_not_fitted_for_most_held_out_patients_claims_nothing() -> None:
+    found = fixtures.inputs("demo")
+    sites = found.resamples("leave-site-out")
+    gone = not_fitted(found, ALL, 12, "site-")
+    rows = [
+        r if r["resample"] != sites[0] else old
+        for r, old in zip(gone.rows("models"), found.rows("models"), strict=True)
+    ]
+    gone = changed(gone, models=rows)
+    verdict = section_prognosis.transport(gone)
+    assert verdict.tone == "unknown"
+    assert re.fullmatch(
+        r"Not answered: the clinical model was not fitted for \d+ of >594 held-out patients: 12 events in training, 20"
+        r" are needed\.",
+        verdict.answer,
+    )
+    assert not any(name == "C with sites held out" for name, _ in verdict.facts)
+    text = Page(render(with_settings(gone, sites={sites[1]: ["site_2", "site_9"]}))).text
+    assert "models were not fitted for" in text
+    assert "no model: too few events in training" in text
+    assert "Sites site_2 + site_9" in text
+    one = not_fitted(found, ALL, 12, sites[0])
+    verdict = section_prognosis.transport(one)
+    assert verdict.tone == "yes"
+    assert "Clinical was not fitted in 1 of 4 training sets" in verdict.caveat
+    assert section_prognosis.verdict(not_fitted(found, ("clinical_omics",), 12, "cv-")).tone == "yes"
+
+
+def test_a_split_of_a_handful_shows_a_reason_and_no_number() -> None:
+    found = every_design("given splits")
+    few = "not estimable: fewer than 10 patients or 5 events are held out; Uno's C"
+    gone = {"estimate": None, "lower": None, "upper": None, "n": 2, "events": 2, "method": few}
+    rows = [r | gone if r["design"] == "given splits" else r for r in found.rows("prognosis_metrics")]
+    text = Page(render(changed(found, prognosis_metrics=rows))).text
+    part = text.partition("On the given splits: all models beside")[2].partition("Every metric, horizon and method")[0]
+    assert "Not estimable: fewer than 10 patients or 5 events are held out." in text
+    assert not re.search(r"\d\.\d{3}", part)
+    verdict = section_prognosis.verdict(changed(found, prognosis_metrics=rows))
+    assert verdict.answer == "This could not be estimated: fewer than 10 patients or 5 events are held out."
 
 
 def test_a_fallback_for_another_reason_is_told() -> None:
