@@ -722,7 +722,7 @@ def test_folds_without_a_model_are_counted() -> None:
     said = (
         "Clinical + omics was not fitted in 1 of 5 training sets (12 events in training, 20 are needed); the patients"
     )
-    assert f"{said} held out there are left out of its numbers: 120 of >594 held-out patients." in text
+    assert f"{said} held out there are left out of its numbers: 119 of 590 held-out patients." in text
     assert section_prognosis.verdict(found).tone == "yes"
 
 
@@ -738,7 +738,7 @@ def test_a_model_that_was_not_fitted_for_most_held_out_patients_claims_nothing()
     verdict = section_prognosis.transport(gone)
     assert verdict.tone == "unknown"
     assert re.fullmatch(
-        r"Not answered: the clinical model was not fitted for \d+ of >594 held-out patients: 12 events in training, 20"
+        r"Not answered: the clinical model was not fitted for \d+ of \d+ held-out patients: 12 events in training, 20"
         r" are needed\.",
         verdict.answer,
     )
@@ -1049,3 +1049,38 @@ def test_files_of_few_rows_are_not_counted() -> None:
     file = {"name": "one", "path": "one.tsv", "rows": 1, "columns": 50, "bytes": 629, "sha256": "ab"}
     text = Page(render(dataclasses.replace(found, manifest=found.manifest | {"inputs": [file]}))).text
     assert "one one.tsv <10 50 629 ab" in text
+
+
+def test_locked_patients_are_a_step_of_the_flow_and_all_counts_add_up() -> None:
+    found = fixtures.inputs("demo")
+    full = {"resample": "full", "design": "full", "n_train": 480, "n_test": 0, "n_out": 124, "n_locked": 124}
+    full |= {"n_unplaced": 0, "events_train": 300, "events_test": 0}
+    locked = full | {"resample": "locked", "design": "locked", "n_test": 124, "n_out": 0, "n_locked": 0}
+    sites = [full | {"resample": f"site-{s}", "design": "leave-site-out"} for s in ("a", "other")]
+    rows = [full, *sites, locked | {"events_test": 71}]
+    models = [r | {"n": 478, "events": 300} for r in found.rows("models")]
+    inputs = with_settings(
+        changed(found, resample_summary=rows, models=models), sites={"site-a": ["a"], "site-other": ["b", "c"]}
+    )
+    text = Page(render(inputs)).text
+    assert "604 patients >594 with outcome 371 events of these 124 patients with 71 events locked away" in text
+    assert "of these locked away 124, 71 events" in text
+    assert "Locked test set, looked at once: 124 patients, with 71 events" in text
+    assert "n >470, 300 events" in text
+    assert "Locked endpoint >594 >114 >470 Locked test set: looked at once, at the end" in text
+    assert ">470 outside the locked test set have a usable outcome, with 300 events" in text
+    assert "478" not in text.partition("Subgroups are found")[0]  # beside 480 it would tell who has no outcome
+    assert "1 that holds out one site and 1 that holds out small sites together" in text
+    few = changed(inputs, resample_summary=[*rows[:-1], locked | {"events_test": 4}])
+    assert "≈300 events of these 124 patients with <10 events locked away" in Page(render(few)).text
+
+
+def test_rows_of_a_flow_do_not_give_away_each_other() -> None:
+    rows = [
+        {"step": s, "scope": "drug", "n_in": a, "n_out": b, "reason": "why"}
+        for s, a, b in (("treatment", 61, 60), ("outcome", 60, 58), ("overlap", 58, 40), ("end", 40, 40))
+    ]
+    table = flow_table(rows, 10, "told")
+    assert [list(r[2:5]) for r in table.rows] == [
+        ["61", "<10", ">51"], [">51", "<10", ">41"], [">41", "18", ">23"], [">23", "0", ">23"]
+    ]  # fmt: skip

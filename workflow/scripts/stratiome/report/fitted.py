@@ -67,7 +67,7 @@ def _held_out(inputs: ReportInputs, design: str, gone: Sequence[Row]) -> tuple[i
 def _of(inputs: ReportInputs, n: int, whole: int, design: str) -> str:
     """`48 of 78 held-out patients`, or their share where patients are held out more than once."""
     least = inputs.settings.min_cell
-    once = max((r["n"] for r in inputs.rows("prognosis_metrics", design=design)), default=0) == whole
+    once = max((r["n"] for r in inputs.rows("prognosis_metrics", design=design)), default=0) >= whole
     if not once:
         return f"{share(n, whole, least)} of the held-out patients"
     return f"{counts([n, whole - n], least)[0]} of {inputs.people(whole)} held-out patients"

@@ -148,8 +148,12 @@ class ReportInputs:
 
     def people(self, n: int | None) -> str:
         """A number of patients with an outcome as it may be printed: blurred where the flow blurs it."""
-        whole = max((r["n_in"] for r in self.rows("flow", step="outcome")), default=None)
-        return part(n, whole, self.settings.min_cell)
+        full = self.row("resample_summary", design="full")
+        wholes = [max((r["n_in"] for r in self.rows("flow", step="outcome")), default=None)]
+        wholes += [full["n_train"]] if full and full["n_locked"] else []  # those outside the locked test set
+        least = self.settings.min_cell
+        near = [w for w in wholes if w is not None and n is not None and is_small(w - n, least)]
+        return part(n, near[0] if near else None, least)
 
     def size(self, n: int | None) -> str:
         """The same for captions: `n = 600` or `n >590`."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import polars as pl
@@ -36,16 +37,19 @@ def cohort(inputs: ReportInputs) -> Section:
         blocks += [
             Heading("Patient flow"),
             Figure(
-                diagram(flow, "flow", _told(flow), inputs.settings.min_cell),
+                diagram(flow, "flow", _told(flow), inputs.settings.min_cell, _locked_away(inputs)),
                 "From the clinical table to the analysis",
                 "Nobody is dropped for lacking an omic. Patients without a usable outcome are left out of survival"
                 " models and tests only.",
                 820,
             ),
-            flow_table(
-                flow,
-                inputs.settings.min_cell,
-                "Patients at each step: how many came in, how many went on, and why the others left.",
+            _with_locked(
+                inputs,
+                flow_table(
+                    flow,
+                    inputs.settings.min_cell,
+                    "Patients at each step: how many came in, how many went on, and why the others left.",
+                ),
             ),
         ]
     blocks += [*_size(inputs), *_baseline(inputs)]
@@ -224,6 +228,49 @@ def _outcome(inputs: ReportInputs) -> tuple[int | None, int | None]:
     return (max(r["n"] for r in rows), max(r["events"] for r in rows)) if rows else (None, None)
 
 
+def _usable(inputs: ReportInputs) -> tuple[int | None, int | None, int]:
+    """Patients with a usable outcome and events, locked ones among them, and the events that are locked away."""
+    n, events = _outcome(inputs)
+    row = inputs.row("resample_summary", design=LOCKED)
+    flow = inputs.rows("flow", step="outcome")
+    if row is None or n is None or events is None or not flow:
+        return n, events, 0
+    return flow[-1]["n_out"], events + row["events_test"], row["events_test"]
+
+
+def _events_told(inputs: ReportInputs) -> tuple[str, str]:
+    """All events and those that are locked away, of which neither gives away the other."""
+    _, events, locked = _usable(inputs)
+    least = inputs.settings.min_cell
+    if events is not None and is_small(locked, least):
+        return about(events, least), count(locked, least)
+    return count(events, least), count(locked, least)
+
+
+def _locked_away(inputs: ReportInputs) -> tuple[str, str] | None:
+    """Who is in the locked test set, and who is left for everything else; None without such a set."""
+    row = inputs.row("resample_summary", design=LOCKED)
+    n, events = _outcome(inputs)
+    if row is None or n is None:
+        return None
+    least = inputs.settings.min_cell
+    locked = f"{count(row['n_test'], least)} patients, with {count(row['events_test'], least)} events"
+    return locked, f"{inputs.size(n)}, {count(events, least)} events"
+
+
+def _with_locked(inputs: ReportInputs, table: Table) -> Table:
+    """Patient flow with the locked test set as its last step."""
+    row = inputs.row("resample_summary", design=LOCKED)
+    if row is None or _outcome(inputs)[0] is None:
+        return table
+    n, usable = _outcome(inputs)[0], _usable(inputs)[0]
+    left = part((usable or 0) - (n or 0), row["n_test"], inputs.settings.min_cell)
+    why = "Locked test set: looked at once, at the end"
+    return replace(
+        table, rows=[*table.rows, ["Locked", "endpoint", inputs.people(usable), left, inputs.people(n), why]]
+    )
+
+
 def _patients(inputs: ReportInputs) -> int:
     """Patients of the analysis, whatever their role."""
     full = inputs.row("resample_summary", design="full")
@@ -243,9 +290,12 @@ def _lede(inputs: ReportInputs) -> str:
 
 def _cards(inputs: ReportInputs) -> list[tuple[str, int, Sequence[tuple[str, str]]]]:
     settings = inputs.settings
-    n, events = _outcome(inputs)
+    n = _usable(inputs)[0]
+    told, events_away = _events_told(inputs)
     patients = _patients(inputs)
     least = settings.min_cell
+    row = inputs.row("resample_summary", design=LOCKED)
+    locked = [("of these locked away", f"{count(row['n_test'], least)}, {events_away} events")] if row else []
     horizons = ", ".join(months(h) for h in settings.endpoint.horizons_months)
     omics = list(inputs.quality) or sorted({r["omic"] for r in inputs.rows("quality_summary")})
     return [
@@ -255,7 +305,8 @@ def _cards(inputs: ReportInputs) -> list[tuple[str, int, Sequence[tuple[str, str
             [
                 ("in the analysis", count(patients, least) if patients else "–"),
                 ("with outcome", inputs.people(n)),
-                ("events", count(events, least)),
+                ("events", told),
+                *locked,
             ],
         ),
         (
@@ -277,12 +328,15 @@ def _cards(inputs: ReportInputs) -> list[tuple[str, int, Sequence[tuple[str, str
 
 def summary(inputs: ReportInputs) -> list[str]:
     """Size of the study in a few words, for the head of the page."""
-    n, events = _outcome(inputs)
+    n = _usable(inputs)[0]
+    events, away = _events_told(inputs)
     least = inputs.settings.min_cell
     sites = {r["site"] for r in inputs.rows("latent_map") if r["site"] is not None}
     patients = _patients(inputs)
     said = [f"{count(patients, least)} patients"] if patients else []
-    said += [f"{inputs.people(n)} with outcome", f"{count(events, least)} events"] if n is not None else []
+    said += [f"{inputs.people(n)} with outcome", f"{events} events"] if n is not None else []
+    row = inputs.row("resample_summary", design=LOCKED)
+    said += [f"of these {count(row['n_test'], least)} patients with {away} events locked away"] if row else []
     said += [plural(len(inputs.quality), "omic")] * bool(inputs.quality)
     return said + [f"{len(sites)} sites"] * (inputs.settings.site is not None and len(sites) > 1)
 
@@ -304,10 +358,13 @@ def flow_table(flow: Sequence[Row], min_cell: int, caption: str) -> Table:
         lost = r["n_in"] - r["n_out"]
         before = hidden.get((r["scope"], r["n_in"])) or count(r["n_in"], min_cell)
         after = part(r["n_out"], r["n_in"], min_cell)
-        if is_small(lost, min_cell):
-            hidden[r["scope"], r["n_out"]] = after
-        elif lost == 0:
+        if lost == 0:
             after = before
+        elif before.startswith(">"):  # what was left in the row above must not come out by adding this one up
+            bound = int(before[1:].replace(",", "")) - (min_cell if is_small(lost, min_cell) else lost)
+            after = f">{bound:,}" if bound >= min_cell else count(min(r["n_out"], 1), min_cell)
+        if after.startswith(">"):
+            hidden[r["scope"], r["n_out"]] = after
         rows.append(
             [
                 sentence(label(r["step"])),
@@ -329,7 +386,7 @@ def _splits(inputs: ReportInputs) -> list[object]:
     kinds = [
         f"{number_of[CROSS]} of cross-validation" * bool(number_of[CROSS]),
         f"{number_of[GIVEN]} given in a file" * bool(number_of[GIVEN]),
-        f"{number_of[SITES]} that hold out one site each" * bool(number_of[SITES]),
+        _site_splits(inputs, number_of[SITES]),
         "one that holds out the later patients" * bool(number_of[TEMPORAL]),
         "one for the locked test set" * bool(number_of[LOCKED]),
     ]
@@ -346,6 +403,15 @@ def _splits(inputs: ReportInputs) -> list[object]:
     head = ["Split", "Design", "Training", "Held out", "Not used", "Events in training", "Events held out"]
     sizes = Table("Patients in each split.", head, body, frozenset(range(2, 7)))
     return [Heading("How patients were split"), Text(text), *notes, Fold("Size of every split", [sizes])]
+
+
+def _site_splits(inputs: ReportInputs, n: int) -> str:
+    """How many splits hold out sites, and whether one at a time; "" if none does."""
+    together = sum(len(inputs.settings.sites.get(s, [])) > 1 for s in inputs.resamples(SITES))
+    if not n or not together:
+        return f"{n} that hold out one site each" if n else ""
+    alone = [f"{n - together} that hold{'s' if n - together == 1 else ''} out one site"] * (n > together)
+    return join([*alone, f"{together} that hold{'s' if together == 1 else ''} out small sites together"])
 
 
 def _events(rows: Sequence[Row], min_cell: int) -> list[tuple[str, str]]:
