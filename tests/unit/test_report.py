@@ -1084,3 +1084,62 @@ def test_rows_of_a_flow_do_not_give_away_each_other() -> None:
     assert [list(r[2:5]) for r in table.rows] == [
         ["61", "<10", ">51"], [">51", "<10", ">41"], [">41", "18", ">23"], [">23", "0", ">23"]
     ]  # fmt: skip
+
+
+def test_duplicates_are_said_first_with_the_table_that_names_them() -> None:
+    found = fixtures.inputs("demo")
+    row = found.rows("identity_summary")[0] | {"check": "duplicate", "scope": "rna", "note": ""}
+    html = render(changed(found, identity_summary=[row | {"flagged": 2}]))
+    said = "<10 patients look like the same person or sample twice (by RNA). Both may lie in different folds"
+    text = Page(html).text
+    assert text.index(said) < text.index("Are there subgroups?")
+    assert text.count(said) == 2  # on the first screen, and first among the checks
+    assert "quality/checks/identity.parquet" in text
+    assert said not in Page(render(changed(found, identity_summary=[row | {"flagged": 0}]))).text
+
+
+def test_a_model_that_ranks_as_the_clinical_one_has_a_dash_and_a_reason() -> None:
+    found = fixtures.inputs("demo")
+    zero = {"estimate": 0.0, "lower": 0.0, "upper": 0.0}
+    same = {"model": "clinical_omics", "metric": "uno_c", "versus": "clinical"}
+    rows = [r | zero if same.items() <= r.items() else r for r in found.rows("prognosis_metrics")]
+    inputs = changed(found, prognosis_metrics=rows)
+    text = Page(render(inputs)).text
+    assert "Clinical + omics ranks the same –" in text
+    assert "ranks these patients just as the clinical model does" in text
+    assert "0.000 (0.000 to 0.000)" not in text.partition("In cross-validation: all")[2].partition("Every metric")[0]
+    bare = [
+        r for r in found.rows("coefficients") if not r["feature"].startswith(tuple(f"{o}: " for o in found.quality))
+    ]
+    text = Page(render(changed(inputs, coefficients=bare))).text
+    assert "it has chosen no omic, so it is the clinical model" in text
+
+
+def test_many_small_classes_are_one_line() -> None:
+    found = fixtures.inputs("demo")
+    base = {"variable": "site", "kind": "share", "sd": None, "lower": None, "upper": None, "n": 100, "missing": 0}
+    rows = [base | {"level": f"s{i:02d}", "value": 0.04, "count": 4} for i in range(25)]
+    text = Page(render(changed(found, baseline=rows))).text
+    assert "Site: 25 classes with fewer than 10 patients each <10 each 0" in text
+    assert "Site: s01" not in text
+    some = [r | {"count": 40} if i == 24 else r for i, r in enumerate(rows)]
+    text = Page(render(changed(found, baseline=some))).text
+    assert "Site: s24 40" in text
+    assert "Site: 24 classes with fewer than 10 patients each" in text
+
+
+def test_shares_do_not_tell_how_few_lack_a_value() -> None:
+    found = fixtures.inputs("demo")
+    base = {"variable": "sex", "kind": "share", "sd": None, "lower": None, "upper": None, "n": 99, "missing": 1}
+    rows = [base | {"level": x, "value": n / 99, "count": n} for x, n in (("a", 50), ("b", 49))]
+    text = Page(render(changed(found, baseline=rows))).text
+    assert "Sex: a 50 (≈50 %) <10 Sex: b ≈50 (≈50 %)" in text
+
+
+def test_few_strangers_of_an_omic_do_not_come_out_by_subtraction() -> None:
+    rows = [{"step": "read", "scope": "rna", "n_in": 91, "n_out": 90, "reason": "not in the clinical table"}]
+    assert list(flow_table(rows, 10, "told").rows[0][2:5]) == ["≈90", "<10", "90"]
+    found = changed(fixtures.inputs("demo"), flow=rows)
+    file = {"name": "rna", "path": "rna.tsv", "rows": 91, "columns": 50, "bytes": 629, "sha256": "ab"}
+    text = Page(render(dataclasses.replace(found, manifest=found.manifest | {"inputs": [file]}))).text
+    assert "rna rna.tsv ≈90 50 629 ab" in text

@@ -81,10 +81,10 @@ def _bulk(axis, values: np.ndarray, x: str, y: str) -> None:  # type: ignore[no-
     inside = (low - 0.05 * width, high + 0.05 * width)
     _histogram(axis, values[(values >= inside[0]) & (values <= inside[1])], x, y, inside)
     beyond = int(((values < inside[0]) | (values > inside[1])).sum())
-    text = f"{beyond:,} beyond,\nfrom {rounded(values.min())}\nto {rounded(values.max())}"
+    text = f"{beyond:,} beyond, from {rounded(values.min())} to {rounded(values.max())}"
     if y == "patients":
         text = "others beyond"  # their number and extremes could tell of single patients
-    axis.text(0.98, 0.97, text, transform=axis.transAxes, ha="right", va="top")
+    axis.set_title(text, fontsize=8, loc="right")  # above the bars, which it must not cover
 
 
 def _histogram(axis, values: np.ndarray, x: str, y: str, limits: tuple[float, float] | None = None) -> None:  # type: ignore[no-untyped-def]

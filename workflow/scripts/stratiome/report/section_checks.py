@@ -22,7 +22,7 @@ SHOWN = 10
 
 def checks(inputs: ReportInputs) -> Section | None:
     """The whole section; none where nothing was checked."""
-    blocks = [*_notes(inputs), *_identity(inputs), *_batches(inputs), *treatment_records(inputs)]
+    blocks = [*_duplicates(inputs), *_notes(inputs), *_identity(inputs), *_batches(inputs), *treatment_records(inputs)]
     blocks += [*missingness(inputs), *_features(inputs)]
     if not blocks:
         return None
@@ -32,6 +32,33 @@ def checks(inputs: ReportInputs) -> Section | None:
         " missing by chance. Nothing that is learned reads these tables."
     )
     return Section("checks", "Checks of the data", lede, blocks)
+
+
+IDENTITY = "quality/checks/identity.parquet"
+"""Private table that names flagged patients, below the folder of results."""
+
+
+def duplicates(inputs: ReportInputs) -> str:
+    """Warning of patients who look like one and the same; "" if there are none."""
+    rows = [r for r in inputs.rows("identity_summary", check="duplicate") if r["flagged"] and not _hidden(inputs, r)]
+    if not rows:
+        return ""
+    flagged = count(max(r["flagged"] for r in rows), inputs.settings.min_cell)
+    omics = join([label(r["scope"]) for r in rows])
+    return (
+        f"{flagged} patients look like the same person or sample twice (by {omics}). Both may lie in different folds,"
+        f" so that a model is judged on whom it has learned from. They are named in `{IDENTITY}` of the results folder,"
+        " which stays with the data: see who they are before you read on."
+    )
+
+
+def _hidden(inputs: ReportInputs, row: Row) -> bool:
+    return bool(inputs.rare & set(row["scope"].split(" + ")))
+
+
+def _duplicates(inputs: ReportInputs) -> list[object]:
+    said = duplicates(inputs)
+    return [Note(said, "care")] if said else []
 
 
 def _notes(inputs: ReportInputs) -> list[object]:
@@ -46,7 +73,7 @@ def _notes(inputs: ReportInputs) -> list[object]:
 
 
 def _identity(inputs: ReportInputs) -> list[object]:
-    rows = [r for r in inputs.rows("identity_summary") if not inputs.rare & set(r["scope"].split(" + "))]
+    rows = [r for r in inputs.rows("identity_summary") if not _hidden(inputs, r)]
     if not rows:
         return []
     least = inputs.settings.min_cell
@@ -71,8 +98,8 @@ def _identity(inputs: ReportInputs) -> list[object]:
         )
     head = ["Check", "Omics", "Patients", "Features", "Flagged", "Found / false alarms", "Remark"]
     note = (
-        "Flagged patients are named in the private table of the results folder, never here. The last figures are what"
-        " the check is expected to find of wrongly labelled patients, and to flag of right ones."
+        f"Flagged patients are named in the private table `{IDENTITY}` of the results folder, never here. The last"
+        " figures are what the check is expected to find of wrongly labelled patients, and to flag of right ones."
     )
     blocks: list[object] = [Heading("Are patients who they are said to be?")]
     if judged:

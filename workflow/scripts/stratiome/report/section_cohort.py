@@ -129,7 +129,16 @@ def _baseline(inputs: ReportInputs) -> list[object]:
             continue
         name = sentence(label(variable))
         largest = max(r["count"] or 0 for r in classes)
+        small = sum(is_small(r["count"], least) for r in classes)
+        few = f"{small} classes with fewer than {least} patients each"
+        if small == len(classes):
+            body.append([f"{name}: {few}", f"<{least} each", lines[0][2]])
+            continue
         body.append([f"{name}: {len(classes)} classes", f"largest {count(largest, least)}", lines[0][2]])
+        if small > OPEN_CLASSES:
+            kept = [x for x, r in zip(lines, classes, strict=True) if not is_small(r["count"], least)]
+            kept[0] = [*kept[0][:2], lines[0][2]]
+            lines = [*kept, [f"{name}: {few}", f"<{least} each", ""]]
         head = ["", "Patients", "Missing"]
         folds.append(
             Fold(
@@ -163,12 +172,15 @@ def _classes(variable: str, rows: Sequence[Row], min_cell: int, meaning: Mapping
     # Classes and the missing add up to the cohort, whose size is printed: one small cell takes another with it.
     cells = [*(r["count"] or 0 for r in rows), rows[0]["missing"]]
     *printed, missing = counts(cells, min_cell)
+    blurred = is_small(rows[0]["missing"], min_cell) and any(p.startswith("≈") for p in printed)
     body: list[list[Cell | str]] = []
     for i, (r, text) in enumerate(zip(rows, printed, strict=True)):
         n, name = r["count"] or 0, level(r["level"])
         if text.startswith("≈"):
             n = int(text.removeprefix("≈").replace(",", ""))
         part_of = share(n, r["n"], min_cell) if n else "0 %"
+        if blurred and n >= min_cell:
+            part_of = f"≈{10 * round(10 * n / r['n'])} %"  # an exact share would tell how many have a value
         body.append(
             [f"{sentence(label(variable))}: {meaning.get(name, name)}", f"{text} ({part_of})", "" if i else missing]
         )
@@ -360,6 +372,8 @@ def flow_table(flow: Sequence[Row], min_cell: int, caption: str) -> Table:
         after = part(r["n_out"], r["n_in"], min_cell)
         if lost == 0:
             after = before
+        elif r["step"] == "read" and is_small(lost, min_cell):
+            before, after = about(r["n_in"], min_cell), count(r["n_out"], min_cell)  # who went on is told elsewhere too
         elif before.startswith(">"):  # what was left in the row above must not come out by adding this one up
             bound = int(before[1:].replace(",", "")) - (min_cell if is_small(lost, min_cell) else lost)
             after = f">{bound:,}" if bound >= min_cell else count(min(r["n_out"], 1), min_cell)

@@ -199,6 +199,7 @@ def _design(inputs: ReportInputs, design: str) -> list[object]:
         first = first or next((c for c in claims if c), None)
         cells = [_two_lines(c, METRICS[m][1]) for c, (m, _) in zip(claims, columns, strict=True)]
         body.append([label(model), *_delta(inputs, model, design), *cells])
+    notes += _alike(inputs, design)
     size = f"{inputs.size(first['n'])}, {count(first['events'], least)} events. " if first else ""
     reasons = _reasons(inputs, design)
     whole = [r for r in inputs.rows("prognosis_metrics", design=design) if r["model"] in fitted(inputs, design)]
@@ -243,9 +244,31 @@ def _delta(inputs: ReportInputs, model: str, design: str) -> list[Cell | str]:
         if unfitted(inputs, "clinical", design):
             return [Cell("reference"), "–"]
         return [Cell("reference"), _two_lines(c, 3, sign=True)]
+    if _same(c):
+        return [Cell("ranks the same", "unknown"), "–"]
     last = inputs.settings.endpoint.horizons_months[-1]
     tone, phrase = verdicts.adds(c, b, _claim(inputs, model, "ipa", design=design, horizon=last))
     return [Cell(phrase, tone), _two_lines(c, 3, sign=True)]
+
+
+def _same(delta: Row) -> bool:
+    """Whether a model ranks as the one it is compared with in every draw."""
+    return delta["estimate"] == delta["lower"] == delta["upper"] == 0
+
+
+def _alike(inputs: ReportInputs, design: str) -> list[str]:
+    """Sentences on models that rank held-out patients just as the clinical one does, and why, if known."""
+    said = []
+    for model in [m for m in challengers(inputs, design) if m in fitted(inputs, design)]:
+        c = _claim(inputs, model, "uno_c", "clinical", design)
+        if c is None or not _same(c):
+            continue
+        omics = tuple(f"{omic}: " for omic in inputs.quality)
+        rows = inputs.rows("coefficients", resample="full", model=model)
+        none = rows and not any(r["feature"].startswith(omics) and r["coefficient"] for r in rows)
+        why = ": it has chosen no omic, so it is the clinical model" if none and model == "clinical_omics" else ""
+        said.append(f"{label(model)} ranks these patients just as the clinical model does{why}.")
+    return said
 
 
 def _two_lines(row: Row | None, decimals: int, sign: bool = False) -> Cell:
