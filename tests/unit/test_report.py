@@ -1014,8 +1014,12 @@ def test_an_omic_that_few_patients_have_is_not_described() -> None:
     missing += [_missing("protein", "event", n=600, missing=599, role="outcome", p_holm=0.001, effect=0.9)]
     missing += [_missing("grade", "event", "1", n=69, missing=69, subject="clinical column")]
     missing += [_missing("grade", "event", n=600, missing=595, subject="clinical column", p_holm=0.5, effect=0.1)]
-    inputs = changed(found, quality_summary=metrics, notes=notes, missingness=missing)
+    coefficients = [r | {"feature": "protein: P53", "coefficient": 0.987} for r in found.rows("coefficients")[:1]]
+    coefficients += found.rows("coefficients")
+    inputs = changed(found, quality_summary=metrics, notes=notes, missingness=missing, coefficients=coefficients)
     html = render(inputs)
+    assert "P53" not in html
+    assert "Those of omics that fewer than 10 patients have are not shown." in html
     text = Page(html).text
     assert "Fewer than 10 patients have protein, so nothing else is said of it." in text
     for hidden in ("Quality of protein", "Protein at a glance", "protein_007", "41.5", "lack", "69"):

@@ -464,8 +464,13 @@ def _few(inputs: ReportInputs, rows: Sequence[Row]) -> bool:
 def _coefficients(inputs: ReportInputs) -> list[object]:
     tables: list[object] = []
     gone = {r["model"] for r in inputs.rows("models", resample="full") if r["stand_in"]}
+    hidden = tuple(f"{omic}: " for omic in inputs.rare)
     for model in [m for m in ORDER if m not in gone and inputs.rows("coefficients", resample="full", model=m)]:
-        rows = [r for r in inputs.rows("coefficients", resample="full", model=model) if abs(r["coefficient"]) > 0]
+        rows = [
+            r
+            for r in inputs.rows("coefficients", resample="full", model=model)
+            if abs(r["coefficient"]) > 0 and not r["feature"].startswith(hidden)
+        ]
         shown = rows if model == "clinical" else sorted(rows, key=lambda r: (-abs(r["coefficient"]), r["feature"]))[:20]
         body = [
             [
@@ -494,6 +499,7 @@ def _coefficients(inputs: ReportInputs) -> list[object]:
     text = Text(
         f"Fitted on {inputs.everyone}, not held out. Coefficients describe associations given the other features; they"
         " are not effects of changing them."
+        + (f" Those of omics that fewer than {inputs.settings.min_cell} patients have are not shown." if hidden else "")
     )
     return [Fold("Coefficients of the models", [text, *tables])]
 
