@@ -11,11 +11,11 @@ from stratiome.cohort.errors import CohortError
 from stratiome.cohort.ingest import read_cohort, write_cohort
 from stratiome.cohort.store import read_stored
 from stratiome.config import load_config
+from stratiome.numbers import rounded
 from stratiome.omics.screen import UnitScreen
 from stratiome.quality.figure import write_figure
 from stratiome.quality.metrics import feature_quality, omic_quality
 from stratiome.quality.outliers import OutlierScan
-from stratiome.quality.rounded import rounded
 
 
 def _held(values, features=None, step=4):

@@ -8,7 +8,7 @@ import polars as pl
 from stratiome import tables
 from stratiome.config import EndpointConfig, EvaluationConfig, PrognosisConfig
 from stratiome.prognosis import evaluate
-from stratiome.prognosis.models import MODELS, NOT_FITTED
+from stratiome.prognosis.models import MODELS
 from stratiome.resample.names import repeats_of
 from stratiome.survival.outcome import check_outcome, time_grid
 
@@ -88,7 +88,7 @@ def _predictions(
     keys = keys.select("patient_id", "resample", "row", "fold")
     on = ["patient_id", "resample"]
     risk, survival, stand_in = {}, {}, {}
-    not_fitted = fits.filter(pl.col("stand_in").is_not_null() & pl.col("note").str.starts_with(NOT_FITTED))
+    not_fitted = fits.filter(pl.col("stand_in").is_not_null() & pl.col("note").str.starts_with(tables.NOT_FITTED))
     for model in [m for m in MODELS if (score["model"] == m).any()]:
         one = keys.join(score.filter(pl.col("model") == model), on=on, how="left", maintain_order="left")
         many = keys.join(curve.filter(pl.col("model") == model), on=on, how="left").sort("row", "time_months")

@@ -16,12 +16,10 @@ from stratiome.prognosis.cox import CoxError, CoxModel, fit_cox
 from stratiome.prognosis.elastic_net import fit_elastic_net
 from stratiome.survival.censoring import survival_curve
 from stratiome.survival.outcome import OutcomeError
+from stratiome.tables import NOT_FITTED
 
 MODELS = ("kaplan_meier", "clinical", "clinical_omics", "clinical_latent")
 """Models by name, the simplest first."""
-
-NOT_FITTED = "not fitted: "
-"""Begins the note of a model that was wanted and could not be fitted, before the reason."""
 
 MIN_LEVEL = 5
 """Training patients who must lack, and who must have, an omic for its absence to be a column."""

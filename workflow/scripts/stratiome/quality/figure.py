@@ -6,9 +6,9 @@ import numpy as np
 import polars as pl
 
 from stratiome.cohort.store import OmicValues
+from stratiome.numbers import rounded
 from stratiome.omics import OmicKind
 from stratiome.omics.kind import quantiles
-from stratiome.quality.rounded import rounded
 
 MOST_PATIENTS = 2000
 BULK = (0.001, 0.999)

@@ -11,13 +11,13 @@ import numpy as np
 import polars as pl
 
 from stratiome.cohort.store import OmicValues
+from stratiome.numbers import rounded
 from stratiome.omics import OmicKind
 from stratiome.omics.kind import quantiles
 from stratiome.omics.screen import UnitScreen
 from stratiome.omics.tails import FEW_LEVELS, HEAVY_SD, tail_of
 from stratiome.quality.followers import CLOSE, followers
 from stratiome.quality.outliers import LIMIT, N_COMPONENTS, OutlierScan
-from stratiome.quality.rounded import rounded
 from stratiome.tables import QualityFeatures, QualitySummary, from_rows
 
 logger = logging.getLogger(__name__)

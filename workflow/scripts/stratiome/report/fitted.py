@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from stratiome.prognosis.models import NOT_FITTED
 from stratiome.report.disclosure import counts, is_small, share
 from stratiome.report.inputs import ReportInputs
 from stratiome.report.words import join, label, plural, readable
+from stratiome.tables import NOT_FITTED
 
 Row = Mapping[str, Any]
 

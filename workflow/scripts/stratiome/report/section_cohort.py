@@ -10,7 +10,7 @@ from typing import Any
 import polars as pl
 
 from stratiome import tables
-from stratiome.quality.rounded import rounded
+from stratiome.numbers import rounded
 from stratiome.report import figures, svg
 from stratiome.report.blocks import Cards, Cell, Figure, Fold, Heading, Note, Section, Table, Text
 from stratiome.report.disclosure import MISSING, about, count, counts, is_small, part, share

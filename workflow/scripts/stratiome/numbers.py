@@ -1,4 +1,4 @@
-"""Extremes as they may be told: rounded, since the largest value is that of one patient."""
+"""Numbers as they may be told: extremes are rounded, since the largest value is that of one patient."""
 
 from __future__ import annotations
 
