@@ -1094,7 +1094,7 @@ def test_duplicates_are_said_first_with_the_table_that_names_them() -> None:
     found = fixtures.inputs("demo")
     row = found.rows("identity_summary")[0] | {"check": "duplicate", "scope": "rna", "note": ""}
     html = render(changed(found, identity_summary=[row | {"flagged": 2}]))
-    said = "<10 patients look like the same person or sample twice (by RNA). Both may lie in different folds"
+    said = "Fewer than 10 patients look like the same person or sample twice (by RNA). Both may lie in different folds"
     text = Page(html).text
     assert text.index(said) < text.index("Are there subgroups?")
     assert text.count(said) == 2  # on the first screen, and first among the checks

@@ -43,7 +43,7 @@ def duplicates(inputs: ReportInputs) -> str:
     rows = [r for r in inputs.rows("identity_summary", check="duplicate") if r["flagged"] and not _hidden(inputs, r)]
     if not rows:
         return ""
-    flagged = count(max(r["flagged"] for r in rows), inputs.settings.min_cell)
+    flagged = count(max(r["flagged"] for r in rows), inputs.settings.min_cell).replace("<", "Fewer than ")
     omics = join([label(r["scope"]) for r in rows])
     return (
         f"{flagged} patients look like the same person or sample twice (by {omics}). Both may lie in different folds,"
