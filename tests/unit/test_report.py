@@ -722,7 +722,7 @@ def test_folds_without_a_model_are_counted() -> None:
     said = (
         "Clinical + omics was not fitted in 1 of 5 training sets (12 events in training, 20 are needed); the patients"
     )
-    assert f"{said} held out there are left out of its numbers: 119 of 590 held-out patients." in text
+    assert f"{said} held out there are left out of its numbers: >110 of 590 held-out patients." in text
     assert section_prognosis.verdict(found).tone == "yes"
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from stratiome.report.disclosure import counts, is_small, share
+from stratiome.report.disclosure import count, counts, is_small, part, share
 from stratiome.report.inputs import ReportInputs
 from stratiome.report.words import join, label, plural, readable
 from stratiome.tables import NOT_FITTED
@@ -27,7 +27,7 @@ def unfitted(inputs: ReportInputs, model: str, design: str) -> str:
     without, whole = _held_out(inputs, design, gone)
     if 2 * without < whole:
         return ""
-    return f"{FOR}{_of(inputs, without, whole, design)}: {_reason(inputs, gone)}"
+    return f"{FOR}{_of(inputs, gone, without, whole, design)}: {_reason(inputs, gone)}"
 
 
 def not_fitted(inputs: ReportInputs, models: Sequence[str], design: str) -> list[str]:
@@ -52,7 +52,7 @@ def partly(inputs: ReportInputs, model: str, design: str) -> str:
     begin = f"{label(model)} was not fitted in {len(gone)} of {plural(len(rows), 'training set')}"
     if all(r["note"].startswith(NOT_FITTED) for r in gone):
         without, whole = _held_out(inputs, design, gone)
-        left = f": {_of(inputs, without, whole, design)}" if whole else ""
+        left = f": {_of(inputs, gone, without, whole, design)}" if whole else ""
         return f"{begin} ({_reason(inputs, gone)}); the patients held out there are left out of its numbers{left}."
     others = join([label(m).lower() for m in dict.fromkeys(r["stand_in"] for r in gone)])
     return f"{begin} ({_reason(inputs, gone)}); there its predictions are those of: {others}."
@@ -64,13 +64,18 @@ def _held_out(inputs: ReportInputs, design: str, gone: Sequence[Row]) -> tuple[i
     return sum(sizes.get(s, 0) for s in {r["resample"] for r in gone}), sum(sizes.values())
 
 
-def _of(inputs: ReportInputs, n: int, whole: int, design: str) -> str:
+def _of(inputs: ReportInputs, gone: Sequence[Row], n: int, whole: int, design: str) -> str:
     """`48 of 78 held-out patients`, or their share where patients are held out more than once."""
     least = inputs.settings.min_cell
     once = max((r["n"] for r in inputs.rows("prognosis_metrics", design=design)), default=0) >= whole
     if not once:
         return f"{share(n, whole, least)} of the held-out patients"
-    return f"{counts([n, whole - n], least)[0]} of {inputs.people(whole)} held-out patients"
+    names = {r["resample"] for r in gone}
+    every = sum(r["n_test"] for r in inputs.rows("resample_summary", design=design) if r["resample"] in names)
+    told = part(n, every, least)  # beside those who are held out, it would tell how many have no outcome
+    if told == count(n, least):
+        told = counts([n, whole - n], least)[0]
+    return f"{told} of {inputs.people(whole)} held-out patients"
 
 
 def _rows(inputs: ReportInputs, model: str, design: str) -> list[dict[str, Any]]:
