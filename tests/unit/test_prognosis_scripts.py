@@ -15,7 +15,14 @@ import fit_prognosis
 from stratiome import tables
 from stratiome.config import DataConfig, EndpointConfig, EvaluationConfig, OmicConfig, PrognosisConfig
 from stratiome.features.block import Block, FeatureSet, write_features
-from stratiome.prognosis.evaluate import Design, Predictions, Problem, evaluate_calibration, evaluate_design
+from stratiome.prognosis.evaluate import (
+    Design,
+    Predictions,
+    Problem,
+    evaluate_calibration,
+    evaluate_design,
+    evaluate_resamples,
+)
 from stratiome.prognosis.models import MODELS
 from stratiome.survival.concordance import Sample, uno_c
 from stratiome.survival.outcome import time_grid
@@ -108,7 +115,7 @@ def _evaluate(folder: Path, fitted: list[dict[str, str]], **changes) -> dict[str
     outputs = {n: str(folder / f"{n}.parquet") for n in ("metrics", "by_resample", "calibration")}
     settings = {"endpoint": ENDPOINT, "prognosis": PrognosisConfig(), "evaluation": EVALUATION, "seed": 1}
     inputs = {"outcome": fitted[0]["outcome"], "resamples": fitted[0]["resamples"]}
-    inputs |= {n: [f[n] for f in fitted] for n in ("curves", "risks")}
+    inputs |= {n: [f[n] for f in fitted] for n in ("curves", "risks", "models")}
     evaluate_prognosis.main(**inputs, **outputs, **(settings | changes))
     contracts = (tables.PrognosisMetrics, tables.PrognosisResamples, tables.Calibration)
     return {n: tables.read_table(p, c) for (n, p), c in zip(outputs.items(), contracts, strict=True)}
@@ -319,7 +326,7 @@ def _problem(event: np.ndarray, time: np.ndarray) -> tuple[Problem, Design]:
     return Problem(time, event, grid, ENDPOINT.horizons_months, 60.0), Design("cross-validation", (predictions,))
 
 
-@pytest.mark.parametrize("events", [0, 1])
+@pytest.mark.parametrize("events", [0, 1, 5])
 def test_without_events_everything_is_a_number_or_a_reason(events):
     time = np.linspace(1, 90, 40)
     problem, design = _problem(np.arange(40) < events, time)
@@ -328,9 +335,81 @@ def test_without_events_everything_is_a_number_or_a_reason(events):
         assert (e.estimate is None) == e.method.startswith("not estimable: ")
         for value in (e.estimate, e.lower, e.upper):
             assert value is None or np.isfinite(value)
-    assert evaluate_calibration(problem, design.repeats[0], 0.95)
+    assert bool(evaluate_calibration(problem, design.repeats[0], 0.95)) == (events >= 5)
+    assert (next(e for e in found if e.metric == "observed_expected").estimate is not None) == (events >= 5)
     slope = next(e for e in found if e.metric == "calibration_slope" and e.model == "kaplan_meier")
     assert slope.estimate is None
+
+
+@pytest.mark.parametrize(("n", "events"), [(2, 2), (9, 9), (40, 4)])
+def test_a_handful_of_patients_or_events_gives_no_number(n, events):
+    rng = np.random.default_rng(4)
+    problem, design = _problem(np.arange(n) < events, rng.exponential(50, n))
+    found = evaluate_design(problem, design, bootstraps=50, level=0.95, rng=np.random.default_rng(1))
+    assert len(found) == 2 * 14 + 6
+    for e in found:
+        assert (e.estimate, e.lower, e.upper, e.n, e.events) == (None, None, None, n, events)
+        assert e.method.startswith("not estimable: fewer than 10 patients or 5 events are held out; ")
+    assert [e.uno_c for e in evaluate_resamples(problem, design)] == [None, None]
+    assert evaluate_calibration(problem, design.repeats[0], 0.95) == []
+
+
+def test_a_repeat_of_a_handful_is_left_out():
+    rng = np.random.default_rng(4)
+    problem, design = _problem(rng.random(80) < 0.7, rng.exponential(50, 80))
+    whole = design.repeats[0]
+    kept = np.arange(80) < 3
+    tiny = replace(
+        whole,
+        rows=whole.rows[kept],
+        fold=whole.fold[kept],
+        risk={m: v[kept] for m, v in whole.risk.items()},
+        survival={m: v[kept] for m, v in whole.survival.items()},
+    )
+    both = Design("given splits", (whole, tiny))
+    found, alone = (
+        evaluate_design(problem, d, bootstraps=20, level=0.95, rng=np.random.default_rng(1))
+        for d in (both, Design("given splits", (whole,)))
+    )
+    assert found == alone
+
+
+def test_patients_of_a_stand_in_count_in_no_claim_about_the_model():
+    rng = np.random.default_rng(5)
+    problem, design = _problem(rng.random(90) < 0.7, rng.exponential(50, 90))
+    fold = np.repeat([0, 1, 2], 30)
+    first = replace(design.repeats[0], fold=fold, resamples=("site-a", "site-b", "site-c"))
+    risk, survival = first.risk | {"clinical_omics": rng.normal(size=90)}, dict(first.survival)
+    survival["clinical_omics"] = np.exp(-np.outer(np.exp(risk["clinical_omics"]), problem.grid / 100))
+    stand_in = {"clinical": fold == 1, "clinical_omics": fold == 2}
+    whole = replace(first, risk=risk, survival=survival, stand_in=stand_in)
+    corrupt = {m: np.where(stand_in[m], 1e3 * np.arange(90), v) if m in stand_in else v for m, v in risk.items()}
+
+    def judge(predictions):
+        made = Design("leave-site-out", (predictions,))
+        rows = evaluate_design(problem, made, bootstraps=20, level=0.95, rng=np.random.default_rng(1))
+        return {(e.model, e.metric, e.horizon, e.versus): e for e in rows}
+
+    found = judge(whole)
+    assert found == judge(replace(whole, risk=corrupt))
+    n = {(m, v): e.n for (m, _, _, v), e in found.items()}
+    assert n["kaplan_meier", None] == 90
+    assert n["clinical", None] == n["clinical_omics", None] == n["kaplan_meier", "clinical"] == 60
+    assert n["clinical_omics", "clinical"] == 30
+    plain = judge(replace(whole.fitted("clinical"), stand_in={}))
+    assert found["clinical", "uno_c", None, None].estimate == plain["clinical", "uno_c", None, None].estimate
+    missing = {
+        (e.resample, e.model)
+        for e in evaluate_resamples(problem, Design("leave-site-out", (whole,)))
+        if e.uno_c is None
+    }
+    assert missing == {("site-b", "clinical"), ("site-c", "clinical_omics")}
+    never = judge(replace(whole, stand_in={"clinical": np.ones(90, dtype=bool)}))
+    for (model, _, _, versus), e in never.items():
+        gone = "clinical" in (model, versus)
+        assert not gone or e.estimate is None
+        assert not gone or e.method.startswith("not estimable: the model was fitted in no training set")
+    assert never["clinical_omics", "uno_c", None, None].estimate is not None
 
 
 def test_short_follow_up_is_not_estimable_beyond_its_end():

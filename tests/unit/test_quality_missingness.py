@@ -40,6 +40,16 @@ def test_a_level_that_lacks_an_omic_altogether_is_a_finding_of_its_own(caplog):
     assert missingness_rows([omic_subject(_omic(has), IDS)], _variables(), 51)[-1]["finding"] == "test"  # too small
 
 
+def test_that_a_group_lacks_what_hardly_anybody_has_is_no_finding(caplog):
+    for few, found in ((1, False), (9, False), (10, True)):
+        caplog.clear()
+        has = np.zeros(200, dtype=bool)
+        has[: 4 * few : 4] = True  # all of site a, which would tell where these few are
+        rows = missingness_rows([omic_subject(_omic(has), IDS)], _variables()[:1], 10)
+        assert any(r["finding"] == "all missing" for r in rows) == found
+        assert ("lack omic" in caplog.text) == found
+
+
 def test_tests_and_effects_are_those_of_scipy():
     variables = _variables()
     lacks = np.random.default_rng(1).random(200) < 0.3

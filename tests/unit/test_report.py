@@ -719,9 +719,52 @@ def test_one_model_that_was_not_fitted_leaves_the_others() -> None:
 def test_folds_without_a_model_are_counted() -> None:
     found = not_fitted(fixtures.inputs("demo"), ("clinical_omics",), 12, "cv-1-2")
     text = Page(render(found)).text
-    said = "Clinical + omics was not fitted in 1 of 5 training sets (12 events in training, 20 are needed); there its"
-    assert f"{said} predictions are those of: no predictors." in text
+    said = (
+        "Clinical + omics was not fitted in 1 of 5 training sets (12 events in training, 20 are needed); the patients"
+    )
+    assert f"{said} held out there are left out of its numbers: >110 of 590 held-out patients." in text
     assert section_prognosis.verdict(found).tone == "yes"
+
+
+def test_a_model_that_was_not_fitted_for_most_held_out_patients_claims_nothing() -> None:
+    found = fixtures.inputs("demo")
+    sites = found.resamples("leave-site-out")
+    gone = not_fitted(found, ALL, 12, "site-")
+    rows = [
+        r if r["resample"] != sites[0] else old
+        for r, old in zip(gone.rows("models"), found.rows("models"), strict=True)
+    ]
+    gone = changed(gone, models=rows)
+    verdict = section_prognosis.transport(gone)
+    assert verdict.tone == "unknown"
+    assert re.fullmatch(
+        r"Not answered: the clinical model was not fitted for \d+ of \d+ held-out patients: 12 events in training, 20"
+        r" are needed\.",
+        verdict.answer,
+    )
+    assert not any(name == "C with sites held out" for name, _ in verdict.facts)
+    text = Page(render(with_settings(gone, sites={sites[1]: ["site_2", "site_9"]}))).text
+    assert "models were not fitted for" in text
+    assert "no model: too few events in training" in text
+    assert "Sites site_2 + site_9" in text
+    one = not_fitted(found, ALL, 12, sites[0])
+    verdict = section_prognosis.transport(one)
+    assert verdict.tone == "yes"
+    assert "Clinical was not fitted in 1 of 4 training sets" in verdict.caveat
+    assert section_prognosis.verdict(not_fitted(found, ("clinical_omics",), 12, "cv-")).tone == "yes"
+
+
+def test_a_split_of_a_handful_shows_a_reason_and_no_number() -> None:
+    found = every_design("given splits")
+    few = "not estimable: fewer than 10 patients or 5 events are held out; Uno's C"
+    gone = {"estimate": None, "lower": None, "upper": None, "n": 2, "events": 2, "method": few}
+    rows = [r | gone if r["design"] == "given splits" else r for r in found.rows("prognosis_metrics")]
+    text = Page(render(changed(found, prognosis_metrics=rows))).text
+    part = text.partition("On the given splits: all models beside")[2].partition("Every metric, horizon and method")[0]
+    assert "Not estimable: fewer than 10 patients or 5 events are held out." in text
+    assert not re.search(r"\d\.\d{3}", part)
+    verdict = section_prognosis.verdict(changed(found, prognosis_metrics=rows))
+    assert verdict.answer == "This could not be estimated: fewer than 10 patients or 5 events are held out."
 
 
 def test_a_fallback_for_another_reason_is_told() -> None:
@@ -960,3 +1003,150 @@ def test_treatments_as_recorded_warn() -> None:
     text = Page(render(changed(fixtures.inputs("demo"), treatment_records=few))).text
     assert "only <10 patients are recorded as untreated, against 200: there is hardly anybody to compare with" in text
     assert "0.11" not in text  # a ratio of an arm of four is nobody's business
+
+
+def test_an_omic_that_few_patients_have_is_not_described() -> None:
+    found = fixtures.inputs("demo")
+    metrics = [
+        r | {"value": 1.0} if (r["omic"], r["metric"]) == ("protein", "patients") else r
+        for r in found.rows("quality_summary")
+    ]
+    notes = [{"scope": "protein", "file": "protein.tsv", "note": "a single value is 41.5"}]
+    who = ("event", "treated")
+    missing = [_missing("protein", v, "1", n=69, missing=69, role="outcome") for v in who]
+    missing += [_missing("protein", "event", n=600, missing=599, role="outcome", p_holm=0.001, effect=0.9)]
+    missing += [_missing("grade", "event", "1", n=69, missing=69, subject="clinical column")]
+    missing += [_missing("grade", "event", n=600, missing=595, subject="clinical column", p_holm=0.5, effect=0.1)]
+    coefficients = [r | {"feature": "protein: P53", "coefficient": 0.987} for r in found.rows("coefficients")[:1]]
+    coefficients += found.rows("coefficients")
+    inputs = changed(found, quality_summary=metrics, notes=notes, missingness=missing, coefficients=coefficients)
+    html = render(inputs)
+    assert "P53" not in html
+    assert "Those of omics that fewer than 10 patients have are not shown." in html
+    text = Page(html).text
+    assert "Fewer than 10 patients have protein, so nothing else is said of it." in text
+    for hidden in ("Quality of protein", "Protein at a glance", "protein_007", "41.5", "lack", "69"):
+        assert hidden not in text.partition("Data quality Nothing")[2].partition("Subgroups are found")[0], hidden
+    assert "q-protein" not in html
+    features = text.partition("Features that models see")[2]
+    assert re.search(r"Protein \d+ – – – – – –", features)
+    shown = Page(render(changed(inputs, quality_summary=found.rows("quality_summary")))).text
+    assert "All 69 patients with event 1 lack protein." not in shown  # one of 600 has it, as the test tells
+    assert "Protein at a glance" in shown
+
+
+def test_features_of_few_patients_and_extremes_are_not_told_in_full() -> None:
+    found = fixtures.inputs("demo")
+    base = found.quality["rna"].to_dicts()[9]
+    rows = [
+        base | {"feature": "few", "n": 3, "missing": 0.97, "mean": 4.25, "sd": 1.5, "flag": "mostly missing"},
+        base | {"feature": "far", "mean": 3.7000000037825e17, "sd": 12_345_678.9},
+    ]
+    quality = dict(found.quality) | {"rna": tables.from_rows(rows, tables.QualityFeatures)}
+    metric = {"omic": "rna", "metric": "largest value, in robust SD", "value": 28_021_727_183_475_511_296.0, "note": ""}
+    inputs = changed(found, quality_summary=[*found.rows("quality_summary"), metric])
+    text = Page(render(dataclasses.replace(inputs, quality=quality))).text
+    assert "few <10 – – – mostly missing" in text
+    assert "3.7e17 1.23e7 heavy tail" in text
+    assert "largest value, in robust SD 2.8e19" in text.replace("Largest", "largest")
+
+
+def test_files_of_few_rows_are_not_counted() -> None:
+    found = fixtures.inputs("demo")
+    file = {"name": "one", "path": "one.tsv", "rows": 1, "columns": 50, "bytes": 629, "sha256": "ab"}
+    text = Page(render(dataclasses.replace(found, manifest=found.manifest | {"inputs": [file]}))).text
+    assert "one one.tsv <10 50 629 ab" in text
+
+
+def test_locked_patients_are_a_step_of_the_flow_and_all_counts_add_up() -> None:
+    found = fixtures.inputs("demo")
+    full = {"resample": "full", "design": "full", "n_train": 480, "n_test": 0, "n_out": 124, "n_locked": 124}
+    full |= {"n_unplaced": 0, "events_train": 300, "events_test": 0}
+    locked = full | {"resample": "locked", "design": "locked", "n_test": 124, "n_out": 0, "n_locked": 0}
+    sites = [full | {"resample": f"site-{s}", "design": "leave-site-out"} for s in ("a", "other")]
+    rows = [full, *sites, locked | {"events_test": 71}]
+    models = [r | {"n": 478, "events": 300} for r in found.rows("models")]
+    inputs = with_settings(
+        changed(found, resample_summary=rows, models=models), sites={"site-a": ["a"], "site-other": ["b", "c"]}
+    )
+    text = Page(render(inputs)).text
+    assert "604 patients >594 with outcome 371 events of these 124 patients with 71 events locked away" in text
+    assert "of these locked away 124, 71 events" in text
+    assert "Locked test set, looked at once: 124 patients, with 71 events" in text
+    assert "n >470, 300 events" in text
+    assert "Locked endpoint >594 >114 >470 Locked test set: looked at once, at the end" in text
+    assert ">470 outside the locked test set have a usable outcome, with 300 events" in text
+    assert "478" not in text.partition("Subgroups are found")[0]  # beside 480 it would tell who has no outcome
+    assert "1 that holds out one site and 1 that holds out small sites together" in text
+    few = changed(inputs, resample_summary=[*rows[:-1], locked | {"events_test": 4}])
+    assert "≈300 events of these 124 patients with <10 events locked away" in Page(render(few)).text
+
+
+def test_rows_of_a_flow_do_not_give_away_each_other() -> None:
+    rows = [
+        {"step": s, "scope": "drug", "n_in": a, "n_out": b, "reason": "why"}
+        for s, a, b in (("treatment", 61, 60), ("outcome", 60, 58), ("overlap", 58, 40), ("end", 40, 40))
+    ]
+    table = flow_table(rows, 10, "told")
+    assert [list(r[2:5]) for r in table.rows] == [
+        ["61", "<10", ">51"], [">51", "<10", ">41"], [">41", "18", ">23"], [">23", "0", ">23"]
+    ]  # fmt: skip
+
+
+def test_duplicates_are_said_first_with_the_table_that_names_them() -> None:
+    found = fixtures.inputs("demo")
+    row = found.rows("identity_summary")[0] | {"check": "duplicate", "scope": "rna", "note": ""}
+    html = render(changed(found, identity_summary=[row | {"flagged": 2}]))
+    said = "Fewer than 10 patients look like the same person or sample twice (by RNA). Both may lie in different folds"
+    text = Page(html).text
+    assert text.index(said) < text.index("Are there subgroups?")
+    assert text.count(said) == 2  # on the first screen, and first among the checks
+    assert "quality/checks/identity.parquet" in text
+    assert said not in Page(render(changed(found, identity_summary=[row | {"flagged": 0}]))).text
+
+
+def test_a_model_that_ranks_as_the_clinical_one_has_a_dash_and_a_reason() -> None:
+    found = fixtures.inputs("demo")
+    zero = {"estimate": 0.0, "lower": 0.0, "upper": 0.0}
+    same = {"model": "clinical_omics", "metric": "uno_c", "versus": "clinical"}
+    rows = [r | zero if same.items() <= r.items() else r for r in found.rows("prognosis_metrics")]
+    inputs = changed(found, prognosis_metrics=rows)
+    text = Page(render(inputs)).text
+    assert "Clinical + omics ranks the same –" in text
+    assert "ranks these patients just as the clinical model does" in text
+    assert "0.000 (0.000 to 0.000)" not in text.partition("In cross-validation: all")[2].partition("Every metric")[0]
+    bare = [
+        r for r in found.rows("coefficients") if not r["feature"].startswith(tuple(f"{o}: " for o in found.quality))
+    ]
+    text = Page(render(changed(inputs, coefficients=bare))).text
+    assert "it has chosen no omic, so it is the clinical model" in text
+
+
+def test_many_small_classes_are_one_line() -> None:
+    found = fixtures.inputs("demo")
+    base = {"variable": "site", "kind": "share", "sd": None, "lower": None, "upper": None, "n": 100, "missing": 0}
+    rows = [base | {"level": f"s{i:02d}", "value": 0.04, "count": 4} for i in range(25)]
+    text = Page(render(changed(found, baseline=rows))).text
+    assert "Site: 25 classes with fewer than 10 patients each <10 each 0" in text
+    assert "Site: s01" not in text
+    some = [r | {"count": 40} if i == 24 else r for i, r in enumerate(rows)]
+    text = Page(render(changed(found, baseline=some))).text
+    assert "Site: s24 40" in text
+    assert "Site: 24 classes with fewer than 10 patients each" in text
+
+
+def test_shares_do_not_tell_how_few_lack_a_value() -> None:
+    found = fixtures.inputs("demo")
+    base = {"variable": "sex", "kind": "share", "sd": None, "lower": None, "upper": None, "n": 99, "missing": 1}
+    rows = [base | {"level": x, "value": n / 99, "count": n} for x, n in (("a", 50), ("b", 49))]
+    text = Page(render(changed(found, baseline=rows))).text
+    assert "Sex: a 50 (≈50 %) <10 Sex: b ≈50 (≈50 %)" in text
+
+
+def test_few_strangers_of_an_omic_do_not_come_out_by_subtraction() -> None:
+    rows = [{"step": "read", "scope": "rna", "n_in": 91, "n_out": 90, "reason": "not in the clinical table"}]
+    assert list(flow_table(rows, 10, "told").rows[0][2:5]) == ["≈90", "<10", "90"]
+    found = changed(fixtures.inputs("demo"), flow=rows)
+    file = {"name": "rna", "path": "rna.tsv", "rows": 91, "columns": 50, "bytes": 629, "sha256": "ab"}
+    text = Page(render(dataclasses.replace(found, manifest=found.manifest | {"inputs": [file]}))).text
+    assert "rna rna.tsv ≈90 50 629 ab" in text

@@ -44,6 +44,10 @@ rule evaluate_prognosis:
             "<results>/resamples/{resample}/prognosis/risks.parquet",
             resample=RESAMPLES,
         ),
+        models=expand(
+            "<results>/resamples/{resample}/prognosis/models.parquet",
+            resample=RESAMPLES,
+        ),
     output:
         metrics="<results>/evaluation/prognosis_metrics.parquet",
         by_resample="<results>/evaluation/prognosis_resamples.parquet",

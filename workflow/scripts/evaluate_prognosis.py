@@ -21,6 +21,7 @@ def main(
     resamples: str,
     curves: list[str],
     risks: list[str],
+    models: list[str],
     metrics: str,
     by_resample: str,
     calibration: str,
@@ -34,7 +35,8 @@ def main(
     time, event = check_outcome(patients["time_months"].to_numpy(), patients["event"].to_numpy())
     problem = evaluate.Problem(time, event, time_grid(endpoint), endpoint.horizons_months, endpoint.tau_months)
     held_out = tables.read_table(resamples, tables.Resamples).filter(pl.col("role") == "test")
-    designs = _designs(problem, patients["patient_id"], held_out, curves, risks)
+    fits = pl.concat([tables.read_table(p, tables.PrognosisModels) for p in models])
+    designs = _designs(problem, patients["patient_id"], held_out, curves, risks, fits)
     estimates, resample_rows = [], []
     for design in designs:
         count = len(design.repeats[0].rows)
@@ -53,14 +55,19 @@ def main(
 
 
 def _designs(
-    problem: evaluate.Problem, patients: pl.Series, held_out: pl.DataFrame, curves: list[str], risks: list[str]
+    problem: evaluate.Problem,
+    patients: pl.Series,
+    held_out: pl.DataFrame,
+    curves: list[str],
+    risks: list[str],
+    fits: pl.DataFrame,
 ) -> list[evaluate.Design]:
     score = pl.concat([tables.read_table(p, tables.PrognosisRisks) for p in risks])
     curve = pl.concat([tables.read_table(p, tables.PrognosisCurves) for p in curves])
     designs: list[evaluate.Design] = []
     sets = repeats_of(held_out)
     for name in [d for d in tables.DESIGNS if d in sets]:
-        made = [_predictions(problem, patients, held_out, score, curve, tuple(members)) for members in sets[name]]
+        made = [_predictions(problem, patients, held_out, score, curve, fits, tuple(members)) for members in sets[name]]
         known = tuple(m for m in made if len(m.rows))
         designs += [evaluate.Design(name, known)] if known else []
     return designs
@@ -72,6 +79,7 @@ def _predictions(
     held_out: pl.DataFrame,
     score: pl.DataFrame,
     curve: pl.DataFrame,
+    fits: pl.DataFrame,
     members: tuple[str, ...],
 ) -> evaluate.Predictions:
     rows = pl.DataFrame({"patient_id": patients, "row": np.arange(len(patients))})
@@ -79,14 +87,18 @@ def _predictions(
     keys = held_out.join(folds, on="resample").join(rows, on="patient_id").sort("row")
     keys = keys.select("patient_id", "resample", "row", "fold")
     on = ["patient_id", "resample"]
-    risk, survival = {}, {}
+    risk, survival, stand_in = {}, {}, {}
+    not_fitted = fits.filter(pl.col("stand_in").is_not_null() & pl.col("note").str.starts_with(tables.NOT_FITTED))
     for model in [m for m in MODELS if (score["model"] == m).any()]:
         one = keys.join(score.filter(pl.col("model") == model), on=on, how="left", maintain_order="left")
         many = keys.join(curve.filter(pl.col("model") == model), on=on, how="left").sort("row", "time_months")
         _complete(one, many, problem, model)
         risk[model] = one["risk"].to_numpy()
         survival[model] = many["survival"].to_numpy().reshape(len(keys), len(problem.grid))
-    return evaluate.Predictions(keys["row"].to_numpy(), keys["fold"].to_numpy(), members, risk, survival)
+        gone = not_fitted.filter(pl.col("model") == model)["resample"].to_list()
+        if set(gone) & set(members):
+            stand_in[model] = keys["resample"].is_in(gone).to_numpy()
+    return evaluate.Predictions(keys["row"].to_numpy(), keys["fold"].to_numpy(), members, risk, survival, stand_in)
 
 
 def _complete(one: pl.DataFrame, many: pl.DataFrame, problem: evaluate.Problem, model: str) -> None:

@@ -329,6 +329,10 @@ class PrognosisCoefficients(Table):
     reference: str = _null()  # what a clinical class is compared with; null for numbers, which are per SD
 
 
+NOT_FITTED = "not fitted: "
+"""Begins the note of a model that was wanted and could not be fitted, before the reason."""
+
+
 class PrognosisModels(Table):
     """What was fitted in one resample."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -15,6 +15,13 @@ NULL_MODEL = "kaplan_meier"
 YARDSTICK = "clinical"
 COMPARED = ("uno_c", "ibs", "auc", "brier")
 """Metrics whose paired difference to the clinical model is reported."""
+
+FEWEST_PATIENTS = 10
+"""Held-out patients below which nothing is estimated: a metric of two patients is a coin toss, whatever it says."""
+FEWEST_EVENTS = 5
+"""Events among them below which nothing is estimated."""
+TOO_FEW = f"fewer than {FEWEST_PATIENTS} patients or {FEWEST_EVENTS} events are held out"
+NEVER_FITTED = "the model was fitted in no training set"
 
 _BATCH = 1_000_000  # elements of the weight matrix of one batch of draws
 _ENOUGH_DRAWS = 0.9  # share of draws that must be estimable for an interval
@@ -39,6 +46,9 @@ class Predictions:
         Model -> shape `(n_held_out,)`, log partial hazard; comparable within a fold only.
     survival
         Model -> shape `(n_held_out, n_times)`.
+    stand_in
+        Model -> shape `(n_held_out,)`, True where the model could not be fitted and another stands in. Such patients
+        count in no claim about the model. Models that were fitted throughout may be absent.
     """
 
     rows: np.ndarray
@@ -46,6 +56,21 @@ class Predictions:
     resamples: tuple[str, ...]
     risk: dict[str, np.ndarray]
     survival: dict[str, np.ndarray]
+    stand_in: dict[str, np.ndarray] = field(default_factory=dict)
+
+    def fitted(self, *models: str) -> Predictions:
+        """Those of the patients for whom every one of the models was fitted."""
+        kept = np.ones(len(self.rows), dtype=bool)
+        for model in models:
+            kept &= ~self.stand_in.get(model, np.zeros(len(self.rows), dtype=bool))
+        return replace(
+            self,
+            rows=self.rows[kept],
+            fold=self.fold[kept],
+            risk={m: v[kept] for m, v in self.risk.items()},
+            survival={m: v[kept] for m, v in self.survival.items()},
+            stand_in={m: v[kept] for m, v in self.stand_in.items()},
+        )
 
 
 @dataclass(frozen=True)
@@ -67,6 +92,11 @@ class Design:
     def by_site(self) -> bool:
         """Whether folds are sites, which may differ in follow-up."""
         return self.name == "leave-site-out"
+
+    def fitted(self, *models: str) -> Design:
+        """The repeats without patients for whom one of the models was not fitted; empty repeats are left out."""
+        made = (p.fitted(*models) for p in self.repeats)
+        return replace(self, repeats=tuple(p for p in made if len(p.rows)))
 
 
 @dataclass(frozen=True)
@@ -129,7 +159,9 @@ def evaluate_design(
     """Every metric of every model, averaged over repeats, with percentile intervals.
 
     Patients are drawn with replacement, all their repeats together, and each draw estimates the censoring distribution
-    anew; models are kept fixed, so intervals do not hold the uncertainty of training.
+    anew; models are kept fixed, so intervals do not hold the uncertainty of training. A model is judged on the patients
+    for whom it was fitted, a difference on those for whom both models were. Repeats with fewer held-out patients or
+    events than `FEWEST_PATIENTS` and `FEWEST_EVENTS` are left out; where none is left, nothing is estimable.
 
     Parameters
     ----------
@@ -144,7 +176,67 @@ def evaluate_design(
     rng
         Source of the draws.
     """
-    held_out = np.unique(np.concatenate([p.rows for p in design.repeats]))
+    models = list(design.repeats[0].risk)
+    compared = [m for m in models if m != YARDSTICK and YARDSTICK in models]
+    wanted = [*((m, None) for m in models), *((m, YARDSTICK) for m in compared)]
+    found: list[Estimate] = []
+    for key, pairs in _same_patients(design, wanted).items():
+        part = design.fitted(*key)
+        if not part.repeats:
+            whole = _Writer(problem, design, _held_out(design), bootstraps, level)
+            found += _nothing(whole, problem, design, pairs, NEVER_FITTED)
+            continue
+        known = tuple(p for p in part.repeats if enough(problem, p.rows))
+        if not known:
+            writer = _Writer(problem, part, _held_out(part), bootstraps, level)
+            found += _nothing(writer, problem, part, pairs, TOO_FEW)
+            continue
+        made = _evaluate(problem, replace(part, repeats=known), bootstraps=bootstraps, level=level, rng=rng)
+        found += [e for e in made if (e.model, e.versus) in pairs]
+    return found
+
+
+Pair = tuple[str, str | None]
+"""Model, and the one that it is compared with (None where it stands alone)."""
+
+
+def enough(problem: Problem, rows: np.ndarray) -> bool:
+    """Whether held-out patients are enough for an estimate."""
+    return len(rows) >= FEWEST_PATIENTS and int(problem.event[rows].sum()) >= FEWEST_EVENTS
+
+
+def _same_patients(design: Design, wanted: list[Pair]) -> dict[tuple[str, ...], list[Pair]]:
+    """Pairs that are judged on the very same patients, by models whose fits decide who these are."""
+    groups: dict[bytes, tuple[tuple[str, ...], list[Pair]]] = {}
+    for model, versus in wanted:
+        names = (model,) if versus is None else (model, versus)
+        patients = [p.fitted(*names).rows for p in design.repeats]
+        key = b"|".join(rows.tobytes() for rows in patients)
+        groups.setdefault(key, (names, []))[1].append((model, versus))
+    return dict(groups.values())
+
+
+def _held_out(design: Design) -> np.ndarray:
+    return np.unique(np.concatenate([p.rows for p in design.repeats]))
+
+
+def _nothing(writer: _Writer, problem: Problem, design: Design, pairs: list[Pair], why: str) -> list[Estimate]:
+    """Rows without an estimate of every metric, with the reason."""
+    whole = np.ones((1, len(problem.time)))
+    keys = list(_statistics(problem, design, whole))
+    return [
+        writer.nothing(key, why, versus)
+        for model, versus in pairs
+        for key in keys
+        if key[0] == model and (versus is None or key[1] in COMPARED)
+    ]
+
+
+def _evaluate(
+    problem: Problem, design: Design, *, bootstraps: int, level: float, rng: np.random.Generator
+) -> list[Estimate]:
+    """Every metric of every model and every difference, on all patients of the design."""
+    held_out = _held_out(design)
     whole = np.zeros((1, len(problem.time)))
     whole[0, held_out] = 1.0
     point = _statistics(problem, design, whole)
@@ -164,7 +256,10 @@ def evaluate_design(
 
 
 def evaluate_resamples(problem: Problem, design: Design) -> list[ResampleEstimate]:
-    """Uno's C of every model in every resample, with the censoring distribution used for the pooled one."""
+    """Uno's C of every model in every resample, with the censoring distribution used for the pooled one.
+
+    It is None where too few patients are held out, or where another model stands in.
+    """
     found = []
     for predictions in design.repeats:
         sample = _sample(problem, design, predictions, np.ones((1, len(problem.time))))
@@ -172,7 +267,9 @@ def evaluate_resamples(problem: Problem, design: Design) -> list[ResampleEstimat
             rows = np.flatnonzero(predictions.fold == k)
             alone = replace(sample, folds=(rows,))
             for model, risk in predictions.risk.items():
-                value = float(uno_c(alone, risk, problem.tau)[0])
+                gone = predictions.stand_in.get(model)
+                judged = enough(problem, predictions.rows[rows]) and (gone is None or not gone[rows].any())
+                value = float(uno_c(alone, risk, problem.tau)[0]) if judged else np.nan
                 known = value if np.isfinite(value) else None
                 found.append(ResampleEstimate(resample, model, known, len(rows), int(sample.event[rows].sum())))
     return found
@@ -183,16 +280,20 @@ def evaluate_calibration(
 ) -> list[tuple[str, float, int, CalibrationGroup]]:
     """Groups of predicted risk by model and horizon: `(model, horizon, group number, group)`.
 
-    Ten groups, five below 500 patients, fewer below 50; one where a model does not tell patients of a fold apart.
+    Ten groups, five below 500 patients, fewer below 50; one where a model does not tell patients of a fold apart. Only
+    patients for whom the model was fitted count; where they are too few, there is no group.
     """
-    time, event = problem.time[predictions.rows], problem.event[predictions.rows]
-    n = len(time)
-    most = 10 if n >= 500 else max(1, min(5, n // 10))
     found = []
-    for model, survival in predictions.survival.items():
+    for model in predictions.survival:
+        part = predictions.fitted(model)
+        if not enough(problem, part.rows):
+            continue
+        time, event = problem.time[part.rows], problem.event[part.rows]
+        n = len(time)
+        most = 10 if n >= 500 else max(1, min(5, n // 10))
         for horizon in problem.horizons:
-            risk = np.clip(1.0 - survival[:, problem.column(horizon)], 0.0, 1.0)
-            groups = most if _spread(risk, predictions.fold) else 1
+            risk = np.clip(1.0 - part.survival[model][:, problem.column(horizon)], 0.0, 1.0)
+            groups = most if _spread(risk, part.fold) else 1
             made = calibration_groups(time, event, risk, horizon, groups, level)
             found += [(model, horizon, k, group) for k, group in enumerate(made, 1)]
     return found
@@ -289,6 +390,12 @@ class _Writer:
         else:
             method += f"; no interval, as {len(draws) - len(good)} draws have no value"
         return Estimate(model, metric, horizon, versus, float(value), lower, upper, self.n, self.events, method)
+
+    def nothing(self, key: Key, why: str, versus: str | None = None) -> Estimate:
+        """One row without an estimate."""
+        model, metric, horizon = key
+        text = f"not estimable: {why}; {self._method(metric, horizon, versus)}"
+        return Estimate(model, metric, horizon, versus, None, None, None, self.n, self.events, text)
 
     def _reason(self, metric: str, needed: float | None) -> str:
         if needed is not None and self.followed < needed:

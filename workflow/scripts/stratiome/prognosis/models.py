@@ -16,6 +16,7 @@ from stratiome.prognosis.elastic_net import fit_elastic_net
 from stratiome.survival.censoring import survival_curve
 from stratiome.survival.cox import CoxError, CoxModel, fit_cox
 from stratiome.survival.outcome import OutcomeError
+from stratiome.tables import NOT_FITTED
 
 MODELS = ("kaplan_meier", "clinical", "clinical_omics", "clinical_latent")
 """Models by name, the simplest first."""
@@ -166,7 +167,7 @@ def fit_models(
     null = _kaplan_meier(inputs, grid)
     events = int(inputs.event[inputs.train].sum())
     if events < min_events:
-        reason = f"not fitted: fewer than {min_events} training events (`prognosis.min_events`)"
+        reason = f"{NOT_FITTED}fewer than {min_events} training events (`prognosis.min_events`)"
         return (null, *(_fall_back(null, model, reason) for model in MODELS[1:]))
     clinical = _guard("clinical", null, lambda: _clinical(inputs, null, grid))
     omics = _guard(
@@ -193,7 +194,7 @@ def _guard(model: str, simpler: Fit, fit: Callable[[], Fit]) -> Fit:
     try:
         return fit()
     except CoxError as error:
-        return _fall_back(simpler, model, f"not fitted: {error}")
+        return _fall_back(simpler, model, f"{NOT_FITTED}{error}")
 
 
 def _clinical(inputs: Inputs, null: Fit, grid: np.ndarray) -> Fit:

@@ -6,6 +6,7 @@ import numpy as np
 import polars as pl
 
 from stratiome.cohort.store import OmicValues
+from stratiome.numbers import rounded
 from stratiome.omics import OmicKind
 from stratiome.omics.kind import quantiles
 
@@ -80,14 +81,10 @@ def _bulk(axis, values: np.ndarray, x: str, y: str) -> None:  # type: ignore[no-
     inside = (low - 0.05 * width, high + 0.05 * width)
     _histogram(axis, values[(values >= inside[0]) & (values <= inside[1])], x, y, inside)
     beyond = int(((values < inside[0]) | (values > inside[1])).sum())
-    text = f"{beyond:,} beyond,\nfrom {_short(values.min())}\nto {_short(values.max())}"
+    text = f"{beyond:,} beyond, from {rounded(values.min())} to {rounded(values.max())}"
     if y == "patients":
         text = "others beyond"  # their number and extremes could tell of single patients
-    axis.text(0.98, 0.97, text, transform=axis.transAxes, ha="right", va="top")
-
-
-def _short(value: float) -> str:
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+    axis.set_title(text, fontsize=8, loc="right")  # above the bars, which it must not cover
 
 
 def _histogram(axis, values: np.ndarray, x: str, y: str, limits: tuple[float, float] | None = None) -> None:  # type: ignore[no-untyped-def]

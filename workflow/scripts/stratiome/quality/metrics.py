@@ -11,6 +11,7 @@ import numpy as np
 import polars as pl
 
 from stratiome.cohort.store import OmicValues
+from stratiome.numbers import rounded
 from stratiome.omics import OmicKind
 from stratiome.omics.kind import quantiles
 from stratiome.omics.screen import UnitScreen
@@ -228,7 +229,7 @@ def _scale_metrics(table: pl.DataFrame, kind: OmicKind) -> list[tuple[str, float
         found.append(("features scaled already", varying, note))
     heavy = int((table["flag"] == "heavy tail").sum())
     if heavy:
-        largest = f"{float(table['maximum'].max()):,.0f}"  # type: ignore[arg-type]
+        largest = rounded(float(table["maximum"].max()))  # type: ignore[arg-type]
         like = ", as z-scores against a reference group have" if heavy > REFERENCE_Z * table.height else ""
         note = (
             f"from the median of its feature; largest value as given {largest}; {heavy} features have heavy tails"

@@ -177,7 +177,12 @@ def _test(subject: Subject, variable: Variable) -> dict[str, Any] | None:
 
 
 def _whole_levels(subject: Subject, variable: Variable, min_level: int) -> list[dict[str, Any]]:
-    """Levels of which every patient lacks the subject."""
+    """Levels of which every patient lacks the subject.
+
+    None where few have it at all: that most levels lack it is then no finding, and would tell where these few are not.
+    """
+    if int((subject.asked & ~subject.lacks).sum()) < min_level:
+        return []
     rows = subject.asked & variable.known
     levels, i = np.unique(variable.values[rows].astype(str), return_inverse=True)
     n, missing = np.bincount(i), np.bincount(i, subject.lacks[rows])

@@ -161,7 +161,15 @@ def calibration(rows: Sequence[Row], group: int, slug: str, description: str, wi
         return svg.finish(figure, slug, description)
 
 
-def by_resample(rows: Sequence[Row], models: Mapping[str, int], slug: str, description: str, width: float = 820) -> str:
+def by_resample(
+    rows: Sequence[Row],
+    models: Mapping[str, int],
+    slug: str,
+    description: str,
+    names: Mapping[str, str],
+    empty: Mapping[str, str],
+    width: float = 820,
+) -> str:
     """Uno's C of each model in each resample, one line a resample.
 
     Parameters
@@ -170,6 +178,10 @@ def by_resample(rows: Sequence[Row], models: Mapping[str, int], slug: str, descr
         Rows of `PrognosisResamples` of one design.
     models
         Models drawn, each with the number of its colour and marker.
+    names
+        Readable name of each resample.
+    empty
+        Resample without any estimate -> why, written in its line.
     """
     resamples = list(dict.fromkeys(r["resample"] for r in rows))
     with svg.canvas(width, 28 * len(resamples) + 96) as figure:
@@ -190,7 +202,11 @@ def by_resample(rows: Sequence[Row], models: Mapping[str, int], slug: str, descr
             )
         ax.axvline(0.5, color=svg.MUTED, linewidth=1, linestyle=svg.DASHES[1])
         ax.set(ylim=(len(resamples) - 0.5, -0.5), yticks=range(len(resamples)), xlabel="Uno's C (0.5 = chance)")
-        ax.set_yticklabels([resample_name(s) for s in resamples])
+        ax.set_yticklabels([names[s] for s in resamples])
+        for y, s in enumerate(resamples):
+            if s in empty:
+                at = ax.get_yaxis_transform()
+                ax.text(0.99, y - 0.18, empty[s], transform=at, ha="right", color=svg.MUTED, fontsize=11.5)
         ax.tick_params(axis="y", length=0, labelcolor=svg.INK)
         ax.spines["left"].set_visible(False)
         ax.legend(

@@ -5,17 +5,29 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from stratiome.report.disclosure import is_small
+from stratiome.report.disclosure import count, counts, is_small, part, share
 from stratiome.report.inputs import ReportInputs
 from stratiome.report.words import join, label, plural, readable
+from stratiome.tables import NOT_FITTED
 
 Row = Mapping[str, Any]
 
+FOR = "for "
+"""Begins a reason that holds for some of the held-out patients."""
+
 
 def unfitted(inputs: ReportInputs, model: str, design: str) -> str:
-    """Why a model was fitted in no training set of a design; "" if it was in one of them, or nothing is known."""
+    """Why a model was not fitted for most held-out patients of a design; "" if it was, or nothing is known."""
     rows = _rows(inputs, model, design)
-    return _reason(inputs, rows) if rows and all(r["stand_in"] for r in rows) else ""
+    gone = [r for r in rows if r["stand_in"]]
+    if not gone:
+        return ""
+    if len(gone) == len(rows):
+        return _reason(inputs, gone)
+    without, whole = _held_out(inputs, design, gone)
+    if 2 * without < whole:
+        return ""
+    return f"{FOR}{_of(inputs, gone, without, whole, design)}: {_reason(inputs, gone)}"
 
 
 def not_fitted(inputs: ReportInputs, models: Sequence[str], design: str) -> list[str]:
@@ -25,22 +37,45 @@ def not_fitted(inputs: ReportInputs, models: Sequence[str], design: str) -> list
         if why := unfitted(inputs, model, design):
             by_reason.setdefault(why, []).append(label(model).lower())
     return [
-        f"The {join(names)} model{'s were' if len(names) > 1 else ' was'} not fitted: {why}."
+        f"The {join(names)} model{'s were' if len(names) > 1 else ' was'} not fitted"
+        f"{' ' if why.startswith(FOR) else ': '}{why}."
         for why, names in by_reason.items()
     ]
 
 
 def partly(inputs: ReportInputs, model: str, design: str) -> str:
-    """That a model was not fitted in some training sets of a design, and what stands in; "" if it was in all."""
+    """That a model was not fitted in some training sets of a design, and what became of it; "" if it was in all."""
     rows = _rows(inputs, model, design)
     gone = [r for r in rows if r["stand_in"]]
     if not gone or len(gone) == len(rows):
         return ""
+    begin = f"{label(model)} was not fitted in {len(gone)} of {plural(len(rows), 'training set')}"
+    if all(r["note"].startswith(NOT_FITTED) for r in gone):
+        without, whole = _held_out(inputs, design, gone)
+        left = f": {_of(inputs, gone, without, whole, design)}" if whole else ""
+        return f"{begin} ({_reason(inputs, gone)}); the patients held out there are left out of its numbers{left}."
     others = join([label(m).lower() for m in dict.fromkeys(r["stand_in"] for r in gone)])
-    return (
-        f"{label(model)} was not fitted in {len(gone)} of {plural(len(rows), 'training set')}"
-        f" ({_reason(inputs, gone)}); there its predictions are those of: {others}."
-    )
+    return f"{begin} ({_reason(inputs, gone)}); there its predictions are those of: {others}."
+
+
+def _held_out(inputs: ReportInputs, design: str, gone: Sequence[Row]) -> tuple[int, int]:
+    """Held-out patients whose training sets gave no model, and all of the design, both over its repeats."""
+    sizes = {r["resample"]: r["n"] for r in inputs.rows("prognosis_resamples", design=design)}
+    return sum(sizes.get(s, 0) for s in {r["resample"] for r in gone}), sum(sizes.values())
+
+
+def _of(inputs: ReportInputs, gone: Sequence[Row], n: int, whole: int, design: str) -> str:
+    """`48 of 78 held-out patients`, or their share where patients are held out more than once."""
+    least = inputs.settings.min_cell
+    once = max((r["n"] for r in inputs.rows("prognosis_metrics", design=design)), default=0) >= whole
+    if not once:
+        return f"{share(n, whole, least)} of the held-out patients"
+    names = {r["resample"] for r in gone}
+    every = sum(r["n_test"] for r in inputs.rows("resample_summary", design=design) if r["resample"] in names)
+    told = part(n, every, least)  # beside those who are held out, it would tell how many have no outcome
+    if told == count(n, least):
+        told = counts([n, whole - n], least)[0]
+    return f"{told} of {inputs.people(whole)} held-out patients"
 
 
 def _rows(inputs: ReportInputs, model: str, design: str) -> list[dict[str, Any]]:
@@ -60,5 +95,5 @@ def _reason(inputs: ReportInputs, rows: Sequence[Row]) -> str:
             return f"fewer than {settings.min_cell} events in training, {needed} are needed"
         bound = "at most " if len(set(events)) > 1 else ""
         return f"{bound}{plural(most, 'event') if most else 'no events'} in training, {needed} are needed"
-    notes = [r["note"].split("; predictions are those of")[0].removeprefix("not fitted: ") for r in rows]
+    notes = [r["note"].split("; predictions are those of")[0].removeprefix(NOT_FITTED) for r in rows]
     return readable("; or ".join(dict.fromkeys(notes)))

@@ -21,7 +21,9 @@ SIDE_LETTERS = 66
 """Letters of a line of the boxes at the side."""
 
 
-def diagram(flow: Sequence[Row], slug: str, description: str, min_cell: int) -> str:
+def diagram(
+    flow: Sequence[Row], slug: str, description: str, min_cell: int, locked: tuple[str, str] | None = None
+) -> str:
     """Boxes from the clinical table to the patients with a usable outcome, those who left at the side, omics beneath.
 
     Parameters
@@ -32,8 +34,13 @@ def diagram(flow: Sequence[Row], slug: str, description: str, min_cell: int) -> 
         Prefix of ids; text for readers who cannot see the figure.
     min_cell
         Smallest count that may be printed.
+    locked
+        Who is in the locked test set and who is left, in words; None without such a set.
     """
     main, lost, omics = _parts(merge_small(flow, min_cell), min_cell)
+    if locked is not None and main:
+        lost = [*lost[: len(main) - 1], [f"Locked test set, looked at once: {locked[0]}"]]
+        main.append(["For everything else, with a usable outcome", locked[1]])
     heights = [_height(box) for box in main]
     between = [max(GAP, _height(side) + 16 if side else 0.0) for side in lost]
     total = sum(heights) + sum(between[: len(main) - 1]) + (GAP + _omics_height(omics) if omics else 0) + 8

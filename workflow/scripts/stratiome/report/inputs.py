@@ -23,7 +23,7 @@ from stratiome.config import (
     SubgroupConfig,
     TreatmentConfig,
 )
-from stratiome.report.disclosure import part
+from stratiome.report.disclosure import is_small, part
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -156,13 +156,23 @@ class ReportInputs:
 
     def people(self, n: int | None) -> str:
         """A number of patients with an outcome as it may be printed: blurred where the flow blurs it."""
-        whole = max((r["n_in"] for r in self.rows("flow", step="outcome")), default=None)
-        return part(n, whole, self.settings.min_cell)
+        full = self.row("resample_summary", design="full")
+        wholes = [max((r["n_in"] for r in self.rows("flow", step="outcome")), default=None)]
+        wholes += [full["n_train"]] if full and full["n_locked"] else []  # those outside the locked test set
+        least = self.settings.min_cell
+        near = [w for w in wholes if w is not None and n is not None and is_small(w - n, least)]
+        return part(n, near[0] if near else None, least)
 
     def size(self, n: int | None) -> str:
         """The same for captions: `n = 600` or `n >590`."""
         text = self.people(n)
         return f"n {text}" if text.startswith((">", "<")) else f"n = {text}"
+
+    @property
+    def rare(self) -> frozenset[str]:
+        """Omics that fewer patients have than may be told; nothing but that is said of them."""
+        sizes = [(r["omic"], r["value"]) for r in self.rows("quality_summary", metric="patients")]
+        return frozenset(omic for omic, n in sizes if is_small(n, self.settings.min_cell))
 
     @property
     def simulated(self) -> bool:

@@ -9,7 +9,7 @@ from stratiome.report import section_prognosis, section_subgroups, section_treat
 from stratiome.report.blocks import Section
 from stratiome.report.inputs import ReportInputs, Settings, read_inputs
 from stratiome.report.section_appendix import how, planted, provenance
-from stratiome.report.section_checks import checks
+from stratiome.report.section_checks import checks, duplicates
 from stratiome.report.section_cohort import cohort, quality, summary
 from stratiome.report.verdicts import Verdict
 
@@ -103,6 +103,7 @@ def render(inputs: ReportInputs, templates: Path = TEMPLATES) -> str:
         title=settings.title or settings.cohort,
         cohort=settings.cohort,
         summary=summary(inputs),
+        warning=duplicates(inputs),
         verdicts=verdicts(inputs),
         sections=sections(inputs),
         simulated=inputs.simulated,

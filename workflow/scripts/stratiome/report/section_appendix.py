@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from stratiome.report import charts, methods
 from stratiome.report.blocks import Cell, Code, Figure, Fold, Heading, Note, Section, Table, Text
 from stratiome.report.comparison import MODELS
+from stratiome.report.disclosure import MISSING, about, count, is_small
 from stratiome.report.inputs import ReportInputs
 from stratiome.report.section_subgroups import group_name
 from stratiome.report.section_treatment import name_of
@@ -131,7 +133,7 @@ def provenance(inputs: ReportInputs) -> Section:
             [
                 str(f.get("name", "–")),
                 file_name(f.get("path")),
-                _amount(f.get("rows")),
+                _rows(inputs, f),
                 _amount(f.get("columns")),
                 _amount(f.get("bytes")),
                 str(f.get("sha256", "–")),
@@ -164,6 +166,15 @@ def provenance(inputs: ReportInputs) -> Section:
     if not files and not versions:
         blocks.append(Note("The manifest names no inputs and no software.", "care"))
     return Section("provenance", "Provenance", "What went in, what ran, and how to get the same numbers again.", blocks)
+
+
+def _rows(inputs: ReportInputs, file: Mapping[str, Any]) -> str:
+    """Rows of an input; rounded where a few of them were left out, whose number the patients kept would tell."""
+    n, least = file.get("rows"), inputs.settings.min_cell
+    if not isinstance(n, int):
+        return MISSING
+    left = [r["n_in"] - r["n_out"] for r in inputs.rows("flow", step="read", scope=file.get("name")) if r["n_in"] == n]
+    return about(n, least) if any(is_small(lost, least) for lost in left) else count(n, least)
 
 
 def _amount(value: Any) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from stratiome.report.blocks import Cell, Fold, Heading, Items, Note, Section, Table, Text
-from stratiome.report.disclosure import count
+from stratiome.report.disclosure import MISSING, count
 from stratiome.report.inputs import ReportInputs
 from stratiome.report.section_missingness import missingness
 from stratiome.report.section_records import treatment_records
@@ -22,7 +22,7 @@ SHOWN = 10
 
 def checks(inputs: ReportInputs) -> Section | None:
     """The whole section; none where nothing was checked."""
-    blocks = [*_notes(inputs), *_identity(inputs), *_batches(inputs), *treatment_records(inputs)]
+    blocks = [*_duplicates(inputs), *_notes(inputs), *_identity(inputs), *_batches(inputs), *treatment_records(inputs)]
     blocks += [*missingness(inputs), *_features(inputs)]
     if not blocks:
         return None
@@ -34,8 +34,35 @@ def checks(inputs: ReportInputs) -> Section | None:
     return Section("checks", "Checks of the data", lede, blocks)
 
 
+IDENTITY = "quality/checks/identity.parquet"
+"""Private table that names flagged patients, below the folder of results."""
+
+
+def duplicates(inputs: ReportInputs) -> str:
+    """Warning of patients who look like one and the same; "" if there are none."""
+    rows = [r for r in inputs.rows("identity_summary", check="duplicate") if r["flagged"] and not _hidden(inputs, r)]
+    if not rows:
+        return ""
+    flagged = count(max(r["flagged"] for r in rows), inputs.settings.min_cell).replace("<", "Fewer than ")
+    omics = join([label(r["scope"]) for r in rows])
+    return (
+        f"{flagged} patients look like the same person or sample twice (by {omics}). Both may lie in different folds,"
+        f" so that a model is judged on whom it has learned from. They are named in `{IDENTITY}` of the results folder,"
+        " which stays with the data: see who they are before you read on."
+    )
+
+
+def _hidden(inputs: ReportInputs, row: Row) -> bool:
+    return bool(inputs.rare & set(row["scope"].split(" + ")))
+
+
+def _duplicates(inputs: ReportInputs) -> list[object]:
+    said = duplicates(inputs)
+    return [Note(said, "care")] if said else []
+
+
 def _notes(inputs: ReportInputs) -> list[object]:
-    rows = inputs.rows("notes")
+    rows = [r for r in inputs.rows("notes") if r["scope"] not in inputs.rare]
     if not rows:
         return []
     body = [[sentence(label(r["scope"])), r["file"], r["note"]] for r in rows]
@@ -46,7 +73,7 @@ def _notes(inputs: ReportInputs) -> list[object]:
 
 
 def _identity(inputs: ReportInputs) -> list[object]:
-    rows = inputs.rows("identity_summary")
+    rows = [r for r in inputs.rows("identity_summary") if not _hidden(inputs, r)]
     if not rows:
         return []
     least = inputs.settings.min_cell
@@ -71,8 +98,8 @@ def _identity(inputs: ReportInputs) -> list[object]:
         )
     head = ["Check", "Omics", "Patients", "Features", "Flagged", "Found / false alarms", "Remark"]
     note = (
-        "Flagged patients are named in the private table of the results folder, never here. The last figures are what"
-        " the check is expected to find of wrongly labelled patients, and to flag of right ones."
+        f"Flagged patients are named in the private table `{IDENTITY}` of the results folder, never here. The last"
+        " figures are what the check is expected to find of wrongly labelled patients, and to flag of right ones."
     )
     blocks: list[object] = [Heading("Are patients who they are said to be?")]
     if judged:
@@ -91,7 +118,8 @@ def _identity(inputs: ReportInputs) -> list[object]:
 
 
 def _batches(inputs: ReportInputs) -> list[object]:
-    rows = inputs.rows("batches")
+    columns = tuple(f"{omic}: " for omic in inputs.rare)
+    rows = [r for r in inputs.rows("batches") if not r["batch"].startswith(columns)]
     if not rows:
         return []
     beyond = [r for r in rows if r["beyond"]]
@@ -157,7 +185,9 @@ def _features(inputs: ReportInputs) -> list[object]:
         return []
     least = inputs.settings.min_cell
     body = [
-        [
+        [sentence(label(r["omic"])), count(r["n_train"], least), *[MISSING] * 6]
+        if r["omic"] in inputs.rare
+        else [
             sentence(label(r["omic"])),
             count(r["n_train"], least),
             f"{r['n_features_in']:,}",

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import polars as pl
 
 from stratiome import tables
+from stratiome.numbers import rounded
 from stratiome.report import figures, svg
 from stratiome.report.blocks import Cards, Cell, Figure, Fold, Heading, Note, Section, Table, Text
-from stratiome.report.disclosure import about, count, counts, is_small, part, share
+from stratiome.report.disclosure import MISSING, about, count, counts, is_small, part, share
 from stratiome.report.flow import diagram, merge_small
 from stratiome.report.inputs import CROSS, GIVEN, LOCKED, SITES, TEMPORAL, ReportInputs
 from stratiome.report.words import file_name, join, label, level, months, number, plural, sentence, until
@@ -35,16 +37,19 @@ def cohort(inputs: ReportInputs) -> Section:
         blocks += [
             Heading("Patient flow"),
             Figure(
-                diagram(flow, "flow", _told(flow), inputs.settings.min_cell),
+                diagram(flow, "flow", _told(flow), inputs.settings.min_cell, _locked_away(inputs)),
                 "From the clinical table to the analysis",
                 "Nobody is dropped for lacking an omic. Patients without a usable outcome are left out of survival"
                 " models and tests only.",
                 820,
             ),
-            flow_table(
-                flow,
-                inputs.settings.min_cell,
-                "Patients at each step: how many came in, how many went on, and why the others left.",
+            _with_locked(
+                inputs,
+                flow_table(
+                    flow,
+                    inputs.settings.min_cell,
+                    "Patients at each step: how many came in, how many went on, and why the others left.",
+                ),
             ),
         ]
     blocks += [*_size(inputs), *_baseline(inputs)]
@@ -124,7 +129,16 @@ def _baseline(inputs: ReportInputs) -> list[object]:
             continue
         name = sentence(label(variable))
         largest = max(r["count"] or 0 for r in classes)
+        small = sum(is_small(r["count"], least) for r in classes)
+        few = f"{small} classes with fewer than {least} patients each"
+        if small == len(classes):
+            body.append([f"{name}: {few}", f"<{least} each", lines[0][2]])
+            continue
         body.append([f"{name}: {len(classes)} classes", f"largest {count(largest, least)}", lines[0][2]])
+        if small > OPEN_CLASSES:
+            kept = [x for x, r in zip(lines, classes, strict=True) if not is_small(r["count"], least)]
+            kept[0] = [*kept[0][:2], lines[0][2]]
+            lines = [*kept, [f"{name}: {few}", f"<{least} each", ""]]
         head = ["", "Patients", "Missing"]
         folds.append(
             Fold(
@@ -158,12 +172,15 @@ def _classes(variable: str, rows: Sequence[Row], min_cell: int, meaning: Mapping
     # Classes and the missing add up to the cohort, whose size is printed: one small cell takes another with it.
     cells = [*(r["count"] or 0 for r in rows), rows[0]["missing"]]
     *printed, missing = counts(cells, min_cell)
+    blurred = is_small(rows[0]["missing"], min_cell) and any(p.startswith("≈") for p in printed)
     body: list[list[Cell | str]] = []
     for i, (r, text) in enumerate(zip(rows, printed, strict=True)):
         n, name = r["count"] or 0, level(r["level"])
         if text.startswith("≈"):
             n = int(text.removeprefix("≈").replace(",", ""))
         part_of = share(n, r["n"], min_cell) if n else "0 %"
+        if blurred and n >= min_cell:
+            part_of = f"≈{10 * round(10 * n / r['n'])} %"  # an exact share would tell how many have a value
         body.append(
             [f"{sentence(label(variable))}: {meaning.get(name, name)}", f"{text} ({part_of})", "" if i else missing]
         )
@@ -223,6 +240,49 @@ def _outcome(inputs: ReportInputs) -> tuple[int | None, int | None]:
     return (max(r["n"] for r in rows), max(r["events"] for r in rows)) if rows else (None, None)
 
 
+def _usable(inputs: ReportInputs) -> tuple[int | None, int | None, int]:
+    """Patients with a usable outcome and events, locked ones among them, and the events that are locked away."""
+    n, events = _outcome(inputs)
+    row = inputs.row("resample_summary", design=LOCKED)
+    flow = inputs.rows("flow", step="outcome")
+    if row is None or n is None or events is None or not flow:
+        return n, events, 0
+    return flow[-1]["n_out"], events + row["events_test"], row["events_test"]
+
+
+def _events_told(inputs: ReportInputs) -> tuple[str, str]:
+    """All events and those that are locked away, of which neither gives away the other."""
+    _, events, locked = _usable(inputs)
+    least = inputs.settings.min_cell
+    if events is not None and is_small(locked, least):
+        return about(events, least), count(locked, least)
+    return count(events, least), count(locked, least)
+
+
+def _locked_away(inputs: ReportInputs) -> tuple[str, str] | None:
+    """Who is in the locked test set, and who is left for everything else; None without such a set."""
+    row = inputs.row("resample_summary", design=LOCKED)
+    n, events = _outcome(inputs)
+    if row is None or n is None:
+        return None
+    least = inputs.settings.min_cell
+    locked = f"{count(row['n_test'], least)} patients, with {count(row['events_test'], least)} events"
+    return locked, f"{inputs.size(n)}, {count(events, least)} events"
+
+
+def _with_locked(inputs: ReportInputs, table: Table) -> Table:
+    """Patient flow with the locked test set as its last step."""
+    row = inputs.row("resample_summary", design=LOCKED)
+    if row is None or _outcome(inputs)[0] is None:
+        return table
+    n, usable = _outcome(inputs)[0], _usable(inputs)[0]
+    left = part((usable or 0) - (n or 0), row["n_test"], inputs.settings.min_cell)
+    why = "Locked test set: looked at once, at the end"
+    return replace(
+        table, rows=[*table.rows, ["Locked", "endpoint", inputs.people(usable), left, inputs.people(n), why]]
+    )
+
+
 def _patients(inputs: ReportInputs) -> int:
     """Patients of the analysis, whatever their role."""
     full = inputs.row("resample_summary", design="full")
@@ -242,9 +302,12 @@ def _lede(inputs: ReportInputs) -> str:
 
 def _cards(inputs: ReportInputs) -> list[tuple[str, int, Sequence[tuple[str, str]]]]:
     settings = inputs.settings
-    n, events = _outcome(inputs)
+    n = _usable(inputs)[0]
+    told, events_away = _events_told(inputs)
     patients = _patients(inputs)
     least = settings.min_cell
+    row = inputs.row("resample_summary", design=LOCKED)
+    locked = [("of these locked away", f"{count(row['n_test'], least)}, {events_away} events")] if row else []
     horizons = ", ".join(months(h) for h in settings.endpoint.horizons_months)
     omics = list(inputs.quality) or sorted({r["omic"] for r in inputs.rows("quality_summary")})
     return [
@@ -254,7 +317,8 @@ def _cards(inputs: ReportInputs) -> list[tuple[str, int, Sequence[tuple[str, str
             [
                 ("in the analysis", count(patients, least) if patients else "–"),
                 ("with outcome", inputs.people(n)),
-                ("events", count(events, least)),
+                ("events", told),
+                *locked,
             ],
         ),
         (
@@ -276,12 +340,15 @@ def _cards(inputs: ReportInputs) -> list[tuple[str, int, Sequence[tuple[str, str
 
 def summary(inputs: ReportInputs) -> list[str]:
     """Size of the study in a few words, for the head of the page."""
-    n, events = _outcome(inputs)
+    n = _usable(inputs)[0]
+    events, away = _events_told(inputs)
     least = inputs.settings.min_cell
     sites = {r["site"] for r in inputs.rows("latent_map") if r["site"] is not None}
     patients = _patients(inputs)
     said = [f"{count(patients, least)} patients"] if patients else []
-    said += [f"{inputs.people(n)} with outcome", f"{count(events, least)} events"] if n is not None else []
+    said += [f"{inputs.people(n)} with outcome", f"{events} events"] if n is not None else []
+    row = inputs.row("resample_summary", design=LOCKED)
+    said += [f"of these {count(row['n_test'], least)} patients with {away} events locked away"] if row else []
     said += [plural(len(inputs.quality), "omic")] * bool(inputs.quality)
     return said + [f"{len(sites)} sites"] * (inputs.settings.site is not None and len(sites) > 1)
 
@@ -303,10 +370,15 @@ def flow_table(flow: Sequence[Row], min_cell: int, caption: str) -> Table:
         lost = r["n_in"] - r["n_out"]
         before = hidden.get((r["scope"], r["n_in"])) or count(r["n_in"], min_cell)
         after = part(r["n_out"], r["n_in"], min_cell)
-        if is_small(lost, min_cell):
-            hidden[r["scope"], r["n_out"]] = after
-        elif lost == 0:
+        if lost == 0:
             after = before
+        elif r["step"] == "read" and is_small(lost, min_cell):
+            before, after = about(r["n_in"], min_cell), count(r["n_out"], min_cell)  # who went on is told elsewhere too
+        elif before.startswith(">"):  # what was left in the row above must not come out by adding this one up
+            bound = int(before[1:].replace(",", "")) - (min_cell if is_small(lost, min_cell) else lost)
+            after = f">{bound:,}" if bound >= min_cell else count(min(r["n_out"], 1), min_cell)
+        if after.startswith(">"):
+            hidden[r["scope"], r["n_out"]] = after
         rows.append(
             [
                 sentence(label(r["step"])),
@@ -328,7 +400,7 @@ def _splits(inputs: ReportInputs) -> list[object]:
     kinds = [
         f"{number_of[CROSS]} of cross-validation" * bool(number_of[CROSS]),
         f"{number_of[GIVEN]} given in a file" * bool(number_of[GIVEN]),
-        f"{number_of[SITES]} that hold out one site each" * bool(number_of[SITES]),
+        _site_splits(inputs, number_of[SITES]),
         "one that holds out the later patients" * bool(number_of[TEMPORAL]),
         "one for the locked test set" * bool(number_of[LOCKED]),
     ]
@@ -345,6 +417,15 @@ def _splits(inputs: ReportInputs) -> list[object]:
     head = ["Split", "Design", "Training", "Held out", "Not used", "Events in training", "Events held out"]
     sizes = Table("Patients in each split.", head, body, frozenset(range(2, 7)))
     return [Heading("How patients were split"), Text(text), *notes, Fold("Size of every split", [sizes])]
+
+
+def _site_splits(inputs: ReportInputs, n: int) -> str:
+    """How many splits hold out sites, and whether one at a time; "" if none does."""
+    together = sum(len(inputs.settings.sites.get(s, [])) > 1 for s in inputs.resamples(SITES))
+    if not n or not together:
+        return f"{n} that hold out one site each" if n else ""
+    alone = [f"{n - together} that hold{'s' if n - together == 1 else ''} out one site"] * (n > together)
+    return join([*alone, f"{together} that hold{'s' if together == 1 else ''} out small sites together"])
 
 
 def _events(rows: Sequence[Row], min_cell: int) -> list[tuple[str, str]]:
@@ -438,8 +519,9 @@ def quality(inputs: ReportInputs) -> Section:
     for name in names:
         blocks.append(Heading(sentence(label(name)), anchor=f"quality-{name}"))
         blocks += _omic(inputs, name)
-    flagged = sum(f.filter(pl.col("flag") != "").height for f in inputs.quality.values())
-    features = sum(f.height for f in inputs.quality.values())
+    told = [f for omic, f in inputs.quality.items() if omic not in inputs.rare]
+    flagged = sum(f.filter(pl.col("flag") != "").height for f in told)
+    features = sum(f.height for f in told)
     lede = "Nothing is removed here; what is flagged is shown, and the models decide on the training patients only."
     if features:
         lede = f"{flagged:,} of {plural(features, 'feature')} {'carries' if flagged == 1 else 'carry'} a flag. {lede}"
@@ -448,6 +530,8 @@ def quality(inputs: ReportInputs) -> Section:
 
 def _omic(inputs: ReportInputs, name: str) -> list[object]:
     least = inputs.settings.min_cell
+    if name in inputs.rare:
+        return [Note(f"Fewer than {least} patients have {label(name)}, so nothing else is said of it.")]
     blocks: list[object] = []
     metrics = inputs.rows("quality_summary", omic=name)
     if metrics:
@@ -472,17 +556,7 @@ def _omic(inputs: ReportInputs, name: str) -> list[object]:
     table = inputs.quality.get(name)
     flagged = table.filter(pl.col("flag") != "").to_dicts() if table is not None else []
     if flagged:
-        rows = [
-            [
-                r["feature"],
-                count(r["n"], least),
-                f"{100 * r['missing']:.0f} %",
-                number(r["mean"]),
-                number(r["sd"]),
-                Cell(r["flag"], "mixed"),
-            ]
-            for r in flagged[:40]
-        ]
+        rows = [_flagged(r, least) for r in flagged[:40]]
         more = f" The first 40 of {len(flagged):,}." if len(flagged) > 40 else ""
         blocks.append(
             Fold(
@@ -500,10 +574,33 @@ def _omic(inputs: ReportInputs, name: str) -> list[object]:
     return blocks
 
 
+def _flagged(row: Row, min_cell: int) -> list[Cell | str]:
+    """Line of a feature with a flag; the values of few patients are not described."""
+    if is_small(row["n"], min_cell):
+        described = [MISSING] * 3
+    else:
+        moments = [_moment(row[c]) for c in ("mean", "sd")]
+        described = [f"{100 * row['missing']:.0f} %", *moments]
+    return [row["feature"], count(row["n"], min_cell), *described, Cell(row["flag"], "mixed")]
+
+
+def _moment(value: float | None) -> str:
+    """A mean or SD; one that a single extreme makes huge is rounded like the extreme."""
+    return number(value) if value is None or abs(value) < HUGE else rounded(value).replace("-", "−")
+
+
+HUGE = 1e4
+"""Means and SDs from which decimals say nothing but the value of an extreme."""
+
+
 MEANINGS = {
     "patients with the same values as another": "duplicates, or one sample under two identifiers; none is best",
 }
 """Meaning of metrics whose table leaves it open."""
+
+
+EXTREMES = ("largest value", "values on a linear scale")
+"""Metrics that are the value of one patient, by how their names begin."""
 
 
 def _metric(row: Row, min_cell: int) -> str:
@@ -514,4 +611,6 @@ def _metric(row: Row, min_cell: int) -> str:
         return count(round(value), min_cell)
     if row["metric"] == "missing values" or row["note"].startswith("share"):
         return f"{100 * value:.1f} %"
+    if row["metric"].startswith(EXTREMES):
+        return rounded(value)
     return f"{value:,.0f}" if abs(value - round(value)) < 1e-9 else number(value, 2)

@@ -35,10 +35,10 @@ KINDS = ("omic", "outcome", "clinical column", "feature block")
 
 def missingness(inputs: ReportInputs) -> list[object]:
     """Findings first, what they rest on folded; nothing where nothing was tested."""
-    rows = inputs.rows("missingness")
+    least = inputs.settings.min_cell
+    rows = _tellable(inputs.rows("missingness"), inputs.rare, least)
     if not rows:
         return []
-    least = inputs.settings.min_cell
     whole = [r for r in rows if r["finding"] == "all missing" and not is_small(r["n"], least)]
     tests = [r for r in rows if r["finding"] == "test"]
     found = [r for r in tests if r["p_holm"] is not None and r["p_holm"] < inputs.settings.alpha]
@@ -56,6 +56,33 @@ def missingness(inputs: ReportInputs) -> list[object]:
     if not found:
         return [*blocks, Text(f"None of {len(tests)} tests of missingness is positive after Holm's correction.")]
     return [*blocks, *_tests(found, len(tests), least)]
+
+
+def _tellable(rows: Sequence[Row], rare: frozenset[str], min_cell: int) -> list[Row]:
+    """Rows but those of what few patients have: that all of a group lack it would tell where these few are not.
+
+    Parameters
+    ----------
+    rows
+        Rows of `QualityMissingness`.
+    rare
+        Omics that few patients have.
+    min_cell
+        Smallest count that may be told.
+    """
+    has: dict[tuple[str, str, str], int] = {}
+    for r in rows:
+        if r["finding"] != "all missing":
+            key = (r["subject"], r["name"], r["block"])
+            has[key] = max(has.get(key, 0), r["n"] - r["missing"])
+    few = {key for key, n in has.items() if is_small(n, min_cell)}
+    return [
+        r
+        for r in rows
+        if (r["subject"], r["name"], r["block"]) not in few
+        and not (r["subject"] in ("omic", "feature block") and rare & set(r["name"].split(" + ")))
+        and r["variable"].split(": ")[0] not in rare
+    ]
 
 
 def _sentences(whole: Sequence[Row], found: Sequence[Row], min_cell: int) -> list[str]:

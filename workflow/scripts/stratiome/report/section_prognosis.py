@@ -8,7 +8,7 @@ from typing import Any
 
 from stratiome.report import charts, verdicts, words
 from stratiome.report.blocks import Cell, Figure, Finding, Fold, Heading, Note, Panels, Section, Table, Text, numbered
-from stratiome.report.disclosure import count
+from stratiome.report.disclosure import count, part
 from stratiome.report.fitted import not_fitted, partly, unfitted
 from stratiome.report.inputs import CROSS, GIVEN, LOCKED, SITES, TEMPORAL, ReportInputs
 from stratiome.report.section_cohort import small_sites
@@ -95,12 +95,14 @@ def transport(inputs: ReportInputs) -> Verdict:
     agreement = inputs.row("subgroup_agreement", model="vae", label="full", metric="adjusted_rand_index")
     if (inputs.found() or 1) < 2:
         agreement = None
-    sites = {r["resample"] for r in inputs.rows("prognosis_resamples", design=SITES)}
+    known = inputs.rows("prognosis_resamples", design=SITES, model="clinical")
+    fits = {(r["resample"], r["model"]) for r in inputs.rows("models") if r["stand_in"]}
+    sites = [r["resample"] for r in known if r["uno_c"] is not None and (r["resample"], "clinical") not in fits]
     cross = None if unfitted(inputs, "clinical", inputs.headline) else _claim(inputs, "clinical", "uno_c")
     left_out = _claim(inputs, "clinical", "uno_c", design=SITES)
     why = unfitted(inputs, "clinical", SITES)
     within = inputs.headline if inputs.resamples(inputs.headline) else None
-    aside = small_sites(inputs).strip()
+    aside = f"{small_sites(inputs)} {partly(inputs, 'clinical', SITES) if left_out and not why else ''}".strip()
     return verdicts.transport(inputs.settings.site, cross, left_out, agreement, len(sites), aside, why, within)
 
 
@@ -197,8 +199,13 @@ def _design(inputs: ReportInputs, design: str) -> list[object]:
         first = first or next((c for c in claims if c), None)
         cells = [_two_lines(c, METRICS[m][1]) for c, (m, _) in zip(claims, columns, strict=True)]
         body.append([label(model), *_delta(inputs, model, design), *cells])
+    notes += _alike(inputs, design)
     size = f"{inputs.size(first['n'])}, {count(first['events'], least)} events. " if first else ""
     reasons = _reasons(inputs, design)
+    whole = [r for r in inputs.rows("prognosis_metrics", design=design) if r["model"] in fitted(inputs, design)]
+    same = {reason(r) if r["estimate"] is None else "" for r in whole}
+    if len(same) == 1 and "" not in same:
+        reasons = [same.pop()]  # the same for all, so it is said once
     method = next(
         (
             r["method"]
@@ -237,9 +244,31 @@ def _delta(inputs: ReportInputs, model: str, design: str) -> list[Cell | str]:
         if unfitted(inputs, "clinical", design):
             return [Cell("reference"), "–"]
         return [Cell("reference"), _two_lines(c, 3, sign=True)]
+    if _same(c):
+        return [Cell("ranks the same", "unknown"), "–"]
     last = inputs.settings.endpoint.horizons_months[-1]
     tone, phrase = verdicts.adds(c, b, _claim(inputs, model, "ipa", design=design, horizon=last))
     return [Cell(phrase, tone), _two_lines(c, 3, sign=True)]
+
+
+def _same(delta: Row) -> bool:
+    """Whether a model ranks as the one it is compared with in every draw."""
+    return delta["estimate"] == delta["lower"] == delta["upper"] == 0
+
+
+def _alike(inputs: ReportInputs, design: str) -> list[str]:
+    """Sentences on models that rank held-out patients just as the clinical one does, and why, if known."""
+    said = []
+    for model in [m for m in challengers(inputs, design) if m in fitted(inputs, design)]:
+        c = _claim(inputs, model, "uno_c", "clinical", design)
+        if c is None or not _same(c):
+            continue
+        omics = tuple(f"{omic}: " for omic in inputs.quality)
+        rows = inputs.rows("coefficients", resample="full", model=model)
+        none = rows and not any(r["feature"].startswith(omics) and r["coefficient"] for r in rows)
+        why = ": it has chosen no omic, so it is the clinical model" if none and model == "clinical_omics" else ""
+        said.append(f"{label(model)} ranks these patients just as the clinical model does{why}.")
+    return said
 
 
 def _two_lines(row: Row | None, decimals: int, sign: bool = False) -> Cell:
@@ -299,7 +328,7 @@ def _forest(inputs: ReportInputs) -> list[object]:
     for design in TITLES:
         judged = [m for m in challengers(inputs, design) if m in fitted(inputs, design)]
         rows = [(m, c) for m in judged if (c := _claim(inputs, m, "uno_c", "clinical", design)) is not None]
-        claims += [c for _, c in rows]
+        rows = [(m, c) for m, c in rows if c["estimate"] is not None]
         if rows:
             lines.append(charts.Line(words.sentence(design), heading=True))
         lines += [
@@ -370,7 +399,8 @@ def _stability(inputs: ReportInputs) -> list[object]:
     least = inputs.settings.min_cell
     for design, title in ((CROSS, "Fold by fold"), (GIVEN, "Split by split"), (SITES, "Site by site")):
         gone = {(r["resample"], r["model"]) for r in inputs.rows("models") if r["stand_in"]}
-        rows = [r for r in inputs.rows("prognosis_resamples", design=design) if (r["resample"], r["model"]) not in gone]
+        every = inputs.rows("prognosis_resamples", design=design)
+        rows = [r | {"uno_c": None} if (r["resample"], r["model"]) in gone else r for r in every]
         drawn = [
             m for m in ORDER if m != "kaplan_meier" and any(r["model"] == m and r["uno_c"] is not None for r in rows)
         ]
@@ -380,10 +410,14 @@ def _stability(inputs: ReportInputs) -> list[object]:
             f"Uno's C of {words.join([label(m).lower() for m in drawn])} in each of"
             f" {plural(len({r['resample'] for r in rows}), 'held-out set')}."
         )
-        figure = charts.by_resample(rows, {m: _colour(m) for m in drawn}, f"by-{design.replace(' ', '-')}", told)
+        names = {r["resample"]: resample_name(inputs, r["resample"]) for r in rows}
+        judged = {r["resample"] for r in rows if r["uno_c"] is not None and r["model"] in drawn}
+        empty = {s: _empty(inputs, s) for s in names if s not in judged}
+        slug = f"by-{design.replace(' ', '-')}"
+        figure = charts.by_resample(rows, {m: _colour(m) for m in drawn}, slug, told, names, empty)
         n = {r["resample"]: (r["n"], r["events"]) for r in rows}
         sizes = (
-            "; ".join(f"{charts.resample_name(s)} {count(a, least)}/{count(b, least)}" for s, (a, b) in n.items())
+            "; ".join(f"{names[s]} {_size(inputs, s, a)}/{count(b, least)}" for s, (a, b) in n.items())
             if len(n) <= 12
             else plural(len(n), "held-out set")
         )
@@ -402,11 +436,41 @@ def _stability(inputs: ReportInputs) -> list[object]:
     return [Heading("Does it hold in every held-out set?"), *blocks] if blocks else []
 
 
+def resample_name(inputs: ReportInputs, resample: str) -> str:
+    """Readable name of a resample; small sites that are held out together are all named."""
+    members = inputs.settings.sites.get(resample, [])
+    return f"Sites {' + '.join(members)}" if len(members) > 1 else charts.resample_name(resample)
+
+
+def _size(inputs: ReportInputs, resample: str, n: int) -> str:
+    """Held-out patients with an outcome, blurred where all that are held out would tell who has none."""
+    row = inputs.row("resample_summary", resample=resample)
+    return part(n, row["n_test"] if row else None, inputs.settings.min_cell)
+
+
+def _empty(inputs: ReportInputs, resample: str) -> str:
+    """Why nothing is drawn for a held-out set."""
+    rows = [r for r in inputs.rows("models", resample=resample) if r["model"] != "kaplan_meier"]
+    if rows and all(r["stand_in"] for r in rows):
+        return "no model: too few events in training" if _few(inputs, rows) else "no model could be fitted"
+    return "not estimable: too few patients or events"
+
+
+def _few(inputs: ReportInputs, rows: Sequence[Row]) -> bool:
+    settings = inputs.settings.prognosis
+    return settings is not None and all(r["events"] < settings.min_events for r in rows)
+
+
 def _coefficients(inputs: ReportInputs) -> list[object]:
     tables: list[object] = []
     gone = {r["model"] for r in inputs.rows("models", resample="full") if r["stand_in"]}
+    hidden = tuple(f"{omic}: " for omic in inputs.rare)
     for model in [m for m in ORDER if m not in gone and inputs.rows("coefficients", resample="full", model=m)]:
-        rows = [r for r in inputs.rows("coefficients", resample="full", model=model) if abs(r["coefficient"]) > 0]
+        rows = [
+            r
+            for r in inputs.rows("coefficients", resample="full", model=model)
+            if abs(r["coefficient"]) > 0 and not r["feature"].startswith(hidden)
+        ]
         shown = rows if model == "clinical" else sorted(rows, key=lambda r: (-abs(r["coefficient"]), r["feature"]))[:20]
         body = [
             [
@@ -435,6 +499,7 @@ def _coefficients(inputs: ReportInputs) -> list[object]:
     text = Text(
         f"Fitted on {inputs.everyone}, not held out. Coefficients describe associations given the other features; they"
         " are not effects of changing them."
+        + (f" Those of omics that fewer than {inputs.settings.min_cell} patients have are not shown." if hidden else "")
     )
     return [Fold("Coefficients of the models", [text, *tables])]
 

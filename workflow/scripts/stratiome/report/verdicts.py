@@ -444,7 +444,10 @@ def transport(
         return Verdict(question, answer, "unknown", tuple(facts), caveat, "prognosis")
     caveat = f"{aside} Other hospitals may still differ; these are sites of one cohort.".strip()
     if unfitted or left_out.get("estimate") is None:
-        why = f"the clinical model was not fitted ({unfitted})" if unfitted else reason(left_out)
+        why = reason(left_out)
+        if unfitted:
+            beside = f" {unfitted}" if unfitted.startswith("for ") else f" ({unfitted})"
+            why = f"the clinical model was not fitted{beside}"
         return Verdict(question, f"Not answered: {why}.", "unknown", tuple(facts), caveat, "prognosis")
     pooled = (
         f"pooled over the {count_word(sites)} sites that were held out in turn"
