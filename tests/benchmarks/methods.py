@@ -249,7 +249,7 @@ def _judge(found: dict, method: str, k: int, label: str, known: list[str], clini
 
 def _gain(ids, labels, train, test, clinical, outcome, analysis) -> tuple[float, float]:
     """Harrell's C in a test fold of the clinical Cox model, without and with the subgroups."""
-    from stratiome.prognosis.cox import fit_cox
+    from stratiome.survival.cox import fit_cox
     from stratiome.survival.design import ClinicalDesign
 
     patients = pl.DataFrame({"patient_id": ids.tolist()})
