@@ -125,6 +125,73 @@ def test_weak_genes_flag_hardly_anybody_and_say_so():
     assert "not judged" in summary["note"] or "too poorly" in summary["note"]
 
 
+def _small(n, swapped, seed, genes=200, dosage=0.8):
+    """Scores of copy number and of expression that follows it beside five factors, and the patients swapped in it."""
+    rng = np.random.default_rng(seed)
+    calls = rng.choice([-2, -1, 0, 1, 2], size=(n, genes), p=[0.05, 0.2, 0.5, 0.2, 0.05])
+    common = 0.6 * rng.normal(size=(n, 5)) @ rng.normal(size=(5, genes))
+    levels = dosage * calls + common + rng.normal(size=(n, genes))
+    moved = rng.permutation(n)[:swapped]
+    levels[moved] = levels[np.roll(moved, 1)]
+    return identity._normal_scores(calls.astype(np.float32)), identity._normal_scores(levels), moved
+
+
+def _flagged(a, b):
+    fit = identity._fit(a, b)
+    return np.flatnonzero(fit.own < identity._cuts(fit)[0])
+
+
+def _found_and_false(n, swapped, replicates=10):
+    """Shares of the swapped patients found and of the others falsely flagged, over replicates."""
+    found = false = 0
+    for seed in range(replicates):
+        a, b, moved = _small(n, swapped, seed)
+        flagged = _flagged(a, b)
+        found += np.isin(flagged, moved).sum()
+        false += (~np.isin(flagged, moved)).sum()
+    return found / (replicates * swapped), false / (replicates * (n - swapped))
+
+
+@pytest.mark.parametrize("n", [60, 100, 200])
+@pytest.mark.parametrize("swapped", [2, 10])
+def test_swaps_in_small_cohorts_are_found_at_few_false_alarms(n, swapped):
+    found, false_alarms = _found_and_false(n, swapped)
+    assert found >= (0.9 if swapped / n < 0.1 else 0.85)  # 10 of 60 mistaken also blur what is learned
+    assert false_alarms < 0.01
+
+
+@pytest.mark.parametrize("n", [60, 100, 200])
+def test_factors_learned_on_the_judged_patients_take_the_swapped_ones_away(n, monkeypatch):
+    def mutant(a, b, fold, correlation):
+        rest = b - a * correlation.mean(axis=0)
+        return [np.linalg.svd(rest, full_matrices=False)[2][: min(rest.shape) // 10][:10].T] * identity.FOLDS
+
+    monkeypatch.setattr(identity, "_factors", mutant)
+    found, _ = _found_and_false(n, 2)
+    assert found < 0.5
+
+
+@pytest.mark.parametrize(("n", "swapped", "dosage"), [(60, 2, 0.8), (60, 10, 0.8), (60, 4, 0.5), (100, 4, 0.4)])
+def test_the_share_found_that_is_claimed_is_found(n, swapped, dosage):
+    replicates, found, claims = 8, 0, []
+    for seed in range(100, 100 + replicates):
+        a, b, moved = _small(n, swapped, seed, dosage=dosage)
+        flagged = _flagged(a, b)
+        found += np.isin(moved, flagged).sum()
+        claims.append(identity._share_found(a, b, flagged, seed=0))
+    claimed, planted = np.mean(claims), replicates * swapped
+    noise = np.sqrt(claimed * (1 - claimed) * (1 / planted + 1 / (replicates * identity.PLANTED)))
+    assert claimed <= found / planted + 3 * noise
+    assert claimed < 1
+
+
+def test_the_share_found_is_the_same_on_every_call_and_small_where_genes_tell_little():
+    a, b, _ = _small(60, 2, 3)
+    assert identity._share_found(a, b, _flagged(a, b), 1) == identity._share_found(a, b, _flagged(a, b), 1) > 0.9
+    a, b, _ = _small(100, 2, 100, dosage=0.35)
+    assert identity._share_found(a, b, _flagged(a, b), 1) < 0.5
+
+
 # ---- duplicates ------------------------------------------------------------------------------------------------------
 
 

@@ -145,7 +145,7 @@ class QualityIdentitySummary(Table):
     n: int = pa.Field(ge=0)  # patients judged
     features: int = pa.Field(ge=0)  # features used
     flagged: int = pa.Field(ge=0)  # patients
-    found: float = _null(ge=0, le=1)  # concordance: share of mistaken patients expected to be found
+    found: float = _null(ge=0, le=1)  # concordance: share of planted swaps that was found
     false_alarms: float = _null(ge=0, le=1)  # concordance: share of right patients expected to be flagged
     note: str  # why it could not be judged, or ""
 

@@ -3,11 +3,12 @@
 Concordance. Where two omics measure the same genes (copy number and expression above all), a patient's values of one
 predict those of the other. Genes are turned to normal scores over the patients, which removes the mean profile and
 tames tails; each gene is weighted by r / (1 - r^2) of its correlation r between the omics, learned on other patients
-and shrunk; the main factors of what the first omic leaves unexplained in the second are removed from both. The fit of
-patient i is the cosine of predicted and observed profile, in SDs above its fit to the profiles of other patients: about
-standard normal for a patient with somebody else's values, and around an expected fit, which rises with how much the
-genome has changed, for all others. So the cut below which a patient is flagged has known error rates of both kinds,
-which are printed (compare MixupMapper, Westra et al. 2011).
+and shrunk; the main factors of what the first omic leaves unexplained in the second, learned on other patients whose
+values belong together, are removed from both. The fit of patient i is the cosine of predicted and observed profile, in
+SDs above its fit to the profiles of other patients: about standard normal for a patient with somebody else's values,
+and around an expected fit, which rises with how much the genome has changed, for all others. So the cut below which a
+patient is flagged has a known rate of false alarms. How many mistaken patients it finds is counted on swaps planted
+among the patients at hand (compare MixupMapper, Westra et al. 2011).
 """
 
 from __future__ import annotations
@@ -46,12 +47,17 @@ REFERENCE = 400
 """Other patients whose profiles a patient is compared with."""
 
 FOLDS = 5
-FACTORS = 10
+FACTORS, PATIENTS_PER_FACTOR = 10, 5
+"""Factors removed at most, and patients (and genes) to learn from that each needs."""
+
 MIN_Z = 3.0
 """Correlation of a gene between omics, in standard errors, from which it counts as an effect."""
 
 FOUND, FALSE_ALARMS = 0.99, 0.002
 """Share of mistaken patients that the cut is to find, and share of right ones that it may flag at most."""
+
+PLANTED, PLANTED_AT_ONCE, PLANTED_SHARE = 100, 4, 0.02
+"""Swapped patients planted at least to count how many are found, and at once: at least, and as a share of all."""
 
 PARTNER_LEVEL = 0.01
 """Chance that a patient's best other fit is named although nobody's values belong to the patient."""
@@ -95,11 +101,12 @@ def check_identity(
     sex
         Patient -> whether recorded as a woman, of the patients with a record; None = no check.
     seed
-        Seed of the random projections.
+        Seed of the random projections and of the planted swaps.
     """
     parts = [find_duplicates(omic, duplicate, seed) for omic in stored]
     comparable = sorted((o for o in stored if o.kind in COMPARED), key=lambda o: (COMPARED.index(o.kind), o.name))
-    parts += [check_concordance(a, b) for a, b in combinations(comparable, 2) if set(a.features) & set(b.features)]
+    pairs = [(a, b) for a, b in combinations(comparable, 2) if set(a.features) & set(b.features)]
+    parts += [check_concordance(a, b, seed) for a, b in pairs]
     if sex is not None:
         parts += [check_sex(omic, sex) for omic in stored if omic.kind in ("counts", "expression")]
     return Findings.joined(parts)
@@ -108,9 +115,10 @@ def check_identity(
 # ---- concordance between omics ---------------------------------------------------------------------------------------
 
 
-def check_concordance(first: StoredOmic, second: StoredOmic) -> Findings:
+def check_concordance(first: StoredOmic, second: StoredOmic, seed: int = 0) -> Findings:
     """Flag patients whose profile of the second omic does not fit that of the first.
 
+    The share found is counted on swaps planted at random, from `seed`, among the patients not flagged.
     Memory grows with patients times `MAX_GENES`; matrices are read in pieces.
     """
     scope = f"{first.name} + {second.name}"
@@ -131,8 +139,9 @@ def check_concordance(first: StoredOmic, second: StoredOmic) -> Findings:
             "one of them may be mixed up altogether"
         )
         return _not_judged("concordance", scope, n, len(genes), note)
-    cut, found, false_alarms = _cuts(fit)
+    cut, false_alarms = _cuts(fit)
     flagged = np.flatnonzero(fit.own < cut)
+    found = _share_found(a, b, flagged, seed)
     rows = []
     for i in flagged:
         other = int(fit.best[i])
@@ -179,55 +188,90 @@ def _strongest_genes(first: StoredOmic, second: StoredOmic, patients: list[str],
 
 def _fit(a: np.ndarray, b: np.ndarray) -> _Fit | None:
     """Fit of scores of the same patients and genes, shapes `(n_patients, n_genes)`; None without genes that count."""
-    n = len(a)
-    fold = np.arange(n) % FOLDS
+    fold = np.arange(len(a)) % FOLDS
+    weights = _weights(a, b, fold)
+    if weights is None:
+        return None
+    factors = _factors(a, b, fold, weights)
+    own, amount, best = _scored(a, b, fold, weights, factors)
+    expected, spread = _expected(own, amount)
+    return _Fit(own, expected, spread, best, int(np.median((weights != 0).sum(axis=1))))
+
+
+def _weights(a: np.ndarray, b: np.ndarray, fold: np.ndarray) -> np.ndarray | None:
+    """Shrunk correlation r of each gene outside each fold, shape `(FOLDS, n_genes)`; None where too few count."""
     products = np.array([(a[fold == f] * b[fold == f]).sum(axis=0, dtype=np.float64) for f in range(FOLDS)])
-    factors = _factors(a, b, products.sum(axis=0) / n)
-    b = _unit(b - (b @ factors) @ factors.T)
+    others = (len(a) - np.bincount(fold, minlength=FOLDS))[:, None]
+    r = np.clip((products.sum(axis=0) - products) / others, -0.95, 0.95)
+    if ((np.abs(r) * np.sqrt(others) > MIN_Z).sum(axis=1) < MIN_GENES).any():
+        return None
+    shrunk: np.ndarray = r * np.maximum(0.0, 1 - 1 / np.maximum(others * r**2, 1e-9))  # by its variance of chance
+    return shrunk
+
+
+def _scored(
+    a: np.ndarray, b: np.ndarray, fold: np.ndarray, correlation: np.ndarray, factors: list[np.ndarray]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Own fit, length of the prediction and best fit of each patient, arrays of shape `(n_patients,)`.
+
+    `correlation` has shape `(FOLDS, n_genes)`; `factors` are orthonormal directions `(n_genes, n_factors)` of each
+    fold, which are removed from both profiles.
+    """
+    n = len(a)
     reference = np.unique(np.linspace(0, n - 1, min(REFERENCE, n)).astype(int))
-    own, amount, used = np.zeros(n), np.zeros(n), []
-    best = np.full(n, -1)
+    own, amount, best = np.zeros(n), np.zeros(n), np.full(n, -1)
     chance = stats.norm.isf(PARTNER_LEVEL / n)
     for f in range(FOLDS):
+        weight = (correlation[f] / (1 - correlation[f] ** 2)).astype(np.float32)
+        # What is predicted is orthogonal to the factors, so that they need to leave only the lengths of `b`.
+        left = (b**2).sum(axis=1) - ((b @ factors[f]) ** 2).sum(axis=1)
+        length = np.sqrt(np.maximum(left, 1e-12))
         rows = np.flatnonzero(fold == f)
-        others = n - len(rows)
-        r = np.clip((products.sum(axis=0) - products[f]) / others, -0.95, 0.95)
-        if (np.abs(r) * np.sqrt(others) > MIN_Z).sum() < MIN_GENES:
-            return None
-        r = r * np.maximum(0.0, 1 - 1 / np.maximum(others * r**2, 1e-9))  # shrunk by its variance of chance
-        used.append(int((r != 0).sum()))
-        weight = (r / (1 - r**2)).astype(np.float32)
         for part in np.array_split(rows, max(1, len(rows) // PIECE)):
             predicted = a[part] * weight
-            predicted = predicted - (predicted @ factors) @ factors.T
+            predicted = predicted - (predicted @ factors[f]) @ factors[f].T
             amount[part] = np.linalg.norm(predicted, axis=1)
             predicted = _unit(predicted)
-            to_others = predicted @ b[reference].T
+            to_others = predicted @ b[reference].T / length[reference]
             to_others[part[:, None] == reference] = np.nan
             mean, sd = np.nanmean(to_others, axis=1), np.nanstd(to_others, axis=1)
             sd = np.where(sd > 0, sd, 1.0)
-            own[part] = ((predicted * b[part]).sum(axis=1) - mean) / sd
+            own[part] = ((predicted * b[part]).sum(axis=1) / length[part] - mean) / sd
             doubtful = np.flatnonzero(own[part] < chance)
             if len(doubtful):
-                fits = (predicted[doubtful] @ b.T - mean[doubtful, None]) / sd[doubtful, None]
+                fits = (predicted[doubtful] @ b.T / length - mean[doubtful, None]) / sd[doubtful, None]
                 highest = fits.argmax(axis=1)
                 named = (fits.max(axis=1) > chance) & (highest != part[doubtful])
                 best[part[doubtful[named]]] = highest[named]
-    expected, spread = _expected(own, amount)
-    return _Fit(own, expected, spread, best, int(np.median(used)))
+    return own, amount, best
 
 
-def _factors(a: np.ndarray, b: np.ndarray, r: np.ndarray) -> np.ndarray:
-    """Main directions of the second omic given the first, shape `(n_genes, n_factors)`, orthonormal."""
+def _factors(a: np.ndarray, b: np.ndarray, fold: np.ndarray, correlation: np.ndarray) -> list[np.ndarray]:
+    """Main directions of the second omic given the first, `(n_genes, n_factors)` orthonormal, for each fold.
+
+    They come from the patients outside the fold whose values belong together judged without factors: in a small cohort
+    the patients with somebody else's values are themselves the main directions, and would vanish with them.
+    """
     from sklearn.utils.extmath import randomized_svd
 
     some = np.unique(np.linspace(0, len(a) - 1, min(LEARN, len(a))).astype(int))
-    rest = b[some] - a[some] * r.astype(np.float32)
-    count = min(FACTORS, min(rest.shape) // 10)
-    if count == 0:
-        return np.zeros((a.shape[1], 0), dtype=np.float32)
-    directions: np.ndarray = randomized_svd(rest, count, random_state=0)[2].T
+    a, b, fold = a[some], b[some], fold[some]
+    none = [np.zeros((a.shape[1], 0), dtype=np.float32)] * FOLDS
+    own, amount, _ = _scored(a, b, fold, correlation, none)
+    fitting = _fitting(own, amount)
+    directions = []
+    for f in range(FOLDS):
+        rows = fitting & (fold != f)
+        rest = b[rows] - a[rows] * correlation[f].astype(np.float32)
+        count = min(FACTORS, min(rest.shape) // PATIENTS_PER_FACTOR)
+        directions.append(randomized_svd(rest, count, random_state=0)[2].T if count else none[f])
     return directions
+
+
+def _fitting(own: np.ndarray, amount: np.ndarray) -> np.ndarray:
+    """Patients whose values belong together beyond doubt."""
+    expected, spread = _expected(own, amount)
+    return (own > stats.norm.ppf(FOUND)) & (own > expected - 2 * spread)
 
 
 def _expected(own: np.ndarray, amount: np.ndarray) -> tuple[np.ndarray, float]:
@@ -241,15 +285,41 @@ def _expected(own: np.ndarray, amount: np.ndarray) -> tuple[np.ndarray, float]:
     return expected, max(spread, 1.0)
 
 
-def _cuts(fit: _Fit) -> tuple[np.ndarray, float, float]:
-    """Fit below which each patient is flagged, and the shares of mistaken and of right patients expected below it.
+def _cuts(fit: _Fit) -> tuple[np.ndarray, float]:
+    """Fit below which each patient is flagged, and the share of right patients expected below it.
 
     The cut finds `FOUND` of the mistaken patients where that flags fewer than `FALSE_ALARMS` of the right ones, and
     keeps to the latter where the genes tell less.
     """
     cut = np.minimum(stats.norm.ppf(FOUND), fit.expected + stats.norm.ppf(FALSE_ALARMS) * fit.spread)
-    false_alarms = stats.norm.cdf((cut - fit.expected) / fit.spread)
-    return cut, float(stats.norm.cdf(cut).mean()), float(false_alarms.mean())
+    return cut, float(stats.norm.cdf((cut - fit.expected) / fit.spread).mean())
+
+
+def _share_found(a: np.ndarray, b: np.ndarray, flagged: np.ndarray, seed: int) -> float:
+    """Share of mistaken patients that are flagged when some patients get each other's values.
+
+    Those `flagged` are left out, and at least as large a share as they were is planted. Everything but the choice of
+    genes is learned anew each time. Of a large cohort `LEARN` patients are taken. One patient more is counted as
+    missed, so that the share never is 1.
+    """
+    right = np.setdiff1d(np.arange(len(a)), flagged)
+    share = max(PLANTED_SHARE, len(flagged) / len(a))
+    right = right[np.unique(np.linspace(0, len(right) - 1, min(LEARN, len(right))).astype(int))]
+    at_once = max(PLANTED_AT_ONCE, round(share * len(right)))
+    if at_once > len(right):
+        return 0.0
+    a, b = a[right], b[right]
+    rng = np.random.default_rng(seed)
+    found = planted = 0
+    while planted < PLANTED:
+        moved = rng.choice(len(a), at_once, replace=False)
+        mistaken = b.copy()
+        mistaken[moved] = b[np.roll(moved, 1)]
+        fit = _fit(a, mistaken)
+        if fit is not None:
+            found += int((fit.own < _cuts(fit)[0])[moved].sum())
+        planted += at_once
+    return found / (planted + 1)
 
 
 # ---- duplicates ------------------------------------------------------------------------------------------------------
