@@ -4,11 +4,13 @@ import logging
 from dataclasses import dataclass
 
 import numpy as np
+import polars as pl
 import pytest
 
+import check_identity as check_identity_script
 from held_omic import Held
 from stratiome.cohort.simulate import simulate
-from stratiome.config import SimulateConfig
+from stratiome.config import SimulateConfig, load_config
 from stratiome.quality import identity
 from stratiome.tables import QualityIdentity, QualityIdentitySummary, from_rows
 
@@ -268,3 +270,17 @@ def test_sex_is_not_judged_without_genes_or_without_one_sex():
     noise = identity.check_sex(named, {p: i % 2 == 0 for i, p in enumerate(ids)})
     assert noise.rows == []
     assert "do not separate" in noise.summary[0]["note"]
+
+
+@pytest.mark.parametrize(("recorded", "female"), [(["female", "male", None], "female"), ([2.0, 1.0, None], "2")])
+def test_women_are_those_with_the_value_for_women(recorded, female):
+    table = pl.DataFrame({"patient_id": ["A", "B", "C"], "sex": recorded})
+    config = load_config(
+        {
+            "cohort": "c",
+            "data": {"example": "transbig"},
+            "endpoint": {"time": "t", "event": "e", "horizons": [12]},
+            "quality": {"sex": {"column": "sex", "female": female}},
+        }
+    )
+    assert check_identity_script._women(table, config) == {"A": True, "B": False}
