@@ -281,7 +281,7 @@ def _check(shared_data, cohort, folder):
     write_cohort(read, config, str(folder / "cohort.h5mu"))
     read.clinical.covariates.write_parquet(folder / "clinical.parquet")
     read.clinical.outcome.write_parquet(folder / "outcome.parquet")
-    names = ("identity", "identity_summary", "batches", "missingness", "gate")
+    names = ("identity", "identity_summary", "batches", "missingness", "treatments", "gate")
     with_level = logging.getLogger("stratiome")
     with_level.setLevel(logging.INFO)
     script = importlib.util.spec_from_file_location("rule", ROOT / "workflow/scripts/check_identity.py")
