@@ -87,7 +87,7 @@ class Run:
 
     def check(self) -> None:
         """Rule `check_identity`, which holds the gate."""
-        tables = ("identity", "identity_summary", "batches", "missingness")
+        tables = ("identity", "identity_summary", "batches", "missingness", "treatments")
         self._make(
             check_identity,
             cohort_file=self.path("cohort/cohort.h5mu"),
