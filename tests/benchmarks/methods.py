@@ -22,6 +22,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
+from results import write_table
 from stratiome.config import FeatureConfig, LatentConfig, SimulateConfig, SubgroupConfig
 from stratiome.features.block import FeatureSet, read_features
 from stratiome.subgroups.agreement import adjusted_rand, contingency, normalised_mutual_information
@@ -29,8 +30,6 @@ from stratiome.subgroups.cluster import fit_mixture
 from stratiome.subgroups.match import match_labels
 
 ROOT = Path(__file__).resolve().parents[2]
-RESULTS = Path(__file__).with_name("RESULTS.md")
-MARK = "<!-- methods: {} -->"
 FIRST_SEED = 1000
 METHODS = ("vae", "pca", "mofa", "snf", "snf_k", "kmeans")
 LABELS = {
@@ -336,16 +335,6 @@ def real_table(found: dict) -> list[str]:
     return text
 
 
-def write(text: str) -> None:
-    """Put the tables between their marks in RESULTS.md."""
-    start, end = MARK.format("written by methods.py"), MARK.format("end")
-    old = RESULTS.read_text(encoding="utf-8")
-    if start not in old:
-        old = f"{old.rstrip()}\n\n## Latent methods side by side\n\n{start}\n{end}\n"
-    before, rest = old.split(start)
-    RESULTS.write_text(f"{before}{start}\n{text}\n{end}{rest.split(end)[1]}", encoding="utf-8")
-
-
 def main() -> None:
     """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -376,7 +365,7 @@ def main() -> None:
         for cohort in given.cohorts:
             store = given.scratch / f"{cohort}.json"
             text += ["", *real_table(json.loads(store.read_text()))] if store.exists() else []
-        write("\n".join(text))
+        write_table("methods", "Latent methods side by side", "\n".join(text))
 
 
 if __name__ == "__main__":

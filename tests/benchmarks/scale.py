@@ -19,12 +19,12 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
+from results import write_table
+
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "workflow" / "scripts")]
-RESULTS = Path(__file__).with_name("RESULTS.md")
 ROWS = 4096
 """Patients of a row group."""
-MARK = "<!-- scale: {} -->"
 RULES = {
     "ingest": "ingest_cohort",
     "quality": "check_quality",
@@ -193,16 +193,6 @@ def benchmark(sizes: list[int], genes: int, scratch: Path) -> str:
     return "\n".join(lines)
 
 
-def write(text: str) -> None:
-    """Put the table between its marks in RESULTS.md."""
-    start, end = MARK.format("written by scale.py"), MARK.format("end")
-    old = RESULTS.read_text(encoding="utf-8")
-    if start not in old:
-        old = f"{old.rstrip()}\n\n## A matrix larger than memory\n\n{start}\n{end}\n"
-    before, rest = old.split(start)
-    RESULTS.write_text(f"{before}{start}\n{text}\n{end}{rest.split(end)[1]}", encoding="utf-8")
-
-
 def main() -> None:
     """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -220,7 +210,7 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory(dir=given.scratch) as scratch:
         text = benchmark(sorted(given.patients), given.genes, Path(scratch))
-    print(text) if given.print else write(text)
+    print(text) if given.print else write_table("scale", "A matrix larger than memory", text)
 
 
 if __name__ == "__main__":

@@ -19,9 +19,9 @@ from pathlib import Path
 import polars as pl
 import yaml
 
+from results import write_table
+
 ROOT = Path(__file__).resolve().parents[2]
-RESULTS = ROOT / "tests/benchmarks/RESULTS.md"
-START, END = "<!-- stages: written by `make bench` -->", "<!-- stages: end -->"
 IMPORTS = (
     "numpy",
     "polars",
@@ -129,11 +129,7 @@ def main() -> None:
     for folder in map(Path, chosen.read):
         lines += _table(folder.name, None, _jobs(folder), chosen.cores)
     lines += _fixed_costs()
-    text = (
-        RESULTS.read_text(encoding="utf-8") if RESULTS.exists() else f"# Results of the benchmarks\n\n{START}\n{END}\n"
-    )
-    head, rest = text.split(START)
-    RESULTS.write_text(f"{head}{START}\n" + "\n".join(lines) + END + rest.split(END)[1], encoding="utf-8")
+    write_table("stages", "Stages", "\n".join(lines))
     print("\n".join(lines))
 
 

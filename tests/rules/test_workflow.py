@@ -1,8 +1,11 @@
 """The workflow as text: it lints, and every shipped config gives a plan."""
 
+import ast
 import re
 import subprocess
 import sys
+import tomllib
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
@@ -157,6 +160,34 @@ def test_imports_go_down_only():
                         assert layers[other] < layers[package] or other in ("config", "tables", "omics", "survival"), (
                             f"{file}: {line}"
                         )
+
+
+def test_everything_imported_is_declared():
+    trees = [ast.parse(path.read_text()) for path in (ROOT / "workflow/scripts").rglob("*.py")]
+    nodes = [node for tree in trees for node in ast.walk(tree)]
+    names = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    names |= {node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.module and not node.level}
+    packages = {name.partition(".")[0] for name in names} - set(sys.stdlib_module_names) - {"stratiome"}
+    own = {path.stem for path in (ROOT / "workflow/scripts").glob("*.py")}
+    providers = packages_distributions()
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
+    pinned = (ROOT / "envs/requirements.in").read_text().splitlines()
+
+    def plain(requirements):
+        return {re.split(r"[\[<>=;\s]", r)[0].lower().replace("_", "-") for r in requirements}
+
+    for package in sorted(packages - own):
+        provided = plain(providers[package])
+        assert provided & plain(project), f"{package} is not in pyproject.toml"
+        assert provided & plain(pinned), f"{package} is not in envs/requirements.in"
+
+
+def test_benchmark_of_scale_still_runs():
+    command = [sys.executable, "tests/benchmarks/scale.py", "--patients", "100", "--genes", "60", "--print"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    for step in ("ingest", "quality", "checks", "splits", "plain", "(ingest + quality + splits) / plain"):
+        assert f" {step} |" in done.stdout
 
 
 def test_no_pickle():
