@@ -10,7 +10,7 @@ from sklearn.preprocessing import QuantileTransformer
 
 from stratiome.config import FeatureConfig
 from stratiome.features.block import Block, FeatureSet, read_features, write_features
-from stratiome.features.build import fit_transform, make_block, save_transforms, summarise
+from stratiome.features.build import add_counts, fit_transform, make_block, save_transforms, summarise
 from stratiome.features.tails import RankScores
 from stratiome.tables import FeatureSummary, from_rows, write_table
 
@@ -85,6 +85,23 @@ def test_selection_by_variance_missingness_and_carriers():
     genes[:40, 1] = 1
     genes[:99, 2] = 1
     assert fit_transform(genes, np.ones(100, bool), FeatureConfig(), continuous=False).keep.tolist() == [1]
+
+
+def test_raw_counts_come_along_for_the_kept_features_and_the_library_for_all():
+    rng = np.random.default_rng(0)
+    counts = rng.poisson(rng.uniform(1, 40, 6), size=(20, 6)).astype(np.float32)
+    place = np.array([3, 0, *range(4, 22)])  # 22 patients, two of them not measured
+    values = np.full((22, 6), np.nan, dtype=np.float32)
+    values[place] = np.log1p(counts)
+    t = fit_transform(values, np.ones(22, bool), FeatureConfig(max_features=4), continuous=True)
+    block = make_block("rna", values, tuple("abcdef"), t, "gaussian", None)
+    pieces = [(slice(0, 7), counts[:7]), (slice(7, 20), counts[7:])]
+    found = add_counts(block, t, place, pieces)
+    np.testing.assert_array_equal(found.counts[place], counts[:, t.keep])
+    np.testing.assert_array_equal(found.library[place], counts.sum(axis=1))
+    assert np.isnan(found.counts[[1, 2]]).all()
+    assert np.isnan(found.library[[1, 2]]).all()
+    assert found.features == block.features
 
 
 def test_features_survive_the_file(tmp_path):

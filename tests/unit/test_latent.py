@@ -15,13 +15,14 @@ from stratiome.features.block import Block, FeatureSet, write_features
 from stratiome.latent.baselines import PcaModel
 from stratiome.latent.ensemble import fit_projection
 from stratiome.latent.errors import LatentError
-from stratiome.latent.inputs import align, learn_specs
-from stratiome.latent.model import LatentModel, _batch, _posterior_means, load_models, save_models
-from stratiome.latent.module import MIN_LOG_NOISE, Batch, OmicShape, Posterior, StackedVae, divergence
-from stratiome.latent.train import _Run
+from stratiome.latent.inputs import learn_specs
+from stratiome.latent.model import LatentModel, _posterior_means, load_models, save_models
+from stratiome.latent.module import MIN_LOG_NOISE, Batch, Cells, OmicShape, Posterior, StackedVae, divergence
+from stratiome.latent.source import Source
+from stratiome.latent.train import _Run, shapes_of, train
 from stratiome.tables import TrainingHistory, read_table
 
-SMALL = LatentConfig(dims=3, hidden=8, members=2, epochs=6, warmup_epochs=2)
+SMALL = LatentConfig(dims=4, hidden=8, members=2, epochs=6, warmup_epochs=2)
 
 
 @pytest.fixture(autouse=True)
@@ -32,12 +33,12 @@ def _one_thread():
     torch.set_num_threads(before)
 
 
-def make_features(n=80, seed=0, missing=0.25, test=0.25):
+def make_features(n=80, seed=0, missing=0.25, test=0.25, widths=(12, 6, 5)):
     """Two Gaussian omics and mutations, driven by two factors."""
     rng = np.random.default_rng(seed)
     factors = rng.normal(size=(n, 2))
     blocks = []
-    for name, width in (("rna", 12), ("protein", 6), ("mutation", 5)):
+    for name, width in zip(("rna", "protein", "mutation"), widths, strict=True):
         signal = factors @ rng.normal(size=(2, width))
         if name == "mutation":
             values = (signal + rng.normal(size=(n, width)) > 0.8).astype(float)
@@ -75,8 +76,7 @@ def corrupt_held_out(features, seed=9):
 
 def take(features, rows):
     """Some of the patients."""
-    blocks = tuple(Block(b.name, b.values[rows], b.likelihood, b.features) for b in features.blocks)
-    return FeatureSet(tuple(np.array(features.patient_ids)[rows]), features.roles[rows], blocks)
+    return features.take(np.asarray(rows))
 
 
 def run_script(features, folder, settings=SMALL, seed=1):
@@ -122,17 +122,51 @@ def test_the_same_inputs_give_the_same_bytes(tmp_path):
     assert one["weights"].read_bytes() != other["weights"].read_bytes()
 
 
-def test_members_do_not_depend_on_how_many_there_are():
-    features = make_features()
-    few = LatentModel.fit(features, SMALL.model_copy(update={"members": 1}), 3)
-    many = LatentModel.fit(features, SMALL.model_copy(update={"members": 4}), 3)
-    for key, value in few.weights.items():
-        np.testing.assert_array_equal(value, many.weights[key][:1], err_msg=key)
-    assert few.history == [row for row in many.history if row["member"] == 0]
-    assert not np.array_equal(many.weights["decoder"][0], many.weights["decoder"][1])
+def train_each(features, settings):
+    """All members trained together, and each of them alone."""
+    specs = learn_specs(features, balance=False)
+    rows = np.flatnonzero(features.train & np.any([b.present for b in features.blocks], axis=0))
+    alone = [train(features, specs, rows, settings, 7, members=[m]) for m in range(settings.members)]
+    return train(features, specs, rows, settings, 7), alone
+
+
+def losses(trained, member):
+    """Epochs and losses of one member, shape `(n_epochs, 3)`."""
+    keys = ("epoch", "train_loss", "validation_loss")
+    return np.array([[row[k] for k in keys] for row in trained.history if row["member"] == member])
+
+
+def test_a_stack_that_members_leave_is_to_rounding_members_trained_one_by_one():
+    features = make_features(n=300, seed=5)
+    settings = LatentConfig(dims=3, hidden=9, members=5, epochs=120, patience=3, warmup_epochs=2, learning_rate=0.03)
+    together, alone = train_each(features, settings)
+    assert len({len(losses(together, m)) for m in range(5)}) > 2  # they leave at different times
+    for m in range(5):
+        assert alone[m].best_epoch == [together.best_epoch[m]]
+        np.testing.assert_allclose(losses(together, m), losses(alone[m], 0), rtol=1e-6)
+        for key, value in alone[m].weights.items():
+            torch.testing.assert_close(value[0], together.weights[key][m], rtol=1e-4, atol=1e-5)
+    assert (together.weights["decoder_0"][0] - together.weights["decoder_0"][1]).abs().max() > 0.01
+
+
+def test_members_that_have_stopped_cost_nothing(monkeypatch):
+    features = make_features(n=200, seed=5)
+    stacked = []
+    plain = _Run._losses
+    monkeypatch.setattr(_Run, "_losses", lambda run, *a: stacked.append(run.module.members) or plain(run, *a))
+    settings = LatentConfig(dims=2, hidden=8, members=4, epochs=120, patience=2, warmup_epochs=2, learning_rate=0.05)
+    history = LatentModel.fit(features, settings, 0).history
+    per_epoch = len(stacked) // (max(r["epoch"] for r in history) + 1)
+    assert sum(stacked) == per_epoch * len(history)
+    assert min(stacked) < 4
 
 
 # --- the model -----------------------------------------------------------------------------------------------------
+
+
+def _decoder(weights, member):
+    """Loadings of one member over all features, shape `(n_latent, n_features)`."""
+    return np.concatenate([w[member] for name, w in sorted(weights.items()) if name.startswith("decoder_")], axis=1)
 
 
 def test_subspace_is_that_of_probabilistic_pca():
@@ -150,7 +184,7 @@ def test_subspace_is_that_of_probabilistic_pca():
     # Closed form (Tipping & Bishop 1999): the leading eigenvectors span the maximum-likelihood loadings.
     loadings = np.linalg.svd(values, full_matrices=False)[2][:dims].T
     for member in range(3):
-        assert np.degrees(subspace_angles(loadings, model.weights["decoder"][member].T)).max() < 5
+        assert np.degrees(subspace_angles(loadings, _decoder(model.weights, member).T)).max() < 5
     assert np.degrees(subspace_angles(values @ loadings, model.transform(features))).max() < 5
 
 
@@ -163,9 +197,13 @@ def _module(dims=2, members=3):
     return module.double()
 
 
+def _split(x):
+    return [x[:, :4], x[:, 4:]]
+
+
 def test_posterior_is_the_product_of_the_experts():
     module = _module()
-    x = torch.randn(6, 7, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    x = _split(torch.randn(6, 7, dtype=torch.float64, generator=torch.Generator().manual_seed(1)))
     both = module.encode(x, torch.ones(6, 2, dtype=torch.float64))
     parts = [module.encode(x, torch.tensor([row], dtype=torch.float64).expand(6, 2)) for row in ((1, 0), (0, 1))]
     # Each part is expert times prior; the product of both experts with one prior takes one prior out.
@@ -181,55 +219,135 @@ def test_lacking_omics_have_no_say_and_none_gives_the_prior():
     y = x.clone()
     y[:, 4:] = 100.0
     seen = torch.tensor([[1.0, 0.0]], dtype=torch.float64).expand(5, 2)
-    torch.testing.assert_close(module.encode(x, seen).mean, module.encode(y, seen).mean, rtol=0, atol=0)
-    nothing = module.encode(x, torch.zeros(5, 2, dtype=torch.float64))
+    torch.testing.assert_close(module.encode(_split(x), seen).mean, module.encode(_split(y), seen).mean, rtol=0, atol=0)
+    nothing = module.encode(_split(x), torch.zeros(5, 2, dtype=torch.float64))
     assert (nothing.mean == 0).all()
     assert (nothing.variance == 1).all()
 
 
-def test_losses_are_those_of_torch_distributions():
-    module = _module()
+def _cells(seed=2):
+    """Targets of a Gaussian, a 0/1 and a count omic, with missing cells and omics, and what was seen."""
+    generator = torch.Generator().manual_seed(seed)
+    seen = torch.rand(6, 4, generator=generator) > 0.3
+    seen[0], seen[1] = True, False
+    targets = torch.randn(6, 4, dtype=torch.float64, generator=generator)
+    return targets, seen
+
+
+@pytest.mark.parametrize("likelihood", ["gaussian", "bernoulli", "negative_binomial"])
+def test_losses_and_their_gradients_are_those_of_torch_distributions(likelihood):
+    module = StackedVae([OmicShape(4, likelihood)], 2, 5, [0, 1, 2]).double()
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for p in module.parameters():
+            p.add_(0.3 * torch.randn(p.shape, generator=generator))
+    latent = torch.randn(3, 6, 2, dtype=torch.float64, generator=generator).requires_grad_()
+    targets, seen = _cells()
+    offset = torch.rand(6, 1, dtype=torch.float64, generator=generator) + 1
+    targets = {
+        "gaussian": targets,
+        "bernoulli": (targets > 0).double(),
+        "negative_binomial": (targets * 5).abs().round(),
+    }
+    x = torch.where(seen, targets[likelihood], 0.0)
+    weight = torch.rand(6, dtype=torch.float64, generator=generator) * seen.any(1)
+    rows = torch.arange(2, 6)
+    cells = Cells(x, x, weight, (rows, (~seen[rows]).double()), offset)
+    loss = module.reconstruction(latent, Batch((cells,), torch.ones(6, 1)))
+    w = module.weights
+    decoded = torch.baddbmm(w["bias_0"], latent, w["decoder_0"])
+    if likelihood == "gaussian":
+        spread = (w["log_noise_0"].clamp(min=MIN_LOG_NOISE) / 2).exp()
+        nats = torch.distributions.Normal(decoded, spread).log_prob(x) + 0.5 * np.log(2 * np.pi)
+    elif likelihood == "bernoulli":
+        nats = torch.distributions.Bernoulli(logits=decoded).log_prob(x)
+    else:
+        size = (-w["log_dispersion_0"]).exp()
+        logits = decoded + offset - size.log()  # of the probability of a "success", mean / (mean + size)
+        nats = torch.distributions.NegativeBinomial(size, logits=logits).log_prob(x)
+    expected = -(nats * seen).sum(-1) * weight
+    torch.testing.assert_close(loss, expected)
+    leaves = [
+        latent,
+        *(p for name, p in w.items() if name.split("_0")[0] in ("decoder", "bias", "log_noise", "log_dispersion")),
+    ]
+    for found, right in zip(
+        torch.autograd.grad(loss.square().sum(), leaves),
+        torch.autograd.grad(expected.square().sum(), leaves),
+        strict=True,
+    ):
+        torch.testing.assert_close(found, right)
+
+
+def test_divergence_is_that_of_torch_distributions():
     latent = torch.randn(3, 6, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
-    targets = torch.cat([torch.randn(6, 4, dtype=torch.float64), torch.ones(6, 3, dtype=torch.float64)], 1)
-    weights = torch.rand(6, 7, dtype=torch.float64)
-    loss = module.reconstruction(latent, Batch(targets, targets, weights, torch.ones(6, 2)))
-    decoded = torch.baddbmm(module.weights["decoder_bias"], latent, module.weights["decoder"])
-    sd = (module.weights["log_noise"][..., :4].clamp(min=MIN_LOG_NOISE) / 2).exp()
-    gaussian = torch.distributions.Normal(decoded[..., :4], sd).log_prob(targets[:, :4]) + 0.5 * np.log(2 * np.pi)
-    bernoulli = torch.distributions.Bernoulli(logits=decoded[..., 4:]).log_prob(targets[:, 4:])
-    torch.testing.assert_close(loss, -(torch.cat([gaussian, bernoulli], -1) * weights).sum(-1))
     posterior = Posterior(latent, torch.rand_like(latent) + 0.1)
     own = torch.distributions.Normal(posterior.mean, posterior.variance.sqrt())
     standard = torch.distributions.Normal(torch.zeros_like(latent), torch.ones_like(latent))
     torch.testing.assert_close(divergence(posterior), torch.distributions.kl_divergence(own, standard).sum(-1))
 
 
-def test_missing_cells_and_omics_have_no_weight_and_size_counts_by_its_root():
-    features = make_features()
+def _source(features, **options):
     specs = learn_specs(features, balance=False)
-    batch = _batch(align(features, specs), np.ones(len(features.roles), bool))
-    start = 0
-    for block in features.blocks:
-        part = batch.weights[:, start : start + block.values.shape[1]].numpy()
-        np.testing.assert_array_equal(part > 0, np.isfinite(block.values))
-        np.testing.assert_allclose(part.sum(1)[block.present], np.sqrt(block.values.shape[1] * 23 / 3), rtol=1e-5)
-        start += block.values.shape[1]
-    assert np.isfinite(batch.inputs.numpy()).all()
+    rows = np.flatnonzero(features.train & np.any([b.present for b in features.blocks], axis=0))
+    nothing = [None] * len(specs)
+    return Source(features, specs, rows, nothing, torch.device("cpu"), **({"in_memory": True} | options))
+
+
+def test_missing_cells_and_omics_have_no_weight_and_size_counts_by_its_root():
+    features = make_features(test=0)
+    source = _source(features)
+    batch = next(source.batches([np.arange(len(source))]))
+    for block, cells in zip(features.take(source.rows).blocks, batch.omics, strict=True):
+        p = len(block.features)
+        weights = cells.weight[:, None] * torch.ones(p)
+        if cells.gaps is not None:
+            weights.index_add_(0, cells.gaps[0], weights[cells.gaps[0]] * cells.gaps[1], alpha=-1)
+        np.testing.assert_array_equal(weights.numpy() > 0, np.isfinite(block.values))
+        np.testing.assert_allclose(weights.numpy().sum(1)[block.present], np.sqrt(p * 23 / 3), rtol=1e-5)
+        assert (cells.inputs.numpy()[~np.isfinite(block.values)] == 0).all()
+        assert (cells.targets.numpy()[~np.isfinite(block.values)] == 0).all()
 
 
 def test_modality_dropout_never_hides_the_last_omic():
-    features = make_features(n=200)
-    data = align(features, learn_specs(features, balance=False))
-    rows = features.train & data.has_any
-    batch, count = _batch(data, rows), int(rows.sum())
-    shapes = tuple(OmicShape(len(b.features), b.likelihood) for b in features.blocks)
+    source = _source(make_features(n=200))
     settings = SMALL.model_copy(update={"modality_dropout": 0.9})
-    run = _Run(batch, np.arange(2), np.arange(2, count), shapes, settings, 0, torch.device("cpu"))
-    hidden = run._dropout().numpy()
-    seen = batch.observed[2:].numpy()
+    run = _Run(source, source, shapes_of(source.specs, [None] * 3), settings, 0, range(2))
+    hidden = run._dropout(torch.from_numpy(source.observed)).numpy()
     assert ((hidden > 0).sum(-1) >= 1).all()
-    assert (hidden[:, seen == 0] == 0).all()
-    assert (hidden > 0).sum() < 0.7 * 2 * (seen > 0).sum()
+    assert (hidden[:, source.observed == 0] == 0).all()
+    assert (hidden > 0).sum() < 0.7 * 2 * (source.observed > 0).sum()
+
+
+def make_counts(n=400, width=40, dispersion=0.2, seed=0):
+    """Counts of a negative binomial with linear log mean and library sizes that differ tenfold, with its loadings."""
+    rng = np.random.default_rng(seed)
+    loadings = 0.5 * rng.normal(size=(2, width))
+    library = np.exp(rng.uniform(np.log(3e3), np.log(3e4), n))
+    mean = np.exp(rng.normal(size=(n, 2)) @ loadings + rng.normal(size=width) * 0.5)
+    mean *= library[:, None] / mean.mean(axis=0).sum()
+    counts = rng.poisson(rng.gamma(1 / dispersion, dispersion * mean)).astype(np.float32)
+    values = np.log1p(counts / library[:, None] * 1e4)
+    values = ((values - values.mean(0)) / values.std(0)).astype(np.float32)
+    names = tuple(f"gene{j}" for j in range(width))
+    block = Block("rna", values, "gaussian", names, counts, library.astype(np.float32))
+    return FeatureSet(tuple(map(str, range(n))), np.full(n, "train"), (block,)), loadings
+
+
+def test_counts_give_their_loadings_and_dispersion_only_with_the_library_size():
+    features, loadings = make_counts()
+    settings = LatentConfig(dims=2, hidden=8, members=1, counts="negative_binomial", epochs=120, learning_rate=0.02)
+    model = LatentModel.fit(features, settings, 0)
+    assert model.specs[0].likelihood == "negative_binomial"
+    assert np.degrees(subspace_angles(loadings.T, model.weights["decoder_0"][0].T)).max() < 15
+    dispersion = np.exp(model.weights["log_dispersion_0"][0, 0])
+    assert 0.15 < np.median(dispersion) < 0.3
+    same = np.full_like(features.blocks[0].library, 1e4)  # the mutant does without it
+    block = Block(
+        *(getattr(features.blocks[0], k) for k in ("name", "values", "likelihood", "features", "counts")), same
+    )
+    mutant = LatentModel.fit(FeatureSet(features.patient_ids, features.roles, (block,)), settings, 0)
+    assert np.median(np.exp(mutant.weights["log_dispersion_0"][0, 0])) > 0.4
 
 
 def test_each_member_keeps_its_best_weights_and_stops_on_its_own():
@@ -290,8 +408,8 @@ def test_lacking_an_omic_moves_patients_nowhere_on_average(fitted):
     model = models["vae"]
     for name in ("protein", "mutation"):
         alone = with_values(features, lambda b, n=name: b.values if b.name == n else np.full_like(b.values, np.nan))
-        inputs = align(alone, model.specs)
-        means = _posterior_means(inputs, model.specs, model.settings, model.weights)[features.train & inputs.has_any]
+        means, has_any = _posterior_means(alone, np.arange(150), model.specs, model.settings, model.weights)
+        means = means[features.train & has_any]
         assert means.std(0).max() > 0.1
         np.testing.assert_allclose(means.mean(0), 0, atol=0.15)
     # Exactly so in the patients that the weights were fitted on, all of the training but the inner validation.
@@ -410,7 +528,7 @@ def test_fewer_directions_than_dimensions_leave_zeros():
 
 
 def test_a_loss_that_is_not_finite_stops_with_a_reason():
-    features = with_values(make_features(), lambda b: b.values * np.float32(1e30))
+    features = with_values(make_features(), lambda b: b.values * np.float32(1e38 if b.name == "mutation" else 1))
     with pytest.raises(LatentError, match=r"member \d is not finite in epoch.*learning_rate"):
         LatentModel.fit(features, SMALL, 0)
 
@@ -442,7 +560,7 @@ def test_script_writes_what_the_contract_says(tmp_path):
         assert (data.obs[f"has_{block.name}"].to_numpy() == block.present).all()
     assert (data.obs["n_omics"] == np.sum([b.present for b in features.blocks], axis=0)).all()
     assert {name: latents.shape for name, latents in data.obsm.items()} == dict.fromkeys(
-        ("vae", "pca", "mofa"), (80, 3)
+        ("vae", "pca", "mofa"), (80, 4)
     )
     history = read_table(paths["history"], TrainingHistory)
     assert history["member"].unique().sort().to_list() == [0, 1]

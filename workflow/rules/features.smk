@@ -22,6 +22,7 @@ rule build_features:
         runtime=60,
     params:
         settings=settings("features", "site"),
+        counts=CONFIG.latent.counts == "negative_binomial",
         library=library("features", "omics", "cohort"),
     message:
         "{wildcards.resample}: building features"

@@ -8,7 +8,7 @@ from stratiome.cohort.store import read_stored
 from stratiome.config import FeatureConfig
 from stratiome.features.adjust import protected_design
 from stratiome.features.block import FeatureSet, write_features
-from stratiome.features.build import fit_transform, make_block, save_transforms, summarise
+from stratiome.features.build import add_counts, fit_transform, make_block, save_transforms, summarise
 from stratiome.tables import FeatureSummary, Resamples, from_rows, read_table, write_table
 
 
@@ -22,6 +22,7 @@ def main(
     features: FeatureConfig,
     site: str | None,
     resample: str,
+    counts: bool = False,
 ) -> None:
     """Make the features of one resample."""
     obs, stored = read_stored(cohort_file)
@@ -47,6 +48,8 @@ def main(
             values, role == "train", features, continuous=kind.continuous, site=at, protected=protected
         )
         block = make_block(name, values, names[name], fitted[name], kind.likelihood, at)
+        if counts and omic.kind == "counts":
+            block = add_counts(block, fitted[name], place, omic.rows())
         measured = (role == "train") & np.isfinite(values).any(axis=1)
         rows.append({"resample": resample} | summarise(name, block, fitted[name], measured))
         if len(fitted[name].keep):

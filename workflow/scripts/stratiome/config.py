@@ -518,9 +518,26 @@ class LatentConfig(Section):
     modality_dropout: float = Field(
         0.2, ge=0, lt=1, description="Probability that an omic is hidden from the encoder in a training step."
     )
+    encoder_inputs: int = Field(
+        0,
+        ge=0,
+        le=4096,
+        description="Encoders of omics with more than twice as many features see this many principal directions of "
+        "the training patients in their place; 0 is none.",
+    )
+    counts: Literal["gaussian", "negative_binomial"] = Field(
+        "gaussian",
+        description="Likelihood of omics of kind `counts`: that of their scaled logarithms, or of the raw counts.",
+    )
+    memory_gb: float = Field(
+        4.0,
+        gt=0,
+        description="Largest training matrix, in GiB, that is held in memory; a larger one is read in minibatches.",
+    )
     device: Literal["auto", "cpu", "cuda"] = Field(
         "auto", description="Where to train; `auto` uses a GPU if there is one."
     )
+    tf32: bool = Field(False, description="Whether matrix products on a GPU may round their factors to TensorFloat-32.")
     baselines: tuple[Literal["pca", "mofa", "snf"], ...] = Field(
         ("pca", "mofa"),
         min_length=1,

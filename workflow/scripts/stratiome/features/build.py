@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -191,6 +192,30 @@ def make_block(
     """Features of one omic for all patients."""
     kept = tuple(features[j] for j in transform.keep)
     return Block(name, transform.apply(values, site), likelihood, kept)  # type: ignore[arg-type]
+
+
+def add_counts(
+    block: Block, transform: OmicTransform, place: np.ndarray, rows: Iterable[tuple[np.ndarray | slice, np.ndarray]]
+) -> Block:
+    """The same block with the raw counts of its features, and the library size over all features, kept or not.
+
+    Parameters
+    ----------
+    block
+        Features of one omic of kind `counts`.
+    transform
+        What was learned, for the features that it kept.
+    place
+        Shape `(n_measured,)`, row of each measured patient in the block.
+    rows
+        Pieces of the measured patients: which of them, and their counts of all features.
+    """
+    counts = np.full(block.values.shape, np.nan, dtype=np.float32)
+    library = np.full(len(counts), np.nan, dtype=np.float32)
+    for part, read in rows:
+        counts[place[part]] = read[:, transform.keep]
+        library[place[part]] = read.sum(axis=1, dtype=np.float64)
+    return replace(block, counts=counts, library=library)
 
 
 def summarise(name: str, block: Block, transform: OmicTransform, measured: np.ndarray) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -50,20 +51,52 @@ def fit_projection(values: np.ndarray, dims: int) -> Projection:
     dims
         Number of components.
     """
-    from scipy.linalg import eigh
-
     n, p = values.shape
     mean = values.mean(axis=0)
     centred = values - mean
     rank = min(dims, n - 1, p)
-    small = centred @ centred.T if n < p else centred.T @ centred
-    size = len(small)
-    eigenvalues, vectors = (
-        eigh(small, subset_by_index=(size - rank, size - 1)) if rank else (np.zeros(0), np.zeros((p, 0)))
-    )
-    eigenvalues, vectors = eigenvalues[::-1], vectors[:, ::-1]
+    eigenvalues, vectors = _leading(centred @ centred.T if n < p else centred.T @ centred, rank)
     if n < p:
         vectors = centred.T @ vectors
+    return _projection(mean, eigenvalues, vectors, n, dims)
+
+
+def fit_projection_in_pieces(values: Callable[[], Iterable[np.ndarray]], dims: int) -> Projection:
+    """The same from patients who pass in pieces, by the covariance of the columns alone.
+
+    Parameters
+    ----------
+    values
+        Function that gives the pieces anew, `(n_rows, n_columns)` each, finite; they pass twice.
+    dims
+        Number of components.
+    """
+    n, total = 0, np.zeros(0)
+    for piece in values():
+        n, total = n + len(piece), (total if n else 0.0) + piece.sum(axis=0)
+    mean = total / max(n, 1)
+    small = np.zeros((len(mean), len(mean)))
+    for piece in values():
+        centred = piece - mean
+        small += centred.T @ centred
+    eigenvalues, vectors = _leading(small, min(dims, n - 1, len(mean)))
+    return _projection(mean, eigenvalues, vectors, n, dims)
+
+
+def _leading(small: np.ndarray, rank: int) -> tuple[np.ndarray, np.ndarray]:
+    """The `rank` largest eigenvalues of a symmetric matrix and their vectors as columns, falling."""
+    from scipy.linalg import eigh
+
+    size = len(small)
+    if not rank:
+        return np.zeros(0), np.zeros((size, 0))
+    eigenvalues, vectors = eigh(small, subset_by_index=(size - rank, size - 1))
+    return eigenvalues[::-1], vectors[:, ::-1]
+
+
+def _projection(mean: np.ndarray, eigenvalues: np.ndarray, vectors: np.ndarray, n: int, dims: int) -> Projection:
+    """Orthonormal components of `n` patients from eigenvectors of any length."""
+    p, rank = len(mean), len(eigenvalues)
     lengths = np.sqrt((vectors**2).sum(axis=0))
     real = eigenvalues > 1e-12 * max(eigenvalues.max(initial=0.0), 1e-300)
     vectors = np.where(real, vectors / np.where(real, lengths, 1.0), 0.0)

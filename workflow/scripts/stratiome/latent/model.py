@@ -6,21 +6,24 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from stratiome.config import LatentConfig
-from stratiome.features.block import FeatureSet
+from stratiome.features.block import FeatureSet, StoredFeatures, pieces
 from stratiome.latent.baselines import PcaModel
 from stratiome.latent.ensemble import Projection, fit_projection
 from stratiome.latent.errors import LatentError
 from stratiome.latent.fusion import FusionModel
-from stratiome.latent.inputs import Inputs, OmicSpec, align, learn_specs
+from stratiome.latent.inputs import OmicSpec, align, learn_specs
 from stratiome.latent.mofa import MofaModel
 from stratiome.latent.space import LatentSpace
 
-FORMAT = 1
+if TYPE_CHECKING:
+    from stratiome.latent.module import StackedVae
+
+FORMAT = 2
 
 
 @dataclass(frozen=True)
@@ -51,7 +54,7 @@ class LatentModel:
     history: list[dict[str, float]] = field(default_factory=list, repr=False)
 
     @classmethod
-    def fit(cls, features: FeatureSet, settings: LatentConfig, seed: int) -> LatentModel:
+    def fit(cls, features: FeatureSet | StoredFeatures, settings: LatentConfig, seed: int) -> LatentModel:
         """Train on the training patients who have at least one omic.
 
         Parameters
@@ -68,20 +71,17 @@ class LatentModel:
         LatentError
             If too few training patients have omics, or a loss is not finite.
         """
-        from stratiome.latent.module import OmicShape
         from stratiome.latent.train import train
 
-        specs = learn_specs(features, balance=False)
-        inputs = align(features, specs)
-        rows = features.train & inputs.has_any
-        shapes = tuple(OmicShape(len(s.features), s.likelihood) for s in specs)
-        trained = train(_batch(inputs, rows), shapes, settings, seed)
+        specs = learn_specs(features, balance=False, counts=settings.counts == "negative_binomial")
+        rows = np.flatnonzero(features.train & np.any([b.present for b in features.blocks], axis=0))
+        trained = train(features, specs, rows, settings, seed)
         weights = {k: v.numpy() for k, v in trained.weights.items()}
         sizes = {"dims": settings.dims, "hidden": settings.hidden, "members": settings.members}
-        means = _posterior_means(inputs, specs, sizes, weights)[rows]
+        means, _ = _posterior_means(features, rows, specs, sizes, weights)
         return cls(specs, sizes, weights, fit_projection(means, settings.dims), trained.history)
 
-    def transform(self, features: FeatureSet) -> np.ndarray:
+    def transform(self, features: FeatureSet | StoredFeatures) -> np.ndarray:
         """Consensus posterior mean of any patients.
 
         Returns
@@ -89,9 +89,9 @@ class LatentModel:
         numpy.ndarray
             Shape `(n_patients, n_latent)`, float64, centred on the training patients; 0 for patients without any omic.
         """
-        inputs = align(features, self.specs)
-        scores = self.projection.apply(_posterior_means(inputs, self.specs, self.settings, self.weights))
-        return np.where(inputs.has_any[:, None], scores, 0.0)
+        rows = np.arange(len(features.patient_ids))
+        means, has_any = _posterior_means(features, rows, self.specs, self.settings, self.weights)
+        return np.where(has_any[:, None], self.projection.apply(means), 0.0)
 
     def save(self, weights_path: str, description_path: str) -> None:
         """Write weights (safetensors) and description (JSON)."""
@@ -199,31 +199,40 @@ def load_models(weights_path: str, description_path: str) -> dict[str, LatentSpa
     return models
 
 
-def _batch(inputs: Inputs, rows: np.ndarray) -> Any:
-    """Tensors of some patients, with the weight of each cell in the loss.
+def _posterior_means(
+    features: FeatureSet | StoredFeatures,
+    rows: np.ndarray,
+    specs: tuple[OmicSpec, ...],
+    sizes: dict[str, int],
+    weights: dict[str, np.ndarray],
+) -> tuple[np.ndarray, np.ndarray]:
+    """Posterior means of the patients `rows`, and who of them has any omic.
 
-    An omic weighs as the root of its number of features, shared among the cells that a patient has. By number, an omic
-    of thousands of features would leave nothing to one of thirty; if all weighed the same, a few strongly correlated
-    features (copy numbers of one arm) would take every dimension. In simulations the root recovered subgroups best.
+    Means of all members lie side by side, shape `(n_patients, n_members * n_latent)`, in double precision.
     """
     import torch
 
-    from stratiome.latent.module import Batch
+    module = build_module(specs, sizes, weights)
+    widths = [len(s.features) for s in specs]
+    means, has_any = [np.zeros((0, sizes["members"] * sizes["dims"]))], [np.zeros(0, dtype=bool)]
+    for piece in pieces(rows):
+        inputs = align(features.take(piece), specs)
+        by_omic = torch.from_numpy(inputs.centred).split(widths, dim=1)
+        with torch.no_grad():
+            mean = module.encode(by_omic, torch.from_numpy(inputs.observed)).mean
+        means.append(mean.permute(1, 0, 2).reshape(len(piece), -1).numpy())
+        has_any.append(inputs.has_any)
+    return np.concatenate(means), np.concatenate(has_any)
 
-    sizes = np.array([r.shape[1] for r in inputs.raw], dtype=np.float64)
-    budget = np.sqrt(sizes * sizes.mean())
-    seen = [np.isfinite(r[rows]) for r in inputs.raw]
-    weights = [s * (b / np.maximum(s.sum(axis=1, keepdims=True), 1)) for s, b in zip(seen, budget, strict=True)]
-    targets = [np.where(s, r[rows], 0.0) for s, r in zip(seen, inputs.raw, strict=True)]
-    side_by_side = [np.concatenate(part, axis=1) for part in (targets, weights)]
-    parts = [inputs.centred[rows], *side_by_side, inputs.observed[rows]]
-    return Batch(*(torch.from_numpy(np.ascontiguousarray(p, dtype=np.float32)) for p in parts))
 
+def build_module(specs: tuple[OmicSpec, ...], sizes: dict[str, int], weights: dict[str, np.ndarray]) -> StackedVae:
+    """The module of stored weights, in double precision.
 
-def _posterior_means(
-    inputs: Inputs, specs: tuple[OmicSpec, ...], sizes: dict[str, int], weights: dict[str, np.ndarray]
-) -> np.ndarray:
-    """Posterior means of all members side by side, shape `(n_patients, n_members * n_latent)`, in double precision."""
+    Raises
+    ------
+    LatentError
+        If the weights do not fit.
+    """
     import torch
 
     from stratiome.latent.module import OmicShape, StackedVae
@@ -234,6 +243,4 @@ def _posterior_means(
         module.weights.load_state_dict({k: torch.from_numpy(v) for k, v in weights.items()})
     except RuntimeError as error:
         raise LatentError(f"the weights do not fit the description: {error}. Suggestion: train again") from None
-    with torch.no_grad():
-        mean = module.double().encode(torch.from_numpy(inputs.centred), torch.from_numpy(inputs.observed)).mean
-    return mean.permute(1, 0, 2).reshape(len(inputs.centred), -1).numpy()
+    return module.double()

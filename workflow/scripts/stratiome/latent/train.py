@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from stratiome.config import LatentConfig
+from stratiome.features.block import FeatureSet, StoredFeatures
+from stratiome.latent.ensemble import fit_projection
 from stratiome.latent.errors import LatentError
+from stratiome.latent.inputs import OmicSpec, prepare
 from stratiome.latent.module import Batch, OmicShape, StackedVae, divergence
+from stratiome.latent.source import Source, matrix_gib
+from stratiome.latent.stack import MemberMatrix
 
 logger = logging.getLogger(__name__)
-
-CLIP_NORM = 1.0
-"""Largest gradient norm of a member; the loss is an average over features, so its gradient is of order one."""
 
 MIN_STEPS = 4
 """Gradient steps per epoch at least; in small cohorts whole batches would be too few steps to learn from."""
@@ -29,6 +32,15 @@ MIN_BATCH = 16
 
 MIN_IMPROVEMENT = 1e-4
 """Relative fall of the validation loss that counts as improvement."""
+
+WINDOW = 2**15
+"""Patients for whom noise is drawn together."""
+
+AT_ONCE = 1024
+"""Patients per batch where no gradient is taken."""
+
+BASIS_PATIENTS = 2048
+"""Most patients from whom the directions of a wide omic are learned."""
 
 
 @dataclass(frozen=True)
@@ -40,8 +52,8 @@ class Trained:
     weights
         Best weights of each member by validation loss, leading axis the member.
     history
-        One entry per member and epoch until that member stopped: member, epoch, train_loss, validation_loss (negative
-        evidence lower bound per patient and feature, in nats).
+        One entry per member (counted from 0) and epoch until it stopped: member, epoch, train_loss, validation_loss
+        (negative evidence lower bound per patient and feature, in nats).
     best_epoch
         Epoch of the kept weights, per member.
     """
@@ -64,42 +76,113 @@ def choose_device(name: str) -> torch.device:
     return torch.device("cuda" if name == "cuda" or (name == "auto" and torch.cuda.is_available()) else "cpu")
 
 
-def train(data: Batch, shapes: tuple[OmicShape, ...], settings: LatentConfig, seed: int) -> Trained:
+def train(
+    features: FeatureSet | StoredFeatures,
+    specs: tuple[OmicSpec, ...],
+    rows: np.ndarray,
+    settings: LatentConfig,
+    seed: int,
+    members: Sequence[int] | None = None,
+) -> Trained:
     """Train all members at once with Adam, each until its own validation loss stops falling.
 
     Parameters
     ----------
-    data
-        The training patients, who all have at least one omic, with the weights of their cells.
-    shapes
+    features
+        Features of all patients; on disk they are read in batches where the matrix exceeds `latent.memory_gb`.
+    specs
         One per omic.
+    rows
+        Index of the training patients, who all have at least one omic.
     settings
         Sizes and the schedule.
     seed
-        Member `m` draws from the stream `[seed, m]`, however many members there are.
+        Member `m` draws from the stream `[seed, m]`, whoever is trained beside it. Its weights are then the same to
+        rounding: matrix products choose their kernel by the place of a matrix in memory.
+    members
+        Which members to train; None for all.
 
     Raises
     ------
     LatentError
         If there are too few patients, or a loss is not finite.
     """
-    n = data.inputs.shape[0]
-    n_validation = max(2, round(settings.validation_fraction * n))
-    if n - n_validation < 4:
+    n = len(rows)
+    n_fit = n - max(2, round(settings.validation_fraction * n))
+    if n_fit < 4:
         raise LatentError(
             f"{n} training patients have omics, too few to train and to validate a latent model. "
             "Suggestion: use a larger cohort or fewer folds"
         )
     shared = np.random.default_rng([seed, 0])
     order = shared.permutation(n)
+    fit, validation = (np.sort(part) for part in (order[:n_fit], order[n_fit:]))
     device = choose_device(settings.device)
-    with _deterministic():
-        run = _Run(data, order[:n_validation], order[n_validation:], shapes, settings, seed, device)
-        for epoch in _progress(settings.epochs):
+    with _deterministic(settings.tf32 and device.type == "cuda"):
+        bases = learn_bases(features, specs, rows[order[: min(n_fit, BASIS_PATIENTS)]], settings.encoder_inputs)
+        stream = isinstance(features, StoredFeatures) and matrix_gib(features, rows) > settings.memory_gb
+        sources = [
+            Source(features, specs, rows[part], bases, device, in_memory=not stream) for part in (fit, validation)
+        ]
+        which = range(settings.members) if members is None else members
+        run = _Run(sources[0], sources[1], shapes_of(specs, bases), settings, seed, which)
+        run.start_at(specs)
+        for epoch in (progress := _progress(settings.epochs)):
             run.step_epoch(epoch, shared)
-            if not run.active.any():
+            if hasattr(progress, "set_postfix"):
+                progress.set_postfix(
+                    loss=f"{run.history[-1]['validation_loss']:.4f}", members=len(run.members), on=device.type
+                )
+            if not len(run.members):
                 break
-        return run.result()
+        return run.result(bases)
+
+
+def shapes_of(specs: tuple[OmicSpec, ...], bases: list[np.ndarray | None]) -> tuple[OmicShape, ...]:
+    """Sizes of the module for some omics."""
+    return tuple(
+        OmicShape(len(s.features), s.likelihood, None if b is None else b.shape[1])
+        for s, b in zip(specs, bases, strict=True)
+    )
+
+
+def learn_bases(
+    features: FeatureSet | StoredFeatures, specs: tuple[OmicSpec, ...], rows: np.ndarray, most: int
+) -> list[np.ndarray | None]:
+    """Directions that the encoder of a wide omic sees in place of its features, the same for all members.
+
+    These are the leading principal components of (at most `BASIS_PATIENTS`) fitting patients, scaled by the root of
+    the number of features, so that a step of Adam moves the encoder about as far as with the features themselves. The
+    decoder has every feature. With as many directions as patients nothing is lost: gradients of the encoder lie in
+    the span of the patients.
+
+    Parameters
+    ----------
+    features, specs
+        As in `train`.
+    rows
+        Index of the patients to learn from; not those of the inner validation.
+    most
+        Number of directions; omics with at most twice as many features, and all if it is 0, are left as they are.
+
+    Returns
+    -------
+    list of numpy.ndarray or None
+        Shape `(n_features, n_directions)`, float32, or None for an omic that is left as it is.
+    """
+    wide = [most > 0 and len(s.features) > 2 * most for s in specs]
+    if not any(wide):
+        return [None] * len(specs)
+    prepared = prepare(features.take(np.sort(rows)), specs)
+    bases: list[np.ndarray | None] = []
+    for o, spec in enumerate(specs):
+        if not wide[o]:
+            bases.append(None)
+            continue
+        x = prepared.inputs[o][prepared.observed[:, o] > 0].astype(np.float64)
+        components = fit_projection(x, most).components if len(x) else np.zeros((len(spec.features), most))
+        bases.append((components * np.sqrt(len(spec.features))).astype(np.float32))
+    return bases
 
 
 class _Run:
@@ -107,78 +190,103 @@ class _Run:
 
     def __init__(
         self,
-        data: Batch,
-        validation: np.ndarray,
-        fit: np.ndarray,
+        fit: Source,
+        validation: Source,
         shapes: tuple[OmicShape, ...],
         settings: LatentConfig,
         seed: int,
-        device: torch.device,
+        members: Sequence[int],
     ) -> None:
-        self.settings, self.device = settings, device
-        self.fit = Batch(*(p.to(device) for p in data.rows(torch.from_numpy(np.sort(fit)))))
-        self.validation = Batch(*(p.to(device) for p in data.rows(torch.from_numpy(np.sort(validation)))))
+        self.fit, self.validation, self.settings, self.device = fit, validation, settings, fit.device
         self.scale = sum(s.features for s in shapes) / len(shapes)
-        streams = [np.random.SeedSequence([seed, 1 + m]).generate_state(2, np.uint32) for m in range(settings.members)]
-        self.module = StackedVae(shapes, settings.dims, settings.hidden, [int(s[0]) for s in streams]).to(device)
+        count = len(members)
+        streams = [np.random.SeedSequence([seed, 1 + m]).generate_state(2, np.uint32) for m in members]
+        self.module = StackedVae(shapes, settings.dims, settings.hidden, [int(s[0]) for s in streams]).to(self.device)
         # Noise is drawn on the CPU, so that a GPU sees the same numbers.
         self.generators = [torch.Generator().manual_seed(int(s[1])) for s in streams]
-        self.parameters = [p for p in self.module.parameters() if p.requires_grad]
-        self.optimiser = torch.optim.Adam(self.parameters, lr=settings.learning_rate)
+        self.stack = MemberMatrix(self.module, settings.learning_rate)
         self.validation_noise = self._normal(len(validation))
-        self.active = np.ones(settings.members, dtype=bool)
-        self.best_loss = np.full(settings.members, np.inf)
-        self.best_epoch = [0] * settings.members
-        self.best = {k: v.detach().clone() for k, v in self.module.weights.items()}
+        self.members = np.arange(count)
+        self.best_loss = np.full(count, np.inf)
+        self.best_epoch = np.zeros(count, dtype=np.int64)
+        self.best = self.stack.matrix.clone()
         self.history: list[dict[str, float]] = []
+
+    @torch.no_grad()
+    def start_at(self, specs: tuple[OmicSpec, ...]) -> None:
+        """Start the decoders of 0/1 features and of counts at the training average."""
+        for o, spec in enumerate(specs):
+            start = spec.start()
+            if start is not None:
+                self.module.weights[f"bias_{o}"].copy_(torch.from_numpy(start)[None, None])
 
     def step_epoch(self, epoch: int, shared: np.random.Generator) -> None:
         """One pass over the patients, validation, and the decision of each member whether to go on."""
-        n = self.fit.inputs.shape[0]
         warmup = self.settings.warmup_epochs
         kl_weight = self.settings.kl_weight * (min(1.0, (epoch + 1) / warmup) if warmup else 1.0)
-        noise, observed = self._normal(n), self._dropout()
-        batches = np.array_split(shared.permutation(n), self._steps(n))
-        total = torch.zeros(self.settings.members, device=self.device)
-        for rows in batches:
-            index = torch.from_numpy(rows).to(self.device)
-            batch = self.fit.rows(index)
-            fit, divergence_ = self._losses(batch, observed[:, index], noise[:, index])
-            self.optimiser.zero_grad(set_to_none=True)
-            (fit.mean(-1) + kl_weight * divergence_.mean(-1)).sum().backward()
-            self._clip()
-            self.optimiser.step()
+        groups = self._groups(shared.permutation(len(self.fit)))
+        noises = self._for_groups(groups)
+        total = torch.zeros(len(self.members), device=self.device)
+        for batch, (noise, observed) in zip(self.fit.batches(groups), noises, strict=True):
+            fit, divergence_ = self._losses(batch, observed, noise)
+            self.stack.step((fit.mean(-1) + kl_weight * divergence_.mean(-1)).sum())
             total += (fit + self.settings.kl_weight * divergence_).detach().sum(-1)
+        self._record(epoch, (total / len(self.fit)).double().cpu().numpy(), self._validate())
+
+    def _validate(self) -> np.ndarray:
+        """Mean loss of the validation patients with the full Kullback-Leibler weight, per member."""
+        total = torch.zeros(len(self.members), device=self.device, dtype=torch.float64)
+        groups = self.validation.in_order(AT_ONCE)
         with torch.no_grad():
-            fit, divergence_ = self._losses(self.validation, self.validation.observed, self.validation_noise)
-            validation = (fit + self.settings.kl_weight * divergence_).mean(-1)
-        self._record(epoch, (total / n).double().cpu().numpy(), validation.double().cpu().numpy())
+            for group, batch in zip(groups, self.validation.batches(groups), strict=True):
+                noise = self.validation_noise[:, group[0] : group[-1] + 1]
+                fit, divergence_ = self._losses(batch, batch.observed, noise)
+                total += (fit + self.settings.kl_weight * divergence_).double().sum(-1)
+        return np.asarray((total / len(self.validation)).cpu().numpy())
 
-    def _steps(self, n: int) -> int:
-        """Gradient steps in an epoch of `n` patients."""
-        return max(1, round(n / self.settings.batch_size), min(MIN_STEPS, n // MIN_BATCH))
+    def _groups(self, order: np.ndarray) -> list[np.ndarray]:
+        """Patients of each gradient step."""
+        n = len(order)
+        steps = max(1, round(n / self.settings.batch_size), min(MIN_STEPS, n // MIN_BATCH))
+        return np.array_split(order, steps)
 
-    def result(self) -> Trained:
-        """Best weights and the history, ordered by member and epoch."""
+    def result(self, bases: list[np.ndarray | None]) -> Trained:
+        """Best weights and the history, ordered by member and epoch; encoders see the features themselves again."""
         history = sorted(self.history, key=lambda row: (row["member"], row["epoch"]))
-        logger.info("latent model: best epochs %s", [e + 1 for e in self.best_epoch])
-        self.module.weights.load_state_dict(self.best)
-        self.module.centre(self.fit.inputs, self.fit.observed)
+        logger.info("latent model: best epochs %s", (self.best_epoch + 1).tolist())
+        for name in self.module.weights:
+            if name.startswith("centre_"):
+                shape = (len(self.best), 1, self.settings.dims)
+                self.module.weights[name] = torch.nn.Parameter(self.best.new_zeros(shape), requires_grad=False)
+        self.stack.load(self.best)
+        self.module.set_centre(self.fit.batches(self.fit.in_order(AT_ONCE)))
         weights = {k: v.detach().cpu().clone() for k, v in self.module.weights.items()}
-        return Trained(weights, history, self.best_epoch)
+        for o, basis in enumerate(bases):
+            if basis is not None:
+                weights[f"encoder_{o}"] = torch.from_numpy(basis) @ weights[f"encoder_{o}"]
+        return Trained(weights, history, self.best_epoch.tolist())
 
     def _losses(self, batch: Batch, observed: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
-        posterior = self.module.encode(batch.inputs, observed)
+        posterior = self.module.encode([cells.inputs for cells in batch.omics], observed)
         latent = posterior.mean + posterior.variance.sqrt() * noise
         return self.module.reconstruction(latent, batch) / self.scale, divergence(posterior) / self.scale
+
+    def _for_groups(self, groups: list[np.ndarray]) -> Iterator[tuple[Tensor, Tensor]]:
+        """Noise and the shares observed after modality dropout for each group, drawn for many groups at once."""
+        per_window = max(1, WINDOW // len(groups[0]))
+        for start in range(0, len(groups), per_window):
+            window = groups[start : start + per_window]
+            sizes = [len(g) for g in window]
+            noise = self._normal(sum(sizes)).split(sizes, dim=1)
+            observed = self._dropout(torch.from_numpy(self.fit.observed[np.concatenate(window)])).split(sizes, dim=1)
+            yield from zip(noise, observed, strict=True)
 
     def _normal(self, n: int) -> Tensor:
         drawn = [torch.randn((n, self.settings.dims), generator=g) for g in self.generators]
         return torch.stack(drawn).to(self.device)
 
-    def _dropout(self) -> Tensor:
+    def _dropout(self, seen: Tensor) -> Tensor:
         """Shares observed with omics hidden at random, but never the last one of a patient."""
-        seen = self.fit.observed.cpu()
         drawn = torch.stack([torch.rand(seen.shape, generator=g) for g in self.generators])
         keep = drawn >= self.settings.modality_dropout
         # The omic with the largest draw among the present ones always stays.
@@ -186,45 +294,56 @@ class _Run:
         keep = keep.scatter(-1, last, True)
         return (seen * keep).to(self.device)
 
-    def _clip(self) -> None:
-        gradients = [p.grad for p in self.parameters if p.grad is not None]
-        norm = torch.stack([g.flatten(1).square().sum(1) for g in gradients]).sum(0).sqrt()
-        factor = (CLIP_NORM / (norm + 1e-12)).clamp(max=1.0)
-        for gradient in gradients:
-            gradient.mul_(factor[:, None, None])
-
     def _record(self, epoch: int, train_loss: np.ndarray, validation: np.ndarray) -> None:
-        broken = np.flatnonzero(self.active & ~(np.isfinite(train_loss) & np.isfinite(validation)))
+        broken = np.flatnonzero(~(np.isfinite(train_loss) & np.isfinite(validation)))
         if broken.size:
             raise LatentError(
-                f"the loss of member {broken[0]} is not finite in epoch {epoch + 1}. Suggestion: lower "
+                f"the loss of member {self.members[broken[0]]} is not finite in epoch {epoch + 1}. Suggestion: lower "
                 f"`latent.learning_rate` (now {self.settings.learning_rate}) and look for extreme values in quality"
             )
-        for m in np.flatnonzero(self.active).tolist():
-            row = {"train_loss": float(train_loss[m]), "validation_loss": float(validation[m])}
-            self.history.append({"member": m, "epoch": epoch, **row})
-            if validation[m] < self.best_loss[m] - MIN_IMPROVEMENT * abs(self.best_loss[m] if epoch else 1.0):
-                self.best_loss[m], self.best_epoch[m] = validation[m], epoch
-                for key, value in self.module.weights.items():
-                    self.best[key][m] = value.detach()[m]
-            # Before the full Kullback-Leibler weight is reached a rising loss says nothing.
-            elif epoch - max(self.best_epoch[m], self.settings.warmup_epochs) >= self.settings.patience:
-                self.active[m] = False
+        for m, loss, held in zip(self.members.tolist(), train_loss.tolist(), validation.tolist(), strict=True):
+            self.history.append({"member": m, "epoch": epoch, "train_loss": loss, "validation_loss": held})
+        least = self.best_loss[self.members]
+        improved = validation < least - MIN_IMPROVEMENT * (np.abs(least) if epoch else 1.0)
+        better = self.members[improved]
+        self.best_loss[better], self.best_epoch[better] = validation[improved], epoch
+        self.best[torch.from_numpy(better)] = self.stack.matrix[torch.from_numpy(improved)]
+        # Before the full Kullback-Leibler weight is reached a rising loss says nothing.
+        since = epoch - np.maximum(self.best_epoch[self.members], self.settings.warmup_epochs)
+        going = improved | (since < self.settings.patience)
+        if not going.all():
+            self._go_on_with(np.flatnonzero(going))
+
+    def _go_on_with(self, positions: np.ndarray) -> None:
+        """Take the members that have stopped out of the stack, so that they cost nothing any more."""
+        self.members = self.members[positions]
+        self.generators = [self.generators[i] for i in positions]
+        index = torch.from_numpy(positions).to(self.device)
+        self.validation_noise = self.validation_noise[index]
+        self.stack.keep(index)
 
 
 @contextmanager
-def _deterministic() -> Iterator[None]:
+def _deterministic(tf32: bool) -> Iterator[None]:
+    """Deterministic algorithms, and TensorFloat-32 in matrix products where `tf32` is true."""
+    deterministic: Any = torch.utils.deterministic
     before = torch.are_deterministic_algorithms_enabled()
+    fill, precision = deterministic.fill_uninitialized_memory, torch.get_float32_matmul_precision()
     torch.use_deterministic_algorithms(True)
+    # Nothing here reads memory that was not written; filling it costs a tenth of the time.
+    deterministic.fill_uninitialized_memory = False
+    torch.set_float32_matmul_precision("high" if tf32 else "highest")
     try:
         yield
     finally:
         torch.use_deterministic_algorithms(before)
+        deterministic.fill_uninitialized_memory = fill
+        torch.set_float32_matmul_precision(precision)
 
 
-def _progress(epochs: int) -> Iterator[int]:
+def _progress(epochs: int) -> Any:
     if not sys.stderr.isatty():
-        return iter(range(epochs))
+        return range(epochs)
     from tqdm import tqdm
 
-    return iter(tqdm(range(epochs), desc="latent model", unit="epoch", file=sys.stderr))
+    return tqdm(range(epochs), desc="latent model", unit="epoch", file=sys.stderr)

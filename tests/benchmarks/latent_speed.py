@@ -1,0 +1,336 @@
+"""Speed of the latent model: stacked members against members one by one, the bound of the machine, and streaming.
+
+    python tests/benchmarks/latent_speed.py                          # all parts, on the CPU
+    python tests/benchmarks/latent_speed.py --parts stack bound --device cuda
+    python tests/benchmarks/latent_speed.py --parts stream --patients 50000 100000 200000 500000
+
+Seconds are processor seconds of one thread on a CPU, which other work on the machine changes less than wall seconds
+(it still slows caches and memory), and wall seconds on a GPU.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(ROOT / "workflow" / "scripts")]
+RESULTS = Path(__file__).with_name("RESULTS.md")
+MARK = "<!-- latent_speed {}: {} -->"
+METABRIC = (("mrna", 322, "gaussian"), ("cna", 31, "gaussian"), ("mutation", 173, "bernoulli"))
+SIZES = {
+    "METABRIC, 526 features": METABRIC,
+    "2,000 features": (("mrna", 2000, "gaussian"),),
+    "20,000 features": (("mrna", 20000, "gaussian"),),
+}
+PATIENTS = 1900
+TITLES = {
+    "stack": "Members of the latent model, stacked and one by one",
+    "bound": "What bounds a training step of the latent model",
+    "stream": "Training the latent model from disk",
+}
+
+
+def make(omics: tuple, patients: int = PATIENTS, seed: int = 0):
+    """Features driven by six factors; 15 % of the patients lack each omic where there are several."""
+    from stratiome.features.block import Block, FeatureSet
+
+    rng = np.random.default_rng(seed)
+    factors = rng.normal(size=(patients, 6)).astype(np.float32)
+    blocks = []
+    for name, width, likelihood in omics:
+        values = factors @ rng.normal(size=(6, width)).astype(np.float32) / 2
+        values += rng.normal(size=values.shape).astype(np.float32)
+        if likelihood == "bernoulli":
+            values = (values > 1.5).astype(np.float32)
+        else:
+            values = ((values - values.mean(0)) / values.std(0)).astype(np.float32)
+        if len(omics) > 1:
+            values[rng.random(patients) < 0.15] = np.nan
+        blocks.append(Block(name, values, likelihood, tuple(f"{name}{j}" for j in range(width))))
+    return FeatureSet(tuple(f"P{i:06d}" for i in range(patients)), np.full(patients, "train"), tuple(blocks))
+
+
+class Steps:
+    """Epochs of a stack, without the set-up that happens once."""
+
+    def __init__(self, features, device: str, encoder_inputs: int) -> None:
+        import torch
+
+        from stratiome.latent.inputs import learn_specs
+        from stratiome.latent.source import Source
+        from stratiome.latent.train import choose_device, learn_bases
+
+        self.device = choose_device(device)
+        self.specs = learn_specs(features, balance=False)
+        rows = np.flatnonzero(np.any([b.present for b in features.blocks], axis=0))
+        n_fit = round(0.85 * len(rows))
+        self.bases = learn_bases(features, self.specs, rows[:n_fit], encoder_inputs)
+        self.fit, self.validation = (
+            Source(features, self.specs, part, self.bases, self.device, in_memory=True)
+            for part in (rows[:n_fit], rows[n_fit:])
+        )
+        self.torch = torch
+
+    def run(self, members: int):
+        """A training run that has not begun."""
+        from stratiome.config import LatentConfig
+        from stratiome.latent.train import _Run, shapes_of
+
+        settings = LatentConfig(members=members)
+        shapes = shapes_of(self.specs, self.bases)
+        return _Run(self.fit, self.validation, shapes, settings, 1, range(members))
+
+    def seconds(self, runs: list) -> float:
+        """Seconds of one epoch of each run, one after the other."""
+        clock = time.perf_counter if self.device.type == "cuda" else time.process_time
+        generator = np.random.default_rng(0)
+        if self.device.type == "cuda":
+            self.torch.cuda.synchronize()
+        start = clock()
+        for run in runs:
+            run.step_epoch(30, generator)
+        if self.device.type == "cuda":
+            self.torch.cuda.synchronize()
+        return clock() - start
+
+
+def flop_per_step(specs, bases, dims: int, hidden: int, batch: int) -> float:
+    """Multiplications and additions of one gradient step of one member in matrix products over features.
+
+    Encoder and Gaussian decoder pass twice (forward, and the gradient of the weights; inputs need none), a decoder
+    whose cells are written out three times.
+    """
+    total = 0.0
+    for spec, basis in zip(specs, bases, strict=True):
+        p = len(spec.features)
+        width = p if basis is None else basis.shape[1]
+        total += 2 * 2 * width * (dims + hidden)
+        total += 2 * 2 * p * (dims + 2) if spec.likelihood == "gaussian" else 3 * 2 * p * dims
+    return total * batch
+
+
+def peak_flops(device: str) -> float:
+    """FLOP/s of a product of two square matrices, best of many."""
+    import torch
+
+    n = 1024 if device == "cpu" else 8192
+    a, b = (torch.randn(n, n, device=device) for _ in range(2))
+    best = np.inf
+    for _ in range(30):
+        if device != "cpu":
+            torch.cuda.synchronize()
+        start = time.perf_counter()
+        a @ b
+        if device != "cpu":
+            torch.cuda.synchronize()
+        best = min(best, time.perf_counter() - start)
+    return 2 * n**3 / best
+
+
+def stack(given: argparse.Namespace) -> list[str]:
+    """Part (a): members per second of a stack and of members one by one, interleaved."""
+    lines = [
+        "Seconds of an epoch (batches of 128, 64 hidden units, 8 dimensions), stacked and one by one in turn; the "
+        "ratio is the median over the turns.",
+        "",
+        "| features | encoder | members | ms per member and epoch, stacked | one by one | members per second, ratio |",
+        "|---|---|---|---|---|---|",
+    ]
+    for name in list(SIZES)[:2]:
+        features = make(SIZES[name])
+        for encoder_inputs in (0, 256) if "2,000" in name else (0,):
+            steps = Steps(features, given.device, encoder_inputs)
+            for members in given.members:
+                together = [steps.run(members)]
+                some = [steps.run(1) for _ in range(min(members, 4))]  # the others cost the same
+                steps.seconds(together), steps.seconds(some)
+                turns = [
+                    (steps.seconds(together) / members, steps.seconds(some) / len(some)) for _ in range(given.repeats)
+                ]
+                ratio = statistics.median(alone / stacked for stacked, alone in turns)
+                stacked, alone = (1e3 * statistics.median(part) for part in zip(*turns, strict=True))
+                encoder = "256 directions" if encoder_inputs else "features"
+                lines.append(f"| {name} | {encoder} | {members} | {stacked:.1f} | {alone:.1f} | {ratio:.2f} |")
+                print(lines[-1], flush=True)
+    return lines
+
+
+def bound(given: argparse.Namespace) -> list[str]:
+    """Part (b): achieved FLOP/s of matrix products against the machine's."""
+    peak = peak_flops("cuda" if given.device == "cuda" else "cpu")
+    lines = [
+        f"Measured peak of a square matrix product: {peak / 1e9:.0f} GFLOP/s, single precision. The bound is the time "
+        "of the FLOP of the products over features at that peak.",
+        "",
+        "| features | encoder | members | GFLOP per epoch and member | samples per second and member | GFLOP/s | "
+        "share of the peak |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for name, omics in SIZES.items():
+        features = make(omics)
+        for encoder_inputs in (0, 256) if "0,000" in name or "2,000" in name else (0,):
+            steps = Steps(features, given.device, encoder_inputs)
+            n = len(steps.fit)
+            for members in (1, 8):
+                runs = [steps.run(members)]
+                steps.seconds(runs)
+                seconds = min(steps.seconds(runs) for _ in range(given.repeats)) / members
+                # A validation pass is forward only, over the other 15 %.
+                flop = flop_per_step(steps.specs, steps.bases, 8, 64, n) * (1 + 0.15 / 0.85 / 2)
+                encoder = "256 directions" if encoder_inputs else "features"
+                lines.append(
+                    f"| {name} | {encoder} | {members} | {flop / 1e9:.2f} | {n / seconds:,.0f} | "
+                    f"{flop / seconds / 1e9:.0f} | {flop / seconds / peak:.0%} |"
+                )
+                print(lines[-1], flush=True)
+    return lines
+
+
+def write_cohort(path: Path, patients: int, width: int) -> None:
+    """Features of many patients, written in pieces."""
+    import anndata
+    import h5py
+    import pandas as pd
+
+    from stratiome.features.block import Block, FeatureSet, write_features
+
+    rng = np.random.default_rng(0)
+    names = tuple(f"gene{j}" for j in range(width))
+    ids = np.array([f"P{i:07d}" for i in range(patients)])
+    one = FeatureSet(("P",), np.array(["train"]), (Block("rna", np.zeros((1, width), np.float32), "gaussian", names),))
+    write_features(one, str(path))
+    loadings = rng.normal(size=(6, width)).astype(np.float32) / 2
+    with h5py.File(path, "r+") as file:
+        for key, value in {"patient_ids": ids, "roles": np.full(patients, "train")}.items():
+            del file["uns"][key]
+            anndata.io.write_elem(file["uns"], key, value)
+        group = file["mod/rna"]
+        del group["obs"]
+        anndata.io.write_elem(group, "obs", pd.DataFrame(index=pd.Index(ids.astype(object))))
+        attributes = dict(group["X"].attrs)
+        del group["X"]
+        values = group.create_dataset("X", (patients, width), np.float32)
+        values.attrs.update(attributes)
+        for start in range(0, patients, 8192):
+            n = min(8192, patients - start)
+            part = rng.normal(size=(n, 6)).astype(np.float32) @ loadings
+            part += rng.standard_normal(size=(n, width), dtype=np.float32)
+            values[start : start + n] = part / np.sqrt(1 + (loadings**2).sum(0))
+
+
+def stream_once(path: Path, given: argparse.Namespace) -> dict[str, float]:
+    """Seconds of the fastest of three epochs and of the rest of a fit, and the peak memory of the process."""
+    from stratiome.config import LatentConfig
+    from stratiome.features.block import StoredFeatures
+    from stratiome.latent import train
+    from stratiome.latent.model import LatentModel
+
+    epochs: list[tuple[float, float]] = []
+
+    class Timed(train._Run):
+        def step_epoch(self, epoch: int, shared: np.random.Generator) -> None:
+            wall, busy = time.perf_counter(), time.process_time()
+            super().step_epoch(epoch, shared)
+            epochs.append((time.process_time() - busy, time.perf_counter() - wall))
+
+    train._Run = Timed  # type: ignore[misc]
+    settings = {"members": 4, "batch_size": 1024, "memory_gb": 0.01, "device": given.device, "encoder_inputs": 256}
+    busy = time.process_time()
+    with StoredFeatures(str(path)) as stored:
+        LatentModel.fit(stored, LatentConfig(epochs=3, **settings), 1)
+    rest = time.process_time() - busy - sum(cpu for cpu, _ in epochs)
+    cpu, wall = min(epochs)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    return {"cpu": cpu, "wall": wall, "rest": rest, "peak_gib": peak}
+
+
+def stream(given: argparse.Namespace) -> list[str]:
+    """Part (d): time per epoch and peak memory by number of patients."""
+    lines = [
+        f"{given.width:,} features, 4 members, batches of 1,024, 256 encoder inputs, one process per row, fastest of "
+        "three epochs. The rest of a fit reads the file for means, variances, directions and latents.",
+        "",
+        "| patients | matrix GiB | CPU s per epoch | per 100,000 | wall s per epoch | CPU s of the rest | peak GiB |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for patients in given.patients:
+        with tempfile.TemporaryDirectory(dir=given.scratch) as folder:
+            path = Path(folder) / "features.h5mu"
+            write_cohort(path, patients, given.width)
+            found = _measured(path, given)
+        row = (
+            f"{patients:,}",
+            f"{patients * given.width * 4 / 2**30:.1f}",
+            f"{found['cpu']:.1f}",
+            f"{found['cpu'] / patients * 1e5:.1f}",
+            f"{found['wall']:.1f}",
+            f"{found['rest']:.1f}",
+            f"{found['peak_gib']:.2f}",
+        )
+        lines.append(f"| {' | '.join(row)} |")
+        print(lines[-1], flush=True)
+    return lines
+
+
+def _measured(path: Path, given: argparse.Namespace) -> dict[str, float]:
+    command = [sys.executable, __file__, "--stored", str(path), "--device", given.device]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(f"streaming failed:\n{done.stderr[-3000:]}")
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def write(part: str, lines: list[str], device: str) -> None:
+    """Put the table of a part on a device between its marks in RESULTS.md."""
+    start, end = MARK.format(f"{part} {device}", "written by latent_speed.py"), MARK.format(f"{part} {device}", "end")
+    old = RESULTS.read_text(encoding="utf-8")
+    if start not in old:
+        old = f"{old.rstrip()}\n\n## {TITLES[part]} ({device})\n\n{start}\n{end}\n"
+    before, rest = old.split(start)
+    text = "\n".join(lines)
+    RESULTS.write_text(f"{before}{start}\n{text}\n{end}{rest.split(end)[1]}", encoding="utf-8")
+
+
+def main() -> None:
+    """Parse the command line."""
+    import torch
+
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parts: dict[str, Callable] = {"stack": stack, "bound": bound, "stream": stream}
+    parser.add_argument("--parts", nargs="+", choices=parts, default=list(parts))
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
+    parser.add_argument("--members", type=int, nargs="+", default=[1, 8, 32, 64])
+    parser.add_argument("--patients", type=int, nargs="+", default=[50_000, 100_000, 200_000])
+    parser.add_argument("--width", type=int, default=2000, help="features of the streamed cohort")
+    parser.add_argument("--repeats", type=int, default=7)
+    parser.add_argument("--scratch", help="folder for the streamed cohort; default a temporary one")
+    parser.add_argument("--print", action="store_true", help="print the tables only")
+    parser.add_argument("--stored", type=Path, help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    torch.set_num_threads(1)
+    if given.stored:
+        print(json.dumps(stream_once(given.stored, given)))
+        return
+    where = torch.cuda.get_device_name() if given.device == "cuda" else f"{os.uname().machine}, 1 thread"
+    for part in given.parts:
+        options = [f"--parts {part}"] + ([f"--device {given.device}"] if given.device != "cpu" else [])
+        options += [f"--patients {' '.join(map(str, given.patients))}"] if part == "stream" else []
+        command = f"Command: `python tests/benchmarks/latent_speed.py {' '.join(options)}`, {where}."
+        lines = [command, "", *parts[part](given)]
+        print("\n".join(lines)) if given.print else write(part, lines, given.device)
+
+
+if __name__ == "__main__":
+    main()
