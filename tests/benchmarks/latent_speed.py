@@ -86,21 +86,19 @@ class Steps:
     def run(self, members: int):
         """A training run that has not begun."""
         from stratiome.config import LatentConfig
-        from stratiome.latent.train import _Run, shapes_of
+        from stratiome.latent.train import Search
 
         settings = LatentConfig(members=members)
-        shapes = shapes_of(self.specs, self.bases)
-        return _Run(self.fit, self.validation, shapes, settings, 1, range(members))
+        return Search(self.fit, self.validation, self.specs, self.bases, settings, 1, range(members))
 
     def seconds(self, runs: list) -> float:
         """Seconds of one epoch of each run, one after the other."""
         clock = time.perf_counter if self.device.type == "cuda" else time.process_time
-        generator = np.random.default_rng(0)
         if self.device.type == "cuda":
             self.torch.cuda.synchronize()
         start = clock()
         for run in runs:
-            run.step_epoch(30, generator)
+            run.step_epoch(30)
         if self.device.type == "cuda":
             self.torch.cuda.synchronize()
         return clock() - start
@@ -239,13 +237,14 @@ def stream_once(path: Path, given: argparse.Namespace) -> dict[str, float]:
 
     epochs: list[tuple[float, float]] = []
 
-    class Timed(train._Run):
-        def step_epoch(self, epoch: int, shared: np.random.Generator) -> None:
+    class Timed(train.Search):
+        def step_epoch(self, epoch: int) -> np.ndarray:
             wall, busy = time.perf_counter(), time.process_time()
-            super().step_epoch(epoch, shared)
+            loss = super().step_epoch(epoch)
             epochs.append((time.process_time() - busy, time.perf_counter() - wall))
+            return loss
 
-    train._Run = Timed  # type: ignore[misc]
+    train.Search = Timed  # type: ignore[misc]
     settings = {"members": 4, "batch_size": 1024, "memory_gb": 0.01, "device": given.device, "encoder_inputs": 256}
     busy = time.process_time()
     with StoredFeatures(str(path)) as stored:

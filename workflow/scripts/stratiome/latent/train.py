@@ -50,12 +50,12 @@ class Trained:
     Attributes
     ----------
     weights
-        Best weights of each member by validation loss, leading axis the member.
+        Weights of each member after it was trained on all patients, leading axis the member.
     history
-        One entry per member (counted from 0) and epoch until it stopped: member, epoch, train_loss, validation_loss
-        (negative evidence lower bound per patient and feature, in nats).
+        How the number of epochs was found: one entry per member (counted from 0) and epoch until it stopped: member,
+        epoch, train_loss, validation_loss (negative evidence lower bound per patient and feature, in nats).
     best_epoch
-        Epoch of the kept weights, per member.
+        Epoch of the least validation loss, per member, counted from 0.
     """
 
     weights: dict[str, Tensor]
@@ -84,7 +84,11 @@ def train(
     seed: int,
     members: Sequence[int] | None = None,
 ) -> Trained:
-    """Train all members at once with Adam, each until its own validation loss stops falling.
+    """Train all members at once with Adam, each for the number of epochs that an inner validation finds best.
+
+    The epochs are found first, without the patients of the inner validation; then each member starts again, from the
+    same weights, and learns from all patients. Were the first weights kept, the patients of the inner validation would
+    lie closer to the centre than those who were learned from, in all members alike, and be taken for a subgroup.
 
     Parameters
     ----------
@@ -107,35 +111,44 @@ def train(
     LatentError
         If there are too few patients, or a loss is not finite.
     """
-    n = len(rows)
-    n_fit = n - max(2, round(settings.validation_fraction * n))
+    fit, validation = inner_split(len(rows), settings.validation_fraction, seed)
+    device = choose_device(settings.device)
+    which = range(settings.members) if members is None else members
+    stream = isinstance(features, StoredFeatures) and matrix_gib(features, rows) > settings.memory_gb
+
+    def source(part: np.ndarray, bases: list[np.ndarray | None]) -> Source:
+        return Source(features, specs, rows[np.sort(part)], bases, device, in_memory=not stream)
+
+    with _deterministic(settings.tf32 and device.type == "cuda"):
+        bases = learn_bases(features, specs, rows[fit[:BASIS_PATIENTS]], settings.encoder_inputs)
+        search = Search(source(fit, bases), source(validation, bases), specs, bases, settings, seed, which)
+        search.run("epochs")
+        history, best = search.history, search.best_epoch
+        logger.info("latent model: best epochs %s", (best + 1).tolist())
+        del search  # and its copy of the patients
+        everybody = np.concatenate([fit, validation])
+        bases = learn_bases(features, specs, rows[everybody[:BASIS_PATIENTS]], settings.encoder_inputs)
+        final = Refit(source(everybody, bases), best + 1, specs, bases, settings, seed, which)
+        final.run("all patients")
+        return Trained(final.weights(bases), sorted(history, key=lambda r: (r["member"], r["epoch"])), best.tolist())
+
+
+def inner_split(n: int, fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Positions of the patients to learn from and of the inner validation, in random order.
+
+    Raises
+    ------
+    LatentError
+        If there are too few patients.
+    """
+    n_fit = n - max(2, round(fraction * n))
     if n_fit < 4:
         raise LatentError(
             f"{n} training patients have omics, too few to train and to validate a latent model. "
             "Suggestion: use a larger cohort or fewer folds"
         )
-    shared = np.random.default_rng([seed, 0])
-    order = shared.permutation(n)
-    fit, validation = (np.sort(part) for part in (order[:n_fit], order[n_fit:]))
-    device = choose_device(settings.device)
-    with _deterministic(settings.tf32 and device.type == "cuda"):
-        bases = learn_bases(features, specs, rows[order[: min(n_fit, BASIS_PATIENTS)]], settings.encoder_inputs)
-        stream = isinstance(features, StoredFeatures) and matrix_gib(features, rows) > settings.memory_gb
-        sources = [
-            Source(features, specs, rows[part], bases, device, in_memory=not stream) for part in (fit, validation)
-        ]
-        which = range(settings.members) if members is None else members
-        run = _Run(sources[0], sources[1], shapes_of(specs, bases), settings, seed, which)
-        run.start_at(specs)
-        for epoch in (progress := _progress(settings.epochs)):
-            run.step_epoch(epoch, shared)
-            if hasattr(progress, "set_postfix"):
-                progress.set_postfix(
-                    loss=f"{run.history[-1]['validation_loss']:.4f}", members=len(run.members), on=device.type
-                )
-            if not len(run.members):
-                break
-        return run.result(bases)
+    order = np.random.default_rng([seed, 0]).permutation(n)
+    return order[:n_fit], order[n_fit:]
 
 
 def shapes_of(specs: tuple[OmicSpec, ...], bases: list[np.ndarray | None]) -> tuple[OmicShape, ...]:
@@ -161,7 +174,7 @@ def learn_bases(
     features, specs
         As in `train`.
     rows
-        Index of the patients to learn from; not those of the inner validation.
+        Index of the patients to learn from.
     most
         Number of directions; omics with at most twice as many features, and all if it is 0, are left as they are.
 
@@ -186,85 +199,81 @@ def learn_bases(
 
 
 class _Run:
-    """State of one training run."""
+    """State of one training run: a stack of members, and the patients that they learn from."""
 
     def __init__(
         self,
         fit: Source,
-        validation: Source,
-        shapes: tuple[OmicShape, ...],
+        specs: tuple[OmicSpec, ...],
+        bases: list[np.ndarray | None],
         settings: LatentConfig,
         seed: int,
         members: Sequence[int],
     ) -> None:
-        self.fit, self.validation, self.settings, self.device = fit, validation, settings, fit.device
+        self.fit, self.settings, self.device = fit, settings, fit.device
+        shapes = shapes_of(specs, bases)
         self.scale = sum(s.features for s in shapes) / len(shapes)
-        count = len(members)
         streams = [np.random.SeedSequence([seed, 1 + m]).generate_state(2, np.uint32) for m in members]
         self.module = StackedVae(shapes, settings.dims, settings.hidden, [int(s[0]) for s in streams]).to(self.device)
+        self._start_at(specs)
         # Noise is drawn on the CPU, so that a GPU sees the same numbers.
         self.generators = [torch.Generator().manual_seed(int(s[1])) for s in streams]
         self.stack = MemberMatrix(self.module, settings.learning_rate)
-        self.validation_noise = self._normal(len(validation))
-        self.members = np.arange(count)
-        self.best_loss = np.full(count, np.inf)
-        self.best_epoch = np.zeros(count, dtype=np.int64)
-        self.best = self.stack.matrix.clone()
-        self.history: list[dict[str, float]] = []
+        self.shared = np.random.default_rng([seed, 0, 1])
+        self.members = np.arange(len(members))
+        self.numbers = np.asarray(members)
 
     @torch.no_grad()
-    def start_at(self, specs: tuple[OmicSpec, ...]) -> None:
+    def _start_at(self, specs: tuple[OmicSpec, ...]) -> None:
         """Start the decoders of 0/1 features and of counts at the training average."""
         for o, spec in enumerate(specs):
             start = spec.start()
             if start is not None:
                 self.module.weights[f"bias_{o}"].copy_(torch.from_numpy(start)[None, None])
 
-    def step_epoch(self, epoch: int, shared: np.random.Generator) -> None:
-        """One pass over the patients, validation, and the decision of each member whether to go on."""
+    def run(self, what: str) -> None:
+        """Train until every member has stopped; `what` is said beside the progress bar."""
+        for epoch in (progress := _progress(self.settings.epochs, what)):
+            loss = self.step_epoch(epoch)
+            if hasattr(progress, "set_postfix"):
+                progress.set_postfix(loss=f"{loss.mean():.4f}", members=len(self.members), on=self.device.type)
+            if not len(self.members):
+                break
+
+    def step_epoch(self, epoch: int) -> np.ndarray:
+        """One pass over the patients, after which members may leave; training loss of those who were there."""
         warmup = self.settings.warmup_epochs
         kl_weight = self.settings.kl_weight * (min(1.0, (epoch + 1) / warmup) if warmup else 1.0)
-        groups = self._groups(shared.permutation(len(self.fit)))
+        groups = self._groups(self.shared.permutation(len(self.fit)))
         noises = self._for_groups(groups)
         total = torch.zeros(len(self.members), device=self.device)
         for batch, (noise, observed) in zip(self.fit.batches(groups), noises, strict=True):
             fit, divergence_ = self._losses(batch, observed, noise)
             self.stack.step((fit.mean(-1) + kl_weight * divergence_.mean(-1)).sum())
             total += (fit + self.settings.kl_weight * divergence_).detach().sum(-1)
-        self._record(epoch, (total / len(self.fit)).double().cpu().numpy(), self._validate())
+        loss = np.asarray((total / len(self.fit)).double().cpu().numpy())
+        self._check(epoch, loss)
+        self.end_epoch(epoch, loss)
+        return loss
 
-    def _validate(self) -> np.ndarray:
-        """Mean loss of the validation patients with the full Kullback-Leibler weight, per member."""
-        total = torch.zeros(len(self.members), device=self.device, dtype=torch.float64)
-        groups = self.validation.in_order(AT_ONCE)
-        with torch.no_grad():
-            for group, batch in zip(groups, self.validation.batches(groups), strict=True):
-                noise = self.validation_noise[:, group[0] : group[-1] + 1]
-                fit, divergence_ = self._losses(batch, batch.observed, noise)
-                total += (fit + self.settings.kl_weight * divergence_).double().sum(-1)
-        return np.asarray((total / len(self.validation)).cpu().numpy())
+    def end_epoch(self, epoch: int, loss: np.ndarray) -> None:
+        """Decide which members go on."""
+        raise NotImplementedError
+
+    def _check(self, epoch: int, loss: np.ndarray) -> None:
+        broken = np.flatnonzero(~np.isfinite(loss))
+        if broken.size:
+            raise LatentError(
+                f"the loss of member {self.numbers[self.members[broken[0]]]} is not finite in epoch {epoch + 1}. "
+                f"Suggestion: lower `latent.learning_rate` (now {self.settings.learning_rate}) and look for extreme "
+                "values in quality"
+            )
 
     def _groups(self, order: np.ndarray) -> list[np.ndarray]:
         """Patients of each gradient step."""
         n = len(order)
         steps = max(1, round(n / self.settings.batch_size), min(MIN_STEPS, n // MIN_BATCH))
         return np.array_split(order, steps)
-
-    def result(self, bases: list[np.ndarray | None]) -> Trained:
-        """Best weights and the history, ordered by member and epoch; encoders see the features themselves again."""
-        history = sorted(self.history, key=lambda row: (row["member"], row["epoch"]))
-        logger.info("latent model: best epochs %s", (self.best_epoch + 1).tolist())
-        for name in self.module.weights:
-            if name.startswith("centre_"):
-                shape = (len(self.best), 1, self.settings.dims)
-                self.module.weights[name] = torch.nn.Parameter(self.best.new_zeros(shape), requires_grad=False)
-        self.stack.load(self.best)
-        self.module.set_centre(self.fit.batches(self.fit.in_order(AT_ONCE)))
-        weights = {k: v.detach().cpu().clone() for k, v in self.module.weights.items()}
-        for o, basis in enumerate(bases):
-            if basis is not None:
-                weights[f"encoder_{o}"] = torch.from_numpy(basis) @ weights[f"encoder_{o}"]
-        return Trained(weights, history, self.best_epoch.tolist())
 
     def _losses(self, batch: Batch, observed: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
         posterior = self.module.encode([cells.inputs for cells in batch.omics], observed)
@@ -294,33 +303,101 @@ class _Run:
         keep = keep.scatter(-1, last, True)
         return (seen * keep).to(self.device)
 
-    def _record(self, epoch: int, train_loss: np.ndarray, validation: np.ndarray) -> None:
-        broken = np.flatnonzero(~(np.isfinite(train_loss) & np.isfinite(validation)))
-        if broken.size:
-            raise LatentError(
-                f"the loss of member {self.members[broken[0]]} is not finite in epoch {epoch + 1}. Suggestion: lower "
-                f"`latent.learning_rate` (now {self.settings.learning_rate}) and look for extreme values in quality"
-            )
-        for m, loss, held in zip(self.members.tolist(), train_loss.tolist(), validation.tolist(), strict=True):
-            self.history.append({"member": m, "epoch": epoch, "train_loss": loss, "validation_loss": held})
+    def _go_on_with(self, positions: np.ndarray) -> torch.Tensor:
+        """Take all other members out of the stack, so that they cost nothing any more; index of those who stay."""
+        self.members = self.members[positions]
+        self.generators = [self.generators[i] for i in positions]
+        index = torch.from_numpy(positions).to(self.device)
+        self.stack.keep(index)
+        return index
+
+
+class Search(_Run):
+    """Finds for each member the epoch of the least loss on patients of an inner validation.
+
+    Attributes
+    ----------
+    history
+        As in `Trained`.
+    best_epoch
+        Shape `(n_members,)`.
+    """
+
+    def __init__(self, fit: Source, validation: Source, *given: Any) -> None:
+        super().__init__(fit, *given)
+        self.validation = validation
+        self.validation_noise = self._normal(len(validation))
+        self.best_loss = np.full(len(self.members), np.inf)
+        self.best_epoch = np.zeros(len(self.members), dtype=np.int64)
+        self.history: list[dict[str, float]] = []
+
+    def end_epoch(self, epoch: int, loss: np.ndarray) -> None:
+        """Members leave when their own validation loss has not fallen for long."""
+        validation = self._validate()
+        self._check(epoch, validation)
+        for m, own, held in zip(self.members.tolist(), loss.tolist(), validation.tolist(), strict=True):
+            self.history.append({"member": m, "epoch": epoch, "train_loss": own, "validation_loss": held})
         least = self.best_loss[self.members]
         improved = validation < least - MIN_IMPROVEMENT * (np.abs(least) if epoch else 1.0)
         better = self.members[improved]
         self.best_loss[better], self.best_epoch[better] = validation[improved], epoch
-        self.best[torch.from_numpy(better)] = self.stack.matrix[torch.from_numpy(improved)]
         # Before the full Kullback-Leibler weight is reached a rising loss says nothing.
         since = epoch - np.maximum(self.best_epoch[self.members], self.settings.warmup_epochs)
         going = improved | (since < self.settings.patience)
         if not going.all():
+            self.validation_noise = self.validation_noise[self._go_on_with(np.flatnonzero(going))]
+
+    def _validate(self) -> np.ndarray:
+        """Mean loss of the validation patients with the full Kullback-Leibler weight, per member."""
+        total = torch.zeros(len(self.members), device=self.device, dtype=torch.float64)
+        groups = self.validation.in_order(AT_ONCE)
+        with torch.no_grad():
+            for group, batch in zip(groups, self.validation.batches(groups), strict=True):
+                noise = self.validation_noise[:, group[0] : group[-1] + 1]
+                fit, divergence_ = self._losses(batch, batch.observed, noise)
+                total += (fit + self.settings.kl_weight * divergence_).double().sum(-1)
+        return np.asarray((total / len(self.validation)).cpu().numpy())
+
+
+class Refit(_Run):
+    """Trains each member for a given number of epochs.
+
+    Parameters
+    ----------
+    fit
+        The patients.
+    epochs
+        Shape `(n_members,)`, at least 1.
+    given
+        As for `_Run`.
+    """
+
+    def __init__(self, fit: Source, epochs: np.ndarray, *given: Any) -> None:
+        super().__init__(fit, *given)
+        self.epochs = epochs
+        self.trained = self.stack.matrix.clone()
+
+    def end_epoch(self, epoch: int, loss: np.ndarray) -> None:
+        """Members leave after their last epoch."""
+        going = self.epochs[self.members] > epoch + 1
+        if not going.all():
+            stopped = torch.from_numpy(~going).to(self.device)
+            self.trained[torch.from_numpy(self.members[~going]).to(self.device)] = self.stack.matrix[stopped]
             self._go_on_with(np.flatnonzero(going))
 
-    def _go_on_with(self, positions: np.ndarray) -> None:
-        """Take the members that have stopped out of the stack, so that they cost nothing any more."""
-        self.members = self.members[positions]
-        self.generators = [self.generators[i] for i in positions]
-        index = torch.from_numpy(positions).to(self.device)
-        self.validation_noise = self.validation_noise[index]
-        self.stack.keep(index)
+    def weights(self, bases: list[np.ndarray | None]) -> dict[str, Tensor]:
+        """Weights of all members, experts centred on the patients; encoders see the features themselves again."""
+        for name in self.module.weights:
+            if name.startswith("centre_"):
+                shape = (len(self.trained), 1, self.settings.dims)
+                self.module.weights[name] = torch.nn.Parameter(self.trained.new_zeros(shape), requires_grad=False)
+        self.stack.load(self.trained)
+        self.module.set_centre(self.fit.batches(self.fit.in_order(AT_ONCE)))
+        weights = {k: v.detach().cpu().clone() for k, v in self.module.weights.items()}
+        for o, basis in enumerate(bases):
+            if basis is not None:
+                weights[f"encoder_{o}"] = torch.from_numpy(basis) @ weights[f"encoder_{o}"]
+        return weights
 
 
 @contextmanager
@@ -341,9 +418,9 @@ def _deterministic(tf32: bool) -> Iterator[None]:
         torch.set_float32_matmul_precision(precision)
 
 
-def _progress(epochs: int) -> Any:
+def _progress(epochs: int, what: str) -> Any:
     if not sys.stderr.isatty():
         return range(epochs)
     from tqdm import tqdm
 
-    return tqdm(range(epochs), desc="latent model", unit="epoch", file=sys.stderr)
+    return tqdm(range(epochs), desc=f"latent model, {what}", unit="epoch", file=sys.stderr)
