@@ -19,6 +19,15 @@ MIN_SPREAD = 0.01
 TOLERANCE = 0.03
 """Difference in mean adjusted Rand index below which two numbers of subgroups are equally good."""
 
+PRECISION = 5
+"""Subsamples from which the number is chosen, for each one of the test."""
+
+MIN_DRAWS = 9
+"""Reference cohorts drawn even if nothing can be found any more, to show what is stable without subgroups."""
+
+SLACK = 2
+"""Extreme reference cohorts beyond those that decide before drawing ends early: the standardisation still moves."""
+
 MIN_PER_GROUP = 10
 """Patients of a subsample per subgroup below which a number of subgroups is not considered."""
 
@@ -34,7 +43,8 @@ class Selection:
     stability
         Shape `(n_k,)`, mean adjusted Rand index between subsamples.
     null
-        Shape `(n_draws, n_k)`, the same in reference cohorts.
+        Shape `(n_draws, n_k)`, the same in reference cohorts; fewer draws than asked for where it was clear early that
+        there are no subgroups.
     p_value
         Of the largest standardised excess over all k; 1 if none was considered.
     p_stable
@@ -68,7 +78,9 @@ def select_k(
     If that one exceeds `alpha` there are no subgroups. Otherwise, among the k that reach `min_stability` and exceed the
     95th percentile of their null, the most stable is taken, or the largest k within `TOLERANCE` of it: two of three
     clear subgroups can merge as stably as three stay apart, but no third one splits off stably from two. (The excess
-    over the null decides whether, not how many: the null of small k is more stable, which would favour large k.)
+    over the null decides whether, not how many: the null of small k is more stable, which would favour large k.) The
+    choice rests on `PRECISION` times the subsamples of the test: with the few that a test needs, one subsample with
+    another optimum moves the mean by more than what the numbers differ by.
 
     Parameters
     ----------
@@ -85,18 +97,46 @@ def select_k(
     ks = tuple(k for k in settings.k if k >= 2 and size >= MIN_PER_GROUP * k)
     if not ks or not latents.var(axis=0).sum() > 0:
         return Selection((), np.zeros(0), np.zeros((0, 0)), 1.0, 1.0, 1)
-    observed = stability(latents, ks, settings, np.random.default_rng([seed, 0]))
-    null = np.empty((settings.reference_draws, len(ks)))
-    for draw in range(settings.reference_draws):
-        rng = np.random.default_rng([seed, 1, draw])
-        null[draw] = stability(reference(rng), ks, settings, rng)
-    p_value, p_stable = (max_statistic_p(observed, null, floor) for floor in (0.0, settings.min_stability))
+    tested = stability(latents, ks, settings, np.random.default_rng([seed, 0]))
+    null = _draw_null(tested, reference, ks, settings, seed)
+    p_value, p_stable = (max_statistic_p(tested, null, floor) for floor in (0.0, settings.min_stability))
+    if p_stable > settings.alpha:
+        return Selection(ks, tested, null, p_value, p_stable, 1)
+    precise = settings.model_copy(update={"subsamples": PRECISION * settings.subsamples})
+    observed = stability(latents, ks, precise, np.random.default_rng([seed, 4]))
+    return Selection(ks, observed, null, p_value, p_stable, _most_stable(ks, observed, null, settings))
+
+
+def _draw_null(
+    tested: np.ndarray,
+    reference: Callable[[np.random.Generator], np.ndarray],
+    ks: tuple[int, ...],
+    settings: SubgroupConfig,
+    seed: int,
+) -> np.ndarray:
+    """Stability in reference cohorts, shape `(n_draws, n_k)`, drawn until it is clear that nothing will be found.
+
+    Drawing ends early once so many reference cohorts are as extreme as the observed one that the final p-value would
+    exceed `alpha` (cf. Besag & Clifford 1991, Biometrika 78:301). An early end never rejects, so the level stays.
+    """
+    allowed = int(settings.alpha * (settings.reference_draws + 1) + 1e-9) - 1
+    null: list[np.ndarray] = []
+    while len(null) < settings.reference_draws:
+        rng = np.random.default_rng([seed, 1, len(null)])
+        null.append(stability(reference(rng), ks, settings, rng))
+        p_so_far = max_statistic_p(tested, np.array(null), settings.min_stability)
+        if len(null) >= MIN_DRAWS and round(p_so_far * (len(null) + 1)) - 1 > allowed + SLACK:
+            break
+    return np.array(null)
+
+
+def _most_stable(ks: tuple[int, ...], observed: np.ndarray, null: np.ndarray, settings: SubgroupConfig) -> int:
+    """Largest k about as stable as the most stable one, among those that are stable beyond chance; 1 if none is."""
     good = (observed >= settings.min_stability) & (observed > np.quantile(null, 0.95, axis=0))
-    chosen = 1
-    if p_stable <= settings.alpha and good.any():
-        best = observed[good].max()
-        chosen = max(k for k, here, value in zip(ks, good, observed, strict=True) if here and value >= best - TOLERANCE)
-    return Selection(ks, observed, null, p_value, p_stable, chosen)
+    if not good.any():
+        return 1
+    best = observed[good].max()
+    return max(k for k, here, value in zip(ks, good, observed, strict=True) if here and value >= best - TOLERANCE)
 
 
 def stability(

@@ -1,0 +1,223 @@
+"""Gate of METHODS §4 on the number of subgroups: none where there are none, three where there are three; and mutants.
+
+    python tests/benchmarks/subgroup_k.py --replicates 200 --planted 100
+
+Works on features with principal components as the latent space (its reference cohorts are projected anew, and no
+network has to be trained). Replicates are kept in `--state` and not computed again; the seed of a replicate is its
+number and that of the command. The mutants see the same cohorts and must each break a bound.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(ROOT / "workflow" / "scripts")]
+
+from stratiome.config import SubgroupConfig  # noqa: E402
+from stratiome.features.block import Block, FeatureSet  # noqa: E402
+from stratiome.latent.baselines import PcaModel  # noqa: E402
+from stratiome.subgroups.agreement import adjusted_rand, contingency  # noqa: E402
+from stratiome.subgroups.cluster import assign, fit_mixture  # noqa: E402
+from stratiome.subgroups.reference import match_moments, reference_sampler  # noqa: E402
+from stratiome.subgroups.stability import select_k, stability  # noqa: E402
+
+RESULTS = Path(__file__).with_name("RESULTS.md")
+MARK = "<!-- subgroup_k: {} -->"
+SETTINGS = SubgroupConfig(k=(1, 2, 3, 4), subsamples=10, reference_draws=19)
+PATIENTS, DIMS, SHIFT = 240, 3, 1.25
+WIDTHS = {"rna": 20, "protein": 10, "mutation": 8}
+EQUAL = (1 / 3, 1 / 3, 1 / 3)
+SHARES = {"planted": EQUAL, "unequal": (0.6, 0.25, 0.15), "complete": EQUAL}
+NULL = ("null", "mutation")
+RIGHT = {"null": 1, "mutation": 1, "planted": 3, "unequal": 3, "complete": 3}
+BOUND = {"null": 0.95, "mutation": 0.95, "planted": 0.90, "unequal": 0.90, "complete": 0.90}
+MEANING = {
+    "null": "one shared factor, no subgroups",
+    "mutation": "the same with one mutation in 40 % of patients",
+    "planted": "three subgroups of equal size",
+    "unequal": "three subgroups, 60, 25 and 15 %",
+    "complete": "three subgroups of equal size, no omic lacking",
+}
+
+
+def cohort(scenario: str, rng: np.random.Generator) -> tuple[FeatureSet, np.ndarray]:
+    """Features of a cohort, each omic lacking in a tenth of the patients (`complete`: none), and the subgroups.
+
+    Subgroup centres are `SHIFT` within-group standard deviations apart from the mean in every continuous feature, in
+    random directions; all features share one factor.
+
+    Parameters
+    ----------
+    scenario
+        One of `RIGHT`.
+    rng
+        Source of the cohort.
+    """
+    shares = SHARES.get(scenario, (1.0,))
+    planted = rng.choice(len(shares), PATIENTS, p=shares)
+    factor = rng.normal(size=(PATIENTS, 1))
+    blocks = []
+    for name, width in WIDTHS.items():
+        values = factor @ (0.4 * rng.normal(size=(1, width))) + rng.normal(size=(PATIENTS, width))
+        if name == "mutation":
+            values = (values > 1.3).astype(float)
+            if scenario == "mutation":
+                values[:, 0] = rng.random(PATIENTS) < 0.4
+        else:
+            centres = SHIFT * rng.choice([-1.0, 1.0], size=(len(shares), width))
+            values += centres[planted] * (len(shares) > 1)
+            values = (values - values.mean(0)) / values.std(0)
+        values[rng.random(PATIENTS) < (0.0 if scenario == "complete" else 0.1)] = np.nan
+        kind = "bernoulli" if name == "mutation" else "gaussian"
+        blocks.append(Block(name, values.astype(np.float32), kind, tuple(f"{name}{j}" for j in range(width))))
+    ids = tuple(f"P{i:03d}" for i in range(PATIENTS))
+    return FeatureSet(ids, np.full(PATIENTS, "train"), tuple(blocks)), planted
+
+
+def elbow(latents: np.ndarray, ks: tuple[int, ...]) -> int:
+    """Mutant: k where the fall of the inertia of k-means slows down most; never 1."""
+    from sklearn.cluster import KMeans
+
+    inertia = [KMeans(k, n_init=5, random_state=0).fit(latents).inertia_ for k in range(1, max(ks) + 2)]
+    return int(np.diff(inertia, 2).argmax()) + 2
+
+
+def replicate(scenario: str, number: int, seed: int) -> dict[str, float]:
+    """Number of subgroups found by the rule and by each mutant, and agreement with the planted ones (adjusted Rand).
+
+    Parameters
+    ----------
+    scenario
+        One of `RIGHT`.
+    number
+        Number of the replicate.
+    seed
+        Seed of the command.
+    """
+    rng = np.random.default_rng([seed, list(RIGHT).index(scenario), number])
+    features, planted = cohort(scenario, rng)
+    rows = np.any([block.present for block in features.blocks], axis=0)
+    model = PcaModel.fit(features, DIMS)
+    latents = model.transform(features)[rows]
+    found = select_k(latents, reference_sampler(model, features, rows, latents), SETTINGS, number)
+    probabilities = fit_mixture(latents, found.chosen, number).probabilities(latents)
+    label, _ = assign(probabilities, np.ones(len(latents), dtype=bool), SETTINGS.min_probability)
+    own = stability(latents, (2, 3, 4), SETTINGS, np.random.default_rng([number, 0]))
+    row: dict[str, float] = {
+        "chosen": found.chosen,
+        "draws": len(found.null),
+        "ari": float(adjusted_rand(contingency(planted[rows][label > 0], label[label > 0]))),
+        "no reference": int(own.argmax()) + 2 if own.max() >= SETTINGS.min_stability else 1,
+        "stability alone": int(own.argmax()) + 2,
+        "inertia elbow": elbow(latents, (2, 3, 4)),
+    }
+    if scenario == "mutation":
+        row["Gaussian reference"] = select_k(latents, _gaussian(latents), SETTINGS, number).chosen
+    return row
+
+
+def _gaussian(latents: np.ndarray) -> Callable[[np.random.Generator], np.ndarray]:
+    """Mutant: reference latents from one Gaussian, which knows of no mutation and no missing omic."""
+    one = np.zeros(len(latents), dtype=int)
+    return lambda rng: match_moments(rng.normal(size=latents.shape), latents, one)
+
+
+MUTANTS = ("no reference", "stability alone", "inertia elbow", "Gaussian reference")
+
+
+def kept(state: Path, scenario: str, seed: int) -> tuple[Path, dict[int, dict[str, float]]]:
+    """File of the replicates of a scenario, and those of earlier runs by number."""
+    file = state / f"{scenario}_{seed}.jsonl"
+    lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
+    return file, {row["number"]: row for row in map(json.loads, lines)}
+
+
+def collect(state: Path, counts: dict[str, int], seed: int) -> dict[str, list[dict[str, float]]]:
+    """All replicates asked for, those of an earlier run read from `state`."""
+    state.mkdir(parents=True, exist_ok=True)
+    found: dict[str, list[dict[str, float]]] = {name: [] for name in counts}
+    for scenario, count in counts.items():
+        file, done = kept(state, scenario, seed)
+        for number in range(count):
+            if number not in done:
+                done[number] = {"number": number, **replicate(scenario, number, seed)}
+                with file.open("a", encoding="utf-8") as out:
+                    out.write(json.dumps(done[number]) + "\n")
+            found[scenario].append(done[number])
+    return found
+
+
+def share_right(rows: list[dict[str, float]], scenario: str, method: str) -> float:
+    """Share of replicates in which a method gives the right number of subgroups; NaN where it was not tried."""
+    return float(np.mean([row[method] == RIGHT[scenario] for row in rows])) if method in rows[0] else float("nan")
+
+
+def failures(found: dict[str, list[dict[str, float]]], method: str) -> list[str]:
+    """Scenarios whose bound a method breaks."""
+    return [name for name, rows in found.items() if share_right(rows, name, method) < BOUND[name]]
+
+
+def table(found: dict[str, list[dict[str, float]]], command: str) -> str:
+    """Markdown table of the rule and its mutants."""
+    lines = [
+        f"Command: `{command}`. {PATIENTS} patients, {DIMS} principal components, k from 1 to 4, "
+        f"{SETTINGS.subsamples} subsamples, at most {SETTINGS.reference_draws} reference cohorts. Share of the "
+        "replicates with the right number of subgroups; a figure in bold breaks the bound.",
+        "",
+        f"| cohorts | n | bound | ARI, median (5th percentile) | cohorts drawn | rule | {' | '.join(MUTANTS)} |",
+        "|---" * (6 + len(MUTANTS)) + "|",
+    ]
+    for name, rows in found.items():
+        right = {m: share_right(rows, name, m) for m in ("chosen", *MUTANTS)}
+        shown = ["" if np.isnan(v) else f"**{v:.3f}**" if v < BOUND[name] else f"{v:.3f}" for v in right.values()]
+        ari = [row["ari"] for row in rows]
+        agreement = "" if name in NULL else f"{np.median(ari):.2f} ({np.quantile(ari, 0.05):.2f})"
+        drawn = f"{np.mean([row['draws'] for row in rows]):.1f}"
+        start = (MEANING[name], str(len(rows)), f"{BOUND[name]:.2f}", agreement, drawn)
+        lines.append(f"| {' | '.join((*start, *shown))} |")
+    return "\n".join(lines)
+
+
+def write(text: str) -> None:
+    """Put the table between its marks in RESULTS.md."""
+    start, end = MARK.format("written by subgroup_k.py"), MARK.format("end")
+    old = RESULTS.read_text(encoding="utf-8")
+    if start not in old:
+        old = f"{old.rstrip()}\n\n## The number of subgroups\n\n{start}\n{end}\n"
+    before, rest = old.split(start)
+    RESULTS.write_text(f"{before}{start}\n{text}\n{end}{rest.split(end)[1]}", encoding="utf-8")
+
+
+def main() -> int:
+    """Parse the command line; 1 if the rule breaks a bound or a mutant breaks none."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--replicates", type=int, default=200, help="cohorts without subgroups, of each sort")
+    parser.add_argument("--planted", type=int, default=100, help="cohorts with three subgroups, of each sort")
+    parser.add_argument("--scenarios", nargs="+", choices=RIGHT, default=list(RIGHT))
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--state", type=Path, default=ROOT / "results" / "subgroup_k")
+    parser.add_argument("--kept", action="store_true", help="compute nothing: the replicates of earlier runs, in order")
+    parser.add_argument("--print", action="store_true", help="print the table only")
+    given = parser.parse_args()
+    counts = {name: given.replicates if name in NULL else given.planted for name in given.scenarios}
+    if given.kept:
+        done = {name: kept(given.state, name, given.seed)[1] for name in counts}
+        counts = {name: next(n for n in range(len(rows) + 1) if n not in rows) for name, rows in done.items()}
+    found = collect(given.state, {name: n for name, n in counts.items() if n}, given.seed)
+    options = f"--replicates {given.replicates} --planted {given.planted} --seed {given.seed}{' --kept' * given.kept}"
+    text = table(found, f"python tests/benchmarks/subgroup_k.py {options}")
+    print(text) if given.print else write(text)
+    unseen = [mutant for mutant in MUTANTS if not failures(found, mutant)]
+    low = [n for n, rows in found.items() if n not in NULL and np.median([r["ari"] for r in rows]) < 0.9]
+    return int(bool(failures(found, "chosen") or low or unseen))
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
