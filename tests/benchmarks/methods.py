@@ -141,7 +141,9 @@ def one_simulated(seed: int, chosen: bool) -> dict:
         row["train"] = agreement(labels[train], truth[train])[0]
         if chosen and name in ("vae", "pca", "mofa", "snf"):
             started = time.perf_counter()
-            groups = find_subgroups(fitted.latents, features, fitted.model, SubgroupConfig(reference_draws=19), seed)
+            groups = find_subgroups(
+                fitted.latents, features, fitted.model, SubgroupConfig(reference_draws=19, alpha=0.05), seed
+            )
             row |= {"k": groups.selection.chosen, "find_seconds": time.perf_counter() - started}
             row["held_out_chosen"] = agreement(groups.labels[test], truth[test])[0]
         found["methods"][name] = row

@@ -24,13 +24,13 @@ from stratiome.config import SubgroupConfig  # noqa: E402
 from stratiome.features.block import Block, FeatureSet  # noqa: E402
 from stratiome.latent.baselines import PcaModel  # noqa: E402
 from stratiome.subgroups.agreement import adjusted_rand, contingency  # noqa: E402
-from stratiome.subgroups.cluster import assign, fit_mixture  # noqa: E402
-from stratiome.subgroups.reference import match_moments, reference_sampler  # noqa: E402
+from stratiome.subgroups.find import find_subgroups  # noqa: E402
+from stratiome.subgroups.reference import match_moments  # noqa: E402
 from stratiome.subgroups.stability import select_k, stability  # noqa: E402
 
 RESULTS = Path(__file__).with_name("RESULTS.md")
 MARK = "<!-- subgroup_k: {} -->"
-SETTINGS = SubgroupConfig(k=(1, 2, 3, 4), subsamples=10, reference_draws=19)
+SETTINGS = SubgroupConfig(k=(1, 2, 3, 4), subsamples=10)
 PATIENTS, DIMS, SHIFT = 240, 3, 1.25
 WIDTHS = {"rna": 20, "protein": 10, "mutation": 8}
 EQUAL = (1 / 3, 1 / 3, 1 / 3)
@@ -105,19 +105,22 @@ def replicate(scenario: str, number: int, seed: int) -> dict[str, float]:
     features, planted = cohort(scenario, rng)
     rows = np.any([block.present for block in features.blocks], axis=0)
     model = PcaModel.fit(features, DIMS)
-    latents = model.transform(features)[rows]
-    found = select_k(latents, reference_sampler(model, features, rows, latents), SETTINGS, number)
-    probabilities = fit_mixture(latents, found.chosen, number).probabilities(latents)
-    label, _ = assign(probabilities, np.ones(len(latents), dtype=bool), SETTINGS.min_probability)
+    places = model.transform(features)
+    found = find_subgroups(places, features, model, SETTINGS, number)
+    label, latents = found.labels, places[rows]
     own = stability(latents, (2, 3, 4), SETTINGS, np.random.default_rng([number, 0]))
     row: dict[str, float] = {
-        "chosen": found.chosen,
-        "draws": len(found.null),
-        "ari": float(adjusted_rand(contingency(planted[rows][label > 0], label[label > 0]))),
+        "chosen": found.selection.chosen,
+        "draws": len(found.selection.null),
+        "ari": float(adjusted_rand(contingency(planted[label > 0], label[label > 0]))),
+        "assigned": float((label > 0).mean()),
         "no reference": int(own.argmax()) + 2 if own.max() >= SETTINGS.min_stability else 1,
         "stability alone": int(own.argmax()) + 2,
         "inertia elbow": elbow(latents, (2, 3, 4)),
     }
+    if scenario not in (*NULL, "complete"):
+        everybody = SETTINGS.model_copy(update={"min_information": 0.0})
+        row["all patients"] = find_subgroups(places, features, model, everybody, number).selection.chosen
     if scenario == "mutation":
         row["Gaussian reference"] = select_k(latents, _gaussian(latents), SETTINGS, number).chosen
     return row
@@ -129,7 +132,7 @@ def _gaussian(latents: np.ndarray) -> Callable[[np.random.Generator], np.ndarray
     return lambda rng: match_moments(rng.normal(size=latents.shape), latents, one)
 
 
-MUTANTS = ("no reference", "stability alone", "inertia elbow", "Gaussian reference")
+MUTANTS = ("no reference", "stability alone", "inertia elbow", "Gaussian reference", "all patients")
 
 
 def kept(state: Path, scenario: str, seed: int) -> tuple[Path, dict[int, dict[str, float]]]:

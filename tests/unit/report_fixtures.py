@@ -457,6 +457,22 @@ def _subgroups(case: str) -> dict[str, list[dict[str, Any]]]:
             for i in range(6)
         ],
         "subgroup_curves": [r for m in LATENTS for g, n in sizes.items() for r in km(rates[g], n, model=m, subgroup=g)],
+        "subgroup_information": [
+            {
+                "resample": "full",
+                "model": "vae",
+                "omics": " + ".join(omics),
+                "n": n,
+                "references": 0 if told is None else 300,
+                "share": told,
+                "used": told is None or told >= 0.9,
+            }
+            for omics, n, told in (
+                (OMICS[case], 350, None),
+                (OMICS[case][:-1], 180, 0.91),
+                (OMICS[case][-1:], 70, 0.23),
+            )[: 3 if len(OMICS[case]) > 1 else 1]
+        ],
         "training": [
             {
                 "member": m,

@@ -15,7 +15,7 @@ from stratiome.subgroups.stability import MIN_DRAWS, select_k, stability
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks"))
 import subgroup_k
 
-FAST = SubgroupConfig(k=(1, 2, 3), subsamples=8, reference_draws=39)
+FAST = SubgroupConfig(k=(1, 2, 3), subsamples=8, reference_draws=39, alpha=0.05)
 
 
 def counted(latents):

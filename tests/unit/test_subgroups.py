@@ -53,8 +53,8 @@ from stratiome.tables import (
     write_table,
 )
 
-STEADY = SubgroupConfig(k=(1, 2, 3, 4), subsamples=20, reference_draws=19)
-FAST = SubgroupConfig(k=(1, 2, 3, 4), subsamples=8, reference_draws=19)
+STEADY = SubgroupConfig(k=(1, 2, 3, 4), subsamples=20, reference_draws=19, alpha=0.05)
+FAST = SubgroupConfig(k=(1, 2, 3, 4), subsamples=8, reference_draws=19, alpha=0.05)
 ENDPOINT = EndpointConfig(time="t", event="e", horizons=(12, 24))
 EVALUATION = EvaluationConfig(bootstraps=200)
 
@@ -528,7 +528,9 @@ def run_find(features, folder, resample, settings=FAST, name="pca"):
     save_models({name: model}, path["weights"], path["description"])
     obs = pd.DataFrame(index=pd.Index(features.patient_ids, dtype=object))
     anndata.AnnData(obs=obs, obsm={name: model.transform(features)}).write_h5ad(path["latents.h5ad"])
-    out = {k: str(folder / k) for k in ("assignment", "memberships", "selection", "stability", "mixture")}
+    out = {
+        k: str(folder / k) for k in ("assignment", "memberships", "selection", "stability", "information", "mixture")
+    }
     find_subgroups.main(
         features=path["features.h5mu"],
         latents=path["latents.h5ad"],
@@ -555,7 +557,7 @@ def test_held_out_patients_change_no_subgroup(tmp_path):
     one, two, same = (
         run_find(f, tmp_path / n, "cv-1-1") for n, f in (("a", features), ("b", changed), ("c", features))
     )
-    for key in ("mixture", "selection", "stability"):
+    for key in ("mixture", "selection", "stability", "information"):
         with open(one[key], "rb") as a, open(two[key], "rb") as b:
             assert a.read() == b.read(), key
     for key in ("assignment", "memberships", "mixture", "selection", "stability"):

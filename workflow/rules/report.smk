@@ -35,6 +35,7 @@ rule render_report:
         gene_set_coverage="<results>/evaluation/gene_set_coverage.parquet",
         subgroup_consensus="<results>/evaluation/subgroup_consensus.parquet",
         latent_map="<results>/evaluation/latent_map.parquet",
+        subgroup_information="<results>/resamples/full/information.parquet",
         training="<results>/resamples/full/training.parquet",
         prognosis_metrics="<results>/evaluation/prognosis_metrics.parquet",
         prognosis_resamples="<results>/evaluation/prognosis_resamples.parquet",

@@ -12,6 +12,7 @@ rule find_subgroups:
         memberships="<results>/resamples/{resample}/memberships.parquet",
         selection="<results>/resamples/{resample}/selection.parquet",
         stability="<results>/resamples/{resample}/stability.parquet",
+        information="<results>/resamples/{resample}/information.parquet",
         mixture="<results>/resamples/{resample}/mixture.json",
     log:
         "<results>/logs/{resample}/find_subgroups.log",

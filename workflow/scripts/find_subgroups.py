@@ -10,7 +10,15 @@ from stratiome.config import SubgroupConfig
 from stratiome.features.block import read_features
 from stratiome.latent.model import load_models
 from stratiome.subgroups.find import find_subgroups
-from stratiome.tables import Memberships, Subgroups, SubgroupSelection, SubgroupStability, from_rows, write_table
+from stratiome.tables import (
+    Memberships,
+    SubgroupInformation,
+    Subgroups,
+    SubgroupSelection,
+    SubgroupStability,
+    from_rows,
+    write_table,
+)
 
 logger = logging.getLogger("stratiome.find_subgroups")
 
@@ -25,6 +33,7 @@ def main(
     memberships: str,
     selection: str,
     stability: str,
+    information: str,
     mixture: str,
     subgroups: SubgroupConfig,
     seed: int,
@@ -35,7 +44,14 @@ def main(
 
     data = read_features(features)
     space = anndata.read_h5ad(latents)
-    rows: dict[str, list[dict]] = {"assignment": [], "memberships": [], "selection": [], "stability": []}
+    outputs = {
+        "assignment": (assignment, Subgroups),
+        "memberships": (memberships, Memberships),
+        "selection": (selection, SubgroupSelection),
+        "stability": (stability, SubgroupStability),
+        "information": (information, SubgroupInformation),
+    }
+    rows: dict[str, list[dict]] = {key: [] for key in outputs}
     mixtures = {}
     for name, model in load_models(weights, description).items():
         found = find_subgroups(np.asarray(space.obsm[name]), data, model, subgroups, seed)
@@ -43,11 +59,9 @@ def main(
         logger.info("%s: %d subgroups, p = %.3f, %.3f where stable", name, chosen, p, decides)
         for key, made in found.rows(name, resample, data, subgroups).items():
             rows[key] += made
-        mixtures[name] = found.mixture.to_dict()
-    write_table(from_rows(rows["assignment"], Subgroups), assignment, Subgroups)
-    write_table(from_rows(rows["memberships"], Memberships), memberships, Memberships)
-    write_table(from_rows(rows["selection"], SubgroupSelection), selection, SubgroupSelection)
-    write_table(from_rows(rows["stability"], SubgroupStability), stability, SubgroupStability)
+        mixtures[name] = found.mixtures()
+    for key, (path, contract) in outputs.items():
+        write_table(from_rows(rows[key], contract), path, contract)
     Path(mixture).write_text(json.dumps(mixtures, indent=1, sort_keys=True) + "\n", encoding="utf-8")
 
 

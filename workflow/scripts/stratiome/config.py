@@ -563,9 +563,23 @@ class SubgroupConfig(Section):
     reference_draws: int = Field(
         39, ge=19, le=10_000, description="Cohorts without subgroups but the same covariance drawn as reference."
     )
-    alpha: float = Field(0.05, gt=0, lt=1, description="Level of the test against no subgroups.")
+    alpha: float = Field(
+        0.025,
+        gt=0,
+        lt=1,
+        description="Level of the test against no subgroups; at the default, a cohort must be beyond all of its "
+        "reference cohorts.",
+    )
     min_stability: float = Field(
         0.6, ge=0, le=1, description="Smallest mean adjusted Rand index between subsamples that is called stable."
+    )
+    min_information: float = Field(
+        0.9,
+        ge=0,
+        le=1,
+        description="Share of the place in the latent space that the omics of a patient must tell for the patient to "
+        "take part in finding subgroups (or, where that leaves fewer than 100, the most telling omics); others are "
+        "assigned as far as their omics allow.",
     )
     min_probability: float = Field(
         0.5, ge=0, le=1, description="Membership probability below which a patient stays unassigned."
@@ -582,6 +596,16 @@ class SubgroupConfig(Section):
     def for_finding(self) -> SubgroupConfig:
         """These settings with what subgroups are only described by at its default, so that it finds nothing anew."""
         return self.model_copy(update={"gene_sets": None, "min_genes": 5})
+
+    @model_validator(mode="after")
+    def _alpha_can_be_reached(self) -> SubgroupConfig:
+        least = 1 / (self.reference_draws + 1)
+        if self.alpha < least - 1e-12:
+            raise ValueError(
+                f"no p-value of {self.reference_draws} reference_draws is below {least:.3g}, so alpha {self.alpha:g} "
+                f"can never be reached. Suggestion: at least {math.ceil(1 / self.alpha - 1e-9) - 1} reference_draws"
+            )
+        return self
 
     @field_validator("k")
     @classmethod

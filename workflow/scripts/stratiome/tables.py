@@ -298,6 +298,18 @@ class SubgroupStability(Table):
     jaccard: float = _null(ge=0, le=1)
 
 
+class SubgroupInformation(Table):
+    """What each set of omics tells of the places of patients in a latent space, on training patients."""
+
+    resample: str
+    model: str
+    omics: str  # names with " + " between them
+    n: int = pa.Field(ge=0)  # training patients with exactly these omics
+    references: int = pa.Field(ge=0)  # training patients with more, from whom it was learned
+    share: float = _null(le=1)  # share of the variance of their places; null if there are too few of them
+    used: bool  # patients with these omics take part in finding subgroups
+
+
 class PrognosisCurves(Table):
     """Predicted survival of held-out patients on the time grid."""
 

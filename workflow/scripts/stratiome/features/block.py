@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -58,6 +58,11 @@ class Block:
         counts, library = (None if part is None else part[rows] for part in (self.counts, self.library))
         return Block(self.name, self.values[rows], self.likelihood, self.features, counts, library)
 
+    def hidden(self) -> Block:
+        """The same omic, measured in nobody."""
+        counts, library = (None if part is None else np.full_like(part, np.nan) for part in (self.counts, self.library))
+        return Block(self.name, np.full_like(self.values, np.nan), self.likelihood, self.features, counts, library)
+
 
 @dataclass(frozen=True)
 class FeatureSet:
@@ -86,6 +91,11 @@ class FeatureSet:
         """Some of the patients, by index, in that order."""
         ids = tuple(self.patient_ids[i] for i in rows)
         return FeatureSet(ids, self.roles[rows], tuple(b.take(rows) for b in self.blocks))
+
+    def only(self, omics: Collection[str]) -> FeatureSet:
+        """The same patients seen with some of the omics; the others are hidden."""
+        blocks = tuple(b if b.name in omics else b.hidden() for b in self.blocks)
+        return FeatureSet(self.patient_ids, self.roles, blocks)
 
 
 def pieces(rows: np.ndarray) -> Iterator[np.ndarray]:

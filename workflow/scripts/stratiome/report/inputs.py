@@ -51,6 +51,7 @@ CONTRACTS: dict[str, type[tables.Table]] = {
     "subgroup_tests": tables.SurvivalTests,
     "subgroup_selection": tables.SubgroupSelection,
     "subgroup_stability": tables.SubgroupStability,
+    "subgroup_information": tables.SubgroupInformation,
     "subgroup_comparisons": tables.SubgroupTests,
     "subgroup_survival": tables.SubgroupSurvival,
     "subgroup_associations": tables.SubgroupAssociations,

@@ -57,7 +57,7 @@ def subgroups(inputs: ReportInputs) -> Section:
     """The whole section."""
     k = inputs.found()
     found = verdict(inputs)
-    blocks: list[object] = [Finding(found), *_evidence(inputs), *latent_map(inputs)]
+    blocks: list[object] = [Finding(found), *_evidence(inputs), *_told_by_omics(inputs), *latent_map(inputs)]
     if k is not None and k > 1:
         blocks += [*consensus(inputs), *_not_held_out(inputs), *cards(inputs), *_survival(inputs)]
         blocks += [*restricted_means(inputs), *beyond_clinical(inputs), *batch(inputs)]
@@ -99,6 +99,39 @@ def _evidence(inputs: ReportInputs) -> list[object]:
         f" {sentence(inputs.everyone)}, outcomes not used."
     )
     return [Heading("How many"), Panels("Evidence for each number of subgroups", panels, caption, 410)]
+
+
+def _told_by_omics(inputs: ReportInputs) -> list[object]:
+    rows = inputs.rows("subgroup_information", model="vae")
+    if len(rows) < 2:
+        return []
+    rows = sorted(rows, key=lambda r: (-r["omics"].count(" + "), r["omics"]))
+    most = rows[0]["omics"].count(" + ")
+    sizes = counts([r["n"] for r in rows], inputs.settings.min_cell)
+    body = []
+    for row, size in zip(rows, sizes, strict=True):
+        told = "not known: too few patients have more" if row["share"] is None else f"{max(row['share'], 0):.0%}"
+        if row["share"] is None and row["omics"].count(" + ") == most:
+            told = "all that can be told"
+        body.append([row["omics"], size, told.replace("%", " %"), "yes" if row["used"] else "no"])
+    least = inputs.settings.subgroups.min_information
+    note = (
+        "Learned by hiding omics of patients who have more: the share of the variance of their places that is left."
+        f" Below {100 * least:g} % patients lie between the subgroups for what was not measured, so they take no part"
+        " in finding subgroups; they are assigned as far as their omics allow."
+    )
+    caption = f"What each set of omics tells of a patient's place in the latent space, {inputs.everyone}."
+    table = Table(caption, ["Omics", "n", "Place told", "Takes part in finding"], body, frozenset({1, 2}), note)
+    left = sum(r["n"] for r in rows if not r["used"])
+    said = []
+    if left:
+        said = [
+            Note(
+                f"{count(left, inputs.settings.min_cell)} patients took no part in finding subgroups: too little"
+                " of their place is known from the omics that they have."
+            )
+        ]
+    return [*said, Fold("Which omics are enough", [table])]
 
 
 def _ring(inputs: ReportInputs) -> str:
@@ -280,7 +313,8 @@ def _training(inputs: ReportInputs) -> list[object]:
     members = len(ends)
     who = f"each of the {members} members" if members > 1 else "the only member"
     caption = (
-        f"Loss of {who} on inner validation patients (solid) and training patients (grey, dashed). Fit on"
+        f"Loss of {who} on inner validation patients (solid) and training patients (grey, dashed), from which the"
+        " number of epochs was found; members were then trained again on all of them, for as long. Fit on"
         f" {inputs.everyone}. {_stopped(inputs, list(ends.values()))}"
     )
     figure = Figure(

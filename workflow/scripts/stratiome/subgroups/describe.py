@@ -62,7 +62,7 @@ def agreement_table(
     for m, model in enumerate(_models(held_out)):
         part = held_out.filter((pl.col("model") == model) & (pl.col("subgroup") > 0))
         full = {p: str(s) for p, s in part.select("patient_id", "full_subgroup").iter_rows() if s > 0}
-        other = {} if model == DEEP else {DEEP: deep}
+        other = {DEEP: deep} if deep and model != DEEP else {}
         for j, (name, known) in enumerate({**labels, "full": full, **other}.items()):
             pairs = [
                 (s, known[p], events.get(p, 0))

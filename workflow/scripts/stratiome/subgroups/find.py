@@ -12,6 +12,7 @@ from stratiome.features.block import FeatureSet
 from stratiome.latent.errors import LatentError
 from stratiome.latent.space import LatentSpace
 from stratiome.subgroups.cluster import Mixture, assign, fit_mixture
+from stratiome.subgroups.information import Information, Pattern, learn_information, mixture_seen_with
 from stratiome.subgroups.reference import reference_sampler
 from stratiome.subgroups.stability import Selection, bootstrap_jaccard, select_k
 
@@ -34,6 +35,10 @@ class Found:
         Shape `(n_patients,)`, probability of the most probable subgroup.
     jaccard
         Shape `(k,)`, bootstrap Jaccard index; NaN where there is but one subgroup.
+    information
+        What the omics of patients tell of their places.
+    seen_with
+        The mixture as it looks to patients whose omics tell little, by names of omics, for training patients.
     """
 
     selection: Selection
@@ -42,11 +47,17 @@ class Found:
     labels: np.ndarray
     best: np.ndarray
     jaccard: np.ndarray
+    information: Information
+    seen_with: dict[str, Mixture]
+
+    def mixtures(self) -> dict[str, Any]:
+        """The mixtures as plain numbers for JSON."""
+        return self.mixture.to_dict() | {"seen_with": {name: m.to_dict() for name, m in self.seen_with.items()}}
 
     def rows(
         self, model: str, resample: str, features: FeatureSet, settings: SubgroupConfig
     ) -> dict[str, list[dict[str, Any]]]:
-        """Rows of the tables assignment, memberships, selection and stability."""
+        """Rows of the tables assignment, memberships, selection, stability and information."""
         key = {"resample": resample, "model": model}
         ids, roles = features.patient_ids, features.roles.astype(str).tolist()
         assignment = [
@@ -68,6 +79,18 @@ class Found:
             "memberships": memberships,
             "selection": [key | row for row in self._selection_rows(settings)],
             "stability": stability,
+            "information": [
+                {
+                    "omics": _name(pattern),
+                    "n": pattern.n,
+                    "references": len(pattern.references),
+                    "share": pattern.share,
+                    "used": pattern.used,
+                    **key,
+                }
+                for pattern in self.information.patterns
+                if pattern.n
+            ],
         }
 
     def _selection_rows(self, settings: SubgroupConfig) -> list[dict[str, Any]]:
@@ -91,6 +114,9 @@ def find_subgroups(
     latents: np.ndarray, features: FeatureSet, model: LatentSpace, settings: SubgroupConfig, seed: int
 ) -> Found:
     """Find subgroups in training patients and assign everybody.
+
+    Patients whose omics tell too little of their place take no part in finding subgroups, and are assigned by what
+    their omics tell (`subgroups.information`).
 
     Parameters
     ----------
@@ -116,12 +142,28 @@ def find_subgroups(
         )
     measured = np.any([block.present for block in features.blocks], axis=0)
     rows = features.train & measured
-    points = latents[rows]
-    selection = select_k(points, reference_sampler(model, features, rows, points), settings, seed)
+    information = learn_information(model, features, latents, settings.min_information)
+    informed = rows & information.used
+    points = latents[informed]
+    everybody = reference_sampler(model, features, rows, latents[rows])
+    selection = select_k(points, lambda rng: everybody(rng)[informed[rows]], settings, seed)
     mixture = fit_mixture(points, selection.chosen, seed)
-    probabilities = np.where(measured[:, None], mixture.probabilities(latents), 0.0)
+    probabilities = mixture.probabilities(latents)
+    seen_with = {}
+    for j, pattern in enumerate(information.patterns):
+        if pattern.share is not None and not pattern.used:
+            own = mixture_seen_with(pattern, mixture, latents)
+            here = information.pattern == j
+            probabilities[here] = own.probabilities(latents[here])
+            if pattern.n:
+                seen_with[_name(pattern)] = own
+    probabilities = np.where(measured[:, None], probabilities, 0.0)
     labels, best = assign(probabilities, measured, settings.min_probability)
     jaccard = np.full(1, np.nan)
     if selection.chosen > 1:
-        jaccard = bootstrap_jaccard(points, selection.chosen, seed, probabilities[rows].argmax(axis=1) + 1)
-    return Found(selection, mixture, probabilities, labels, best, jaccard)
+        jaccard = bootstrap_jaccard(points, selection.chosen, seed, probabilities[informed].argmax(axis=1) + 1)
+    return Found(selection, mixture, probabilities, labels, best, jaccard, information, seen_with)
+
+
+def _name(pattern: Pattern) -> str:
+    return " + ".join(pattern.omics)

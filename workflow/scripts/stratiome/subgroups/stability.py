@@ -16,7 +16,7 @@ BOOTSTRAPS = 50
 MIN_SPREAD = 0.01
 """Smallest standard deviation of the null stability; below it a standardised excess says nothing."""
 
-TOLERANCE = 0.03
+TOLERANCE = 0.01
 """Difference in mean adjusted Rand index below which two numbers of subgroups are equally good."""
 
 PRECISION = 5
@@ -181,9 +181,11 @@ def max_statistic_p(observed: np.ndarray, null: np.ndarray, floor: float) -> flo
     floor
         Stability below which no evidence is counted; if the observed one never reaches it, the p-value is 1.
     """
-    everything = np.maximum(np.vstack([observed, null]), floor)
+    everything = np.vstack([observed, null])
+    # Where the floor holds nearly all, what is left of the spread is no measure of chance.
     spread = np.maximum(everything.std(axis=0), MIN_SPREAD)
-    largest = ((everything - everything.mean(axis=0)) / spread).max(axis=1)
+    counted = np.maximum(everything, floor)
+    largest = ((counted - counted.mean(axis=0)) / spread).max(axis=1)
     return float((1 + (largest[1:] >= largest[0]).sum()) / len(everything))
 
 
