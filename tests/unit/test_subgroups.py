@@ -589,7 +589,7 @@ def test_tables_of_one_resample(tmp_path):
 
 def run_evaluate(tmp_path, k, planted=True, locked=()):
     """Full and two folds of a small cohort through both rules; tables by name."""
-    features, truth = make_features(n=200, k=k, test=0.0, shift=1.0)
+    features, truth = make_features(n=200, k=k, test=0.0, shift=1.5)
     fold = np.arange(200) % 2
     paths = []
     for name in ("cv-1-2", "full", "cv-1-1"):
@@ -692,7 +692,7 @@ def test_held_out_subgroups_are_those_that_were_planted(tmp_path):
 
 
 def test_locked_patients_are_in_no_table(tmp_path):
-    ids = make_features(n=200, k=3, test=0.0, shift=1.0)[0].patient_ids
+    ids = make_features(n=200, k=3, test=0.0, shift=1.5)[0].patient_ids
     locked = ids[::4]
     tables, _ = run_evaluate(tmp_path, 3, locked=locked)
     assert set(tables["assignment"]["patient_id"]) == set(ids) - set(locked)

@@ -21,6 +21,9 @@ MIN_REFERENCES = 20
 MIN_INFORMED = 100
 """Training patients below which those with the next most telling omics take part in finding subgroups as well."""
 
+MIN_TOLD = 0.5
+"""Share of the place below which omics tell too little even then."""
+
 FLOOR = 1e-4
 """Variance added to every direction, as a share of the mean variance."""
 
@@ -126,7 +129,7 @@ def _choose(patterns: list[Pattern], least: float) -> list[Pattern]:
     chosen: set[int] = set()
     n = 0
     for i in sorted(told, key=lambda i: (-told[i], patterns[i].omics)):
-        if told[i] >= least or (n < MIN_INFORMED and patterns[i].n):
+        if told[i] >= least or (n < MIN_INFORMED and told[i] >= MIN_TOLD and patterns[i].n):
             chosen.add(i)
             n += patterns[i].n
     return [replace(p, used=i in chosen) for i, p in enumerate(patterns)]
