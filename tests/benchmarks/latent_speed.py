@@ -1,8 +1,9 @@
 """Speed of the latent model: stacked members against members one by one, the bound of the machine, and streaming.
 
     python tests/benchmarks/latent_speed.py                          # all parts, on the CPU
-    python tests/benchmarks/latent_speed.py --parts stack bound --device cuda
-    python tests/benchmarks/latent_speed.py --parts stream --patients 50000 100000 200000 500000
+    python tests/benchmarks/latent_speed.py --parts stack bound --device cuda --members 1 8 64 256
+    python tests/benchmarks/latent_speed.py --parts stream --patients 50000 100000 200000 500000 --scratch FOLDER
+    python tests/benchmarks/latent_speed.py --parts stream --patients 50000 100000 200000 500000 --device cuda
 
 Seconds are processor seconds of one thread on a CPU, which other work on the machine changes less than wall seconds
 (it still slows caches and memory), and wall seconds on a GPU.
@@ -97,7 +98,7 @@ class Steps:
             self.torch.cuda.synchronize()
         start = clock()
         for run in runs:
-            run.step_epoch(30)
+            run.step_epoch(0)  # the first, again and again, after which no member leaves
         if self.device.type == "cuda":
             self.torch.cuda.synchronize()
         return clock() - start
@@ -118,22 +119,53 @@ def flop_per_step(specs, bases, dims: int, hidden: int, batch: int) -> float:
     return total * batch
 
 
-def peak_flops(device: str) -> float:
-    """FLOP/s of a product of two square matrices, best of many."""
+def bytes_per_step(specs, bases, dims: int, hidden: int, batch: int, members: int) -> float:
+    """Bytes that one gradient step of one member reads and writes, were nothing found in a cache.
+
+    Weights pass 14 times: forward, gradient, its copy into the matrix of members (2), norm, clipping (2), Adam (7).
+    Cells pass twice in the encoder; four times in the products of a Gaussian decoder; and 20 times where they are
+    written out. Taking a batch and squaring it is shared by the members of a stack.
+    """
+    total = 0.0
+    for spec, basis in zip(specs, bases, strict=True):
+        p = len(spec.features)
+        width = p if basis is None else basis.shape[1]
+        total += 14 * (width * (dims + hidden) + p * (dims + 2))
+        total += batch * (2 * width + (4 if spec.likelihood == "gaussian" else 20) * p + 4 * p / members)
+    return 4 * total
+
+
+def fastest(work: Callable[[], object], device: str) -> float:
+    """Wall seconds of some work, best of many."""
     import torch
 
-    n = 1024 if device == "cpu" else 8192
-    a, b = (torch.randn(n, n, device=device) for _ in range(2))
     best = np.inf
     for _ in range(30):
         if device != "cpu":
             torch.cuda.synchronize()
         start = time.perf_counter()
-        a @ b
+        work()
         if device != "cpu":
             torch.cuda.synchronize()
         best = min(best, time.perf_counter() - start)
-    return 2 * n**3 / best
+    return best
+
+
+def peak_flops(device: str) -> float:
+    """FLOP/s of a product of two square matrices."""
+    import torch
+
+    n = 1024 if device == "cpu" else 8192
+    a, b = (torch.randn(n, n, device=device) for _ in range(2))
+    return 2 * n**3 / fastest(lambda: a @ b, device)
+
+
+def peak_bandwidth(device: str) -> float:
+    """Bytes per second read and written by a copy that no cache holds."""
+    import torch
+
+    a, b = (torch.zeros(2**26, device=device) for _ in range(2))
+    return 2 * 4 * len(a) / fastest(lambda: b.copy_(a), device)
 
 
 def stack(given: argparse.Namespace) -> list[str]:
@@ -165,15 +197,18 @@ def stack(given: argparse.Namespace) -> list[str]:
 
 
 def bound(given: argparse.Namespace) -> list[str]:
-    """Part (b): achieved FLOP/s of matrix products against the machine's."""
-    peak = peak_flops("cuda" if given.device == "cuda" else "cpu")
+    """Part (b): achieved FLOP/s of matrix products and bytes per second, against the machine's."""
+    device = "cuda" if given.device == "cuda" else "cpu"
+    peak, bandwidth = peak_flops(device), peak_bandwidth(device)
     lines = [
-        f"Measured peak of a square matrix product: {peak / 1e9:.0f} GFLOP/s, single precision. The bound is the time "
-        "of the FLOP of the products over features at that peak.",
+        f"Measured peak of a square matrix product: {peak / 1e9:.0f} GFLOP/s, single precision; of a copy: "
+        f"{bandwidth / 1e9:.1f} GB/s. FLOP are those of the products over features. Bytes are counted as if nothing "
+        "were found in a cache. The last column is the time that FLOP and bytes would take one after the other, both "
+        "at their peak, over the time measured; what is missing are small operations and the cost of calling them.",
         "",
-        "| features | encoder | members | GFLOP per epoch and member | samples per second and member | GFLOP/s | "
-        "share of the peak |",
-        "|---|---|---|---|---|---|---|",
+        "| features | encoder | members | samples per second and member | GFLOP/s | share of the peak | GB/s | share "
+        "of the copy | both |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     for name, omics in SIZES.items():
         features = make(omics)
@@ -184,12 +219,16 @@ def bound(given: argparse.Namespace) -> list[str]:
                 runs = [steps.run(members)]
                 steps.seconds(runs)
                 seconds = min(steps.seconds(runs) for _ in range(given.repeats)) / members
+                n_steps = len(runs[0]._groups(np.arange(n)))
+                sizes = (steps.specs, steps.bases, runs[0].settings.dims, runs[0].settings.hidden)
                 # A validation pass is forward only, over the other 15 %.
-                flop = flop_per_step(steps.specs, steps.bases, 8, 64, n) * (1 + 0.15 / 0.85 / 2)
+                flop = flop_per_step(*sizes, n) * (1 + 0.15 / 0.85 / 2)
+                moved = bytes_per_step(*sizes, round(n / n_steps), members) * n_steps
                 encoder = "256 directions" if encoder_inputs else "features"
                 lines.append(
-                    f"| {name} | {encoder} | {members} | {flop / 1e9:.2f} | {n / seconds:,.0f} | "
-                    f"{flop / seconds / 1e9:.0f} | {flop / seconds / peak:.0%} |"
+                    f"| {name} | {encoder} | {members} | {n / seconds:,.0f} | {flop / seconds / 1e9:.0f} | "
+                    f"{flop / seconds / peak:.0%} | {moved / seconds / 1e9:.1f} | {moved / seconds / bandwidth:.0%} | "
+                    f"{(flop / peak + moved / bandwidth) / seconds:.0%} |"
                 )
                 print(lines[-1], flush=True)
     return lines
