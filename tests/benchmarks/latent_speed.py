@@ -1,8 +1,9 @@
 """Speed of the latent model: stacked members against members one by one, the bound of the machine, and streaming.
 
     python tests/benchmarks/latent_speed.py                          # all parts, on the CPU
-    python tests/benchmarks/latent_speed.py --parts stack bound --device cuda
-    python tests/benchmarks/latent_speed.py --parts stream --patients 50000 100000 200000 500000
+    python tests/benchmarks/latent_speed.py --parts stack bound --device cuda --members 1 8 64 256
+    python tests/benchmarks/latent_speed.py --parts stream --patients 50000 100000 200000 500000 --scratch FOLDER
+    python tests/benchmarks/latent_speed.py --parts stream --patients 50000 100000 200000 500000 --device cuda
 
 Seconds are processor seconds of one thread on a CPU, which other work on the machine changes less than wall seconds
 (it still slows caches and memory), and wall seconds on a GPU.
@@ -13,7 +14,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import resource
 import statistics
 import subprocess
 import sys
@@ -24,10 +24,10 @@ from pathlib import Path
 
 import numpy as np
 
+from results import write_table
+
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "workflow" / "scripts")]
-RESULTS = Path(__file__).with_name("RESULTS.md")
-MARK = "<!-- latent_speed {}: {} -->"
 METABRIC = (("mrna", 322, "gaussian"), ("cna", 31, "gaussian"), ("mutation", 173, "bernoulli"))
 SIZES = {
     "METABRIC, 526 features": METABRIC,
@@ -98,7 +98,7 @@ class Steps:
             self.torch.cuda.synchronize()
         start = clock()
         for run in runs:
-            run.step_epoch(30)
+            run.step_epoch(0)  # the first, again and again, after which no member leaves
         if self.device.type == "cuda":
             self.torch.cuda.synchronize()
         return clock() - start
@@ -119,22 +119,53 @@ def flop_per_step(specs, bases, dims: int, hidden: int, batch: int) -> float:
     return total * batch
 
 
-def peak_flops(device: str) -> float:
-    """FLOP/s of a product of two square matrices, best of many."""
+def bytes_per_step(specs, bases, dims: int, hidden: int, batch: int, members: int) -> float:
+    """Bytes that one gradient step of one member reads and writes, were nothing found in a cache.
+
+    Weights pass 14 times: forward, gradient, its copy into the matrix of members (2), norm, clipping (2), Adam (7).
+    Cells pass twice in the encoder; four times in the products of a Gaussian decoder; and 20 times where they are
+    written out. Taking a batch and squaring it is shared by the members of a stack.
+    """
+    total = 0.0
+    for spec, basis in zip(specs, bases, strict=True):
+        p = len(spec.features)
+        width = p if basis is None else basis.shape[1]
+        total += 14 * (width * (dims + hidden) + p * (dims + 2))
+        total += batch * (2 * width + (4 if spec.likelihood == "gaussian" else 20) * p + 4 * p / members)
+    return 4 * total
+
+
+def fastest(work: Callable[[], object], device: str) -> float:
+    """Wall seconds of some work, best of many."""
     import torch
 
-    n = 1024 if device == "cpu" else 8192
-    a, b = (torch.randn(n, n, device=device) for _ in range(2))
     best = np.inf
     for _ in range(30):
         if device != "cpu":
             torch.cuda.synchronize()
         start = time.perf_counter()
-        a @ b
+        work()
         if device != "cpu":
             torch.cuda.synchronize()
         best = min(best, time.perf_counter() - start)
-    return 2 * n**3 / best
+    return best
+
+
+def peak_flops(device: str) -> float:
+    """FLOP/s of a product of two square matrices."""
+    import torch
+
+    n = 1024 if device == "cpu" else 8192
+    a, b = (torch.randn(n, n, device=device) for _ in range(2))
+    return 2 * n**3 / fastest(lambda: a @ b, device)
+
+
+def peak_bandwidth(device: str) -> float:
+    """Bytes per second read and written by a copy that no cache holds."""
+    import torch
+
+    a, b = (torch.zeros(2**26, device=device) for _ in range(2))
+    return 2 * 4 * len(a) / fastest(lambda: b.copy_(a), device)
 
 
 def stack(given: argparse.Namespace) -> list[str]:
@@ -166,15 +197,18 @@ def stack(given: argparse.Namespace) -> list[str]:
 
 
 def bound(given: argparse.Namespace) -> list[str]:
-    """Part (b): achieved FLOP/s of matrix products against the machine's."""
-    peak = peak_flops("cuda" if given.device == "cuda" else "cpu")
+    """Part (b): achieved FLOP/s of matrix products and bytes per second, against the machine's."""
+    device = "cuda" if given.device == "cuda" else "cpu"
+    peak, bandwidth = peak_flops(device), peak_bandwidth(device)
     lines = [
-        f"Measured peak of a square matrix product: {peak / 1e9:.0f} GFLOP/s, single precision. The bound is the time "
-        "of the FLOP of the products over features at that peak.",
+        f"Measured peak of a square matrix product: {peak / 1e9:.0f} GFLOP/s, single precision; of a copy: "
+        f"{bandwidth / 1e9:.1f} GB/s. FLOP are those of the products over features. Bytes are counted as if nothing "
+        "were found in a cache. The last column is the time that FLOP and bytes would take one after the other, both "
+        "at their peak, over the time measured; what is missing are small operations and the cost of calling them.",
         "",
-        "| features | encoder | members | GFLOP per epoch and member | samples per second and member | GFLOP/s | "
-        "share of the peak |",
-        "|---|---|---|---|---|---|---|",
+        "| features | encoder | members | samples per second and member | GFLOP/s | share of the peak | GB/s | share "
+        "of the copy | both |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     for name, omics in SIZES.items():
         features = make(omics)
@@ -185,12 +219,16 @@ def bound(given: argparse.Namespace) -> list[str]:
                 runs = [steps.run(members)]
                 steps.seconds(runs)
                 seconds = min(steps.seconds(runs) for _ in range(given.repeats)) / members
+                n_steps = len(runs[0]._groups(np.arange(n)))
+                sizes = (steps.specs, steps.bases, runs[0].settings.dims, runs[0].settings.hidden)
                 # A validation pass is forward only, over the other 15 %.
-                flop = flop_per_step(steps.specs, steps.bases, 8, 64, n) * (1 + 0.15 / 0.85 / 2)
+                flop = flop_per_step(*sizes, n) * (1 + 0.15 / 0.85 / 2)
+                moved = bytes_per_step(*sizes, round(n / n_steps), members) * n_steps
                 encoder = "256 directions" if encoder_inputs else "features"
                 lines.append(
-                    f"| {name} | {encoder} | {members} | {flop / 1e9:.2f} | {n / seconds:,.0f} | "
-                    f"{flop / seconds / 1e9:.0f} | {flop / seconds / peak:.0%} |"
+                    f"| {name} | {encoder} | {members} | {n / seconds:,.0f} | {flop / seconds / 1e9:.0f} | "
+                    f"{flop / seconds / peak:.0%} | {moved / seconds / 1e9:.1f} | {moved / seconds / bandwidth:.0%} | "
+                    f"{(flop / peak + moved / bandwidth) / seconds:.0%} |"
                 )
                 print(lines[-1], flush=True)
     return lines
@@ -228,41 +266,76 @@ def write_cohort(path: Path, patients: int, width: int) -> None:
             values[start : start + n] = part / np.sqrt(1 + (loadings**2).sum(0))
 
 
+def peak_gib() -> float:
+    """Largest resident memory of this process since it was started, GiB.
+
+    `getrusage` would count what the parent had when it started this process.
+    """
+    status = Path("/proc/self/status").read_text(encoding="utf-8")
+    return int(status.split("VmHWM:")[1].split()[0]) / 2**20
+
+
+def watch_epochs(before: Callable[[], None] = lambda: None) -> dict[str, list[tuple[float, float]]]:
+    """Processor and wall seconds of every epoch that is trained from now on, of the search and of the refit.
+
+    Parameters
+    ----------
+    before
+        Called before each epoch, off the clock.
+    """
+    from stratiome.latent import train
+
+    epochs: dict[str, list[tuple[float, float]]] = {"Search": [], "Refit": []}
+    step_epoch = train._Run.step_epoch
+
+    def timed(self: train._Run, epoch: int) -> np.ndarray:
+        before()
+        wall, busy = time.perf_counter(), time.process_time()
+        loss = step_epoch(self, epoch)
+        epochs[type(self).__name__].append((time.process_time() - busy, time.perf_counter() - wall))
+        return loss
+
+    train._Run.step_epoch = timed  # type: ignore[method-assign]
+    return epochs
+
+
+def drop_from_cache(path: Path) -> None:
+    """Let the system forget what it has read of a file, so that it is read from the disk again."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+
 def stream_once(path: Path, given: argparse.Namespace) -> dict[str, float]:
-    """Seconds of the fastest of three epochs and of the rest of a fit, and the peak memory of the process."""
+    """Seconds of the fastest epoch of the search and of the refit, of the rest of the fit, and the peak memory."""
     from stratiome.config import LatentConfig
     from stratiome.features.block import StoredFeatures
-    from stratiome.latent import train
     from stratiome.latent.model import LatentModel
 
-    epochs: list[tuple[float, float]] = []
-
-    class Timed(train.Search):
-        def step_epoch(self, epoch: int) -> np.ndarray:
-            wall, busy = time.perf_counter(), time.process_time()
-            loss = super().step_epoch(epoch)
-            epochs.append((time.process_time() - busy, time.perf_counter() - wall))
-            return loss
-
-    train.Search = Timed  # type: ignore[misc]
+    epochs = watch_epochs(lambda: drop_from_cache(path))
     settings = {"members": 4, "batch_size": 1024, "memory_gb": 0.01, "device": given.device, "encoder_inputs": 256}
-    busy = time.process_time()
+    wall, busy = time.perf_counter(), time.process_time()
     with StoredFeatures(str(path)) as stored:
         LatentModel.fit(stored, LatentConfig(epochs=3, **settings), 1)
-    rest = time.process_time() - busy - sum(cpu for cpu, _ in epochs)
-    cpu, wall = min(epochs)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    return {"cpu": cpu, "wall": wall, "rest": rest, "peak_gib": peak}
+    rest = time.process_time() - busy - sum(cpu for both in epochs.values() for cpu, _ in both)
+    found = {"rest": rest, "wall": time.perf_counter() - wall, "peak_gib": peak_gib()}
+    for name, part in epochs.items():
+        found |= {f"{name}_n": len(part), f"{name}_cpu": min(part)[0], f"{name}_wall": min(part)[1]}
+    return found
 
 
 def stream(given: argparse.Namespace) -> list[str]:
     """Part (d): time per epoch and peak memory by number of patients."""
     lines = [
-        f"{given.width:,} features, 4 members, batches of 1,024, 256 encoder inputs, one process per row, fastest of "
-        "three epochs. The rest of a fit reads the file for means, variances, directions and latents.",
+        f"{given.width:,} features, 4 members, batches of 1,024, 256 encoder inputs, one process per row, one fit: at "
+        "most three epochs of the search (with its validation pass) and then of the refit on all patients, the fastest "
+        "of each. The rest of a fit reads the file for means, variances, directions, projections and latents. Peak is "
+        "resident memory of the whole fit, libraries included and the page cache not. The file is dropped from the "
+        "page cache before each epoch, so that wall seconds are those of reading from the disk.",
         "",
-        "| patients | matrix GiB | CPU s per epoch | per 100,000 | wall s per epoch | CPU s of the rest | peak GiB |",
-        "|---|---|---|---|---|---|---|",
+        "| patients | matrix GiB | epochs | CPU s per epoch, search | refit | refit per 100,000 | wall s, search "
+        "| refit | CPU s of the rest | wall s of the fit | peak GiB |",
+        "|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for patients in given.patients:
         with tempfile.TemporaryDirectory(dir=given.scratch) as folder:
@@ -272,10 +345,14 @@ def stream(given: argparse.Namespace) -> list[str]:
         row = (
             f"{patients:,}",
             f"{patients * given.width * 4 / 2**30:.1f}",
-            f"{found['cpu']:.1f}",
-            f"{found['cpu'] / patients * 1e5:.1f}",
-            f"{found['wall']:.1f}",
+            f"{found['Search_n']} + {found['Refit_n']}",
+            f"{found['Search_cpu']:.1f}",
+            f"{found['Refit_cpu']:.1f}",
+            f"{found['Refit_cpu'] / patients * 1e5:.2f}",
+            f"{found['Search_wall']:.1f}",
+            f"{found['Refit_wall']:.1f}",
             f"{found['rest']:.1f}",
+            f"{found['wall']:.0f}",
             f"{found['peak_gib']:.2f}",
         )
         lines.append(f"| {' | '.join(row)} |")
@@ -289,17 +366,6 @@ def _measured(path: Path, given: argparse.Namespace) -> dict[str, float]:
     if done.returncode:
         raise SystemExit(f"streaming failed:\n{done.stderr[-3000:]}")
     return json.loads(done.stdout.splitlines()[-1])
-
-
-def write(part: str, lines: list[str], device: str) -> None:
-    """Put the table of a part on a device between its marks in RESULTS.md."""
-    start, end = MARK.format(f"{part} {device}", "written by latent_speed.py"), MARK.format(f"{part} {device}", "end")
-    old = RESULTS.read_text(encoding="utf-8")
-    if start not in old:
-        old = f"{old.rstrip()}\n\n## {TITLES[part]} ({device})\n\n{start}\n{end}\n"
-    before, rest = old.split(start)
-    text = "\n".join(lines)
-    RESULTS.write_text(f"{before}{start}\n{text}\n{end}{rest.split(end)[1]}", encoding="utf-8")
 
 
 def main() -> None:
@@ -328,7 +394,10 @@ def main() -> None:
         options += [f"--patients {' '.join(map(str, given.patients))}"] if part == "stream" else []
         command = f"Command: `python tests/benchmarks/latent_speed.py {' '.join(options)}`, {where}."
         lines = [command, "", *parts[part](given)]
-        print("\n".join(lines)) if given.print else write(part, lines, given.device)
+        if given.print:
+            print("\n".join(lines))
+        else:
+            write_table(f"latent_speed {part} {given.device}", f"{TITLES[part]} ({given.device})", "\n".join(lines))
 
 
 if __name__ == "__main__":
