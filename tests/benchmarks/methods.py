@@ -27,6 +27,8 @@ from stratiome.config import FeatureConfig, LatentConfig, SimulateConfig, Subgro
 from stratiome.features.block import FeatureSet, read_features
 from stratiome.subgroups.agreement import adjusted_rand, contingency, normalised_mutual_information
 from stratiome.subgroups.cluster import fit_mixture
+from stratiome.subgroups.find import memberships
+from stratiome.subgroups.information import learn_information
 from stratiome.subgroups.match import match_labels
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -73,14 +75,27 @@ def fit(name: str, features: FeatureSet, seed: int) -> Fitted:
     return Fitted(model.transform(features), model, time.perf_counter() - started)
 
 
-def cluster(name: str, fitted: Fitted, rows: np.ndarray, k: int, seed: int) -> np.ndarray:
-    """Subgroup of every patient from 1, learned on the given rows."""
+class _Coordinates:
+    """The leading coordinates of a model."""
+
+    def __init__(self, model, dims: int) -> None:
+        self.model, self.dims = model, dims
+
+    def transform(self, features: FeatureSet) -> np.ndarray:
+        return self.model.transform(features)[:, : self.dims]
+
+
+def cluster(name: str, fitted: Fitted, features: FeatureSet, rows: np.ndarray, k: int, seed: int) -> np.ndarray:
+    """Subgroup of every patient from 1, learned on the given rows as the workflow does for a number that is given."""
     if name == "kmeans":
         from sklearn.cluster import KMeans
 
         return KMeans(k, n_init=10, random_state=seed).fit(fitted.latents[rows]).predict(fitted.latents) + 1
-    latents = fitted.latents[:, : k - 1] if name == "snf_k" else fitted.latents
-    return fit_mixture(latents[rows], k, seed).probabilities(latents).argmax(axis=1) + 1
+    model = _Coordinates(fitted.model, k - 1 if name == "snf_k" else fitted.latents.shape[1])
+    latents = fitted.latents[:, : model.dims]
+    information = learn_information(model, features, latents, SubgroupConfig().min_information)
+    mixture = fit_mixture(latents[rows & information.used], k, seed)
+    return memberships(mixture, information, latents)[0].argmax(axis=1) + 1
 
 
 def fit_all(features: FeatureSet, seed: int) -> dict[str, Fitted]:
@@ -136,7 +151,7 @@ def one_simulated(seed: int, chosen: bool) -> dict:
     train, test = features.train & measured, ~features.train & measured
     found: dict = {"seed": seed, "methods": {}}
     for name, fitted in fit_all(features, seed).items():
-        labels = cluster(name, fitted, train, 3, seed)
+        labels = cluster(name, fitted, features, train, 3, seed)
         row = {"seconds": fitted.seconds, "held_out": agreement(labels[test], truth[test])[0]}
         row["train"] = agreement(labels[train], truth[train])[0]
         if chosen and name in ("vae", "pca", "mofa", "snf"):
@@ -169,7 +184,7 @@ def one_resample(features: FeatureSet, counts: list[int], seed: int) -> dict:
     rows = features.train & np.any([b.present for b in features.blocks], axis=0)
     fitted = fit_all(features, seed)
     return {
-        name: {"seconds": f.seconds, "labels": {k: cluster(name, f, rows, k, seed).tolist() for k in counts}}
+        name: {"seconds": f.seconds, "labels": {k: cluster(name, f, features, rows, k, seed).tolist() for k in counts}}
         for name, f in fitted.items()
     }
 

@@ -148,7 +148,35 @@ def find_subgroups(
     everybody = reference_sampler(model, features, rows, latents[rows])
     selection = select_k(points, lambda rng: everybody(rng)[informed[rows]], settings, seed)
     mixture = fit_mixture(points, selection.chosen, seed)
-    probabilities = mixture.probabilities(latents)
+    probabilities, seen_with = memberships(mixture, information, latents)
+    labels, best = assign(probabilities, measured, settings.min_probability)
+    jaccard = np.full(1, np.nan)
+    if selection.chosen > 1:
+        jaccard = bootstrap_jaccard(points, selection.chosen, seed, probabilities[informed].argmax(axis=1) + 1)
+    return Found(selection, mixture, probabilities, labels, best, jaccard, information, seen_with)
+
+
+def memberships(
+    mixture: Mixture, information: Information, latents: np.ndarray
+) -> tuple[np.ndarray, dict[str, Mixture]]:
+    """Probability of each subgroup for everybody, by what the omics of each patient tell.
+
+    Parameters
+    ----------
+    mixture
+        Found in the patients who took part.
+    information
+        What the omics of patients tell.
+    latents
+        Shape `(n_patients, n_latent)`.
+
+    Returns
+    -------
+    tuple
+        Probabilities, shape `(n_patients, k)`, 0 for patients without any omic; and the mixture as it looks with each
+        set of omics that tells too little, by names of omics, for sets that training patients have.
+    """
+    probabilities = np.where(information.pattern[:, None] >= 0, mixture.probabilities(latents), 0.0)
     seen_with = {}
     for j, pattern in enumerate(information.patterns):
         if pattern.share is not None and not pattern.used:
@@ -157,12 +185,7 @@ def find_subgroups(
             probabilities[here] = own.probabilities(latents[here])
             if pattern.n:
                 seen_with[_name(pattern)] = own
-    probabilities = np.where(measured[:, None], probabilities, 0.0)
-    labels, best = assign(probabilities, measured, settings.min_probability)
-    jaccard = np.full(1, np.nan)
-    if selection.chosen > 1:
-        jaccard = bootstrap_jaccard(points, selection.chosen, seed, probabilities[informed].argmax(axis=1) + 1)
-    return Found(selection, mixture, probabilities, labels, best, jaccard, information, seen_with)
+    return probabilities, seen_with
 
 
 def _name(pattern: Pattern) -> str:
