@@ -512,7 +512,7 @@ class LatentConfig(Section):
         0.15, gt=0, lt=0.5, description="Share of the training patients used to decide when to stop."
     )
     batch_size: int = Field(128, ge=2, description="Patients per gradient step.")
-    learning_rate: float = Field(2e-3, gt=0, lt=1, description="Step size of the Adam optimiser.")
+    learning_rate: float = Field(5e-3, gt=0, lt=1, description="Step size of the Adam optimiser.")
     kl_weight: float = Field(1.0, ge=0, le=100, description="Final weight of the Kullback-Leibler term.")
     warmup_epochs: int = Field(20, ge=0, description="Epochs over which the Kullback-Leibler weight rises from zero.")
     modality_dropout: float = Field(
