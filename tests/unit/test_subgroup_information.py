@@ -1,14 +1,19 @@
 """Patients who lack omics are no subgroup, and are assigned as far as their omics allow."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
 from sklearn.metrics import adjusted_rand_score, r2_score
 
+import report_fixtures
+from stratiome import tables
 from stratiome.config import LatentConfig, SubgroupConfig
 from stratiome.features.block import Block, FeatureSet
 from stratiome.latent.baselines import PcaModel
 from stratiome.latent.model import LatentModel
+from stratiome.report.page import render
 from stratiome.subgroups.find import find_subgroups
 from stratiome.subgroups.information import learn_information
 
@@ -160,3 +165,17 @@ def test_memberships_of_patients_with_few_omics_are_calibrated():
     assert (found.labels[nothing] == 0).mean() > 0.9
     # The mutant takes their places at the centre as if they were known.
     assert found.mixture.probabilities(model.transform(features))[nothing].max() > 0.9
+
+
+def test_report_names_omics_that_tell_too_little():
+    inputs = report_fixtures.inputs("demo")
+    text = render(inputs)
+    part = text[text.index("Which omics are enough") :]
+    assert "70 patients took no part in finding subgroups" in text
+    for cell in ("all that can be told", "91 %", "23 %"):
+        assert cell in part
+    rows = inputs.tables["subgroup_information"].to_dicts()
+    rows[2] |= {"n": 4}
+    few = tables.from_rows(rows, tables.SubgroupInformation)
+    text = render(dataclasses.replace(inputs, tables=dict(inputs.tables) | {"subgroup_information": few}))
+    assert "&lt;10 patients took no part in finding subgroups" in text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from math import floor
 from typing import Any
 
 from stratiome.report import comparison, figures, verdicts
@@ -110,10 +111,14 @@ def _told_by_omics(inputs: ReportInputs) -> list[object]:
     sizes = counts([r["n"] for r in rows], inputs.settings.min_cell)
     body = []
     for row, size in zip(rows, sizes, strict=True):
-        told = "not known: too few patients have more" if row["share"] is None else f"{max(row['share'], 0):.0%}"
+        told = (
+            "not known: too few patients have more"
+            if row["share"] is None
+            else f"{floor(100 * max(row['share'], 0))} %"
+        )
         if row["share"] is None and row["omics"].count(" + ") == most:
             told = "all that can be told"
-        body.append([row["omics"], size, told.replace("%", " %"), "yes" if row["used"] else "no"])
+        body.append([row["omics"], size, told, "yes" if row["used"] else "no"])
     least = inputs.settings.subgroups.min_information
     note = (
         "Learned by hiding omics of patients who have more: the share of the variance of their places that is left."
