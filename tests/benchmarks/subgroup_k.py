@@ -1,10 +1,12 @@
 """Gate of METHODS §4 on the number of subgroups: none where there are none, three where there are three; and mutants.
 
     python tests/benchmarks/subgroup_k.py --replicates 200 --planted 100
+    python tests/benchmarks/subgroup_k.py --replicates 200 --planted 100 --model vae
 
-Works on features with principal components as the latent space (its reference cohorts are projected anew, and no
-network has to be trained). Replicates are kept in `--state` and not computed again; the seed of a replicate is its
-number and that of the command. The mutants see the same cohorts and must each break a bound.
+The latent space is that of principal components, learned anew on every reference cohort, or of the deep model (or
+MOFA+), through which reference cohorts pass as they are. Replicates are kept in `--state` and not computed again; the
+seed of a replicate is its number and that of the command. The mutants see the same cohorts and, with principal
+components, must each break a bound.
 """
 
 from __future__ import annotations
@@ -20,16 +22,18 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "workflow" / "scripts")]
 
-from stratiome.config import SubgroupConfig  # noqa: E402
+from stratiome.config import LatentConfig, SubgroupConfig  # noqa: E402
 from stratiome.features.block import Block, FeatureSet  # noqa: E402
-from stratiome.latent.baselines import PcaModel  # noqa: E402
+from stratiome.latent.baselines import fit_baselines  # noqa: E402
+from stratiome.latent.model import LatentModel  # noqa: E402
+from stratiome.latent.space import LatentSpace  # noqa: E402
 from stratiome.subgroups.agreement import adjusted_rand, contingency  # noqa: E402
 from stratiome.subgroups.find import find_subgroups  # noqa: E402
 from stratiome.subgroups.reference import match_moments  # noqa: E402
 from stratiome.subgroups.stability import select_k, stability  # noqa: E402
 
 RESULTS = Path(__file__).with_name("RESULTS.md")
-MARK = "<!-- subgroup_k: {} -->"
+MARK = "<!-- subgroup_k{}: {} -->"
 SETTINGS = SubgroupConfig(k=(1, 2, 3, 4), subsamples=10)
 PATIENTS, DIMS, SHIFT = 240, 3, 1.25
 WIDTHS = {"rna": 20, "protein": 10, "mutation": 8}
@@ -89,7 +93,14 @@ def elbow(latents: np.ndarray, ks: tuple[int, ...]) -> int:
     return int(np.diff(inertia, 2).argmax()) + 2
 
 
-def replicate(scenario: str, number: int, seed: int) -> dict[str, float]:
+def fit(name: str, features: FeatureSet, seed: int) -> LatentSpace:
+    """A latent model with `DIMS` dimensions and otherwise the default settings."""
+    if name == "vae":
+        return LatentModel.fit(features, LatentConfig(dims=DIMS), seed)
+    return fit_baselines(features, LatentConfig(dims=DIMS, baselines=(name,)), seed)[name]
+
+
+def replicate(scenario: str, number: int, seed: int, latent: str = "pca") -> dict[str, float]:
     """Number of subgroups found by the rule and by each mutant, and agreement with the planted ones (adjusted Rand).
 
     Parameters
@@ -100,11 +111,13 @@ def replicate(scenario: str, number: int, seed: int) -> dict[str, float]:
         Number of the replicate.
     seed
         Seed of the command.
+    latent
+        pca, vae or mofa.
     """
     rng = np.random.default_rng([seed, list(RIGHT).index(scenario), number])
     features, planted = cohort(scenario, rng)
     rows = np.any([block.present for block in features.blocks], axis=0)
-    model = PcaModel.fit(features, DIMS)
+    model = fit(latent, features, number)
     places = model.transform(features)
     found = find_subgroups(places, features, model, SETTINGS, number)
     label, latents = found.labels, places[rows]
@@ -132,25 +145,26 @@ def _gaussian(latents: np.ndarray) -> Callable[[np.random.Generator], np.ndarray
     return lambda rng: match_moments(rng.normal(size=latents.shape), latents, one)
 
 
+NAMES = {"pca": "principal components", "vae": "the deep model", "mofa": "MOFA+"}
 MUTANTS = ("no reference", "stability alone", "inertia elbow", "Gaussian reference", "all patients")
 
 
-def kept(state: Path, scenario: str, seed: int) -> tuple[Path, dict[int, dict[str, float]]]:
+def kept(state: Path, scenario: str, seed: int, latent: str = "pca") -> tuple[Path, dict[int, dict[str, float]]]:
     """File of the replicates of a scenario, and those of earlier runs by number."""
-    file = state / f"{scenario}_{seed}.jsonl"
+    file = state / f"{latent}_{scenario}_{seed}.jsonl"
     lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
     return file, {row["number"]: row for row in map(json.loads, lines)}
 
 
-def collect(state: Path, counts: dict[str, int], seed: int) -> dict[str, list[dict[str, float]]]:
+def collect(state: Path, counts: dict[str, int], seed: int, latent: str = "pca") -> dict[str, list[dict[str, float]]]:
     """All replicates asked for, those of an earlier run read from `state`."""
     state.mkdir(parents=True, exist_ok=True)
     found: dict[str, list[dict[str, float]]] = {name: [] for name in counts}
     for scenario, count in counts.items():
-        file, done = kept(state, scenario, seed)
+        file, done = kept(state, scenario, seed, latent)
         for number in range(count):
             if number not in done:
-                done[number] = {"number": number, **replicate(scenario, number, seed)}
+                done[number] = {"number": number, **replicate(scenario, number, seed, latent)}
                 with file.open("a", encoding="utf-8") as out:
                     out.write(json.dumps(done[number]) + "\n")
             found[scenario].append(done[number])
@@ -167,10 +181,10 @@ def failures(found: dict[str, list[dict[str, float]]], method: str) -> list[str]
     return [name for name, rows in found.items() if share_right(rows, name, method) < BOUND[name]]
 
 
-def table(found: dict[str, list[dict[str, float]]], command: str) -> str:
+def table(found: dict[str, list[dict[str, float]]], command: str, latent: str = "pca") -> str:
     """Markdown table of the rule and its mutants."""
     lines = [
-        f"Command: `{command}`. {PATIENTS} patients, {DIMS} principal components, k from 1 to 4, "
+        f"Command: `{command}`. {PATIENTS} patients, {DIMS} dimensions of {NAMES[latent]}, k from 1 to 4, "
         f"{SETTINGS.subsamples} subsamples, at most {SETTINGS.reference_draws} reference cohorts. Share of the "
         "replicates with the right number of subgroups; a figure in bold breaks the bound.",
         "",
@@ -188,12 +202,13 @@ def table(found: dict[str, list[dict[str, float]]], command: str) -> str:
     return "\n".join(lines)
 
 
-def write(text: str) -> None:
-    """Put the table between its marks in RESULTS.md."""
-    start, end = MARK.format("written by subgroup_k.py"), MARK.format("end")
+def write(text: str, latent: str) -> None:
+    """Put the table of a latent space between its marks in RESULTS.md."""
+    name = "" if latent == "pca" else f" {latent}"
+    start, end = MARK.format(name, "written by subgroup_k.py"), MARK.format(name, "end")
     old = RESULTS.read_text(encoding="utf-8")
     if start not in old:
-        old = f"{old.rstrip()}\n\n## The number of subgroups\n\n{start}\n{end}\n"
+        old = f"{old.rstrip()}\n\n### The number of subgroups of {NAMES[latent]}\n\n{start}\n{end}\n"
     before, rest = old.split(start)
     RESULTS.write_text(f"{before}{start}\n{text}\n{end}{rest.split(end)[1]}", encoding="utf-8")
 
@@ -205,19 +220,21 @@ def main() -> int:
     parser.add_argument("--planted", type=int, default=100, help="cohorts with three subgroups, of each sort")
     parser.add_argument("--scenarios", nargs="+", choices=RIGHT, default=list(RIGHT))
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--model", choices=NAMES, default="pca", help="latent space")
     parser.add_argument("--state", type=Path, default=ROOT / "results" / "subgroup_k")
     parser.add_argument("--kept", action="store_true", help="compute nothing: the replicates of earlier runs, in order")
     parser.add_argument("--print", action="store_true", help="print the table only")
     given = parser.parse_args()
     counts = {name: given.replicates if name in NULL else given.planted for name in given.scenarios}
     if given.kept:
-        done = {name: kept(given.state, name, given.seed)[1] for name in counts}
+        done = {name: kept(given.state, name, given.seed, given.model)[1] for name in counts}
         counts = {name: next(n for n in range(len(rows) + 1) if n not in rows) for name, rows in done.items()}
-    found = collect(given.state, {name: n for name, n in counts.items() if n}, given.seed)
+    found = collect(given.state, {name: n for name, n in counts.items() if n}, given.seed, given.model)
     options = f"--replicates {given.replicates} --planted {given.planted} --seed {given.seed}{' --kept' * given.kept}"
-    text = table(found, f"python tests/benchmarks/subgroup_k.py {options}")
-    print(text) if given.print else write(text)
-    unseen = [mutant for mutant in MUTANTS if not failures(found, mutant)]
+    options += f" --model {given.model}" * (given.model != "pca")
+    text = table(found, f"python tests/benchmarks/subgroup_k.py {options}", given.model)
+    print(text) if given.print else write(text, given.model)
+    unseen = [m for m in MUTANTS if not failures(found, m)] if given.model == "pca" else []
     low = [n for n, rows in found.items() if n not in NULL and np.median([r["ari"] for r in rows]) < 0.9]
     return int(bool(failures(found, "chosen") or low or unseen))
 
