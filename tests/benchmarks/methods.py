@@ -318,7 +318,8 @@ def simulated_table(lines: list[dict]) -> list[str]:
         f" held out. K given: {len(lines)} seeds; K chosen by the workflow (19 reference draws): {len(with_k)} of them."
         " Mean (SD) of the adjusted Rand index with the planted subgroups.",
         "",
-        "| method | held out, K given | the same, training subgroups known | training, K given | held out, K chosen | K = 3 | fit, s | choosing K, s |",
+        "| method | held out, K given | the same, training subgroups known | training, K given | held out, K chosen "
+        "| K = 3 | fit, s | choosing K, s |",
         "|---|---|---|---|---|---|---|---|",
     ]
     for name in METHODS:

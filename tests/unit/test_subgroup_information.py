@@ -13,6 +13,7 @@ from stratiome.config import LatentConfig, SubgroupConfig
 from stratiome.features.block import Block, FeatureSet
 from stratiome.latent.baselines import PcaModel
 from stratiome.latent.model import LatentModel
+from stratiome.report.disclosure import shares
 from stratiome.report.page import render
 from stratiome.subgroups.find import find_subgroups
 from stratiome.subgroups.information import learn_information
@@ -167,15 +168,44 @@ def test_memberships_of_patients_with_few_omics_are_calibrated():
     assert found.mixture.probabilities(model.transform(features))[nothing].max() > 0.9
 
 
+def _with(inputs, rows):
+    table = tables.from_rows(rows, tables.SubgroupInformation)
+    return dataclasses.replace(inputs, tables=dict(inputs.tables) | {"subgroup_information": table})
+
+
 def test_report_names_omics_that_tell_too_little():
     inputs = report_fixtures.inputs("demo")
     text = render(inputs)
     part = text[text.index("Which omics are enough") :]
-    assert "70 patients took no part in finding subgroups" in text
+    assert "took no part in finding subgroups: 70." in text
     for cell in ("all that can be told", "91 %", "23 %"):
         assert cell in part
+    assert "as well" not in part[: part.index("</table>") + 900]
+    assert "cannot be told apart well" not in text
+
+
+def test_report_tells_no_small_number_of_patients_by_omics():
+    inputs = report_fixtures.inputs("demo")
     rows = inputs.tables["subgroup_information"].to_dicts()
     rows[2] |= {"n": 4}
-    few = tables.from_rows(rows, tables.SubgroupInformation)
-    text = render(dataclasses.replace(inputs, tables=dict(inputs.tables) | {"subgroup_information": few}))
-    assert "&lt;10 patients took no part in finding subgroups" in text
+    assert "took no part in finding subgroups: &lt;10." in render(_with(inputs, rows))
+    rows.append(rows[2] | {"omics": "rna", "n": 43})
+    assert "took no part in finding subgroups: ≈50." in render(_with(inputs, rows))
+
+
+def test_report_says_where_omics_do_not_overlap_and_where_more_had_to_take_part():
+    inputs = report_fixtures.inputs("demo")
+    rows = inputs.tables["subgroup_information"].to_dicts()
+    apart = [rows[0] | {"omics": name, "n": 90} for name in ("rna", "protein")]
+    text = render(_with(inputs, apart))
+    assert "Too few patients have more omics than protein or rna" in text
+    assert "all that can be told" not in text
+    few = [rows[0] | {"n": 60}, rows[1] | {"share": 0.85, "used": True}]
+    assert "those with the next most telling ones take part" in render(_with(inputs, few))
+
+
+def test_a_lone_small_class_cannot_be_had_from_the_others():
+    assert shares([59, 12, 3], 74, 10) == ["80 %", "≈14 %", "<14 %"]
+    assert shares([40, 34, 0], 74, 10) == ["54 %", "46 %", "0 %"]
+    assert shares([69, 5], 74, 10) == [">86 %", "<14 %"]
+    assert shares([50, 16, 4, 4], 74, 10) == ["68 %", "22 %", "<14 %", "<14 %"]

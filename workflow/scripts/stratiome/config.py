@@ -671,6 +671,22 @@ class Config(Section):
     evaluation: EvaluationConfig = Field(EvaluationConfig(), description="Evaluation.")
     audit: AuditConfig = Field(AuditConfig(), description="Audit and disclosure.")
 
+    @field_validator("known_labels")
+    @classmethod
+    def _labels_once(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if twice := sorted({n for n in value if value.count(n) > 1}):
+            raise ValueError(f"{twice} stand there twice. Suggestion: name each column once")
+        return value
+
+    @model_validator(mode="after")
+    def _labels_are_classes(self) -> Config:
+        if self.data.patient_id in self.known_labels:
+            raise ValueError(
+                f"`known_labels` contains the patient identifier `{self.data.patient_id}`. Suggestion: name columns of "
+                "classes there"
+            )
+        return self
+
     @model_validator(mode="after")
     def _outcome_is_no_predictor(self) -> Config:
         outcome = {self.endpoint.time, self.endpoint.event}

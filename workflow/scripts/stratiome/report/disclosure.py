@@ -60,6 +60,17 @@ def counts(cells: Sequence[int], min_cell: int) -> list[str]:
     return printed
 
 
+def shares(cells: Sequence[int], whole: int, min_cell: int) -> list[str]:
+    """Percentages of classes that add up to a printed whole; as in `counts`, none can be had by subtraction."""
+    printed = [share(n, whole, min_cell) for n in cells]
+    small = [i for i, n in enumerate(cells) if is_small(n, min_cell)]
+    large = sorted((n, i) for i, n in enumerate(cells) if n >= min_cell and not is_small(whole - n, min_cell))
+    if len(small) == 1 and large:
+        n, i = large[0]
+        printed[i] = f"≈{100 * max(min_cell, min_cell * round(n / min_cell)) / whole:.0f} %"
+    return printed
+
+
 def about(n: int, min_cell: int) -> str:
     """A count rounded to a multiple of `min_cell`, marked `≈`, so that what it leaves of a total is not told."""
     return f"≈{max(min_cell, min_cell * round(n / min_cell)):,}"

@@ -9,7 +9,7 @@ from typing import Any
 from stratiome.report import comparison, figures, verdicts
 from stratiome.report.blocks import Figure, Finding, Fold, Heading, Note, Panels, Section, Table
 from stratiome.report.comparison import MODELS, share_of_folds, survival_test
-from stratiome.report.disclosure import count, counts, is_small, share
+from stratiome.report.disclosure import MISSING, about, count, counts, is_small, shares
 from stratiome.report.inputs import CROSS, ReportInputs
 from stratiome.report.section_subgroup_cards import alterations, cards, consensus, gene_sets, group_name, latent_map
 from stratiome.report.section_subgroup_survival import batch, beyond_clinical, restricted_means
@@ -17,6 +17,9 @@ from stratiome.report.verdicts import Verdict
 from stratiome.report.words import interval, label, number, p_value, plural, readable, sentence, term
 
 Row = Mapping[str, Any]
+
+MOST_APART = 0.1
+"""Share of patients whose omics cannot be judged above which the report says so."""
 
 
 def verdict(inputs: ReportInputs, model: str = "vae") -> Verdict:
@@ -106,17 +109,15 @@ def _told_by_omics(inputs: ReportInputs) -> list[object]:
     rows = inputs.rows("subgroup_information", model="vae")
     if len(rows) < 2:
         return []
+    every = {name for r in rows for name in r["omics"].split(" + ")}
     rows = sorted(rows, key=lambda r: (-r["omics"].count(" + "), r["omics"]))
-    most = rows[0]["omics"].count(" + ")
     sizes = counts([r["n"] for r in rows], inputs.settings.min_cell)
     body = []
     for row, size in zip(rows, sizes, strict=True):
-        told = (
-            "not known: too few patients have more"
-            if row["share"] is None
-            else f"{floor(100 * max(row['share'], 0))} %"
-        )
-        if row["share"] is None and row["omics"].count(" + ") == most:
+        told = "not known: too few patients have more"
+        if row["share"] is not None:
+            told = f"{floor(100 * max(row['share'], 0))} %"
+        elif set(row["omics"].split(" + ")) == every:
             told = "all that can be told"
         body.append([row["omics"], size, told, "yes" if row["used"] else "no"])
     least = inputs.settings.subgroups.min_information
@@ -125,18 +126,40 @@ def _told_by_omics(inputs: ReportInputs) -> list[object]:
         f" Below {100 * least:g} % patients lie between the subgroups for what was not measured, so they take no part"
         " in finding subgroups; they are assigned as far as their omics allow."
     )
+    if any(r["used"] and r["share"] is not None and r["share"] < least for r in rows):
+        note += (
+            " As fewer than 100 patients have omics that tell so much, those with the next most telling ones take part"
+            " as well."
+        )
     caption = f"What each set of omics tells of a patient's place in the latent space, {inputs.everyone}."
     table = Table(caption, ["Omics", "n", "Place told", "Takes part in finding"], body, frozenset({1, 2}), note)
+    return [*_not_taking_part(rows, sizes, inputs.settings.min_cell), Fold("Which omics are enough", [table])]
+
+
+def _not_taking_part(rows: Sequence[Row], sizes: Sequence[str], min_cell: int) -> list[object]:
+    """Notes before the table; no number that would tell a suppressed size."""
+    said: list[object] = []
     left = sum(r["n"] for r in rows if not r["used"])
-    said = []
     if left:
-        said = [
+        hidden = any(size != f"{r['n']:,}" for r, size in zip(rows, sizes, strict=True))
+        shown = about(left, min_cell) if hidden and left >= min_cell else count(left, min_cell)
+        said.append(
             Note(
-                f"{count(left, inputs.settings.min_cell)} patients took no part in finding subgroups: too little"
-                " of their place is known from the omics that they have."
+                f"Patients who took no part in finding subgroups: {shown}. Too little of their place is known from the"
+                " omics that they have."
             )
-        ]
-    return [*said, Fold("Which omics are enough", [table])]
+        )
+    every = {name for r in rows for name in r["omics"].split(" + ")}
+    apart = [r for r in rows if r["share"] is None and set(r["omics"].split(" + ")) != every]
+    if sum(r["n"] for r in apart) > MOST_APART * sum(r["n"] for r in rows):
+        said.append(
+            Note(
+                f"Too few patients have more omics than {' or '.join(r['omics'] for r in apart)} to tell what these"
+                " leave open, so subgroups and what was measured cannot be told apart well.",
+                "care",
+            )
+        )
+    return said
 
 
 def _ring(inputs: ReportInputs) -> str:
@@ -193,15 +216,16 @@ def _profile(inputs: ReportInputs) -> list[object]:
     groups = sorted({r["subgroup"] for r in rows}, key=lambda g: (g == 0, g))
     variables = list(dict.fromkeys(r["variable"] for r in rows))
     by_key = {(r["variable"], r["subgroup"]): r for r in rows}
+    shown: dict[tuple[str, int], str] = {}
+    for column in dict.fromkeys(v.partition(": ")[0] for v in variables):
+        for g in groups:
+            own = [r for v in variables if v.partition(": ")[0] == column and (r := by_key.get((v, g)))]
+            cells = _profile_cells(own, inputs.settings.min_cell)
+            shown |= {(r["variable"], g): cell for r, cell in zip(own, cells, strict=True)}
     body = []
     for v in variables:
-        kind = next(r["kind"] for r in rows if r["variable"] == v)
-        body.append(
-            [
-                f"{term(v)}{', mean (SD)' if kind == 'mean' else ''}",
-                *(_profile_cell(by_key.get((v, g)), inputs.settings.min_cell) for g in groups),
-            ]
-        )
+        mean = next(r["kind"] for r in rows if r["variable"] == v) == "mean"
+        body.append([f"{term(v)}{', mean (SD)' if mean else ''}", *(shown.get((v, g), MISSING) for g in groups)])
     head = ["Variable", *(group_name(g) for g in groups)]
     note = f"Shares that rest on 1 to {inputs.settings.min_cell - 1} patients are suppressed. Descriptive; no tests."
     return [
@@ -210,16 +234,17 @@ def _profile(inputs: ReportInputs) -> list[object]:
     ]
 
 
-def _profile_cell(row: Row | None, min_cell: int) -> str:
-    if row is None or row["value"] is None or row["n"] == 0:
-        return "–"
-    if is_small(row["n"], min_cell):
-        return f"n <{min_cell}"
-    if row["kind"] == "mean":
-        return (
-            f"{number(row['value'], 1)} ({number(row['sd'], 1)})" if row["sd"] is not None else number(row["value"], 1)
-        )
-    return share(row["count"], row["n"], min_cell) if row["count"] is not None else f"{100 * row['value']:.0f} %"
+def _profile_cells(rows: Sequence[Row], min_cell: int) -> list[str]:
+    """Cells of one clinical column in one subgroup: a mean, or the shares of its classes."""
+    n = rows[0]["n"] if rows else 0
+    if not n:
+        return [MISSING] * len(rows)
+    if is_small(n, min_cell):
+        return [f"n <{min_cell}"] * len(rows)
+    if rows[0]["kind"] == "share":
+        return shares([r["count"] for r in rows], n, min_cell)
+    mean, sd = rows[0]["value"], rows[0]["sd"]
+    return [f"{number(mean, 1)} ({number(sd, 1)})" if sd is not None else number(mean, 1)]
 
 
 def _markers(inputs: ReportInputs) -> list[object]:
