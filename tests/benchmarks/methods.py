@@ -244,7 +244,7 @@ def real(cohort: str, scratch: Path) -> dict:
 
 def _judge(found: dict, method: str, k: int, label: str, known: list[str], clinical, outcome, analysis) -> dict:
     """Held-out labels of one method and number, pooled over the folds, against a known label and survival."""
-    from stratiome.subgroups.outcomes import log_rank
+    from stratiome.survival.compare import log_rank
 
     full = found["full"]
     whole = dict(zip(full["ids"], full["methods"][method]["labels"][str(k)], strict=True))
@@ -270,11 +270,11 @@ def _judge(found: dict, method: str, k: int, label: str, known: list[str], clini
     gain = float(np.mean([g[1] - g[0] for g in gains]))
     clinical_c = float(np.mean([g[0] for g in gains]))
     return row | {
-        "chi2": test["statistic"],
-        "df": test["df"],
-        "p": test["p_value"],
-        "n_survival": test["n"],
-        "events": test["events"],
+        "chi2": test.statistic,
+        "df": test.df,
+        "p": test.p_value,
+        "n_survival": survived.height,
+        "events": int(survived["event"].sum()),
         "clinical_c": clinical_c,
         "gain": gain,
         "seconds": float(np.mean(times)),
