@@ -86,3 +86,14 @@ def snakemake(*arguments: str, cwd: Path, env: dict | None = None, timeout: int 
     return subprocess.run(
         command, capture_output=True, text=True, timeout=timeout, check=False, cwd=ROOT, env=os.environ | (env or {})
     )
+
+
+@pytest.fixture
+def one_thread():
+    """One thread in PyTorch, whose sums then do not depend on the machine."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)

@@ -25,12 +25,7 @@ from stratiome.tables import TrainingHistory, read_table
 SMALL = LatentConfig(dims=4, hidden=8, members=2, epochs=6, warmup_epochs=2)
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def make_features(n=80, seed=0, missing=0.25, test=0.25, widths=(12, 6, 5)):

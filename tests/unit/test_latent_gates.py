@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-import torch
 from scipy.stats import multivariate_normal
 
 from latent_gates import (
@@ -22,13 +21,7 @@ from stratiome.latent.likelihood import gaussian_log_likelihood
 from stratiome.latent.model import LatentModel
 from stratiome.latent.module import MIN_LOG_NOISE
 
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def test_held_out_log_likelihood_is_that_of_the_normal_distribution():

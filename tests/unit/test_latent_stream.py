@@ -4,7 +4,6 @@ import anndata
 import h5py
 import numpy as np
 import pytest
-import torch
 
 from stratiome.config import LatentConfig
 from stratiome.features import block
@@ -16,12 +15,7 @@ SETTINGS = LatentConfig(dims=2, hidden=8, members=2, epochs=8, warmup_epochs=2, 
 NO_MEMORY = SETTINGS.model_copy(update={"memory_gb": 1e-9})
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def with_counts(features, seed=0):

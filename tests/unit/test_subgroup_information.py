@@ -4,7 +4,6 @@ import dataclasses
 
 import numpy as np
 import pytest
-import torch
 from sklearn.metrics import adjusted_rand_score, r2_score
 
 import report_fixtures
@@ -21,12 +20,7 @@ from stratiome.subgroups.information import learn_information
 SETTINGS = SubgroupConfig(k=(1, 2, 3, 4), subsamples=10, reference_draws=19, alpha=0.05)
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def make(n=400, seed=0, lacks=0.25, shift=1.5, test=0.25):

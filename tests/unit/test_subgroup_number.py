@@ -73,6 +73,20 @@ def test_early_ends_keep_the_level_and_the_decision(monkeypatch, draws):
     assert np.mean(used) < 0.7 * draws
 
 
+def test_one_reference_cohort_just_above_the_floor_does_not_hide_clear_subgroups():
+    null = np.random.default_rng(0).normal([0.6, 0.3], [0.12, 0.1], size=(39, 2)).clip(0, 0.8)
+    null[:, 1] = np.minimum(null[:, 1], 0.55)
+    null[0, 1] = 0.72
+    assert number.max_statistic_p(np.array([0.99, 0.5]), null, 0.6) == 1 / 40
+
+    def spread_of_what_is_left(observed, drawn, floor):  # the mutant
+        everything = np.maximum(np.vstack([observed, drawn]), floor)
+        largest = ((everything - everything.mean(0)) / np.maximum(everything.std(0), number.MIN_SPREAD)).max(axis=1)
+        return (1 + (largest[1:] >= largest[0]).sum()) / len(everything)
+
+    assert spread_of_what_is_left(np.array([0.99, 0.5]), null, 0.6) > 1 / 40
+
+
 # --- the choice ----------------------------------------------------------------------------------------------------
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -198,7 +199,7 @@ def learn_bases(
     return bases
 
 
-class _Run:
+class _Run(ABC):
     """State of one training run: a stack of members, and the patients that they learn from."""
 
     def __init__(
@@ -256,9 +257,9 @@ class _Run:
         self.end_epoch(epoch, loss)
         return loss
 
+    @abstractmethod
     def end_epoch(self, epoch: int, loss: np.ndarray) -> None:
         """Decide which members go on."""
-        raise NotImplementedError
 
     def _check(self, epoch: int, loss: np.ndarray) -> None:
         broken = np.flatnonzero(~np.isfinite(loss))
