@@ -44,6 +44,7 @@ LABELS = {
 }
 MOST_CLASSES = 8
 MIN_CLASS = 10
+NO_TRUTH = {"race", "sex"}  # known labels of the configs that no subgroup is meant to find
 
 
 # --- methods -------------------------------------------------------------------------------------------------------
@@ -58,7 +59,7 @@ class Fitted:
     seconds: float
 
 
-def fit(name: str, features: FeatureSet, seed: int) -> Fitted:
+def fit(name: str, features: FeatureSet, seed: int, dims: int) -> Fitted:
     """Fit one method on the training patients and apply it to all."""
     from stratiome.latent.baselines import fit_baselines
     from stratiome.latent.inputs import align, learn_specs
@@ -69,9 +70,9 @@ def fit(name: str, features: FeatureSet, seed: int) -> Fitted:
         inputs = align(features, learn_specs(features, balance=False))
         return Fitted(inputs.centred, None, time.perf_counter() - started)
     if name == "vae":
-        model = LatentModel.fit(features, LatentConfig(), seed)
+        model = LatentModel.fit(features, LatentConfig(dims=dims), seed)
     else:
-        model = fit_baselines(features, LatentConfig(baselines=(name,)), seed)[name]
+        model = fit_baselines(features, LatentConfig(dims=dims, baselines=(name,)), seed)[name]
     return Fitted(model.transform(features), model, time.perf_counter() - started)
 
 
@@ -97,15 +98,20 @@ def cluster(name: str, fitted: Fitted, features: FeatureSet, rows: np.ndarray, k
 
 
 def with_known(name: str, fitted: Fitted, features: FeatureSet, rows: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    """Subgroup of every patient from 1 if those of the training patients were known: what the latents can tell."""
-    levels, group = np.unique(truth, return_inverse=True)
-    latents, information = _informed(name, fitted, features, len(levels))
+    """Class of every patient if those of the given rows were known: what the latents can tell.
+
+    Classes with fewer than two patients whose omics say where they lie cannot be told.
+    """
+    latents, information = _informed(name, fitted, features, len(np.unique(truth[rows])))
     known = rows & information.used
-    points, own = latents[known], group[known]
+    levels, counts = np.unique(truth[known], return_counts=True)
+    levels = levels[counts > 1]
+    known &= np.isin(truth, levels)
+    points, own = latents[known], np.searchsorted(levels, truth[known])
     means = np.stack([points[own == j].mean(axis=0) for j in range(len(levels))])
     spread = points - means[own]
     mixture = Mixture(np.bincount(own) / len(own), means, spread.T @ spread / len(own))
-    return memberships(mixture, information, latents)[0].argmax(axis=1) + 1
+    return levels[memberships(mixture, information, latents)[0].argmax(axis=1)]
 
 
 def _informed(name: str, fitted: Fitted, features: FeatureSet, k: int) -> tuple[np.ndarray, Information]:
@@ -114,9 +120,9 @@ def _informed(name: str, fitted: Fitted, features: FeatureSet, k: int) -> tuple[
     return latents, learn_information(model, features, latents, SubgroupConfig().min_information)
 
 
-def fit_all(features: FeatureSet, seed: int) -> dict[str, Fitted]:
+def fit_all(features: FeatureSet, seed: int, dims: int) -> dict[str, Fitted]:
     """All methods; the short form of SNF shares the fit of the long one, which has the same leading coordinates."""
-    fitted = {name: fit(name, features, seed) for name in METHODS if name != "snf_k"}
+    fitted = {name: fit(name, features, seed, dims) for name in METHODS if name != "snf_k"}
     return fitted | {"snf_k": fitted["snf"]}
 
 
@@ -157,7 +163,7 @@ def simulated_features(settings: SimulateConfig, seed: int) -> tuple[FeatureSet,
     return FeatureSet(ids, roles, tuple(blocks)), np.array([truth[p] for p in ids])
 
 
-def one_simulated(seed: int, chosen: bool) -> dict:
+def one_simulated(seed: int, chosen: bool, dims: int) -> dict:
     """Agreement of every method with the truth, with K given and as the workflow chooses it."""
     from stratiome.subgroups.find import find_subgroups
 
@@ -166,7 +172,7 @@ def one_simulated(seed: int, chosen: bool) -> dict:
     measured = np.any([b.present for b in features.blocks], axis=0)
     train, test = features.train & measured, ~features.train & measured
     found: dict = {"seed": seed, "methods": {}}
-    for name, fitted in fit_all(features, seed).items():
+    for name, fitted in fit_all(features, seed, dims).items():
         labels = cluster(name, fitted, features, train, 3, seed)
         row = {"seconds": fitted.seconds, "held_out": agreement(labels[test], truth[test])[0]}
         row["train"] = agreement(labels[train], truth[train])[0]
@@ -197,14 +203,18 @@ def prepare(cohort: str, folder: Path) -> list[str]:
     return names
 
 
-def one_resample(features: FeatureSet, counts: list[int], seed: int) -> dict:
-    """Subgroups of all patients by every method, for each number of subgroups."""
+def one_resample(features: FeatureSet, counts: list[int], known: dict[str, dict], seed: int, dims: int) -> dict:
+    """Subgroups of all patients by every method, for each number, and if those of training patients were known."""
     rows = features.train & np.any([b.present for b in features.blocks], axis=0)
-    fitted = fit_all(features, seed)
-    return {
-        name: {"seconds": f.seconds, "labels": {k: cluster(name, f, features, rows, k, seed).tolist() for k in counts}}
-        for name, f in fitted.items()
-    }
+    found: dict = {}
+    for name, fitted in fit_all(features, seed, dims).items():
+        labels = {k: cluster(name, fitted, features, rows, k, seed).tolist() for k in counts}
+        found[name] = {"seconds": fitted.seconds, "labels": labels, "known": {}}
+        for label, truth in known.items() if name != "kmeans" else ():
+            own = np.array([truth.get(p, "") for p in features.patient_ids])
+            told = with_known(name, fitted, features, rows & (own != ""), own)
+            found[name]["known"][label] = told.tolist()
+    return found
 
 
 def classes(column: pl.Series) -> list[str]:
@@ -213,7 +223,7 @@ def classes(column: pl.Series) -> list[str]:
     return sorted(counts[column.name].to_list())
 
 
-def real(cohort: str, scratch: Path) -> dict:
+def real(cohort: str, scratch: Path, dims: int) -> dict:
     """Held-out agreement with known labels and held-out survival, for every method."""
     import yaml
 
@@ -221,64 +231,80 @@ def real(cohort: str, scratch: Path) -> dict:
     folder = (scratch / cohort).resolve()
     names = prepare(cohort, folder)
     clinical = pl.read_parquet(folder / "cohort/clinical.parquet").sort("patient_id")
-    kept = {n: classes(clinical[n]) for n in analysis["known_labels"]}
-    counts = sorted({min(len(c), MOST_CLASSES) for c in kept.values() if len(c) > 1})
+    kept = {n: classes(clinical[n]) for n in analysis["known_labels"] if n not in NO_TRUTH}
+    kept = {n: c for n, c in kept.items() if len(c) > 1}
+    truth = {
+        n: {p: v for p, v in clinical.select("patient_id", pl.col(n).cast(pl.String)).iter_rows() if v in c}
+        for n, c in kept.items()
+    }
+    counts = sorted({min(len(c), MOST_CLASSES) for c in kept.values()})
     found = {}
     for name in names:
-        store = folder / f"{name}.json"
+        store = folder / f"{name}-{dims}.json"
         if not store.exists():
             features = read_features(str(folder / f"resamples/{name}/features.h5mu"))
             made = {"ids": features.patient_ids, "roles": features.roles.tolist()}
-            made["measured"] = np.any([b.present for b in features.blocks], axis=0).tolist()
-            store.write_text(json.dumps(made | {"methods": one_resample(features, counts, FIRST_SEED)}))
+            made["omics"] = ["".join(map(str, row)) for row in np.array([b.present * 1 for b in features.blocks]).T]
+            made["largest"] = int(np.argmax([b.values.shape[1] for b in features.blocks]))
+            store.write_text(json.dumps(made | {"methods": one_resample(features, counts, truth, FIRST_SEED, dims)}))
             print(cohort, name, time.strftime("%X"), flush=True)
         found[name] = json.loads(store.read_text())
     outcome = pl.read_parquet(folder / "cohort/outcome.parquet")
     rows = []
-    for label, known in kept.items():
-        k = min(len(known), MOST_CLASSES)
-        if len(known) > 1:
-            rows += [_judge(found, method, k, label, known, clinical, outcome, analysis) for method in METHODS]
-    return {"cohort": cohort, "n": clinical.height, "rows": rows}
+    for label in kept:
+        k = min(len(kept[label]), MOST_CLASSES)
+        rows += [_judge(found, m, k, label, truth[label], clinical, outcome, analysis) for m in METHODS]
+    return {"cohort": cohort, "n": clinical.height, "dims": dims, "rows": rows}
 
 
-def _judge(found: dict, method: str, k: int, label: str, known: list[str], clinical, outcome, analysis) -> dict:
+def _judge(found: dict, method: str, k: int, label: str, truth: dict, clinical, outcome, analysis) -> dict:
     """Held-out labels of one method and number, pooled over the folds, against a known label and survival."""
     from stratiome.survival.compare import log_rank
 
     full = found["full"]
     whole = dict(zip(full["ids"], full["methods"][method]["labels"][str(k)], strict=True))
-    pooled, gains, times = {}, [], [full["methods"][method]["seconds"]]
+    omics_of = dict(zip(full["ids"], full["omics"], strict=True))
+    pooled, told, gains, times = {}, {}, [], [full["methods"][method]["seconds"]]
     for name, fold in found.items():
         if name == "full":
             continue
         labels = np.array(fold["methods"][method]["labels"][str(k)])
-        role, measured = np.array(fold["roles"]), np.array(fold["measured"])
+        role, measured = np.array(fold["roles"]), np.array(["1" in o for o in fold["omics"]])
         train, test = (role == "train") & measured, (role == "test") & measured
         ids = np.array(fold["ids"])
         name_of = match_labels(np.array([whole[p] for p in ids[train]]), labels[train], k, k)
         pooled |= {p: name_of[s] for p, s in zip(ids[test], labels[test].tolist(), strict=True)}
+        if label in fold["methods"][method]["known"]:
+            told |= dict(zip(ids[test], np.array(fold["methods"][method]["known"][label])[test], strict=True))
         gains.append(_gain(ids, labels, train, test, clinical, outcome, analysis))
-    truth = dict(clinical.select("patient_id", pl.col(label).cast(pl.String)).drop_nulls().iter_rows())
-    pairs = [(s, truth[p]) for p, s in pooled.items() if truth.get(p) in known]
-    ari, nmi = agreement(*map(np.array, zip(*pairs, strict=True)))
-    stable = agreement(*map(np.array, zip(*[(s, whole[p]) for p, s in pooled.items()], strict=True)))[0]
+    row = {"label": label, "k": k, "method": method, "same": _agree(pooled, whole)[0]}
+    row["ari"], row["nmi"] = _agree(pooled, truth)
+    row["omics"] = _agree(pooled, omics_of)[0]
+    row["label_omics"] = _agree(truth, omics_of)[0]
+    row["same_omic"] = _agree({p: s for p, s in pooled.items() if omics_of[p][full["largest"]] == "1"}, truth)[0]
+    row["known"] = _agree(told, truth)[0] if told else None
     survived = outcome.filter(pl.col("patient_id").is_in(list(pooled)))
     groups = np.array([str(pooled[p]) for p in survived["patient_id"]])
-    test = log_rank(survived["time_months"].to_numpy(), survived["event"].to_numpy().astype(bool), groups)
-    row = {"label": label, "k": k, "method": method, "ari": ari, "nmi": nmi, "same": stable, "n": len(pairs)}
-    gain = float(np.mean([g[1] - g[0] for g in gains]))
-    clinical_c = float(np.mean([g[0] for g in gains]))
+    months, event = survived["time_months"].to_numpy(), survived["event"].to_numpy().astype(bool)
+    strata = np.array([omics_of[p] for p in survived["patient_id"]])
+    test, stratified = log_rank(months, event, groups), log_rank(months, event, groups, strata)
     return row | {
         "chi2": test.statistic,
         "df": test.df,
         "p": test.p_value,
+        "p_stratified": stratified.p_value,
         "n_survival": survived.height,
-        "events": int(survived["event"].sum()),
-        "clinical_c": clinical_c,
-        "gain": gain,
+        "events": int(event.sum()),
+        "clinical_c": float(np.mean([g[0] for g in gains])),
+        "gain": float(np.mean([g[1] - g[0] for g in gains])),
         "seconds": float(np.mean(times)),
     }
+
+
+def _agree(labels: dict, truth: dict) -> tuple[float, float]:
+    """Agreement among the patients who have both."""
+    first, second = zip(*[(s, truth[p]) for p, s in labels.items() if p in truth], strict=True)
+    return agreement(np.array(first), np.array(second))
 
 
 def _gain(ids, labels, train, test, clinical, outcome, analysis) -> tuple[float, float]:
@@ -354,20 +380,29 @@ def _spread(values: list[float]) -> str:
 def real_table(found: dict) -> list[str]:
     """One block per cohort."""
     head = (
-        "| known label | K | method | ARI | NMI | same when held out (ARI) | log-rank chi2 (df), p | ΔC over clinical |"
+        "| known label (K) | method | ARI | NMI | ARI, largest omic measured | ARI, classes known in training "
+        "| ARI with what was measured | same when held out (ARI) | log-rank chi2 (df), p | p within what was measured "
+        "| ΔC over clinical |"
     )
-    text = [f"{found['cohort']}: {found['n']} patients, all kept; five folds, everything held out.", "", head]
-    text.append("|---|---|---|---|---|---|---|---|")
+    what = f"{found['cohort']}, {found['dims']} dimensions"
+    text = [f"{what}: {found['n']} patients, all kept; five folds, everything held out.", "", head]
+    text.append("|---" * 11 + "|")
     for r in found["rows"]:
-        p = "–" if r["p"] is None else f"{r['chi2']:.1f} ({r['df']}), {r['p']:.1g}"
+        test = "–" if r["p"] is None else f"{r['chi2']:.1f} ({r['df']}), {r['p']:.1g}"
+        within = "–" if r["p_stratified"] is None else f"{r['p_stratified']:.1g}"
+        known = "–" if r["known"] is None else f"{r['known']:.2f}"
         text.append(
-            f"| {r['label']} | {r['k']} | {LABELS[r['method']]} | {r['ari']:.3f} | {r['nmi']:.3f} | {r['same']:.2f} "
-            f"| {p} | {r['gain']:+.3f} |"
+            f"| {r['label']} ({r['k']}) | {LABELS[r['method']]} | {r['ari']:.3f} | {r['nmi']:.3f} "
+            f"| {r['same_omic']:.3f} | {known} | {r['omics']:.2f} | {r['same']:.2f} | {test} | {within} "
+            f"| {r['gain']:+.3f} |"
         )
+    labels = {r["label"]: r["label_omics"] for r in found["rows"]}
+    said = ", ".join(f"{name} {ari:.2f}" for name, ari in labels.items())
     first = found["rows"][0]
     text += [
         "",
-        f"Clinical C {first['clinical_c']:.3f}; survival of {first['n_survival']} patients, {first['events']} events.",
+        f"Clinical C {first['clinical_c']:.3f}; survival of {first['n_survival']} patients, {first['events']} events. "
+        f"ARI of the known labels themselves with which omics were measured: {said}.",
     ]
     return text
 
@@ -379,28 +414,29 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--chosen", type=int, default=20, help="seeds in which the workflow chooses K as well")
     parser.add_argument("--first", type=int, default=FIRST_SEED)
+    parser.add_argument("--dims", type=int, default=LatentConfig().dims, help="latent dimensions of every method")
     parser.add_argument("--cohorts", nargs="+", default=["metabric", "tcga_gbmlgg", "tcga_brca"])
     parser.add_argument("--scratch", type=Path, default=Path("results/methods"), help="where finished parts are kept")
     given = parser.parse_args()
     given.scratch.mkdir(parents=True, exist_ok=True)
-    done = given.scratch / "simulated.jsonl"
+    done = given.scratch / f"simulated-{given.dims}.jsonl"
     lines = [json.loads(x) for x in done.read_text().splitlines()] if done.exists() else []
     if given.what == "simulated":
         for seed in range(given.first, given.first + given.seeds):
             if seed not in {x["seed"] for x in lines}:
-                made = one_simulated(seed, seed - given.first < given.chosen)
+                made = one_simulated(seed, seed - given.first < given.chosen, given.dims)
                 with done.open("a") as file:
                     file.write(json.dumps(made) + "\n")
                 print(json.dumps(made), flush=True)
     elif given.what == "real":
         for cohort in given.cohorts:
-            made = real(cohort, given.scratch)
-            (given.scratch / f"{cohort}.json").write_text(json.dumps(made))
+            made = real(cohort, given.scratch, given.dims)
+            (given.scratch / f"{cohort}-{given.dims}.json").write_text(json.dumps(made))
             print("\n".join(real_table(made)), flush=True)
     else:
         text = simulated_table(lines) if lines else []
         for cohort in given.cohorts:
-            store = given.scratch / f"{cohort}.json"
+            store = given.scratch / f"{cohort}-{given.dims}.json"
             text += ["", *real_table(json.loads(store.read_text()))] if store.exists() else []
         write_table("methods", "Latent methods side by side", "\n".join(text))
 

@@ -444,6 +444,12 @@ def _subgroups(case: str) -> dict[str, list[dict[str, Any]]]:
             for g, n in sizes.items()
         ],
         "subgroup_profile": profile,
+        "subgroup_single_features": [
+            {"model": m, "omic": o, "feature": f"{o}_000", "n": 500, "estimate": 0.4 - 0.1 * j, "linked": j}
+            for m in LATENTS
+            for j, o in enumerate(OMICS[case])
+            if k > 1
+        ],
         "subgroup_markers": [
             {
                 "model": "vae",

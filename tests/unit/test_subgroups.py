@@ -41,6 +41,7 @@ from stratiome.tables import (
     SubgroupProfile,
     Subgroups,
     SubgroupSelection,
+    SubgroupSingleFeatures,
     SubgroupSites,
     SubgroupStability,
     SubgroupSummary,
@@ -624,6 +625,7 @@ def run_evaluate(tmp_path, k, planted=True, locked=()):
         "agreement": SubgroupAgreement,
         "profile": SubgroupProfile,
         "markers": SubgroupMarkers,
+        "single": SubgroupSingleFeatures,
         "curves": SubgroupCurves,
         "tests": SurvivalTests,
         "comparisons": SubgroupTests,
@@ -686,7 +688,7 @@ def test_held_out_subgroups_are_those_that_were_planted(tmp_path):
     gain = restricted.row(by_predicate=pl.col("quantity") == "uno_c_difference", named=True)
     assert gain["lower"] > 0.05
     strength = {r["variable"]: r["strength"] for r in tables["associations"].iter_rows(named=True)}
-    assert set(strength) == {"site", "age"}
+    assert set(strength) == {"site", "age", "omics measured"}
     assert max(strength.values()) < 0.2
     assert tables["sites"].is_empty()
 

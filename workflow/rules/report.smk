@@ -22,6 +22,7 @@ rule render_report:
         subgroup_agreement="<results>/evaluation/subgroup_agreement.parquet",
         subgroup_profile="<results>/evaluation/subgroup_profile.parquet",
         subgroup_markers="<results>/evaluation/subgroup_markers.parquet",
+        subgroup_single_features="<results>/evaluation/subgroup_single_features.parquet",
         subgroup_curves="<results>/evaluation/subgroup_curves.parquet",
         subgroup_tests="<results>/evaluation/subgroup_tests.parquet",
         subgroup_selection="<results>/evaluation/subgroup_selection.parquet",

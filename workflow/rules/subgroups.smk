@@ -57,6 +57,7 @@ rule evaluate_subgroups:
         agreement="<results>/evaluation/subgroup_agreement.parquet",
         profile="<results>/evaluation/subgroup_profile.parquet",
         markers="<results>/evaluation/subgroup_markers.parquet",
+        single="<results>/evaluation/subgroup_single_features.parquet",
         curves="<results>/evaluation/subgroup_curves.parquet",
         tests="<results>/evaluation/subgroup_tests.parquet",
         comparisons="<results>/evaluation/subgroup_comparisons.parquet",

@@ -6,10 +6,11 @@ import polars as pl
 
 from stratiome.config import Config, DataConfig, EndpointConfig, EvaluationConfig
 from stratiome.features.block import read_features
-from stratiome.quality.variables import all_variables, read_samples
+from stratiome.quality.variables import all_variables, measured_omics, read_samples
 from stratiome.subgroups import describe, survival
 from stratiome.subgroups.batch import association_table, sites_table
 from stratiome.subgroups.match import chosen_k, pool_held_out
+from stratiome.subgroups.single import single_features_table
 from stratiome.survival.design import column_type
 from stratiome.tables import (
     Outcome,
@@ -22,6 +23,7 @@ from stratiome.tables import (
     SubgroupProfile,
     Subgroups,
     SubgroupSelection,
+    SubgroupSingleFeatures,
     SubgroupSites,
     SubgroupStability,
     SubgroupSummary,
@@ -48,6 +50,7 @@ def main(
     agreement: str,
     profile: str,
     markers: str,
+    single: str,
     curves: str,
     tests: str,
     comparisons: str,
@@ -95,7 +98,8 @@ def main(
     where = _column(table, site) if site else {}
     recorded = [name for name, omic in analysis.data.omics.items() if omic.samples is not None]
     measured = read_samples(analysis, dict(zip(recorded, map(Path, samples or []), strict=True)))
-    variables = all_variables(analysis, table, usable, measured)
+    omics = read_features(features)
+    variables = [*all_variables(analysis, table, usable, measured), *measured_omics(omics, table["patient_id"])]
     patients, limit = table["patient_id"].to_list(), analysis.quality.limit
     comparable = (held_out, found, usable, table, covariates, data.types, where)
     for made, path, contract in (
@@ -103,7 +107,8 @@ def main(
         (describe.summary_table(held_out, usable, sizes, stability, endpoint, level), summary, SubgroupSummary),
         (describe.agreement_table(held_out, compared, usable, evaluation, seed), agreement, SubgroupAgreement),
         (describe.profile_table(held_out, table, numeric), profile, SubgroupProfile),
-        (describe.markers_table(read_features(features), full), markers, SubgroupMarkers),
+        (describe.markers_table(omics, full), markers, SubgroupMarkers),
+        (single_features_table(omics, full), single, SubgroupSingleFeatures),
         (describe.curves_table(held_out, usable, endpoint, level), curves, SubgroupCurves),
         (describe.tests_table(held_out, found, known, usable, where), tests, SurvivalTests),
         (survival.tests_table(*comparable), comparisons, SubgroupTests),

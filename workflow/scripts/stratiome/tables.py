@@ -445,6 +445,17 @@ class SubgroupMarkers(Table):
     effect: float  # standardised mean difference against all other subgroups
 
 
+class SubgroupSingleFeatures(Table):
+    """How well the best single feature of each omic tells the subgroups of `full` apart; descriptive."""
+
+    model: str
+    omic: str
+    feature: str
+    n: int = pa.Field(ge=0)  # training patients who are assigned and have the feature
+    estimate: float = pa.Field(ge=-1, le=1)  # adjusted Rand index of its intervals and the subgroups
+    linked: int = pa.Field(ge=0)  # other features of the omic that are nearly the same
+
+
 class SubgroupCurves(Table):
     """Kaplan-Meier curves of held-out subgroups."""
 

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-MIN_LOG_NOISE = -0.7
+MIN_LOG_NOISE = -2.0
 """Floor of the log noise variance of a standardised feature (about half its variance). Nearly duplicated features, as
 neighbours on a chromosome, would drive it to minus infinity and take every dimension to be told apart."""
 

@@ -47,6 +47,7 @@ CONTRACTS: dict[str, type[tables.Table]] = {
     "subgroup_agreement": tables.SubgroupAgreement,
     "subgroup_profile": tables.SubgroupProfile,
     "subgroup_markers": tables.SubgroupMarkers,
+    "subgroup_single_features": tables.SubgroupSingleFeatures,
     "subgroup_curves": tables.SubgroupCurves,
     "subgroup_tests": tables.SurvivalTests,
     "subgroup_selection": tables.SubgroupSelection,

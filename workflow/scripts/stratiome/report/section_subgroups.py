@@ -7,7 +7,7 @@ from math import floor
 from typing import Any
 
 from stratiome.report import comparison, figures, verdicts
-from stratiome.report.blocks import Figure, Finding, Fold, Heading, Note, Panels, Section, Table
+from stratiome.report.blocks import Figure, Finding, Fold, Heading, Note, Panels, Section, Table, Text
 from stratiome.report.comparison import MODELS, share_of_folds, survival_test
 from stratiome.report.disclosure import MISSING, about, count, counts, is_small, shares
 from stratiome.report.inputs import CROSS, ReportInputs
@@ -40,7 +40,13 @@ def verdict(inputs: ReportInputs, model: str = "vae") -> Verdict:
         model,
         agreement["estimate"] if agreement else None,
         share_of_folds(inputs, model, k),
+        _single(inputs, model),
     )
+
+
+def _single(inputs: ReportInputs, model: str) -> Row | None:
+    """The feature that tells the subgroups of a latent model best."""
+    return max(inputs.rows("subgroup_single_features", model=model), key=lambda r: r["estimate"], default=None)
 
 
 def reproducible(inputs: ReportInputs, model: str = "vae") -> bool:
@@ -273,9 +279,27 @@ def _markers(inputs: ReportInputs) -> list[object]:
     )
     return [
         Heading("Markers"),
+        *_told_by_one(inputs),
         Panels("Descriptive: these features defined the groups", panels, caption, 400),
         Fold("All listed markers", tables),
     ]
+
+
+def _told_by_one(inputs: ReportInputs) -> list[object]:
+    """Which single feature tells the subgroups best, and a warning if it does so nearly alone."""
+    best = _single(inputs, "vae")
+    if best is None:
+        return []
+    said = verdicts.one_event(best)
+    if said:
+        return [Note(said, "care")]
+    goes = "goes" if best["linked"] == 1 else "go"
+    beside = f"; {plural(best['linked'], 'other')} {goes} with it" if best["linked"] else ""
+    text = (
+        f"No single feature tells the subgroups apart: the best is {best['feature']} ({label(best['omic'])}{beside}),"
+        f" with an adjusted Rand index of {number(best['estimate'])}."
+    )
+    return [Text(text)]
 
 
 def _agreement(inputs: ReportInputs) -> list[object]:

@@ -27,6 +27,9 @@ TONES: dict[str, str] = {
 SMALL_GAIN = 0.02
 """Difference in Uno's C below which a gain is called small: a convention for words, not a test."""
 
+ONE_EVENT = 0.7
+"""Adjusted Rand index from which subgroups are said to be told by a single feature: a convention for words."""
+
 REPRODUCED = 0.6
 """Adjusted Rand index of held-out and published subgroups below which they are not called reproducible."""
 
@@ -94,6 +97,7 @@ def subgroups(
     model: str = "vae",
     again: float | None = None,
     share: float | None = None,
+    single: Row | None = None,
 ) -> Verdict:
     """Are there subgroups?
 
@@ -118,6 +122,8 @@ def subgroups(
         Adjusted Rand index of held-out and published subgroups, if known.
     share
         Share of the folds that chose the same k; decides where `again` is not estimable.
+    single
+        Row of `SubgroupSingleFeatures`: the feature that tells the subgroups best.
     """
     question = "Are there subgroups?"
     if k is None:
@@ -153,6 +159,8 @@ def subgroups(
         facts.append(("Survival, held-out log-rank", p_value(p)))
     if again is not None:
         facts.append(("Same subgroup when held out (ARI)", number(again)))
+    if single is not None:
+        facts.append(("Told by one feature (ARI)", f"{number(single['estimate'])}, {single['feature']}"))
     if not reproduced(again, share):
         return Verdict(
             question,
@@ -164,7 +172,20 @@ def subgroups(
             "subgroups",
         )
     caveat = "Found by the latent model without looking at outcomes." if model == "vae" else ""
+    if one_event(single):
+        caveat = f"{one_event(single)} {caveat}".strip()
     return Verdict(question, f"Yes: {count_word(k)} subgroups{outcome}.", "yes", tuple(facts), caveat, "subgroups")
+
+
+def one_event(single: Row | None) -> str:
+    """What is said of subgroups that a single feature tells apart nearly as well as all omics; "" if none does."""
+    if single is None or single["estimate"] < ONE_EVENT:
+        return ""
+    beside = f" and {count_word(single['linked'])} that go with it" if single["linked"] else ""
+    return (
+        f"They may be one event: {single['feature']} ({label(single['omic'])}){beside} nearly tells them alone"
+        f" (adjusted Rand index {number(single['estimate'])})."
+    )
 
 
 def adds(delta_c: Row | None, delta_ibs: Row | None = None, ipa: Row | None = None) -> tuple[Tone, str]:
