@@ -95,10 +95,11 @@ def calibrate(
     censoring weighting; the others, of mean zero where G is right, add what the survival model knows of patients
     who were censored, and correct the first where G is wrong and the survival model right.
 
-    As in weighted conformal prediction (Tibshirani et al. 2019) a new patient counts as missed, with the weight w that
-    it could have, `1 / G(L-)` averaged over patients: the level is the largest event's score up to which
-    `(sum + w) / (n + w) <= alpha` throughout. Without censoring w = 1, and this is the split conformal quantile: the
-    `floor(alpha (n + 1))`-th smallest predicted probability of failing by one's own event time.
+    As in weighted conformal prediction (Tibshirani et al. 2019) a new patient counts as missed, with the largest weight
+    w that it could have, `1 / G(L-)`, here averaged over patients so that one level serves everybody: it is the largest
+    event's score up to which `(sum + w) / (n + w) <= alpha` throughout. Without censoring w = 1, and this is the split
+    conformal quantile: the `floor(alpha (n + 1))`-th smallest predicted probability of failing by one's own event time.
+    Where even the end of the grid, or of follow-up, is a valid bound, the level is 1.
 
     Parameters
     ----------
@@ -165,7 +166,7 @@ def lower_bounds(survival: np.ndarray, grid: np.ndarray, level: float, limit: fl
     drop = survival[rows, before] - survival[rows, after]
     share = np.divide(survival[rows, before] - (1.0 - level), drop, out=np.ones(len(rows)), where=drop > 0)
     found = grid[before] + np.clip(share, 0.0, 1.0) * (grid[after] - grid[before])
-    return np.minimum(np.where(after == 0, 0.0, found), limit)
+    return np.minimum(found, limit)
 
 
 def curve_at(curves: np.ndarray, grid: np.ndarray, times: np.ndarray) -> np.ndarray:
@@ -391,5 +392,5 @@ def risk_quarters(risk: np.ndarray, fold: np.ndarray | None = None) -> np.ndarra
     quarter = np.zeros(len(risk), dtype=np.int64)
     for k in np.unique(fold):
         rows = fold == k
-        quarter[rows] = np.ceil(QUARTERS * (rankdata(risk[rows]) - 0.5) / rows.sum()).astype(np.int64)
+        quarter[rows] = np.ceil(QUARTERS * rankdata(risk[rows]) / rows.sum()).astype(np.int64)
     return quarter
