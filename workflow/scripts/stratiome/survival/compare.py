@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from stratiome.survival.censoring import survival_curve
-from stratiome.survival.cox import independent_columns
-from stratiome.survival.curves import at_risk, restricted_mean
+from stratiome.survival.cox import independent_columns, within_strata
+from stratiome.survival.curves import at_risk, is_determined, restricted_mean
+from stratiome.survival.outcome import OutcomeError
 
 
 @dataclass(frozen=True)
@@ -111,6 +112,61 @@ def restricted_mean_error(time: np.ndarray, event: np.ndarray, tau: float) -> tu
     return mean, float(np.sqrt(terms.sum()))
 
 
+@dataclass(frozen=True)
+class Difference:
+    """Difference of two arms, arm 1 less arm 0, in months; the p-value is that of no difference.
+
+    `error`, `lower`, `upper` and `p_value` rest on the normal distribution.
+    """
+
+    estimate: float
+    error: float
+    lower: float
+    upper: float
+    p_value: float
+
+
+def restricted_mean_difference(
+    time: np.ndarray, event: np.ndarray, arm: np.ndarray, tau: float, level: float = 0.95
+) -> Difference:
+    """Difference in restricted mean survival time between two arms, not adjusted for covariates.
+
+    Areas under the arms' Kaplan-Meier curves up to tau, variances added (Royston & Parmar 2013; Uno et al. 2014).
+    An arm without a death by tau has no variance; where neither has one, the p-value is NaN.
+
+    Parameters
+    ----------
+    time, event
+        Shape `(n_patients,)`, follow-up in months and True = observed.
+    arm
+        Shape `(n_patients,)`, 0 or 1, or False or True.
+    tau
+        Upper limit in months.
+    level
+        Confidence level.
+
+    Raises
+    ------
+    OutcomeError
+        If there are not two arms, or the follow-up of an arm ends before tau with somebody alive.
+    """
+    from scipy.stats import norm
+
+    time, event, arm = np.asarray(time, dtype=np.float64), np.asarray(event, dtype=bool), np.asarray(arm)
+    if set(np.unique(arm).tolist()) != {0, 1}:
+        raise OutcomeError("arms must be 0 and 1, both present. Suggestion: recode the arms")
+    found = []
+    for one in (0, 1):
+        here = arm == one
+        if not is_determined(time[here], event[here], tau):
+            raise OutcomeError(f"follow-up of arm {one} ends before {tau:g} months. Suggestion: a smaller tau")
+        found.append(restricted_mean_error(time[here], event[here], tau))
+    estimate, error = found[1][0] - found[0][0], float(np.hypot(found[0][1], found[1][1]))
+    half = float(norm.ppf(0.5 + level / 2)) * error
+    p_value = float(2.0 * norm.sf(abs(estimate) / error)) if error > 0 else np.nan
+    return Difference(estimate, error, estimate - half, estimate + half, p_value)
+
+
 def likelihood_ratio(
     x: np.ndarray, extra: np.ndarray, time: np.ndarray, event: np.ndarray, strata: np.ndarray | None = None
 ) -> ChiSquared:
@@ -135,7 +191,7 @@ def likelihood_ratio(
 
     strata = np.zeros(len(time), dtype=np.int64) if strata is None else np.unique(strata, return_inverse=True)[1]
     both = np.hstack([x, extra]).astype(np.float64)
-    kept = independent_columns(_within(both, strata)) if len(time) else np.zeros(0, dtype=np.int64)
+    kept = independent_columns(within_strata(both, strata)) if len(time) else np.zeros(0, dtype=np.int64)
     df = int((kept >= x.shape[1]).sum())
     if df == 0:
         return ChiSquared(None, 0, None, "fewer than two groups")
@@ -150,13 +206,6 @@ def likelihood_ratio(
         return ChiSquared(None, df, None, "the likelihood did not converge")
     statistic = max(0.0, 2.0 * (larger - smaller))
     return ChiSquared(statistic, df, float(chi2.sf(statistic, df)))
-
-
-def _within(x: np.ndarray, strata: np.ndarray) -> np.ndarray:
-    """Columns less their mean within each stratum."""
-    sizes = np.bincount(strata)
-    means = np.stack([np.bincount(strata, column) for column in x.T], axis=1) / sizes[:, None] if x.shape[1] else None
-    return x if means is None else x - means[strata]
 
 
 def _log_likelihood(x: np.ndarray, time: np.ndarray, event: np.ndarray, strata: np.ndarray) -> float | None:

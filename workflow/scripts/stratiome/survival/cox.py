@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
+
+from stratiome.survival.efron import PartialLikelihood
 
 RIDGES = (0.0, 1e-3, 1e-2, 1e-1)
 """Ridge penalties per patient tried in turn; the first that converges is used."""
@@ -13,6 +16,8 @@ RIDGES = (0.0, 1e-3, 1e-2, 1e-1)
 _PRECISION = {"precision": 1e-12, "r_precision": 1e-14}  # lifelines' own leave the sixth digit open
 _MAX_LINEAR = 50.0  # beyond this a survival probability is 0 or 1 to the last digit
 _MAX_STANDARDISED = 10.0  # a coefficient or standard error per SD this large means a monotone likelihood
+_POLISH = 10  # Newton steps after lifelines, which may stop while the eighth digit still moves
+_SETTLED = 1e-10  # a step this small per SD, the last one taken, leaves an error of its square
 _DEPENDENT = 1e-6  # share of a column's SD that others leave unexplained, below which it is left out
 
 
@@ -40,6 +45,10 @@ class CoxModel:
         What deviates from plain maximum likelihood, or "".
     aliased
         Columns left out, coefficient 0: constant, or linear combinations of columns before them.
+    log_likelihood
+        Log partial likelihood with Efron ties, without penalty; None where only a baseline was added.
+    stratified
+        Whether strata have baselines of their own; these are not kept.
     """
 
     coefficients: np.ndarray
@@ -49,6 +58,8 @@ class CoxModel:
     standard_errors: np.ndarray | None = None
     note: str = ""
     aliased: tuple[int, ...] = ()
+    log_likelihood: float | None = None
+    stratified: bool = False
 
     def risk(self, x: np.ndarray) -> np.ndarray:
         """Log partial hazard against the average training patient, shape `(n_patients,)`; higher = worse.
@@ -58,14 +69,33 @@ class CoxModel:
         return np.round((x - self.centre) @ self.coefficients, 10)
 
     def survival(self, x: np.ndarray, grid: np.ndarray) -> np.ndarray:
-        """`S(t | x) = exp(-H0(t) exp(risk))`, shape `(n_patients, n_times)`; constant after the last event."""
+        """`S(t | x) = exp(-H0(t) exp(risk))`, shape `(n_patients, n_times)`; constant after the last event.
+
+        Raises
+        ------
+        CoxError
+            If the fit is stratified.
+        """
+        if self.stratified:
+            raise CoxError("a stratified fit keeps no baseline. Suggestion: fit without strata to predict survival")
         steps = np.concatenate([[0.0], self.cumulative_hazard])[np.searchsorted(self.times, grid, side="right")]
         relative = np.exp(np.clip(self.risk(x), -_MAX_LINEAR, _MAX_LINEAR))
         return np.exp(-np.outer(relative, steps))
 
 
-def fit_cox(x: np.ndarray, time: np.ndarray, event: np.ndarray) -> CoxModel:
+def fit_cox(
+    x: np.ndarray,
+    time: np.ndarray,
+    event: np.ndarray,
+    *,
+    strata: np.ndarray | None = None,
+    weights: np.ndarray | None = None,
+    entry: np.ndarray | None = None,
+) -> CoxModel:
     """Cox model with Efron ties by lifelines, with a ridge penalty only where the plain fit does not exist.
+
+    Unpenalised fits are carried on to the maximum by exact Newton steps: coefficients, standard errors and log
+    partial likelihood are those of `coxph(ties = "efron", robust = FALSE)` of R's survival.
 
     Parameters
     ----------
@@ -73,21 +103,32 @@ def fit_cox(x: np.ndarray, time: np.ndarray, event: np.ndarray) -> CoxModel:
         Shape `(n_patients, n_columns)`, finite.
     time, event
         Shape `(n_patients,)`, follow-up in months and True = observed.
+    strata
+        Shape `(n_patients,)`, labels; each stratum has a baseline hazard of its own.
+    weights
+        Shape `(n_patients,)`, positive case weights: a patient of weight 2 counts as two. Standard errors are right
+        for such counts, not for sampling weights.
+    entry
+        Shape `(n_patients,)`, months from which a patient is under observation (left truncation), before `time`.
 
     Raises
     ------
     CoxError
-        If no penalty up to 0.1 per patient gives a fit.
+        If no penalty up to 0.1 per patient gives a fit, a weight is not positive, or an entry is not before the time.
     """
-    used = independent_columns(x)
+    given = {"strata": strata, "weights": weights, "entry": entry}
+    extra = {name: np.asarray(values) for name, values in given.items() if values is not None}
+    _check(time, extra)
+    used = independent_columns(x if strata is None else within_strata(x, extra["strata"]))
     if used.size == 0:
         raise CoxError("all covariates are constant in training")
     scale = x[:, used].std(axis=0)
     standardised = (x[:, used] - x[:, used].mean(axis=0)) / scale
+    likelihood = PartialLikelihood.make(standardised, time, event, **extra)
     problems = []
     for ridge in RIDGES:
         try:
-            found, errors = _newton(standardised, time, event, ridge)
+            found, errors = _newton(standardised, time, event, ridge, extra, likelihood)
         except CoxError as error:
             problems.append(str(error))
             continue
@@ -97,11 +138,36 @@ def fit_cox(x: np.ndarray, time: np.ndarray, event: np.ndarray) -> CoxModel:
         if ridge == 0.0:
             standard_errors = np.full(x.shape[1], np.nan)
             standard_errors[used] = errors / scale
-        note = "" if ridge == 0.0 else f"ridge penalty {ridge:g} per patient, since {problems[0]}"
-        aliased = tuple(j for j in range(x.shape[1]) if j not in used)
-        fitted = with_baseline(x, time, event, coefficients)
-        return replace(fitted, standard_errors=standard_errors, note=note, aliased=aliased)
+        fitted = CoxModel(coefficients, x.mean(axis=0), np.zeros(0), np.zeros(0), stratified=True)
+        if strata is None:
+            fitted = with_baseline(x, time, event, coefficients, weights=weights, entry=entry)
+        return replace(
+            fitted,
+            standard_errors=standard_errors,
+            note="" if ridge == 0.0 else f"ridge penalty {ridge:g} per patient, since {problems[0]}",
+            aliased=tuple(j for j in range(x.shape[1]) if j not in used),
+            log_likelihood=likelihood.at(found).value,
+        )
     raise CoxError(problems[0])
+
+
+def _check(time: np.ndarray, extra: Mapping[str, np.ndarray]) -> None:
+    for name, values in extra.items():
+        if values.shape != np.shape(time):
+            raise CoxError(f"{name} must be a vector as long as the follow-up, not {values.shape}")
+    if "weights" in extra and not (np.isfinite(extra["weights"]) & (extra["weights"] > 0)).all():
+        raise CoxError("case weights must be positive and finite. Suggestion: leave out patients of weight 0")
+    if "entry" in extra and not (extra["entry"] < time).all():
+        late = int((~(extra["entry"] < time)).sum())
+        raise CoxError(f"{late} patients enter at or after the end of their follow-up. Suggestion: leave them out")
+
+
+def within_strata(x: np.ndarray, strata: np.ndarray) -> np.ndarray:
+    """Columns less their mean within each stratum, shape `(n_patients, n_columns)`."""
+    label = np.unique(strata, return_inverse=True)[1]
+    totals = np.zeros((label.max(initial=-1) + 1, x.shape[1]))
+    np.add.at(totals, label, x)
+    return x - (totals / np.bincount(label)[:, None])[label]
 
 
 def independent_columns(x: np.ndarray) -> np.ndarray:
@@ -126,7 +192,14 @@ def independent_columns(x: np.ndarray) -> np.ndarray:
     return np.asarray(kept, dtype=np.int64)
 
 
-def _newton(x: np.ndarray, time: np.ndarray, event: np.ndarray, ridge: float) -> tuple[np.ndarray, np.ndarray]:
+def _newton(
+    x: np.ndarray,
+    time: np.ndarray,
+    event: np.ndarray,
+    ridge: float,
+    extra: Mapping[str, np.ndarray],
+    likelihood: PartialLikelihood,
+) -> tuple[np.ndarray, np.ndarray]:
     import pandas as pd
     from lifelines import CoxPHFitter
     from lifelines.exceptions import ConvergenceError, ConvergenceWarning
@@ -134,22 +207,49 @@ def _newton(x: np.ndarray, time: np.ndarray, event: np.ndarray, ridge: float) ->
     names = [f"x{j}" for j in range(x.shape[1])]
     frame = pd.DataFrame(x, columns=names)
     frame["time"], frame["event"] = time, event.astype(int)
+    for name, values in extra.items():
+        frame[name] = values
+    options = {"strata": ("strata", ["strata"]), "weights": ("weights_col", "weights"), "entry": ("entry_col", "entry")}
     with warnings.catch_warnings():
         # Warnings of low variance and the like are guesses; separation is judged below from the numbers themselves.
         warnings.simplefilter("ignore")
         warnings.filterwarnings("error", ".*failed to converge", ConvergenceWarning)
         fitter = CoxPHFitter(penalizer=ridge)
         try:
-            fitter.fit(frame, duration_col="time", event_col="event", fit_options=_PRECISION)
+            given = dict(options[name] for name in extra)
+            fitter.fit(frame, duration_col="time", event_col="event", fit_options=_PRECISION, **given)
         except (ConvergenceError, ConvergenceWarning, np.linalg.LinAlgError, ValueError) as error:
             raise CoxError("the likelihood did not converge") from error
     found = fitter.params_.to_numpy(dtype=np.float64)
     errors = fitter.standard_errors_.to_numpy(dtype=np.float64)
+    _check_finite(found, errors)
+    if ridge == 0.0:
+        found, errors = _polished(found, likelihood)
+        _check_finite(found, errors)
+    return found, errors
+
+
+def _check_finite(found: np.ndarray, errors: np.ndarray) -> None:
     if not np.isfinite(found).all() or not np.isfinite(errors).all():
         raise CoxError("the likelihood did not converge")
     if max(np.abs(found).max(), errors.max()) > _MAX_STANDARDISED:
         raise CoxError("a covariate separates patients with and without events (monotone likelihood)")
-    return found, errors
+
+
+def _polished(found: np.ndarray, likelihood: PartialLikelihood) -> tuple[np.ndarray, np.ndarray]:
+    """Coefficients at the maximum near `found` and their standard errors, from the inverse information."""
+    for _ in range(_POLISH):
+        here = likelihood.at(found)
+        try:
+            step = np.linalg.solve(here.information, here.score)
+        except np.linalg.LinAlgError as error:
+            raise CoxError("the likelihood did not converge") from error
+        found = found + step
+        if np.abs(step).max() < _SETTLED:
+            return found, np.sqrt(np.diag(np.linalg.inv(likelihood.at(found).information)))
+        if not np.abs(found).max() <= _MAX_STANDARDISED:
+            break
+    raise CoxError("the likelihood did not converge")
 
 
 def with_baseline(
@@ -157,18 +257,27 @@ def with_baseline(
     time: np.ndarray,
     event: np.ndarray,
     coefficients: np.ndarray,
+    *,
+    weights: np.ndarray | None = None,
+    entry: np.ndarray | None = None,
 ) -> CoxModel:
     """Add the Breslow baseline to coefficients.
 
-    `H0(t) = sum_{s <= t} d_s / sum_{j at risk at s} exp(risk_j)` (Breslow 1972), risks against the training mean.
+    `H0(t) = sum_{s <= t} d_s / sum_{j at risk at s} exp(risk_j)` (Breslow 1972), risks against the training mean;
+    with case weights both sums are weighted. `weights` and `entry` as in `fit_cox`.
     """
     centre = x.mean(axis=0)
     bare = CoxModel(coefficients, centre, np.zeros(0), np.zeros(0))
-    relative = np.exp(np.clip(bare.risk(x), -_MAX_LINEAR, _MAX_LINEAR))
+    weights = np.ones(len(time)) if weights is None else weights
+    relative = weights * np.exp(np.clip(bare.risk(x), -_MAX_LINEAR, _MAX_LINEAR))
     order = np.argsort(time, kind="stable")
     times, starts = np.unique(time[order], return_index=True)
     at_risk = np.cumsum(np.add.reduceat(relative[order], starts)[::-1])[::-1]
-    deaths = np.add.reduceat(event[order].astype(np.float64), starts)
+    if entry is not None:
+        later = np.argsort(entry, kind="stable")
+        not_entered = np.append(np.cumsum(relative[later][::-1])[::-1], 0.0)
+        at_risk -= not_entered[np.searchsorted(entry[later], times, side="left")]
+    deaths = np.add.reduceat((weights * event)[order], starts)
     kept = deaths > 0
     hazard = np.cumsum(deaths[kept] / at_risk[kept])
     return CoxModel(coefficients, centre, times[kept], hazard)
