@@ -52,7 +52,7 @@ def censoring_curve(time: np.ndarray, event: np.ndarray, weights: np.ndarray | N
     weights
         Shape `(n_draws, n_patients)` or `(n_patients,)`, not negative; default one draw of ones.
     """
-    steps, at_risk, deaths, leaving = _counts(time, event, weights)
+    steps, at_risk, deaths, leaving = count_steps(time, event, weights)
     return _product(steps, at_risk - deaths, leaving - deaths)
 
 
@@ -61,7 +61,7 @@ def survival_curve(time: np.ndarray, event: np.ndarray, weights: np.ndarray | No
 
     Parameters as in `censoring_curve`.
     """
-    steps, at_risk, deaths, _ = _counts(time, event, weights)
+    steps, at_risk, deaths, _ = count_steps(time, event, weights)
     return _product(steps, at_risk, deaths)
 
 
@@ -99,9 +99,13 @@ def inverse_weights(
     return weights, truncated
 
 
-def _counts(
+def count_steps(
     time: np.ndarray, event: np.ndarray, weights: np.ndarray | None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Distinct times `(n_steps,)`, and weights of those at risk, with an event and leaving at each.
+
+    Parameters as in `censoring_curve`; the last three have shape `(n_draws, n_steps)`.
+    """
     time = np.asarray(time, dtype=np.float64)
     weights = np.atleast_2d(np.ones(len(time)) if weights is None else np.asarray(weights, dtype=np.float64))
     if len(time) == 0:
