@@ -15,6 +15,7 @@ import fit_prognosis
 from stratiome import tables
 from stratiome.config import DataConfig, EndpointConfig, EvaluationConfig, OmicConfig, PrognosisConfig
 from stratiome.features.block import Block, FeatureSet, write_features
+from stratiome.prognosis import deep
 from stratiome.prognosis.evaluate import (
     Design,
     Predictions,
@@ -27,9 +28,19 @@ from stratiome.prognosis.models import MODELS
 from stratiome.survival.concordance import Sample, uno_c
 from stratiome.survival.outcome import time_grid
 
+
+@pytest.fixture(scope="module", autouse=True)
+def few_epochs():
+    """The deep model is trained for a few epochs, for time."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(deep, "EPOCHS", 25)
+        yield
+
+
 ENDPOINT = EndpointConfig(time="t", event="e", horizons=(30.0, 60.0))
 DATA = DataConfig(clinical="c.tsv", omics={"rna": OmicConfig(path="r.tsv", kind="expression")})
 EVALUATION = EvaluationConfig(bootstraps=60)
+PROGNOSIS = PrognosisConfig(trees=20)
 SITES = ("a", "b")
 N = 150
 
@@ -93,7 +104,9 @@ def _write(folder: Path, cohort: dict[str, np.ndarray], roles: pl.DataFrame, res
     write_features(FeatureSet(tuple(cohort["ids"]), own, (block,)), paths["features"])
     present = np.isfinite(cohort["rna"]).any(axis=1).astype(int)
     obs = pd.DataFrame({"n_omics": present}, index=list(cohort["ids"]))
-    anndata.AnnData(np.zeros((N, 1)), obs=obs, obsm={"vae": cohort["latent"]}).write_h5ad(paths["latents"])
+    anndata.AnnData(np.zeros((N, 1)), obs=obs, obsm={"vae": cohort["latent"], "mofa": cohort["latent"] + 1}).write_h5ad(
+        paths["latents"]
+    )
     return paths
 
 
@@ -104,7 +117,7 @@ def _fit(folder: Path, cohort: dict[str, np.ndarray], roles: pl.DataFrame, resam
         "data": DATA,
         "endpoint": ENDPOINT,
         "covariates": ("age", "er"),
-        "prognosis": PrognosisConfig(),
+        "prognosis": PROGNOSIS,
         "seed": 1,
     }
     fit_prognosis.main(**inputs, **outputs, **(settings | changes), resample=resample)
@@ -113,7 +126,7 @@ def _fit(folder: Path, cohort: dict[str, np.ndarray], roles: pl.DataFrame, resam
 
 def _evaluate(folder: Path, fitted: list[dict[str, str]], **changes) -> dict[str, pl.DataFrame]:
     outputs = {n: str(folder / f"{n}.parquet") for n in ("metrics", "by_resample", "calibration")}
-    settings = {"endpoint": ENDPOINT, "prognosis": PrognosisConfig(), "evaluation": EVALUATION, "seed": 1}
+    settings = {"endpoint": ENDPOINT, "prognosis": PROGNOSIS, "evaluation": EVALUATION, "seed": 1}
     inputs = {"outcome": fitted[0]["outcome"], "resamples": fitted[0]["resamples"]}
     inputs |= {n: [f[n] for f in fitted] for n in ("curves", "risks", "models")}
     evaluate_prognosis.main(**inputs, **outputs, **(settings | changes))
@@ -157,7 +170,7 @@ def test_fit_writes_the_contracts(run):
 def test_full_has_no_held_out_patients(run):
     paths = run[2]["full"]
     assert pl.read_parquet(paths["curves"]).is_empty()
-    assert pl.read_parquet(paths["models"])["n"].to_list() == [N - len(range(0, N, 29))] * 4
+    assert pl.read_parquet(paths["models"])["n"].to_list() == [N - len(range(0, N, 29))] * len(MODELS)
 
 
 def test_corrupted_held_out_rows_change_no_fitted_number_by_a_bit(run, tmp_path):
@@ -277,7 +290,7 @@ def test_resamples_and_calibration_are_complete(run):
     assert (sums["n"] == N - len(range(0, N, 29))).all()
     assert sums.filter(pl.col("model") == "kaplan_meier")["len"].to_list() == [1, 1]
     assert sums.filter(pl.col("model") != "kaplan_meier")["len"].is_between(3, 5).all()
-    assert sums.filter(pl.col("horizon_months") == 30)["len"].to_list() == [1, 5, 5, 5]
+    assert sums.filter(pl.col("horizon_months") == 30)["len"].to_list() == [1, *[5] * 7]
 
 
 def test_only_full_gives_empty_tables(run, tmp_path):

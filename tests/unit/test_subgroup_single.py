@@ -7,8 +7,8 @@ import polars as pl
 import pytest
 
 from stratiome.features.block import Block, FeatureSet
-from stratiome.quality.variables import measured_omics
 from stratiome.report import verdicts
+from stratiome.subgroups.batch import measured_omics
 from stratiome.subgroups.single import single_features_table
 from stratiome.tables import Subgroups, from_rows
 

@@ -6,9 +6,9 @@ import polars as pl
 
 from stratiome.config import Config, DataConfig, EndpointConfig, EvaluationConfig
 from stratiome.features.block import read_features
-from stratiome.quality.variables import all_variables, measured_omics, read_samples
+from stratiome.quality.variables import all_variables, read_samples
 from stratiome.subgroups import describe, survival
-from stratiome.subgroups.batch import association_table, sites_table
+from stratiome.subgroups.batch import association_table, measured_omics, sites_table
 from stratiome.subgroups.match import chosen_k, pool_held_out
 from stratiome.subgroups.single import single_features_table
 from stratiome.survival.design import column_type

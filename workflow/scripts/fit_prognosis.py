@@ -39,14 +39,7 @@ def main(
     roles = _roles(resamples, resample, measured.patient_ids)
     inputs, design = _inputs(measured, roles, clinical, outcome, latents, data, covariates)
     grid = time_grid(endpoint)
-    fits = fit_models(
-        inputs,
-        grid,
-        l1_ratio=prognosis.l1_ratio,
-        inner_folds=prognosis.inner_folds,
-        min_events=prognosis.min_events,
-        rng=np.random.default_rng(seed),
-    )
+    fits = fit_models(inputs, grid, prognosis, tau=endpoint.tau_months, rng=np.random.default_rng(seed))
     if remarks := design.remarks:
         fits = tuple(replace(f, note=f"{f.note}; {remarks}") if f.model == "clinical" else f for f in fits)
     for fit in fits:
@@ -88,25 +81,31 @@ def _inputs(
     counts = (int((roles == "train").sum()), int(train.sum()), int(event[train].sum()))
     logger.info("%d training patients, %d with an outcome, %d events", *counts)
     design = ClinicalDesign.fit(table, covariates, data.types, train)
-    scores, n_omics = _latents(latents, measured.patient_ids)
+    scores, factors, n_omics = _latents(latents, measured.patient_ids)
     omics = tuple(Omic(b.name, b.values, b.features) for b in measured.blocks)
-    made = Inputs(train, time, event, design.transform(table), tuple(design.names), omics, scores, n_omics)
+    made = Inputs(train, time, event, design.transform(table), tuple(design.names), omics, scores, n_omics, factors)
     return made, design
 
 
-def _latents(path: str, patients: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray]:
+def _latents(path: str, patients: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray | None, np.ndarray]:
+    """Latents, MOFA+ factors (None where it did not run), and the number of omics of every patient."""
     import anndata
 
     stored = anndata.read_h5ad(path)
     row = {str(p): i for i, p in enumerate(stored.obs_names)}
-    values = np.asarray(stored.obsm["vae"], dtype=np.float64)
-    counts = stored.obs["n_omics"].to_numpy()
-    # A patient without any omic has no latent: kept as missing here, at the training mean in the model.
-    scores, n_omics = np.full((len(patients), values.shape[1]), np.nan), np.zeros(len(patients), dtype=np.int64)
     here = [i for i, p in enumerate(patients) if p in row]
     there = [row[patients[i]] for i in here]
-    scores[here], n_omics[here] = values[there], counts[there]
-    return scores, n_omics
+
+    def of(name: str) -> np.ndarray:
+        # A patient without any omic has no latent: kept as missing here, at the training mean in the model.
+        values = np.asarray(stored.obsm[name], dtype=np.float64)
+        scores = np.full((len(patients), values.shape[1]), np.nan)
+        scores[here] = values[there]
+        return scores
+
+    n_omics = np.zeros(len(patients), dtype=np.int64)
+    n_omics[here] = stored.obs["n_omics"].to_numpy()[there]
+    return of("vae"), of("mofa") if "mofa" in stored.obsm else None, n_omics
 
 
 def _curves(fits: tuple[Fit, ...], ids: np.ndarray, test: np.ndarray, resample: str, grid: np.ndarray) -> pl.DataFrame:

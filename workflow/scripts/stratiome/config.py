@@ -615,12 +615,22 @@ class SubgroupConfig(Section):
         return value if 1 in value else (1, *value)
 
 
+PrognosisModel = Literal[
+    "clinical_omics", "clinical_latent", "clinical_factors", "clinical_forest", "forest", "deep", "stacked"
+]
+
+
 class PrognosisConfig(Section):
     """Survival models."""
 
     l1_ratio: float = Field(0.5, gt=0, le=1, description="Share of the lasso in the elastic-net penalty.")
     inner_folds: int = Field(5, ge=2, le=20, description="Folds within the training patients that choose the penalty.")
     min_events: int = Field(20, ge=2, description="Events in training below which no model is fitted.")
+    models: tuple[PrognosisModel, ...] = Field(
+        get_args(PrognosisModel),
+        description="Models beside the clinical one; `stacked` combines those that are fitted.",
+    )
+    trees: int = Field(200, ge=10, le=10_000, description="Trees of the survival forest.")
 
 
 class EvaluationConfig(Section):

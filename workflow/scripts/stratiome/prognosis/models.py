@@ -1,24 +1,41 @@
 """The survival models of one resample, each learned on its training patients and applied to everyone.
 
-Order of ambition: `kaplan_meier` gives everyone the same curve, `clinical` is the yardstick, `clinical_omics` and
-`clinical_latent` add molecular data to the same clinical columns. A model that cannot be fitted falls back to the
-next simpler one and says so in its note; predictions are never missing.
+Order of ambition: `kaplan_meier` gives everyone the same curve, `clinical` is the yardstick, `clinical_omics`,
+`clinical_latent` and `clinical_factors` (those of MOFA+) add molecular data to the same clinical columns in a Cox
+model, `forest` and `deep` see latents and clinical columns without proportional hazards (`clinical_forest` clinical
+columns only, so that what a forest adds is not taken for what omics add), and `stacked` combines all. A model that
+cannot be fitted falls back to a simpler one and says so in its note; predictions are never missing.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
-from stratiome.prognosis.elastic_net import fit_elastic_net
+from stratiome.config import PrognosisConfig
+from stratiome.prognosis.deep import fit_deep_hazard
+from stratiome.prognosis.elastic_net import fit_elastic_net, stratified_folds
+from stratiome.prognosis.forest import MIN_LEAF, fit_forest
+from stratiome.prognosis.stack import restricted_mean_risk, stack_weights
 from stratiome.survival.censoring import survival_curve
 from stratiome.survival.cox import CoxError, CoxModel, fit_cox
 from stratiome.survival.outcome import OutcomeError
 from stratiome.tables import NOT_FITTED
 
-MODELS = ("kaplan_meier", "clinical", "clinical_omics", "clinical_latent")
+MODELS = (
+    "kaplan_meier",
+    "clinical",
+    "clinical_omics",
+    "clinical_latent",
+    "clinical_factors",
+    "clinical_forest",
+    "forest",
+    "deep",
+    "stacked",
+)
 """Models by name, the simplest first."""
 
 MIN_LEVEL = 5
@@ -67,6 +84,9 @@ class Inputs:
         Shape `(n_patients, n_latent)`, NaN rows where a patient has no omic.
     n_omics
         Shape `(n_patients,)`, number of omics each patient has.
+    factors
+        Shape `(n_patients, n_factors)`, MOFA+ factors, NaN rows where a patient has no omic; None where MOFA+ did not
+        run.
     """
 
     train: np.ndarray
@@ -77,6 +97,7 @@ class Inputs:
     omics: tuple[Omic, ...]
     latents: np.ndarray
     n_omics: np.ndarray
+    factors: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -109,6 +130,9 @@ class Fit:
         False where a penalty was needed for convergence, or predictions are those of a simpler model.
     stand_in
         That simpler model; None where this one was fitted.
+    held_in
+        Shape `(n_train, n_times)`, survival of each training patient predicted by the same kind of model fitted on the
+        training patients of other inner folds; None where no model was stacked.
     """
 
     model: str
@@ -118,6 +142,7 @@ class Fit:
     note: str
     plain: bool = True
     stand_in: str | None = None
+    held_in: np.ndarray | None = None
 
     @property
     def parameters(self) -> int:
@@ -134,15 +159,9 @@ class _Columns:
 
 
 def fit_models(
-    inputs: Inputs,
-    grid: np.ndarray,
-    *,
-    l1_ratio: float,
-    inner_folds: int,
-    min_events: int,
-    rng: np.random.Generator,
+    inputs: Inputs, grid: np.ndarray, settings: PrognosisConfig, *, tau: float, rng: np.random.Generator
 ) -> tuple[Fit, ...]:
-    """Fit every model of `MODELS`.
+    """Fit the models of `MODELS` that the settings name; the first two always.
 
     Parameters
     ----------
@@ -150,12 +169,12 @@ def fit_models(
         Patients, roles, outcome and predictors.
     grid
         Shape `(n_times,)`, months at which survival is predicted, starting at 0.
-    l1_ratio, inner_folds
-        Of the elastic net.
-    min_events
-        Training events below which only the Kaplan-Meier curve is fitted.
+    settings
+        Models, penalties, folds, trees.
+    tau
+        Months up to which the stacked model is judged in training.
     rng
-        Source of the inner folds.
+        Source of inner folds, trees and starts.
 
     Raises
     ------
@@ -164,19 +183,139 @@ def fit_models(
     """
     if not inputs.train.any():
         raise OutcomeError("no training patient has an outcome. Suggestion: check the endpoint columns and the split")
-    null = _kaplan_meier(inputs, grid)
+    seed = int(rng.integers(2**31))
+    wanted = [m for m in MODELS if m in ("kaplan_meier", "clinical", *settings.models)]
+    if inputs.factors is None:
+        wanted = [m for m in wanted if m != "clinical_factors"]
     events = int(inputs.event[inputs.train].sum())
-    if events < min_events:
-        reason = f"{NOT_FITTED}fewer than {min_events} training events (`prognosis.min_events`)"
-        return (null, *(_fall_back(null, model, reason) for model in MODELS[1:]))
+    if events < settings.min_events:
+        null = _kaplan_meier(inputs, grid)
+        reason = f"{NOT_FITTED}fewer than {settings.min_events} training events (`prognosis.min_events`)"
+        return (null, *(_fall_back(null, model, reason) for model in wanted[1:]))
+    fits = _fit_each(inputs, grid, settings, [m for m in wanted if m != "stacked"], seed)
+    if "stacked" not in wanted:
+        return tuple(fits.values())
+    clinical = fits["clinical"]
+    try:
+        return _stacked(inputs, grid, settings, fits, tau, seed)
+    except CoxError as error:
+        return (*fits.values(), _fall_back(clinical, "stacked", f"{NOT_FITTED}{error}"))
+
+
+def _fit_each(
+    inputs: Inputs, grid: np.ndarray, settings: PrognosisConfig, wanted: list[str], seed: int
+) -> dict[str, Fit]:
+    """Every single model by name; random numbers of a model do not depend on which others are fitted."""
+    null = _kaplan_meier(inputs, grid)
     clinical = _guard("clinical", null, lambda: _clinical(inputs, null, grid))
-    omics = _guard(
-        "clinical_omics",
-        clinical,
-        lambda: _clinical_omics(inputs, clinical, grid, l1_ratio=l1_ratio, inner_folds=inner_folds, rng=rng),
+    makers: dict[str, Callable[[np.random.Generator], Fit]] = {
+        "clinical_omics": lambda rng: _clinical_omics(
+            inputs, clinical, grid, l1_ratio=settings.l1_ratio, inner_folds=settings.inner_folds, rng=rng
+        ),
+        "clinical_latent": lambda _: _clinical_scores(
+            "clinical_latent", inputs.latents, "latent", inputs, clinical, grid
+        ),
+        "clinical_factors": lambda _: _clinical_scores(
+            "clinical_factors", _given(inputs.factors), "factor", inputs, clinical, grid
+        ),
+        "clinical_forest": lambda rng: _forest("clinical_forest", inputs, clinical, grid, settings.trees, rng),
+        "forest": lambda rng: _forest("forest", inputs, clinical, grid, settings.trees, rng),
+        "deep": lambda rng: _deep(inputs, clinical, grid, rng),
+    }
+    fits = {"kaplan_meier": null, "clinical": clinical}
+    for model in [m for m in makers if m in wanted]:
+        rng = np.random.default_rng([seed, MODELS.index(model)])
+        fits[model] = _guard(model, clinical, partial(makers[model], rng))
+    return fits
+
+
+def _given(values: np.ndarray | None) -> np.ndarray:
+    assert values is not None
+    return values
+
+
+def _stacked(
+    inputs: Inputs, grid: np.ndarray, settings: PrognosisConfig, fits: dict[str, Fit], tau: float, seed: int
+) -> tuple[Fit, ...]:
+    """All models with their held-in predictions, and the stacked one."""
+    train = np.flatnonzero(inputs.train)
+    rng = np.random.default_rng([seed, len(MODELS)])
+    fold = stratified_folds(inputs.event[train], settings.inner_folds, rng)
+    held_in = {model: np.empty((len(train), len(grid))) for model in fits}
+    for k in range(int(fold.max()) + 1):
+        rest = np.zeros_like(inputs.train)
+        rest[train[fold != k]] = True
+        made = _fit_each(replace(inputs, train=rest), grid, settings, list(fits), seed + k + 1)
+        for model, one in made.items():
+            held_in[model][fold == k] = one.survival[train[fold == k]]
+    parts = [m for m, one in fits.items() if one.stand_in is None]
+    curves = np.stack([held_in[m] for m in parts])
+    weights, _ = stack_weights(inputs.time[train], inputs.event[train], curves, grid, tau)
+    survival = _mixed(weights, np.stack([fits[m].survival for m in parts]))
+    said = ", ".join(f"{m} {w:.2f}" for m, w in zip(parts, weights, strict=True) if w > 0)
+    stacked = Fit(
+        "stacked",
+        restricted_mean_risk(survival, grid, tau),
+        survival,
+        (),
+        f"weights by held-in integrated Brier score over {int(fold.max()) + 1} inner folds: {said}",
+        held_in=_mixed(weights, curves),
     )
-    latent = _guard("clinical_latent", clinical, lambda: _clinical_latent(inputs, clinical, grid))
-    return null, clinical, omics, latent
+    return (*(replace(one, held_in=held_in[m]) for m, one in fits.items()), stacked)
+
+
+def _mixed(weights: np.ndarray, curves: np.ndarray) -> np.ndarray:
+    """Weighted mean of curves that start at 1, without rounding errors: it starts at 1 and does not rise."""
+    mixed = np.clip(np.tensordot(weights, curves, axes=1), 0.0, 1.0)
+    mixed[:, 0] = 1.0
+    return np.minimum.accumulate(mixed, axis=1)
+
+
+def _columns_of_scores(scores: np.ndarray, name: str, inputs: Inputs) -> tuple[list[_Columns], int]:
+    """Clinical columns, scores and a flag of missing omics, standardised; and how many scores were left out."""
+    names = tuple(f"{name} {j + 1}" for j in range(scores.shape[1]))
+    varying = _standardise(scores, names, inputs.train)
+    if not varying.names:
+        return [], len(names)
+    parts = [_Columns(inputs.clinical, inputs.clinical_names), varying]
+    lacking = (inputs.n_omics < max(len(inputs.omics), 1)).astype(np.float64)
+    if _varies(lacking, inputs.train):
+        parts.append(_standardise(lacking[:, None], ("omics: any missing",), inputs.train))
+    return parts, len(names) - len(varying.names)
+
+
+def _flexible_columns(inputs: Inputs) -> _Columns:
+    """What forest and deep model see: clinical columns, latents, and a flag of each omic that some lack."""
+    parts, _ = _columns_of_scores(inputs.latents, "latent", inputs)
+    parts = parts[:2] or [_Columns(inputs.clinical, inputs.clinical_names)]
+    for omic in inputs.omics:
+        missing = (~np.isfinite(omic.values).any(axis=1)).astype(np.float64)
+        if _varies(missing, inputs.train):
+            parts.append(_standardise(missing[:, None], (f"{omic.name}: missing",), inputs.train))
+    return _joined(parts)
+
+
+def _forest(model: str, inputs: Inputs, clinical: Fit, grid: np.ndarray, trees: int, rng: np.random.Generator) -> Fit:
+    own = _Columns(inputs.clinical, inputs.clinical_names)
+    columns = own if model == "clinical_forest" else _flexible_columns(inputs)
+    if not columns.names:
+        return _fall_back(clinical, model, "no column varies in training")
+    seed = int(rng.integers(2**31))
+    survival = fit_forest(columns.x, inputs.time, inputs.event, inputs.train, grid, trees=trees, seed=seed)
+    note = f"random survival forest, {trees} trees, leaves of at least {MIN_LEAF}, {len(columns.names)} columns"
+    return Fit(model, restricted_mean_risk(survival, grid, grid[-1]), survival, (), note)
+
+
+def _deep(inputs: Inputs, clinical: Fit, grid: np.ndarray, rng: np.random.Generator) -> Fit:
+    columns = _flexible_columns(inputs)
+    if not columns.names:
+        return _fall_back(clinical, "deep", "no column varies in training")
+    made = fit_deep_hazard(columns.x, inputs.time, inputs.event, inputs.train, grid, rng)
+    note = (
+        f"discrete-time hazard network, {made.intervals} intervals, {made.epochs} epochs by inner validation,"
+        f" {len(columns.names)} columns"
+    )
+    return Fit("deep", restricted_mean_risk(made.survival, grid, grid[-1]), made.survival, (), note)
 
 
 def _kaplan_meier(inputs: Inputs, grid: np.ndarray) -> Fit:
@@ -203,18 +342,12 @@ def _clinical(inputs: Inputs, null: Fit, grid: np.ndarray) -> Fit:
     return _cox("clinical", _Columns(inputs.clinical, inputs.clinical_names), inputs, grid, "Cox, Efron ties")
 
 
-def _clinical_latent(inputs: Inputs, clinical: Fit, grid: np.ndarray) -> Fit:
-    names = tuple(f"latent {j + 1}" for j in range(inputs.latents.shape[1]))
-    latent = _standardise(inputs.latents, names, inputs.train)
-    if not latent.names:
-        return _fall_back(clinical, "clinical_latent", "no latent dimension varies in training")
-    parts = [_Columns(inputs.clinical, inputs.clinical_names), latent]
-    lacking = (inputs.n_omics < max(len(inputs.omics), 1)).astype(np.float64)
-    if _varies(lacking, inputs.train):
-        parts.append(_standardise(lacking[:, None], ("omics: any missing",), inputs.train))
-    dropped = len(names) - len(latent.names)
-    note = "Cox, Efron ties" + (f"; {dropped} latent dimensions constant in training left out" if dropped else "")
-    return _cox("clinical_latent", _joined(parts), inputs, grid, note)
+def _clinical_scores(model: str, scores: np.ndarray, name: str, inputs: Inputs, clinical: Fit, grid: np.ndarray) -> Fit:
+    parts, dropped = _columns_of_scores(scores, name, inputs)
+    if not parts:
+        return _fall_back(clinical, model, f"no {name} varies in training")
+    note = "Cox, Efron ties" + (f"; {dropped} {name}s constant in training left out" if dropped else "")
+    return _cox(model, _joined(parts), inputs, grid, note)
 
 
 def _cox(model: str, columns: _Columns, inputs: Inputs, grid: np.ndarray, note: str) -> Fit:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +11,6 @@ import polars as pl
 from stratiome.cohort.errors import CohortError
 from stratiome.cohort.read import missing_column, read_patients
 from stratiome.config import Config
-from stratiome.features.block import FeatureSet
 
 MAX_LEVELS_OF_NUMBERS = 50
 """Levels up to which a batch written as whole numbers (plate, year) is a class and not a quantity."""
@@ -114,24 +112,6 @@ def all_variables(
     for name in dict.fromkeys((*config.covariates, *confounders)):
         add(name, "covariate", clinical[name], classes=not clinical[name].dtype.is_numeric())
     return list(found.values())
-
-
-def measured_omics(features: FeatureSet, patients: Sequence[str]) -> list[Variable]:
-    """Which omics were measured, one class for each set of them; no variable where all patients have the same.
-
-    Parameters
-    ----------
-    features
-        Features of some or all of the patients.
-    patients
-        Rows of the variable; those without features have no value.
-    """
-    found = {
-        p: " + ".join(b.name for b, here in zip(features.blocks, row, strict=True) if here) or "none"
-        for p, row in zip(features.patient_ids, np.transpose([b.present for b in features.blocks]), strict=True)
-    }
-    values = np.array([found.get(p) for p in patients], dtype=object)
-    return [Variable("omics measured", "batch", values)] if len({v for v in values if v is not None}) > 1 else []
 
 
 def _is_class(column: pl.Series) -> bool:

@@ -9,6 +9,9 @@ from typing import Any
 from stratiome.report import svg
 from stratiome.report.words import label, term
 
+LEGEND = 4
+"""Entries of a legend in one line."""
+
 Row = Mapping[str, Any]
 
 
@@ -184,8 +187,9 @@ def by_resample(
         Resample without any estimate -> why, written in its line.
     """
     resamples = list(dict.fromkeys(r["resample"] for r in rows))
-    with svg.canvas(width, 28 * len(resamples) + 96) as figure:
-        ax = svg.axes(figure, 130, 52, 20, 40)
+    more = 22 * ((len(models) - 1) // LEGEND)
+    with svg.canvas(width, 28 * len(resamples) + 96 + more) as figure:
+        ax = svg.axes(figure, 130, 52, 20, 40 + more)
         for y in range(len(resamples)):
             ax.axhline(y, color=svg.RULE, linewidth=0.8)
         for model, i in models.items():
@@ -212,7 +216,7 @@ def by_resample(
         ax.legend(
             loc="lower left",
             bbox_to_anchor=(-0.01, 1.0),
-            ncols=len(models),
+            ncols=min(len(models), LEGEND),
             frameon=False,
             fontsize=11.5,
             handletextpad=0.2,

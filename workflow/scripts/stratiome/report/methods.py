@@ -210,12 +210,32 @@ def _prognosis(inputs: ReportInputs) -> str:
         "The yardstick was a Cox model (Cox 1972) on"
         f" {join([label(c) for c in s.covariates]) or 'no clinical covariate'}. Beside it stood an elastic-net Cox"
         f" model on clinical variables and omics{ratio} (Simon 2011) and a Cox model on clinical variables and latents."
+        f"{_flexible(inputs)}"
         f" Discrimination was measured by Uno's C (Uno 2011) truncated at {months(s.endpoint.tau_months)} months and by"
         " time-dependent AUC, overall error by the integrated Brier score with censoring weights (Graf 1999),"
         " calibration by slope, observed/expected ratio and risk groups. Differences to the clinical model were taken"
         " on the same patients and bootstrap samples."
         + "".join(f" {said}" for said in not_fitted(inputs, MODELS, "cross-validation"))
     )
+
+
+def _flexible(inputs: ReportInputs) -> str:
+    s = inputs.settings.prognosis
+    fitted = {r["model"] for r in inputs.rows("models")}
+    said = {
+        "clinical_factors": "a Cox model on clinical variables and MOFA+ factors",
+        "clinical_forest": "a random survival forest (Ishwaran 2008) on clinical variables",
+        "forest": "one on clinical variables and latents",
+        "deep": "a discrete-time hazard network (Gensheimer 2019) on these",
+    }
+    named = [text for model, text in said.items() if model in fitted]
+    text = f" There were also {join(named)}." if named else ""
+    if "stacked" in fitted and s:
+        text += (
+            " The stacked model is the convex combination of all of them with the least integrated Brier score in"
+            f" {s.inner_folds} inner folds of the training patients (van der Laan 2007)."
+        )
+    return text
 
 
 def _treatment(inputs: ReportInputs) -> str:

@@ -35,7 +35,19 @@ TITLES = {
     TEMPORAL: "On later patients",
     LOCKED: "On the locked test set",
 }
-ORDER = ("kaplan_meier", "clinical", "clinical_omics", "clinical_latent")
+ORDER = (
+    "kaplan_meier",
+    "clinical",
+    "clinical_omics",
+    "clinical_latent",
+    "clinical_factors",
+    "clinical_forest",
+    "forest",
+    "deep",
+    "stacked",
+)
+OF_OMICS = ("clinical_omics", "clinical_latent", "clinical_factors")
+"""Models of the same form as the clinical one, with omics added: they tell what omics add."""
 
 
 def models(inputs: ReportInputs, design: str | None = None) -> list[str]:
@@ -73,11 +85,14 @@ def _claim(
 def verdict(inputs: ReportInputs) -> Verdict:
     """Do omics add to the clinical model?"""
     deltas = [
-        (m, _claim(inputs, m, "uno_c", "clinical"), _claim(inputs, m, "ibs", "clinical")) for m in challengers(inputs)
+        (m, _claim(inputs, m, "uno_c", "clinical"), _claim(inputs, m, "ibs", "clinical"))
+        for m in challengers(inputs)
+        if m in OF_OMICS
     ]
     last = inputs.settings.endpoint.horizons_months[-1]
-    ipa = {m: _claim(inputs, m, "ipa", horizon=last) for m in fitted(inputs) if m != "kaplan_meier"}
-    missing = {m: why for m in models(inputs) if (why := unfitted(inputs, m, inputs.headline))}
+    ipa = {m: _claim(inputs, m, "ipa", horizon=last) for m in fitted(inputs) if m in ("clinical", *OF_OMICS)}
+    judged = [m for m in models(inputs) if m in ("kaplan_meier", "clinical", *OF_OMICS)]
+    missing = {m: why for m in judged if (why := unfitted(inputs, m, inputs.headline))}
     found = verdicts.prognosis(deltas, inputs.settings.evaluation.level, ipa, missing)
     if found.caveat and inputs.headline == GIVEN:
         found = replace(found, caveat=f"{found.caveat} Measured on the given splits.")
@@ -88,6 +103,26 @@ def verdict(inputs: ReportInputs) -> Verdict:
     else:
         weak = ""
     return replace(found, caveat=f"{found.caveat} {weak}".strip())
+
+
+def stacked(inputs: ReportInputs) -> Verdict | None:
+    """Is the stacked model, the one to apply, better than the clinical one? None where it was not asked for."""
+    if "stacked" not in models(inputs):
+        return None
+    why = unfitted(inputs, "stacked", inputs.headline)
+    last = inputs.settings.endpoint.horizons_months[-1]
+    beside = {
+        m: (_claim(inputs, m, "uno_c", "clinical"), _claim(inputs, m, "ibs", "clinical"))
+        for m in ("stacked", "clinical_forest")
+        if m == "stacked" or m in fitted(inputs)
+    }
+    return verdicts.stacked(
+        beside["stacked"],
+        beside.get("clinical_forest"),
+        _claim(inputs, "stacked", "ipa", horizon=last),
+        inputs.settings.evaluation.level,
+        why,
+    )
 
 
 def transport(inputs: ReportInputs) -> Verdict:
@@ -121,7 +156,13 @@ def prognosis(inputs: ReportInputs) -> Section:
             why = "There are neither folds nor given splits, so there is no verdict; see each design below."
             blocks.append(Note(why, "care"))
         first = [d for d in shown if d == inputs.headline]
-        blocks += [Finding(verdict(inputs)), *(b for d in first for b in _design(inputs, d)), *_forest(inputs)]
+        combined = stacked(inputs)
+        blocks += [
+            Finding(verdict(inputs)),
+            *([Finding(combined)] if combined else []),
+            *(b for d in first for b in _design(inputs, d)),
+            *_forest(inputs),
+        ]
         blocks += [*_calibration(inputs, shown[0]), *_stability(inputs)]
         blocks += [b for d in shown if d not in first for b in _design(inputs, d)]
         blocks += [*_coefficients(inputs), *_fitted(inputs)]

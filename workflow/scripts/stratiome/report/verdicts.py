@@ -281,6 +281,54 @@ def prognosis(
     return Verdict(question, answer + predicts(ipa), tone, tuple(facts), caveat, "prognosis")
 
 
+def stacked(
+    delta: tuple[Row | None, Row | None],
+    of_clinical: tuple[Row | None, Row | None] | None,
+    ipa: Row | None,
+    level: float,
+    unfitted: str = "",
+) -> Verdict:
+    """Is the stacked model better than the clinical one?
+
+    Parameters
+    ----------
+    delta
+        Rows of its differences to the clinical model, in Uno's C and in the integrated Brier score.
+    of_clinical
+        The same of the forest on clinical variables, if it was fitted: a gain that it has as well is none of omics.
+    ipa
+        Row of the index of prediction accuracy of the stacked model at the last horizon.
+    level
+        Level of the intervals.
+    unfitted
+        Why it was not fitted, or "".
+    """
+    question = "Is the stacked model better than the clinical one?"
+    if unfitted:
+        return Verdict(question, f"Not fitted: {unfitted}.", "unknown", link="prognosis")
+    c, b = delta
+    facts = [("Δ C, stacked", interval(c, 3, sign=True) if c else "not estimable")]
+    facts += [("Δ integrated Brier score, stacked", interval(b, 4, sign=True))] if b else []
+    tone, phrase = adds(c, b, ipa)
+    if tone == "unknown":
+        why = f": {reason(c)}" if c and c.get("estimate") is None and c.get("method") else ""
+        return Verdict(question, f"This could not be estimated{why}.", "unknown", tuple(facts), link="prognosis")
+    answer = {
+        "yes": "Yes: it ranks risk better",
+        "harm": "No: its predictions are worse",
+        "no": "No evidence that it is better",
+    }.get(tone, f"In part: it {phrase}")
+    if of_clinical is not None and of_clinical[0] is not None:
+        facts.append(("Δ C, forest of clinical variables", interval(of_clinical[0], 3, sign=True)))
+        if tone == "yes" and adds(*of_clinical)[0] == "yes":
+            answer += "; but so does a forest of clinical variables alone, so that not all of it comes from omics"
+    caveat = (
+        f"Differences to the clinical model with {100 * level:.0f} % interval, on held-out patients. It weighs all"
+        " models, also those without proportional hazards."
+    )
+    return Verdict(question, f"{answer}.", tone, tuple(facts), caveat, "prognosis")
+
+
 def _whys(unfitted: Mapping[str, str], named: bool = False) -> str:
     """Reasons, each once; with the models where they differ or where others were fitted."""
     if len(set(unfitted.values())) == 1 and not named:

@@ -12,6 +12,7 @@ from scipy import stats
 from scipy.optimize import brentq
 
 from stratiome.config import EvaluationConfig
+from stratiome.features.block import FeatureSet
 from stratiome.quality.batch import association, contingency
 from stratiome.quality.variables import Variable
 from stratiome.resample.names import SITE
@@ -20,6 +21,24 @@ from stratiome.subgroups.agreement import contingency as cross_table
 from stratiome.tables import SubgroupAssociations, SubgroupSites, from_rows
 
 ROLES = ("batch", "covariate")
+
+
+def measured_omics(features: FeatureSet, patients: Sequence[str]) -> list[Variable]:
+    """Which omics were measured, one class for each set of them; no variable where all patients have the same.
+
+    Parameters
+    ----------
+    features
+        Features of some or all of the patients.
+    patients
+        Rows of the variable; those without features have no value.
+    """
+    found = {
+        p: " + ".join(b.name for b, here in zip(features.blocks, row, strict=True) if here) or "none"
+        for p, row in zip(features.patient_ids, np.transpose([b.present for b in features.blocks]), strict=True)
+    }
+    values = np.array([found.get(p) for p in patients], dtype=object)
+    return [Variable("omics measured", "batch", values)] if len({v for v in values if v is not None}) > 1 else []
 
 
 def association_table(
