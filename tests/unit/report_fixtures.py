@@ -584,6 +584,33 @@ def _prognosis(case: str) -> dict[str, list[dict[str, Any]]]:
         "prognosis_metrics": metrics,
         "prognosis_resamples": by_resample,
         "calibration": calibration,
+        "decisions": [
+            claim(
+                0.3 * (1 - t) - 0.05 * i,
+                0.02,
+                design="cross-validation",
+                model=m,
+                horizon_months=h,
+                threshold=t,
+                versus=None,
+            )
+            for i, m in enumerate(("clinical", "clinical_omics", "treat all"))
+            for h in (36.0, 60.0)
+            for t in (0.1, 0.2, 0.3, 0.4)
+        ],
+        "coverage": [
+            claim(
+                0.9 - 0.06 * (q == "4"),
+                0.03,
+                design="cross-validation",
+                model="clinical",
+                nominal=0.9,
+                by="risk quarter" if q else "all",
+                group=q,
+                median_months=20.0,
+            )
+            for q in ("", "1", "2", "3", "4")
+        ],
         "coefficients": [
             {
                 "resample": "full",

@@ -15,7 +15,8 @@ import fit_prognosis
 from stratiome import tables
 from stratiome.config import DataConfig, EndpointConfig, EvaluationConfig, OmicConfig, PrognosisConfig
 from stratiome.features.block import Block, FeatureSet, write_features
-from stratiome.prognosis import deep
+from stratiome.prognosis import deep, use
+from stratiome.prognosis.decision import net_benefit
 from stratiome.prognosis.evaluate import (
     Design,
     Predictions,
@@ -40,6 +41,13 @@ def few_epochs():
 ENDPOINT = EndpointConfig(time="t", event="e", horizons=(30.0, 60.0))
 DATA = DataConfig(clinical="c.tsv", omics={"rna": OmicConfig(path="r.tsv", kind="expression")})
 EVALUATION = EvaluationConfig(bootstraps=60)
+CONTRACTS = {
+    "metrics": tables.PrognosisMetrics,
+    "by_resample": tables.PrognosisResamples,
+    "calibration": tables.Calibration,
+    "decisions": tables.PrognosisDecisions,
+    "coverage": tables.PrognosisCoverage,
+}
 PROGNOSIS = PrognosisConfig(trees=20)
 SITES = ("a", "b")
 N = 150
@@ -112,7 +120,10 @@ def _write(folder: Path, cohort: dict[str, np.ndarray], roles: pl.DataFrame, res
 
 def _fit(folder: Path, cohort: dict[str, np.ndarray], roles: pl.DataFrame, resample: str, **changes) -> dict[str, str]:
     inputs = _write(folder, cohort, roles, resample)
-    outputs = {n: str(folder / resample / f"{n}.parquet") for n in ("curves", "risks", "coefficients", "models")}
+    outputs = {
+        n: str(folder / resample / f"{n}.parquet")
+        for n in ("curves", "risks", "coefficients", "models", "bounds", "censoring")
+    }
     settings = {
         "data": DATA,
         "endpoint": ENDPOINT,
@@ -125,13 +136,12 @@ def _fit(folder: Path, cohort: dict[str, np.ndarray], roles: pl.DataFrame, resam
 
 
 def _evaluate(folder: Path, fitted: list[dict[str, str]], **changes) -> dict[str, pl.DataFrame]:
-    outputs = {n: str(folder / f"{n}.parquet") for n in ("metrics", "by_resample", "calibration")}
+    outputs = {n: str(folder / f"{n}.parquet") for n in CONTRACTS}
     settings = {"endpoint": ENDPOINT, "prognosis": PROGNOSIS, "evaluation": EVALUATION, "seed": 1}
     inputs = {"outcome": fitted[0]["outcome"], "resamples": fitted[0]["resamples"]}
-    inputs |= {n: [f[n] for f in fitted] for n in ("curves", "risks", "models")}
+    inputs |= {n: [f[n] for f in fitted] for n in ("curves", "risks", "models", "bounds", "censoring")}
     evaluate_prognosis.main(**inputs, **outputs, **(settings | changes))
-    contracts = (tables.PrognosisMetrics, tables.PrognosisResamples, tables.Calibration)
-    return {n: tables.read_table(p, c) for (n, p), c in zip(outputs.items(), contracts, strict=True)}
+    return {n: tables.read_table(outputs[n], c) for n, c in CONTRACTS.items()}
 
 
 @pytest.fixture(scope="module")
@@ -195,7 +205,7 @@ def test_the_same_files_give_the_same_bytes(run, tmp_path):
     again = _fit(tmp_path, cohort, roles, "cv-1-2")
     for name in ("curves", "risks", "coefficients", "models"):
         assert Path(again[name]).read_bytes() == Path(fitted["cv-1-2"][name]).read_bytes()
-    before = {n: (folder / f"{n}.parquet").read_bytes() for n in ("metrics", "by_resample", "calibration")}
+    before = {n: (folder / f"{n}.parquet").read_bytes() for n in CONTRACTS}
     _evaluate(tmp_path, list(fitted.values()))
     for name, content in before.items():
         assert (tmp_path / f"{name}.parquet").read_bytes() == content
@@ -473,3 +483,57 @@ def test_calibration_is_of_the_first_design(run, tmp_path):
         sizes = alone["calibration"].group_by("model", "horizon_months").agg(pl.col("n").sum())["n"]
         assert sizes.max() <= n
         assert alone["calibration"].height < found["calibration"].height + 1
+
+
+# --- what predictions are good for ---------------------------------------------------------------------------------
+
+
+def test_decision_curves_are_those_of_the_pooled_predictions(run):
+    _, _, fitted, found, _ = run
+    rows = found["decisions"]
+    assert set(rows["design"]) == {"cross-validation"}
+    assert set(rows.filter(pl.col("versus").is_null())["model"]) == {*use.DECIDED, use.TREAT_ALL}
+    outcome = pl.read_parquet(fitted["full"]["outcome"]).sort("patient_id")
+    curves = pl.concat([pl.read_parquet(fitted[f"cv-1-{k}"]["curves"]) for k in (1, 2)])
+    at = curves.filter(pl.col("model") == "stacked", pl.col("time_months") == 60.0)
+    one = outcome.join(at, on="patient_id", how="inner", maintain_order="left")
+    sample = Sample.make(one["time_months"].to_numpy(), one["event"].to_numpy().astype(bool))
+    own = rows.filter(pl.col("model") == "stacked", pl.col("versus").is_null(), pl.col("horizon_months") == 60.0).sort(
+        "threshold"
+    )
+    expected = net_benefit(sample, 1 - one["survival"].to_numpy(), 60.0, own["threshold"].to_numpy())[0]
+    np.testing.assert_allclose(own["estimate"].to_numpy(), expected, atol=1e-12)
+    assert own.filter(pl.col("lower") > pl.col("estimate")).is_empty()
+    base = rows.filter(pl.col("model") == "clinical", pl.col("horizon_months") == 60.0).sort("threshold")
+    delta = rows.filter(pl.col("model") == "stacked", pl.col("versus") == "clinical", pl.col("horizon_months") == 60.0)
+    gained = own["estimate"] - base["estimate"]
+    np.testing.assert_allclose(delta.sort("threshold")["estimate"].to_numpy(), gained.to_numpy(), atol=1e-12)
+
+
+def test_lower_bounds_are_judged_by_quarter_of_risk(run):
+    _, roles, fitted, found, _ = run
+    rows = found["coverage"]
+    assert set(rows["model"]) == {"clinical", "stacked"}
+    assert rows["nominal"].unique().to_list() == [0.9]
+    for model in ("clinical", "stacked"):
+        own = rows.filter(pl.col("model") == model)
+        whole = own.row(by_predicate=pl.col("by") == "all", named=True)
+        parts = own.filter(pl.col("by") == "risk quarter")
+        assert parts["group"].to_list() == ["1", "2", "3", "4"]
+        assert parts["n"].sum() == whole["n"] == N - len(range(0, N, 29))
+        assert parts["median_months"].is_sorted(descending=True)
+        assert 0.7 < whole["estimate"] <= 1  # 75 calibration patients in each of two folds
+    bounds = tables.read_table(fitted["cv-1-1"]["bounds"], tables.PrognosisBounds)
+    held_out = roles.filter((pl.col("resample") == "cv-1-1") & (pl.col("role") == "test")).height
+    assert bounds.height == 2 * held_out
+
+
+def test_without_stacking_there_are_no_bounds(run, tmp_path):
+    cohort, roles, _, _, _ = run
+    roles = roles.filter(pl.col("resample").is_in(["cv-1-1", "cv-1-2"]))
+    settings = PrognosisConfig(models=("clinical_latent",))
+    fitted = [_fit(tmp_path, cohort, roles, r, prognosis=settings) for r in ("cv-1-1", "cv-1-2")]
+    found = _evaluate(tmp_path, fitted)
+    assert found["coverage"].is_empty()
+    assert set(found["metrics"]["model"]) == {"kaplan_meier", "clinical", "clinical_latent"}
+    assert set(found["decisions"]["model"]) == {"clinical", "clinical_latent", use.TREAT_ALL}

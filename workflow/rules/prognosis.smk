@@ -13,6 +13,8 @@ rule fit_prognosis:
         risks="<results>/resamples/{resample}/prognosis/risks.parquet",
         coefficients="<results>/resamples/{resample}/prognosis/coefficients.parquet",
         models="<results>/resamples/{resample}/prognosis/models.parquet",
+        bounds="<results>/resamples/{resample}/prognosis/bounds.parquet",
+        censoring="<results>/resamples/{resample}/prognosis/censoring.parquet",
     log:
         "<results>/logs/{resample}/fit_prognosis.log",
     benchmark:
@@ -48,10 +50,20 @@ rule evaluate_prognosis:
             "<results>/resamples/{resample}/prognosis/models.parquet",
             resample=RESAMPLES,
         ),
+        bounds=expand(
+            "<results>/resamples/{resample}/prognosis/bounds.parquet",
+            resample=RESAMPLES,
+        ),
+        censoring=expand(
+            "<results>/resamples/{resample}/prognosis/censoring.parquet",
+            resample=RESAMPLES,
+        ),
     output:
         metrics="<results>/evaluation/prognosis_metrics.parquet",
         by_resample="<results>/evaluation/prognosis_resamples.parquet",
         calibration="<results>/evaluation/calibration.parquet",
+        decisions="<results>/evaluation/prognosis_decisions.parquet",
+        coverage="<results>/evaluation/prognosis_coverage.parquet",
     log:
         "<results>/logs/evaluate_prognosis.log",
     benchmark:

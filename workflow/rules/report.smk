@@ -41,6 +41,8 @@ rule render_report:
         prognosis_metrics="<results>/evaluation/prognosis_metrics.parquet",
         prognosis_resamples="<results>/evaluation/prognosis_resamples.parquet",
         calibration="<results>/evaluation/calibration.parquet",
+        decisions="<results>/evaluation/prognosis_decisions.parquet",
+        coverage="<results>/evaluation/prognosis_coverage.parquet",
         coefficients="<results>/resamples/full/prognosis/coefficients.parquet",
         models=expand(
             "<results>/resamples/{resample}/prognosis/models.parquet",

@@ -7,7 +7,7 @@ import polars as pl
 
 from stratiome import tables
 from stratiome.config import EndpointConfig, EvaluationConfig, PrognosisConfig
-from stratiome.prognosis import evaluate
+from stratiome.prognosis import evaluate, use
 from stratiome.prognosis.models import MODELS
 from stratiome.resample.names import repeats_of
 from stratiome.survival.outcome import check_outcome, time_grid
@@ -22,15 +22,19 @@ def main(
     curves: list[str],
     risks: list[str],
     models: list[str],
+    bounds: list[str],
+    censoring: list[str],
     metrics: str,
     by_resample: str,
     calibration: str,
+    decisions: str,
+    coverage: str,
     endpoint: EndpointConfig,
     prognosis: PrognosisConfig,
     evaluation: EvaluationConfig,
     seed: int,
 ) -> None:
-    """Read outcome and predictions, evaluate each design, and write the three tables."""
+    """Read outcome and predictions, evaluate each design, and write the tables."""
     patients = tables.read_table(outcome, tables.Outcome).sort("patient_id")
     time, event = check_outcome(patients["time_months"].to_numpy(), patients["event"].to_numpy())
     problem = evaluate.Problem(time, event, time_grid(endpoint), endpoint.horizons_months, endpoint.tau_months)
@@ -49,6 +53,18 @@ def main(
         resample_rows += [(design.name, e) for e in evaluate.evaluate_resamples(problem, design)]
     # The table knows no design: it is of the first one there is, and of its first repeat, so that patients count once.
     groups = evaluate.evaluate_calibration(problem, designs[0].repeats[0], evaluation.level) if designs else []
+    settings = {"bootstraps": evaluation.bootstraps, "level": evaluation.level}
+    benefits: list[use.Benefit] = []
+    covered: list[use.Covered] = []
+    for first in designs[:1]:
+        repeat = first.repeats[0]
+        benefits = use.decision_curves(problem, repeat, rng=np.random.default_rng([seed, 1]), **settings)
+        given, uncensored = _bounds(problem, patients["patient_id"], repeat, bounds, censoring)
+        rng = np.random.default_rng([seed, 2])
+        covered = use.coverage_of_bounds(problem, repeat, given, uncensored, rng=rng, **settings)
+    name = designs[0].name if designs else ""
+    tables.write_table(_decisions(benefits, name, evaluation), decisions, tables.PrognosisDecisions)
+    tables.write_table(_coverage(covered, name, prognosis.bound, evaluation), coverage, tables.PrognosisCoverage)
     tables.write_table(_metrics(estimates), metrics, tables.PrognosisMetrics)
     tables.write_table(_by_resample(resample_rows), by_resample, tables.PrognosisResamples)
     tables.write_table(_calibration(groups), calibration, tables.Calibration)
@@ -99,6 +115,83 @@ def _predictions(
         if set(gone) & set(members):
             stand_in[model] = keys["resample"].is_in(gone).to_numpy()
     return evaluate.Predictions(keys["row"].to_numpy(), keys["fold"].to_numpy(), members, risk, survival, stand_in)
+
+
+def _bounds(
+    problem: evaluate.Problem,
+    patients: pl.Series,
+    repeat: evaluate.Predictions,
+    bounds: list[str],
+    censoring: list[str],
+) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """Lower bounds by model, and probabilities of being under observation, of the held-out patients of a repeat."""
+    keys = pl.DataFrame(
+        {"patient_id": patients.gather(repeat.rows), "resample": [repeat.resamples[k] for k in repeat.fold]}
+    )
+    on = ["patient_id", "resample"]
+    lower = pl.concat([tables.read_table(p, tables.PrognosisBounds) for p in bounds])
+    found = {
+        m: keys.join(lower.filter(pl.col("model") == m), on=on, how="left", maintain_order="left")["lower_months"]
+        .fill_null(float("nan"))
+        .to_numpy()
+        for m in MODELS
+        if (lower["model"] == m).any()
+    }
+    curve = pl.concat([tables.read_table(p, tables.PrognosisCensoring) for p in censoring])
+    numbered = keys.with_columns(row=np.arange(keys.height))
+    many = numbered.join(curve, on=on, how="left").sort("row", "time_months")
+    return found, many["uncensored"].to_numpy().reshape(keys.height, len(problem.grid))
+
+
+def _decisions(found: list[use.Benefit], design: str, evaluation: EvaluationConfig) -> pl.DataFrame:
+    method = (
+        "net benefit with Kaplan-Meier survival of those above the threshold; "
+        f"{100 * evaluation.level:g} % percentile interval of {evaluation.bootstraps} bootstraps of held-out patients"
+    )
+    rows = [
+        {
+            "estimate": b.estimate,
+            "lower": b.lower,
+            "upper": b.upper,
+            "n": b.n,
+            "events": b.events,
+            "method": method if b.estimate is not None else f"not estimable: nobody followed long enough; {method}",
+            "held_out": True,
+            "design": design,
+            "model": b.model,
+            "horizon_months": b.horizon,
+            "threshold": b.threshold,
+            "versus": b.versus,
+        }
+        for b in found
+    ]
+    return tables.from_rows(rows, tables.PrognosisDecisions)
+
+
+def _coverage(found: list[use.Covered], design: str, nominal: float, evaluation: EvaluationConfig) -> pl.DataFrame:
+    rows = [
+        {
+            "estimate": c.estimate,
+            "lower": c.lower,
+            "upper": c.upper,
+            "n": c.n,
+            "events": c.events,
+            "method": (
+                f"share who outlive their bound, {c.known} of {c.n} with known status, inverse probability of censoring"
+                f" weights of a Cox model on clinical columns ({c.truncated} truncated); {100 * evaluation.level:g} %"
+                f" percentile interval of {evaluation.bootstraps} bootstraps of held-out patients"
+            ),
+            "held_out": True,
+            "design": design,
+            "model": c.model,
+            "nominal": nominal,
+            "by": c.by,
+            "group": c.group,
+            "median_months": c.median,
+        }
+        for c in found
+    ]
+    return tables.from_rows(rows, tables.PrognosisCoverage)
 
 
 def _complete(one: pl.DataFrame, many: pl.DataFrame, problem: evaluate.Problem, model: str) -> None:

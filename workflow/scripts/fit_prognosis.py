@@ -9,6 +9,7 @@ import polars as pl
 from stratiome import tables
 from stratiome.config import DataConfig, EndpointConfig, PrognosisConfig
 from stratiome.features.block import FeatureSet, read_features
+from stratiome.prognosis.bounds import Bounds, learn_bounds
 from stratiome.prognosis.models import Fit, Inputs, Omic, fit_models
 from stratiome.survival.design import ClinicalDesign
 from stratiome.survival.outcome import check_outcome, time_grid
@@ -27,6 +28,8 @@ def main(
     risks: str,
     coefficients: str,
     models: str,
+    bounds: str,
+    censoring: str,
     data: DataConfig,
     endpoint: EndpointConfig,
     covariates: tuple[str, ...],
@@ -44,12 +47,24 @@ def main(
         fits = tuple(replace(f, note=f"{f.note}; {remarks}") if f.model == "clinical" else f for f in fits)
     for fit in fits:
         logger.info("%s: %s", fit.model, fit.note)
+    lower, uncensored = learn_bounds(
+        inputs,
+        fits,
+        grid,
+        share=prognosis.bound,
+        folds=prognosis.inner_folds,
+        rng=np.random.default_rng([seed, 1]),
+    )
+    for bound in lower:
+        logger.info("lower bounds of %s: %s", bound.model, bound.note)
     test = roles == "test"
     ids = np.asarray(measured.patient_ids, dtype=object)[test]
     tables.write_table(_curves(fits, ids, test, resample, grid), curves, tables.PrognosisCurves)
     tables.write_table(_risks(fits, ids, test, resample), risks, tables.PrognosisRisks)
     tables.write_table(_coefficients(fits, resample, design.references), coefficients, tables.PrognosisCoefficients)
     tables.write_table(_models(fits, inputs, resample), models, tables.PrognosisModels)
+    tables.write_table(_bounds(lower, ids, test, resample), bounds, tables.PrognosisBounds)
+    tables.write_table(_censoring(uncensored[test], ids, resample, grid), censoring, tables.PrognosisCensoring)
 
 
 def _roles(path: str, resample: str, patients: tuple[str, ...]) -> np.ndarray:
@@ -131,6 +146,26 @@ def _risks(fits: tuple[Fit, ...], ids: np.ndarray, test: np.ndarray, resample: s
         for p, r in zip(ids, fit.risk[test], strict=True)
     ]
     return tables.from_rows(rows, tables.PrognosisRisks)
+
+
+def _bounds(bounds: tuple[Bounds, ...], ids: np.ndarray, test: np.ndarray, resample: str) -> pl.DataFrame:
+    rows = [
+        {"patient_id": str(p), "resample": resample, "model": b.model, "lower_months": float(v)}
+        for b in bounds
+        for p, v in zip(ids, b.lower[test], strict=True)
+    ]
+    return tables.from_rows(rows, tables.PrognosisBounds)
+
+
+def _censoring(uncensored: np.ndarray, ids: np.ndarray, resample: str, grid: np.ndarray) -> pl.DataFrame:
+    return pl.DataFrame(
+        {
+            "patient_id": pl.Series(np.repeat(ids, len(grid)), dtype=pl.String),
+            "resample": pl.Series([resample], dtype=pl.String).new_from_index(0, len(ids) * len(grid)),
+            "time_months": np.tile(grid, len(ids)),
+            "uncensored": uncensored.ravel(),
+        }
+    )
 
 
 def _coefficients(fits: tuple[Fit, ...], resample: str, references: dict[str, str]) -> pl.DataFrame:

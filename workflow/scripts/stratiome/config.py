@@ -630,6 +630,9 @@ class PrognosisConfig(Section):
         get_args(PrognosisModel),
         description="Models beside the clinical one; `stacked` combines those that are fitted.",
     )
+    bound: float = Field(
+        0.9, gt=0.5, lt=1, description="Share of patients who should outlive the lower bound on their survival time."
+    )
     trees: int = Field(200, ge=10, le=10_000, description="Trees of the survival forest.")
 
 

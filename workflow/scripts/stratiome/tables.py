@@ -320,6 +320,24 @@ class PrognosisCurves(Table):
     survival: float = pa.Field(ge=0, le=1)
 
 
+class PrognosisBounds(Table):
+    """Lower bounds on the survival time of held-out patients."""
+
+    patient_id: str
+    resample: str
+    model: str
+    lower_months: float = pa.Field(ge=0)
+
+
+class PrognosisCensoring(Table):
+    """Probability that held-out patients are under observation, on the time grid."""
+
+    patient_id: str
+    resample: str
+    time_months: float = pa.Field(ge=0)
+    uncensored: float = pa.Field(ge=0, le=1)
+
+
 class PrognosisRisks(Table):
     """Predicted risk score (log partial hazard) of held-out patients."""
 
@@ -591,6 +609,27 @@ class PrognosisMetrics(Claim):
     metric: str  # uno_c, harrell_c, ibs, ipa, brier, auc, calibration_slope, observed_expected
     horizon_months: float = _null()  # null where the metric has none
     versus: str = _null()  # "clinical" where the estimate is a difference (model minus clinical)
+
+
+class PrognosisDecisions(Claim):
+    """Net benefit of acting on predicted risks from a threshold on, and its difference to the clinical model."""
+
+    design: str = pa.Field(isin=DESIGNS)
+    model: str  # or `treat all`
+    horizon_months: float = pa.Field(ge=0)
+    threshold: float = pa.Field(ge=0, le=1)
+    versus: str = _null()  # "clinical" where the estimate is a difference (model minus clinical)
+
+
+class PrognosisCoverage(Claim):
+    """Share of held-out patients who outlive their lower bound."""
+
+    design: str = pa.Field(isin=DESIGNS)
+    model: str
+    nominal: float = pa.Field(ge=0, le=1)
+    by: str  # "all" or "risk quarter"
+    group: str  # "" for all, "1" (lowest) to "4"
+    median_months: float = pa.Field(ge=0)  # median bound
 
 
 class PrognosisResamples(Table):

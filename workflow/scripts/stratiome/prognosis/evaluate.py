@@ -241,7 +241,7 @@ def _evaluate(
     whole[0, held_out] = 1.0
     point = _statistics(problem, design, whole)
     draws: dict[Key, list[np.ndarray]] = {key: [] for key in point}
-    for weights in _bootstrap(held_out, len(problem.time), bootstraps, rng):
+    for weights in draw_weights(held_out, len(problem.time), bootstraps, rng):
         for key, values in _statistics(problem, design, weights).items():
             draws[key].append(values)
     drawn = {key: np.concatenate(values) for key, values in draws.items()}
@@ -303,7 +303,8 @@ def _spread(values: np.ndarray, fold: np.ndarray) -> bool:
     return any(np.ptp(values[fold == k]) > 0 for k in np.unique(fold))
 
 
-def _bootstrap(held_out: np.ndarray, n: int, draws: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
+def draw_weights(held_out: np.ndarray, n: int, draws: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
+    """Times each of `n` patients is drawn, held-out patients with replacement, in batches `(n_batch, n)`."""
     size = max(1, _BATCH // max(n, 1))
     for start in range(0, draws, size):
         weights = np.zeros((min(size, draws - start), n))

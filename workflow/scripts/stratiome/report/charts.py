@@ -315,3 +315,38 @@ def love(rows: Sequence[Row], slug: str, description: str, width: float = 820) -
         ax.tick_params(axis="y", length=0, labelcolor=svg.INK, pad=10)
         ax.spines["left"].set_visible(False)
         return svg.finish(figure, slug, description)
+
+
+def decision(
+    rows: Sequence[Row], colours: Mapping[str, int], everybody: str, slug: str, description: str, width: float = 820
+) -> str:
+    """Net benefit against the threshold, a line for each model and for acting on all.
+
+    Parameters
+    ----------
+    rows
+        Rows of `PrognosisDecisions` of one horizon, without differences.
+    colours
+        Model -> number of its colour and line.
+    everybody
+        Name of the rows of acting on all.
+    """
+    with svg.canvas(width, 300) as figure:
+        ax = svg.axes(figure, 66, 48, 20, 34)
+        ax.axhline(0, color=svg.MUTED, linewidth=1)
+        for i, model in enumerate(dict.fromkeys(r["model"] for r in rows)):
+            line = sorted((r["threshold"], r["estimate"]) for r in rows if r["model"] == model)
+            style = {"color": svg.series(colours[model]), "linewidth": 2} if model in colours else {"color": svg.MUTED}
+            name = f"{everybody.capitalize()}" if model == everybody else label(model)
+            ax.plot(*zip(*line, strict=True), linestyle=svg.DASHES[i % len(svg.DASHES)], label=name, **style)
+        most = max(r["estimate"] for r in rows)
+        ends = [r["threshold"] for r in rows if r["model"] != everybody]
+        ax.set(
+            xlim=(0, max(ends, default=1.0)),
+            ylim=(-0.25 * max(most, 0.04), 1.1 * max(most, 0.04)),
+            xlabel="Threshold: predicted risk from which one acts",
+            ylabel="Net benefit",
+        )
+        ax.xaxis.set_major_formatter(lambda v, _: f"{100 * v:.0f} %")
+        ax.legend(loc="lower left", bbox_to_anchor=(-0.01, 1.0), ncols=5, frameon=False, fontsize=11.5)
+        return svg.finish(figure, slug, description)

@@ -66,6 +66,8 @@ CONTRACTS: dict[str, type[tables.Table]] = {
     "prognosis_metrics": tables.PrognosisMetrics,
     "prognosis_resamples": tables.PrognosisResamples,
     "calibration": tables.Calibration,
+    "decisions": tables.PrognosisDecisions,
+    "coverage": tables.PrognosisCoverage,
     "coefficients": tables.PrognosisCoefficients,
     "models": tables.PrognosisModels,
     "treatment_trial": tables.TreatmentTrial,

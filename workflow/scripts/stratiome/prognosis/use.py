@@ -1,0 +1,169 @@
+"""What predictions are good for: decision curves, and whether lower bounds hold, on held-out patients."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from stratiome.prognosis.conformal import coverage, curve_at, risk_quarters
+from stratiome.prognosis.decision import net_benefit, treat_all
+from stratiome.prognosis.evaluate import YARDSTICK, Predictions, Problem, draw_weights, enough
+from stratiome.survival.concordance import Sample
+
+DECIDED = ("clinical", "clinical_omics", "clinical_latent", "stacked")
+"""Models whose decision curves are drawn."""
+TREAT_ALL = "treat all"
+THRESHOLDS = np.round(np.arange(1, 49) * 0.02, 2)
+"""Risks from which one would act."""
+_ENOUGH_DRAWS = 0.9
+
+
+@dataclass(frozen=True)
+class Benefit:
+    """Net benefit of a model (or of treating all) at a threshold, or its difference to `versus`, with interval."""
+
+    model: str
+    versus: str | None
+    horizon: float
+    threshold: float
+    estimate: float | None
+    lower: float | None
+    upper: float | None
+    n: int
+    events: int
+
+
+@dataclass(frozen=True)
+class Covered:
+    """Share of a group of held-out patients who outlive their lower bound, with interval."""
+
+    model: str
+    by: str
+    group: str
+    estimate: float | None
+    lower: float | None
+    upper: float | None
+    n: int
+    events: int
+    known: int
+    truncated: int
+    median: float
+
+
+def decision_curves(
+    problem: Problem, predictions: Predictions, *, bootstraps: int, level: float, rng: np.random.Generator
+) -> list[Benefit]:
+    """Net benefit of models and of treating all at every horizon and threshold, on patients for whom all were fitted.
+
+    Thresholds end where no model predicts so high a risk. Each bootstrap draw takes patients with replacement and
+    keeps the models.
+
+    Parameters
+    ----------
+    problem
+        Outcome and horizons.
+    predictions
+        Held-out predictions of one repeat.
+    bootstraps, level
+        Draws and level of intervals.
+    rng
+        Source of the draws.
+    """
+    part = predictions.fitted(*[m for m in DECIDED if m in predictions.survival])
+    if not enough(problem, part.rows):
+        return []
+    found = []
+    time, event = problem.time[part.rows], problem.event[part.rows]
+    draws = np.concatenate(list(draw_weights(np.arange(len(time)), len(time), bootstraps, rng)))
+    whole, drawn = Sample.make(time, event), Sample.make(time, event, weights=draws)
+    for horizon in problem.horizons:
+        column = problem.column(horizon)
+        risks = {m: np.clip(1 - part.survival[m][:, column], 0, 1) for m in DECIDED if m in part.survival}
+        thresholds = THRESHOLDS[max(r.max() for r in risks.values()) >= THRESHOLDS]
+        if not len(thresholds):
+            continue
+        values = {
+            m: (net_benefit(whole, r, horizon, thresholds)[0], net_benefit(drawn, r, horizon, thresholds))
+            for m, r in risks.items()
+        }
+        values[TREAT_ALL] = (treat_all(whole, horizon, thresholds)[0], treat_all(drawn, horizon, thresholds))
+        pairs: list[tuple[str, str | None, np.ndarray, np.ndarray]] = [(m, None, *v) for m, v in values.items()]
+        if YARDSTICK in values:
+            base = values[YARDSTICK]
+            pairs += [(m, YARDSTICK, v[0] - base[0], v[1] - base[1]) for m, v in values.items() if m in DECIDED[1:]]
+        for model, versus, point, many in pairs:
+            for j, threshold in enumerate(thresholds):
+                ends = interval(float(point[j]), many[:, j], level)
+                found.append(Benefit(model, versus, horizon, float(threshold), *ends, len(time), int(event.sum())))
+    return found
+
+
+def coverage_of_bounds(
+    problem: Problem,
+    predictions: Predictions,
+    bounds: dict[str, np.ndarray],
+    uncensored: np.ndarray,
+    *,
+    bootstraps: int,
+    level: float,
+    rng: np.random.Generator,
+) -> list[Covered]:
+    """Share of held-out patients who outlive their bound, of all and by quarter of predicted risk within the fold.
+
+    Parameters
+    ----------
+    problem
+        Outcome and times.
+    predictions
+        Held-out predictions of one repeat.
+    bounds
+        Model -> shape `(n_held_out,)`, months; NaN where a fold gave none.
+    uncensored
+        Shape `(n_held_out, n_times)`, probability of being under observation, kept fixed over draws.
+    bootstraps, level
+        Draws and level of intervals.
+    rng
+        Source of the draws.
+    """
+    found = []
+    for model, lower in bounds.items():
+        known = np.isfinite(lower)
+        rows = predictions.rows[known]
+        if not enough(problem, rows):
+            continue
+        time, event = problem.time[rows], problem.event[rows]
+        weights = np.concatenate(
+            [np.ones((1, len(rows))), *draw_weights(np.arange(len(rows)), len(rows), bootstraps, rng)]
+        )
+        made = coverage(
+            time,
+            event,
+            lower[known],
+            groupings={"risk quarter": risk_quarters(predictions.risk[model][known], predictions.fold[known])},
+            weights=weights,
+            uncensored=curve_at(uncensored[known], problem.grid, np.minimum(time, lower[known])),
+        )
+        quarter = risk_quarters(predictions.risk[model][known], predictions.fold[known]).astype(str)
+        for c in made:
+            own = np.ones(len(rows), dtype=bool) if c.by == "all" else quarter == c.group
+            ends = interval(float(c.covered[0]), c.covered[1:], level)
+            found.append(
+                Covered(
+                    model, c.by, c.group, *ends, c.n, int(event[own].sum()), c.known, c.truncated,
+                    float(np.median(lower[known][own])),
+                )
+            )  # fmt: skip
+    return found
+
+
+def interval(point: float, draws: np.ndarray, level: float) -> tuple[float | None, float | None, float | None]:
+    """Estimate with percentile interval; no interval where fewer than nine draws in ten have a value."""
+    if not np.isfinite(point):
+        return None, None, None
+    good = draws[np.isfinite(draws)]
+    if len(good) < _ENOUGH_DRAWS * len(draws):
+        return point, None, None
+    tail = (1.0 - level) / 2.0
+    low, high = (float(q) for q in np.quantile(good, [tail, 1.0 - tail]))
+    return point, low, high

@@ -1,0 +1,106 @@
+"""Parts of the section on prognosis that say what predictions are good for: decision curves and lower bounds."""
+
+from __future__ import annotations
+
+from stratiome.report import charts, words
+from stratiome.report.blocks import Heading, Note, Panels, Table, Text
+from stratiome.report.disclosure import count
+from stratiome.report.inputs import ReportInputs
+from stratiome.report.words import interval, label, months, readable
+
+TREAT_ALL = "treat all"
+QUARTERS = {"1": "lowest quarter of risk", "2": "second quarter", "3": "third quarter", "4": "highest quarter of risk"}
+
+
+def decisions(inputs: ReportInputs, colours: dict[str, int]) -> list[object]:
+    """Decision curves at each horizon.
+
+    Parameters
+    ----------
+    inputs
+        The results.
+    colours
+        Model -> number of its colour.
+    """
+    panels = []
+    first = next(iter(inputs.rows("decisions")), None)
+    if first is None:
+        return []
+    for horizon in sorted({r["horizon_months"] for r in inputs.rows("decisions")}):
+        rows = [r for r in inputs.rows("decisions", horizon_months=horizon, versus=None) if r["estimate"] is not None]
+        if not rows:
+            continue
+        models = [m for m in dict.fromkeys(r["model"] for r in rows) if m != TREAT_ALL]
+        slug = f"decision-{months(horizon).replace('.', '_')}"
+        told = f"Net benefit against threshold of {words.join([label(m).lower() for m in models])} and of treating all."
+        panels.append((f"At {months(horizon)} months", charts.decision(rows, colours, TREAT_ALL, slug, told)))
+    if not panels:
+        return []
+    caption = (
+        "Net benefit of acting on patients whose predicted risk reaches the threshold: true positives less false ones,"
+        " these weighted by the odds of the threshold. Acting on nobody is worth 0. A model is of use at the thresholds"
+        f" where it lies above both 0 and acting on all. {inputs.size(first['n'])},"
+        f" {count(first['events'], inputs.settings.min_cell)} events; held out, {first['design']}. Bands of the"
+        f" difference to the clinical model: {_difference(inputs)}."
+    )
+    return [Heading("Is it of use for a decision?"), Panels("Decision curves", panels, caption, 820)]
+
+
+def _difference(inputs: ReportInputs) -> str:
+    """Where the stacked model has more net benefit than the clinical one, pointwise."""
+    rows = [r for r in inputs.rows("decisions", model="stacked", versus="clinical") if r["lower"] is not None]
+    if not rows:
+        return "not estimable"
+    better = sum(r["lower"] > 0 for r in rows)
+    worse = sum(r["upper"] < 0 for r in rows)
+    return (
+        f"the stacked model is above it at {better} and below it at {worse} of {len(rows)} thresholds"
+        " (each interval on its own, not corrected for their number)"
+    )
+
+
+def bounds(inputs: ReportInputs) -> list[object]:
+    """Whether lower bounds on survival time hold."""
+    rows = inputs.rows("coverage")
+    if not rows:
+        return []
+    nominal = rows[0]["nominal"]
+    least = inputs.settings.min_cell
+    body = [
+        [
+            label(r["model"]),
+            "all" if r["by"] == "all" else QUARTERS.get(r["group"], r["group"]),
+            interval(r, 2) if r["estimate"] is not None else "not estimable",
+            f"{months(round(r['median_months'], 1))}",
+            f"{inputs.people(r['n'])} / {count(r['events'], least)}",
+        ]
+        for r in rows
+    ]
+    head = ["Model", "Patients", "Outlive their bound", "Median bound, months", "n / events"]
+    text = Text(
+        f"For each patient a time is given that {100 * nominal:g} % of patients should outlive (conformal lower bound,"
+        " calibrated on training patients by models that had not seen them). This holds for the average patient, not"
+        " for each: a group may be covered less."
+    )
+    note = f"{words.sentence(readable(rows[0]['method']))}. Held out, {rows[0]['design']}."
+    blocks: list[object] = [
+        Heading("Lower bounds on survival time"),
+        text,
+        Table(
+            f"Share of patients who outlive their bound; {nominal:.2f} is asked for.",
+            head,
+            body,
+            frozenset({2, 3, 4}),
+            note,
+        ),
+    ]
+    low = [r for r in rows if r["upper"] is not None and r["upper"] < nominal]
+    if low:
+        named = words.join(
+            [
+                f"{label(r['model']).lower()} ({'all' if r['by'] == 'all' else QUARTERS.get(r['group'], '')})"
+                for r in low
+            ]
+        )
+        blocks.append(Note(f"Covered less than asked for: {named}. Do not read these bounds as promised.", "care"))
+    return blocks
