@@ -503,7 +503,7 @@ class QualityConfig(Section):
 class LatentConfig(Section):
     """The multimodal variational autoencoder and the latents that it must beat."""
 
-    dims: int = Field(8, ge=1, le=256, description="Number of latent dimensions.")
+    dims: int = Field(16, ge=1, le=256, description="Number of latent dimensions.")
     hidden: int = Field(64, ge=4, le=4096, description="Width of the hidden layer of each encoder.")
     members: int = Field(4, ge=1, le=256, description="Models trained together from different seeds.")
     epochs: int = Field(200, ge=1, le=10_000, description="Most passes over the training patients.")

@@ -1,0 +1,109 @@
+"""The stacked model, decision curves and lower bounds in the report."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+import report_fixtures as fixtures
+from stratiome import tables
+from stratiome.report import section_prognosis, section_prognosis_use, verdicts
+from stratiome.report.inputs import CONTRACTS, ReportInputs
+
+COLOURS = {"clinical": 2, "stacked": 9}
+
+
+def changed(inputs: ReportInputs, **frames: list[dict]) -> ReportInputs:
+    new = {name: tables.from_rows(rows, CONTRACTS[name]) for name, rows in frames.items()}
+    return dataclasses.replace(inputs, tables=dict(inputs.tables) | new)
+
+
+def delta(lower: float, upper: float) -> dict:
+    return {"estimate": (lower + upper) / 2, "lower": lower, "upper": upper, "horizon_months": None}
+
+
+IPA = {"estimate": 0.1, "lower": 0.05, "upper": 0.15}
+BETTER, WORSE, OPEN = delta(0.01, 0.03), delta(-0.04, -0.01), delta(-0.01, 0.02)
+
+
+@pytest.mark.parametrize(
+    ("c", "b", "tone", "answer"),
+    [
+        (BETTER, delta(-0.02, -0.01), "yes", "Yes: it ranks risk better."),
+        (OPEN, OPEN, "no", "No evidence that it is better."),
+        (WORSE, OPEN, "harm", "No: its predictions are worse."),
+        (BETTER, delta(0.001, 0.01), "mixed", "In part: it ranks better, predicts worse."),
+    ],
+)
+def test_verdict_on_the_stacked_model(c, b, tone, answer):
+    found = verdicts.stacked((c, b), None, IPA, 0.95)
+    assert (found.tone, found.answer) == (tone, answer)
+
+
+def test_a_gain_that_clinical_variables_alone_have_is_not_given_to_omics():
+    found = verdicts.stacked((BETTER, None), (BETTER, None), IPA, 0.95)
+    assert "so does a forest of clinical variables alone" in found.answer
+    assert "omics" in found.answer
+    assert "forest" not in verdicts.stacked((BETTER, None), (OPEN, None), IPA, 0.95).answer
+
+
+def test_a_stacked_model_that_was_not_fitted_is_not_judged():
+    found = verdicts.stacked((None, None), None, None, 0.95, "12 events in training, 20 are needed")
+    assert found.answer == "Not fitted: 12 events in training, 20 are needed."
+    assert found.tone == "unknown"
+
+
+def with_stacked(gain: float) -> ReportInputs:
+    """The demo's fixture with a stacked model and a forest of clinical variables."""
+    inputs = fixtures.inputs("demo")
+    rows = inputs.rows("prognosis_metrics")
+    more = []
+    for model, shift in (("stacked", gain), ("clinical_forest", 0.0)):
+        for r in rows:
+            if r["model"] != "clinical_omics":
+                continue
+            if r["versus"] == "clinical" and r["metric"] == "uno_c":
+                r = r | {"estimate": shift, "lower": shift - 0.01, "upper": shift + 0.01}
+            more.append(r | {"model": model})
+    known = inputs.rows("models")
+    fits = [r | {"model": m} for r in known if r["model"] == "clinical_omics" for m in ("stacked", "clinical_forest")]
+    return changed(inputs, prognosis_metrics=rows + more, models=known + fits)
+
+
+def test_whether_omics_add_is_told_by_models_of_one_form():
+    """A stacked model that is far better changes no word on what omics add; it has its own answer."""
+    plain, other = fixtures.inputs("demo"), with_stacked(0.2)
+    assert section_prognosis.verdict(other) == section_prognosis.verdict(plain)
+    assert section_prognosis.stacked(plain) is None
+    found = section_prognosis.stacked(other)
+    assert found.answer == "Yes: it ranks risk better."
+    assert section_prognosis.stacked(with_stacked(0.0)).tone == "no"
+
+
+def test_decision_curves_say_where_a_model_is_of_use():
+    inputs = fixtures.inputs("demo")
+    rows = inputs.rows("decisions")
+    gains = [r | {"model": "stacked", "versus": "clinical"} for r in rows if r["model"] == "clinical"]
+    ends = [(0.01, 0.05), (-0.01, 0.02), (-0.05, -0.01), (None, None)]
+    gains = [g | {"lower": lo, "upper": up} for g, (lo, up) in zip(gains, ends * 2, strict=True)]
+    blocks = section_prognosis_use.decisions(changed(inputs, decisions=rows + gains), COLOURS)
+    heading, panels = blocks
+    assert heading.text == "Is it of use for a decision?"
+    assert [title for title, _ in panels.figures] == ["At 36 months", "At 60 months"]
+    assert "above it at 2 and below it at 2 of 6 thresholds" in panels.caption
+    assert section_prognosis_use.decisions(changed(inputs, decisions=[]), COLOURS) == []
+
+
+def test_bounds_that_cover_too_little_are_named():
+    inputs = fixtures.inputs("demo")
+    rows = inputs.rows("coverage")
+    assert rows[0]["nominal"] == 0.9
+    blocks = section_prognosis_use.bounds(inputs)
+    table = next(b for b in blocks if getattr(b, "kind", "") == "table")
+    assert [row[1] for row in table.rows] == ["all", *section_prognosis_use.QUARTERS.values()]
+    note = blocks[-1].text
+    assert note.startswith("Covered less than asked for: clinical (highest quarter of risk).")
+    kept = changed(inputs, coverage=[r for r in rows if r["group"] != "4"])
+    assert not any("Covered less" in getattr(b, "text", "") for b in section_prognosis_use.bounds(kept))
+    assert section_prognosis_use.bounds(changed(inputs, coverage=[])) == []
