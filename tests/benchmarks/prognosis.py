@@ -1,0 +1,123 @@
+"""Survival models side by side on real cohorts, by the workflow itself: five folds, all patients kept.
+
+    PYTHONPATH=workflow/scripts python tests/benchmarks/prognosis.py run --cohorts metabric tcga_brca
+    PYTHONPATH=workflow/scripts python tests/benchmarks/prognosis.py write
+
+Each cohort runs as its config says, but for sites (not left out) and baselines (MOFA+ only), up to the evaluation of
+prognosis; a run that was stopped goes on. `write` makes the tables, with the stacked model against the best other one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from results import write_table
+
+ROOT = Path(__file__).resolve().parents[2]
+COHORTS = ("metabric", "tcga_brca", "tcga_gbmlgg", "tcga_luad", "tcga_blca")
+ORDER = (
+    "kaplan_meier",
+    "clinical",
+    "clinical_omics",
+    "clinical_latent",
+    "clinical_factors",
+    "clinical_forest",
+    "forest",
+    "deep",
+    "stacked",
+)
+
+
+def run(cohort: str, folder: Path, seed: int | None) -> None:
+    """Evaluate the survival models of one cohort."""
+    target = f"{folder}/evaluation/prognosis_metrics.parquet"
+    settings = [f"results={folder}", "latent={baselines: [mofa]}", "resamples={leave_site_out: false, folds: 5}"]
+    settings += [f"seed={seed}"] * (seed is not None)
+    command = [sys.executable, "-m", "snakemake", "--cores", "1", "--quiet", "all"]
+    command += ["--configfile", f"config/cohorts/{cohort}.yaml", "--config", *settings, "--", target]
+    subprocess.run(command, check=True, cwd=ROOT)
+
+
+def table(cohort: str, folder: Path) -> list[str]:
+    """Rows of one cohort."""
+    metrics = pl.read_parquet(folder / "evaluation/prognosis_metrics.parquet")
+    metrics = metrics.filter(pl.col("design") == "cross-validation")
+    by_fold = pl.read_parquet(folder / "evaluation/prognosis_resamples.parquet")
+    by_fold = by_fold.filter(pl.col("design") == "cross-validation")
+    models = [m for m in ORDER if m in metrics["model"].to_list()]
+    last = metrics["horizon_months"].drop_nulls().max()
+
+    def cell(model: str, metric: str, versus: str | None = None, horizon: float | None = None) -> str:
+        rows = metrics.filter(
+            pl.col("model") == model,
+            pl.col("metric") == metric,
+            pl.col("versus").eq_missing(versus),
+            pl.col("horizon_months").eq_missing(horizon),
+        )
+        if rows.is_empty() or rows["estimate"][0] is None:
+            return "–"
+        e, lo, up = rows.row(0, named=True)["estimate"], rows["lower"][0], rows["upper"][0]
+        sign = "+" if versus else ""
+        ends = f" ({lo:{sign}.3f} to {up:{sign}.3f})" if lo is not None else ""
+        return f"{e:{sign}.3f}{ends}"
+
+    first = metrics.filter(pl.col("model") == "clinical", pl.col("metric") == "uno_c", pl.col("versus").is_null())
+    text = [
+        f"{cohort}: {first['n'][0]} patients, {first['events'][0]} events; slope at {last:g} months.",
+        "",
+        "| model | Uno's C | ΔC to clinical | IBS | ΔIBS to clinical | calibration slope |",
+        "|---|---|---|---|---|---|",
+    ]
+    for m in models:
+        cells = [cell(m, "uno_c"), cell(m, "uno_c", "clinical"), cell(m, "ibs"), cell(m, "ibs", "clinical")]
+        text.append(f"| {m} | {' | '.join(cells)} | {cell(m, 'calibration_slope', None, last)} |")
+    return [*text, "", _against_best(by_fold, metrics, models)]
+
+
+def _against_best(by_fold: pl.DataFrame, metrics: pl.DataFrame, models: list[str]) -> str:
+    """Stacked model against the best other one, which is chosen with hindsight."""
+    others = [m for m in models if m not in ("stacked", "kaplan_meier")]
+    score = {
+        (r["model"], r["metric"]): r["estimate"]
+        for r in metrics.filter(pl.col("versus").is_null(), pl.col("horizon_months").is_null()).iter_rows(named=True)
+    }
+    best = max(others, key=lambda m: score[m, "uno_c"])
+    folds = by_fold.pivot(on="model", index="resample", values="uno_c").sort("resample")
+    d = (folds["stacked"] - folds[best]).to_numpy()
+    error = d.std(ddof=1) / np.sqrt(len(d))
+    least = min(others, key=lambda m: score[m, "ibs"])
+    return (
+        f"Stacked less the best other model by C ({best}, chosen with hindsight): {d.mean():+.3f}, standard error over"
+        f" folds {error:.3f}. By IBS ({least}): {score['stacked', 'ibs'] - score[least, 'ibs']:+.4f}."
+    )
+
+
+def main() -> None:
+    """Parse the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("what", choices=["run", "write"])
+    parser.add_argument("--cohorts", nargs="+", default=list(COHORTS))
+    parser.add_argument("--seed", type=int, help="another seed than that of the config: other folds and starts")
+    parser.add_argument("--scratch", type=Path, default=Path("results/prognosis"), help="where results are kept")
+    given = parser.parse_args()
+    text: list[str] = []
+    for cohort in given.cohorts:
+        folder = (given.scratch / (cohort if given.seed is None else f"{cohort}-{given.seed}")).resolve()
+        if given.what == "run":
+            run(cohort, folder, given.seed)
+        if (folder / "evaluation/prognosis_metrics.parquet").exists():
+            text += [*table(cohort, folder), ""]
+    if given.what == "run":
+        print("\n".join(text))
+    else:
+        write_table("prognosis", "Survival models side by side", "\n".join(text))
+
+
+if __name__ == "__main__":
+    main()
