@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from stratiome.config import Config, ConfigError, EndpointConfig, load_config
+from stratiome.config import Config, ConfigError, EndpointConfig, PrognosisConfig, load_config
 from stratiome.schema import generated
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -152,3 +152,11 @@ def test_conditions_reach_nothing_but_columns(tiny, condition, part, key):
 def test_expressions_over_columns_are_conditions(tiny, condition):
     tiny["treatments"]["drug"]["eligible"] = condition
     assert load_config(tiny).treatments["drug"].eligible == condition
+
+
+@pytest.mark.parametrize(
+    ("models", "said"), [(["stacked"], "nothing to combine"), (["forest", "forest"], "stand there twice")]
+)
+def test_models_of_prognosis_must_make_sense(models, said):
+    with pytest.raises(ValueError, match=said):
+        PrognosisConfig(models=models)

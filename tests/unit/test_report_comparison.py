@@ -25,7 +25,7 @@ def test_the_verdict_on_the_deep_model_is_plain() -> None:
         "PCA and MOFA+ find the same subgroups (ARI with those of the latent model 0.95 and 0.97): the"
     )
     assert "the deep model adds nothing here" in same
-    assert same.endswith("it agrees with the planted subgroups no better than PCA and MOFA+.")
+    assert same.endswith("it agrees no better with the planted subgroups than PCA and MOFA+.")
     mixed = compared(three, {"vae": 0.9, "pca": 0.5, "mofa": 0.98}, {"pca": 0.5, "mofa": 0.88})
     assert "adds nothing" not in mixed
     assert "The latent model loses: MOFA+ agrees better with the planted subgroups; the intervals do not" in mixed

@@ -8,7 +8,7 @@ import pytest
 
 import report_fixtures as fixtures
 from stratiome import tables
-from stratiome.report import section_prognosis, section_prognosis_use, verdicts
+from stratiome.report import methods, section_prognosis, section_prognosis_use, verdicts
 from stratiome.report.inputs import CONTRACTS, ReportInputs
 
 COLOURS = {"clinical": 2, "stacked": 9}
@@ -30,10 +30,10 @@ BETTER, WORSE, OPEN = delta(0.01, 0.03), delta(-0.04, -0.01), delta(-0.01, 0.02)
 @pytest.mark.parametrize(
     ("c", "b", "tone", "answer"),
     [
-        (BETTER, delta(-0.02, -0.01), "yes", "Yes: it ranks risk better."),
-        (OPEN, OPEN, "no", "No evidence that it is better."),
-        (WORSE, OPEN, "harm", "No: its predictions are worse."),
-        (BETTER, delta(0.001, 0.01), "mixed", "In part: it ranks better, predicts worse."),
+        (BETTER, delta(-0.02, -0.01), "yes", "Yes: the stacked model ranks risk better than the clinical one."),
+        (OPEN, OPEN, "no", "No evidence that the stacked model is better than the clinical one."),
+        (WORSE, OPEN, "harm", "No: predictions of the stacked model are worse than those of the clinical one."),
+        (BETTER, delta(0.001, 0.01), "mixed", "In part: the stacked model ranks better, predicts worse."),
     ],
 )
 def test_verdict_on_the_stacked_model(c, b, tone, answer):
@@ -77,7 +77,7 @@ def test_whether_omics_add_is_told_by_models_of_one_form():
     assert section_prognosis.verdict(other) == section_prognosis.verdict(plain)
     assert section_prognosis.stacked(plain) is None
     found = section_prognosis.stacked(other)
-    assert found.answer == "Yes: it ranks risk better."
+    assert found.answer == "Yes: the stacked model ranks risk better than the clinical one."
     assert section_prognosis.stacked(with_stacked(0.0)).tone == "no"
 
 
@@ -107,3 +107,28 @@ def test_bounds_that_cover_too_little_are_named():
     kept = changed(inputs, coverage=[r for r in rows if r["group"] != "4"])
     assert not any("Covered less" in getattr(b, "text", "") for b in section_prognosis_use.bounds(kept))
     assert section_prognosis_use.bounds(changed(inputs, coverage=[])) == []
+
+
+def test_a_clinical_forest_is_not_judged_as_a_model_of_omics():
+    blocks = section_prognosis.prognosis(with_stacked(0.05)).blocks
+    table = next(b for b in blocks if getattr(b, "kind", "") == "table")
+    verdict = {row[0]: row[1].text for row in table.rows}
+    assert verdict["Forest, clinical"] == "no omics"
+    assert verdict["Stacked"] == "adds"
+    figure = next(b for b in blocks if getattr(b, "title", "") == "What omics add to the clinical model")
+    assert "Stacked" in figure.svg
+    assert "Forest, clinical" not in figure.svg
+
+
+def test_models_of_the_stack_are_called_as_in_the_tables():
+    note = "weights by the integrated Brier score of training patients left out in 5 inner folds: clinical_factors 0.69"
+    row = {"model": "stacked", "note": f"{note}, forest 0.31"}
+    assert section_prognosis._named(row).endswith("inner folds: Clinical + MOFA+ 0.69, Forest, clinical + latent 0.31")
+
+
+def test_methods_name_only_models_that_were_asked_for():
+    text = " ".join(methods.write(fixtures.inputs("demo"))[0])
+    assert "Beside it stood an elastic-net Cox model" in text
+    assert "forest" not in text
+    alone = changed(fixtures.inputs("demo"), models=[])
+    assert "Beside it stood" not in " ".join(methods.write(alone)[0])

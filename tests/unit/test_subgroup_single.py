@@ -53,8 +53,8 @@ def test_subgroups_of_one_event_are_told_by_one_feature():
     assert found["estimate"] > 0.95
     assert found["linked"] == 2
     said = verdicts.one_event(found)
-    assert said.startswith(f"They may be one event: {found['feature']} (")
-    assert "two that go with it" in said
+    assert said.startswith(f"They may be one event: one feature, {found['feature']} (")
+    assert "two of the same omic go with it" in said
 
 
 def test_subgroups_of_many_features_are_not_called_one_event():

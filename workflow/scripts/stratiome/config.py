@@ -635,6 +635,15 @@ class PrognosisConfig(Section):
     )
     trees: int = Field(200, ge=10, le=10_000, description="Trees of the survival forest.")
 
+    @field_validator("models")
+    @classmethod
+    def _something_to_stack(cls, value: tuple[PrognosisModel, ...]) -> tuple[PrognosisModel, ...]:
+        if twice := sorted({m for m in value if value.count(m) > 1}):
+            raise ValueError(f"{twice} stand there twice. Suggestion: name each model once")
+        if value == ("stacked",):
+            raise ValueError("`stacked` has nothing to combine. Suggestion: name at least one other model")
+        return value
+
 
 class EvaluationConfig(Section):
     """Uncertainty of the reported numbers."""

@@ -258,7 +258,8 @@ def _stacked(
         restricted_mean_risk(survival, grid, tau),
         survival,
         (),
-        f"weights by held-in integrated Brier score over {int(fold.max()) + 1} inner folds: {said}",
+        "weights by the integrated Brier score of training patients left out in"
+        f" {int(fold.max()) + 1} inner folds: {said}",
         held_in=_mixed(weights, curves),
     )
     return (*(replace(one, held_in=held_in[m]) for m, one in fits.items()), stacked)

@@ -41,6 +41,8 @@ def beside_baselines(inputs: ReportInputs) -> list[object]:
         ["Model", *(title for title, _ in cells)],
         rows,
         frozenset(range(1, len(cells) + 1)),
+        "Patients whose omics tell too little of their place take no part in finding subgroups; who they are differs"
+        " from model to model.",
     )
     return [Heading("Is the deep model worth it?"), table, Note(verdict(inputs, models))]
 
@@ -67,6 +69,8 @@ def verdict(inputs: ReportInputs, models: list[str]) -> str:
     """What the table says, in words."""
     k = {m: inputs.found(m) or 1 for m in models}
     baselines = [m for m in models if m != "vae"]
+    if max(inputs.settings.subgroups.k) == 1:
+        return "No model was asked for subgroups."
     if set(k.values()) == {1}:
         return "No model finds subgroups."
     said = []
@@ -111,7 +115,7 @@ def _accuracy(inputs: ReportInputs, baselines: list[str]) -> list[str]:
     if won:
         said.append(f"The latent model agrees better with {against} than {join(won)}; the intervals do not overlap.")
     if level:
-        said.append(f"As far as the intervals tell, it agrees with {against} no better than {join(level)}.")
+        said.append(f"As far as the intervals tell, it agrees no better with {against} than {join(level)}.")
     return said
 
 

@@ -15,6 +15,9 @@ REFERENCES = {
         " multi-modal single-cell data. Genome Biol 2020;21:111."
     ),
     "Cox 1972": "Cox DR. Regression models and life-tables. J R Stat Soc B 1972;34:187–220.",
+    "Gensheimer 2019": (
+        "Gensheimer MF, Narasimhan B. A scalable discrete-time survival model for neural networks. PeerJ 2019;7:e6257."
+    ),
     "Graf 1999": (
         "Graf E, Schmoor C, Sauerbrei W, Schumacher M. Assessment and comparison of prognostic classification schemes"
         " for survival data. Stat Med 1999;18:2529–45."
@@ -26,6 +29,9 @@ REFERENCES = {
     ),
     "Holm 1979": "Holm S. A simple sequentially rejective multiple test procedure. Scand J Stat 1979;6:65–70.",
     "Hubert 1985": "Hubert L, Arabie P. Comparing partitions. J Classif 1985;2:193–218.",
+    "Ishwaran 2008": (
+        "Ishwaran H, Kogalur UB, Blackstone EH, Lauer MS. Random survival forests. Ann Appl Stat 2008;2:841–60."
+    ),
     "Kaplan 1958": (
         "Kaplan EL, Meier P. Nonparametric estimation from incomplete observations. J Am Stat Assoc 1958;53:457–81."
     ),
@@ -54,6 +60,7 @@ REFERENCES = {
         "Uno H, Cai T, Pencina MJ, D'Agostino RB, Wei LJ. On the C-statistics for evaluating overall adequacy of risk"
         " prediction procedures with censored survival data. Stat Med 2011;30:1105–17."
     ),
+    "van der Laan 2007": ("van der Laan MJ, Polley EC, Hubbard AE. Super learner. Stat Appl Genet Mol Biol 2007;6:25."),
     "Wang 2014": (
         "Wang B, Mezlini AM, Demir F, et al. Similarity network fusion for aggregating data types on a genomic scale."
         " Nat Methods 2014;11:333–7."
@@ -153,17 +160,26 @@ def _design(inputs: ReportInputs) -> str:
 
 
 def _latent(inputs: ReportInputs) -> str:
-    m, g = inputs.settings.latent, inputs.settings.subgroups
-    ks = [k for k in g.k if k > 1]
+    m = inputs.settings.latent
     members = f"{m.members} members from different seeds" if m.members > 1 else "a single member"
-    tried = f"{ks[0]} to {ks[-1]}" if len(ks) > 1 else str(ks[0]) if ks else "none"
     return (
         f"A multimodal variational autoencoder (Kingma 2014) with a product-of-experts posterior (Wu 2018),"
         f" {plural(m.dims, 'latent dimension')} and {members} was trained without outcomes, with modality"
         f" dropout {m.modality_dropout:g}, for as many epochs as an inner validation of"
         f" {100 * m.validation_fraction:g} % of the training patients found best, and then on all of them;"
-        f" {_baselines(inputs)} ran beside it. Gaussian"
-        f" mixtures with {tried} components were compared by the mean adjusted Rand index (Hubert 1985) between"
+        f" {_baselines(inputs)} ran beside it. {_subgroups(inputs)} Maps are by UMAP (McInnes 2018) of the latent"
+        " space."
+    )
+
+
+def _subgroups(inputs: ReportInputs) -> str:
+    g = inputs.settings.subgroups
+    ks = [k for k in g.k if k > 1]
+    if not ks:
+        return "No subgroups were looked for (`subgroups.k`)."
+    tried = f"{ks[0]} to {ks[-1]}" if len(ks) > 1 else str(ks[0])
+    return (
+        f"Gaussian mixtures with {tried} components were compared by the mean adjusted Rand index (Hubert 1985) between"
         f" {g.subsamples} subsamples, against {plural(g.reference_draws, 'reference cohort')} without subgroups but"
         f" with the same covariance; one test over all numbers of subgroups at level {g.alpha:g} decided whether there"
         f" are any, and a stability below {g.min_stability:g} counted as none. Patients whose omics tell less than"
@@ -175,7 +191,7 @@ def _latent(inputs: ReportInputs) -> str:
         " likelihood ratio of adding them to the clinical Cox model, and the difference in Uno's C (Uno 2011) of Cox"
         " models with and without them, fitted on the training patients of each fold. Their association with batches"
         " and covariates is Cramer's V or eta squared, corrected for bias, with intervals of the non-central"
-        f" chi-squared or F distribution. Maps are by UMAP (McInnes 2018) of the latent space.{_gene_sets(inputs)}"
+        f" chi-squared or F distribution.{_gene_sets(inputs)}"
     )
 
 
@@ -208,9 +224,7 @@ def _prognosis(inputs: ReportInputs) -> str:
     )
     return (
         "The yardstick was a Cox model (Cox 1972) on"
-        f" {join([label(c) for c in s.covariates]) or 'no clinical covariate'}. Beside it stood an elastic-net Cox"
-        f" model on clinical variables and omics{ratio} (Simon 2011) and a Cox model on clinical variables and latents."
-        f"{_flexible(inputs)}"
+        f" {join([label(c) for c in s.covariates]) or 'no clinical covariate'}.{_beside(inputs, ratio)}"
         f" Discrimination was measured by Uno's C (Uno 2011) truncated at {months(s.endpoint.tau_months)} months and by"
         " time-dependent AUC, overall error by the integrated Brier score with censoring weights (Graf 1999),"
         " calibration by slope, observed/expected ratio and risk groups. Differences to the clinical model were taken"
@@ -219,21 +233,24 @@ def _prognosis(inputs: ReportInputs) -> str:
     )
 
 
-def _flexible(inputs: ReportInputs) -> str:
+def _beside(inputs: ReportInputs, ratio: str) -> str:
+    """The models beside the clinical one that were asked for."""
     s = inputs.settings.prognosis
-    fitted = {r["model"] for r in inputs.rows("models")}
+    asked = {r["model"] for r in inputs.rows("models")}
     said = {
+        "clinical_omics": f"an elastic-net Cox model on clinical variables and omics{ratio} (Simon 2011)",
+        "clinical_latent": "a Cox model on clinical variables and latents",
         "clinical_factors": "a Cox model on clinical variables and MOFA+ factors",
-        "clinical_forest": "a random survival forest (Ishwaran 2008) on clinical variables",
-        "forest": "one on clinical variables and latents",
-        "deep": "a discrete-time hazard network (Gensheimer 2019) on these",
+        "clinical_forest": "a random survival forest on clinical variables",
+        "forest": "a random survival forest on clinical variables and latents (Ishwaran 2008)",
+        "deep": "a discrete-time hazard network on clinical variables and latents (Gensheimer 2019)",
     }
-    named = [text for model, text in said.items() if model in fitted]
-    text = f" There were also {join(named)}." if named else ""
-    if "stacked" in fitted and s:
+    named = [text for model, text in said.items() if model in asked]
+    text = f" Beside it stood {join(named)}." if named else ""
+    if "stacked" in asked and s:
         text += (
             " The stacked model is the convex combination of all of them with the least integrated Brier score in"
-            f" {s.inner_folds} inner folds of the training patients (van der Laan 2007)."
+            f" training patients left out in {s.inner_folds} inner folds (van der Laan 2007)."
         )
     return text
 

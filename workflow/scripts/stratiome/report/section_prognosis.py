@@ -289,6 +289,8 @@ def _delta(inputs: ReportInputs, model: str, design: str) -> list[Cell | str]:
         return [Cell("reference"), _two_lines(c, 3, sign=True)]
     if _same(c):
         return [Cell("ranks the same", "unknown"), "–"]
+    if model == "clinical_forest":
+        return [Cell("no omics"), _two_lines(c, 3, sign=True)]
     last = inputs.settings.endpoint.horizons_months[-1]
     tone, phrase = verdicts.adds(c, b, _claim(inputs, model, "ipa", design=design, horizon=last))
     return [Cell(phrase, tone), _two_lines(c, 3, sign=True)]
@@ -369,7 +371,7 @@ def _forest(inputs: ReportInputs) -> list[object]:
     lines: list[charts.Line] = []
     claims: list[Row] = []
     for design in TITLES:
-        judged = [m for m in challengers(inputs, design) if m in fitted(inputs, design)]
+        judged = [m for m in challengers(inputs, design) if m in fitted(inputs, design) and m != "clinical_forest"]
         rows = [(m, c) for m in judged if (c := _claim(inputs, m, "uno_c", "clinical", design)) is not None]
         rows = [(m, c) for m, c in rows if c["estimate"] is not None]
         if rows:
@@ -547,6 +549,23 @@ def _coefficients(inputs: ReportInputs) -> list[object]:
     return [Fold("Coefficients of the models", [text, *tables])]
 
 
+def _named(row: Row) -> str:
+    """How a model was fitted; in the note of the stacked one, models are called as in the tables."""
+    said, colon, weights = row["note"].partition(" inner folds: ")
+    if row["model"] != "stacked" or not colon:
+        return readable(row["note"]) or "–"
+    parts = (part.rpartition(" ") for part in weights.split(", "))
+    return f"{readable(said)}{colon}{', '.join(f'{label(name)} {weight}' for name, _, weight in parts)}"
+
+
+def _absent(inputs: ReportInputs) -> list[object]:
+    """Models that were asked for and could not run, with the reason."""
+    asked = inputs.settings.prognosis.models if inputs.settings.prognosis else ()
+    if "clinical_factors" in asked and not any(r["model"] == "clinical_factors" for r in inputs.rows("models")):
+        return [Note("Clinical + MOFA+ was not fitted: MOFA+ is not among `latent.baselines`.")]
+    return []
+
+
 def _fitted(inputs: ReportInputs) -> list[object]:
     rows: Sequence[Row] = inputs.rows("models", resample="full")
     if not rows:
@@ -557,8 +576,8 @@ def _fitted(inputs: ReportInputs) -> list[object]:
             label(r["model"]),
             inputs.people(r["n"]),
             count(r["events"], least),
-            "–" if r["stand_in"] else str(r["parameters"]),
-            readable(r["note"]) or "–",
+            "–" if r["stand_in"] or not r["parameters"] else str(r["parameters"]),
+            _named(r),
         ]
         for r in rows
     ]
@@ -566,12 +585,13 @@ def _fitted(inputs: ReportInputs) -> list[object]:
         Fold(
             "What was fitted",
             [
+                *_absent(inputs),
                 Table(
                     f"Models fitted on {inputs.everyone}.",
                     ["Model", "n", "Events", "Parameters", "Note"],
                     body,
                     frozenset({1, 2, 3}),
-                )
+                ),
             ],
         )
     ]

@@ -120,7 +120,7 @@ def batch(inputs: ReportInputs) -> list[object]:
             r["measure"],
             interval(r, 2) if r["estimate"] is not None else "not estimable",
             "strong" if r["beyond"] else "–",
-            count(r["n"], inputs.settings.min_cell),
+            inputs.people(r["n"]),
         ]
         for r in ordered
     ]

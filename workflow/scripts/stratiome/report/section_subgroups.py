@@ -25,6 +25,8 @@ MOST_APART = 0.1
 def verdict(inputs: ReportInputs, model: str = "vae") -> Verdict:
     """Are there subgroups, for one latent model?"""
     k = inputs.found(model)
+    if max(inputs.settings.subgroups.k) == 1:
+        return verdicts.NOT_ASKED
     rows = inputs.rows("subgroup_selection", resample="full", model=model)
     shown = next((r for r in rows if r["k"] == k and r["stability"] is not None), None)
     if shown is None:
@@ -67,7 +69,8 @@ def subgroups(inputs: ReportInputs) -> Section:
     """The whole section."""
     k = inputs.found()
     found = verdict(inputs)
-    blocks: list[object] = [Finding(found), *_evidence(inputs), *_told_by_omics(inputs), *latent_map(inputs)]
+    blocks: list[object] = [Finding(found), *_evidence(inputs), *_matched(inputs)]
+    blocks += [*_told_by_omics(inputs), *latent_map(inputs)]
     if k is not None and k > 1:
         blocks += [*consensus(inputs), *_not_held_out(inputs), *cards(inputs), *_survival(inputs)]
         blocks += [*restricted_means(inputs), *beyond_clinical(inputs), *batch(inputs)]
@@ -109,6 +112,18 @@ def _evidence(inputs: ReportInputs) -> list[object]:
         f" {sentence(inputs.everyone)}, outcomes not used."
     )
     return [Heading("How many"), Panels("Evidence for each number of subgroups", panels, caption, 410)]
+
+
+def _matched(inputs: ReportInputs) -> list[object]:
+    """What is made of folds that found another number of subgroups."""
+    k = inputs.found()
+    if k is None or k < 2 or all(c == k for c in comparison.chosen_in_folds(inputs, "vae")):
+        return []
+    text = (
+        "Where a fold found another number, each of its subgroups counts as the published one that it shares most"
+        " training patients with: several of them may count as one, and agreement is that after matching."
+    )
+    return [Text(text)]
 
 
 def _told_by_omics(inputs: ReportInputs) -> list[object]:
@@ -321,7 +336,7 @@ def _agreement(inputs: ReportInputs) -> list[object]:
             interval(values[m], 2) if m in values else "–"
             for m in ("adjusted_rand_index", "normalised_mutual_information")
         ]
-        size = count(first["n"], inputs.settings.min_cell)
+        size = inputs.people(first["n"])
         body.append([known.get(name, label(name)), label(model), *cells, size, "yes" if first["held_out"] else "no"])
     head = ["Compared with", "Subgroups of", "Adjusted Rand index", "Mutual information", "n", "Held out"]
     note = (

@@ -65,6 +65,14 @@ class Verdict:
         return TONES[self.tone]
 
 
+NOT_ASKED = Verdict(
+    "Are there subgroups?",
+    "Not asked: the settings allow one group only (`subgroups.k`).",
+    "unknown",
+    link="subgroups",
+)
+
+
 def direction(lower: float | None, upper: float | None, null: float = 0.0) -> Direction:
     """Where an interval lies; one that touches the null value covers it."""
     if lower is None or upper is None:
@@ -174,17 +182,20 @@ def subgroups(
     caveat = "Found by the latent model without looking at outcomes." if model == "vae" else ""
     if one_event(single):
         caveat = f"{one_event(single)} {caveat}".strip()
-    return Verdict(question, f"Yes: {count_word(k)} subgroups{outcome}.", "yes", tuple(facts), caveat, "subgroups")
+    single_event = " They may be one event." if one_event(single) else ""
+    answer = f"Yes: {count_word(k)} subgroups{outcome}.{single_event}"
+    return Verdict(question, answer, "yes", tuple(facts), caveat, "subgroups")
 
 
 def one_event(single: Row | None) -> str:
     """What is said of subgroups that a single feature tells apart nearly as well as all omics; "" if none does."""
     if single is None or single["estimate"] < ONE_EVENT:
         return ""
-    beside = f" and {count_word(single['linked'])} that go with it" if single["linked"] else ""
+    goes = "goes" if single["linked"] == 1 else "go"
+    beside = f"; {count_word(single['linked'])} of the same omic {goes} with it" if single["linked"] else ""
     return (
-        f"They may be one event: {single['feature']} ({label(single['omic'])}){beside} nearly tells them alone"
-        f" (adjusted Rand index {number(single['estimate'])})."
+        f"They may be one event: one feature, {single['feature']} ({label(single['omic'])}), nearly tells them alone"
+        f" (adjusted Rand index {number(single['estimate'])}{beside})."
     )
 
 
@@ -314,10 +325,10 @@ def stacked(
         why = f": {reason(c)}" if c and c.get("estimate") is None and c.get("method") else ""
         return Verdict(question, f"This could not be estimated{why}.", "unknown", tuple(facts), link="prognosis")
     answer = {
-        "yes": "Yes: it ranks risk better",
-        "harm": "No: its predictions are worse",
-        "no": "No evidence that it is better",
-    }.get(tone, f"In part: it {phrase}")
+        "yes": "Yes: the stacked model ranks risk better than the clinical one",
+        "harm": "No: predictions of the stacked model are worse than those of the clinical one",
+        "no": "No evidence that the stacked model is better than the clinical one",
+    }.get(tone, f"In part: the stacked model {phrase}")
     if of_clinical is not None and of_clinical[0] is not None:
         facts.append(("Δ C, forest of clinical variables", interval(of_clinical[0], 3, sign=True)))
         if tone == "yes" and adds(*of_clinical)[0] == "yes":

@@ -101,7 +101,11 @@ def level(text: str) -> str:
 
 def readable(text: str) -> str:
     """A method or note of another stage for readers: models by their labels, months without needless decimals."""
-    text = re.sub(r"\b(?:kaplan_meier|clinical_omics|clinical_latent)\b", lambda m: label(m[0]).lower(), text)
+    text = re.sub(
+        r"\b(?:kaplan_meier|clinical_omics|clinical_latent|clinical_factors|clinical_forest)\b",
+        lambda m: label(m[0]).lower(),
+        text,
+    )
     return re.sub(r"\b(\d+\.\d+)(?= months\b)", lambda m: months(float(m[1])), text)
 
 
