@@ -142,7 +142,7 @@ def calibration(rows: Sequence[Row], group: int, slug: str, description: str, wi
         Rows of `Calibration` of one model and horizon.
     """
     with svg.canvas(width, width) as figure:
-        ax = svg.axes(figure, 58, 46, 24, 12)  # the last label, `100 %`, stands half outside
+        ax = svg.axes(figure, 66, 46, 24, 12)  # the last label, `100 %`, stands half outside
         ax.plot([0, 1], [0, 1], color=svg.MUTED, linewidth=1, linestyle=svg.DASHES[1])
         for r in rows:
             ax.plot([r["predicted"]] * 2, [r["lower"], r["upper"]], color=svg.series(group), linewidth=1.5, alpha=0.7)
@@ -152,6 +152,7 @@ def calibration(rows: Sequence[Row], group: int, slug: str, description: str, wi
             svg.marker(group),
             color=svg.series(group),
             markersize=5.5,
+            clip_on=False,
         )
         largest = max([0.2, *(r["upper"] for r in rows), *(r["predicted"] for r in rows)])
         top = min(1.0, largest * 1.05)

@@ -260,7 +260,8 @@ def _design(inputs: ReportInputs, design: str) -> list[object]:
     note = (
         f"{size}Estimate ({inputs.settings.level} interval). C, AUC and IPA: higher is better; integrated Brier score:"
         f" lower is better; calibration slope and observed/expected: 1 is best. C: {readable(method) or 'see below'}."
-        " Verdicts are read from each interval on its own, without correction for the number of models."
+        " Verdicts are read from the intervals of C and Brier score, each on its own, without correction for the number"
+        " of models; a slope far from 1 says that risks are too extreme or too tame all the same."
     )
     blocks: list[object] = [
         Heading(title),
