@@ -132,3 +132,12 @@ def test_methods_name_only_models_that_were_asked_for():
     assert "forest" not in text
     alone = changed(fixtures.inputs("demo"), models=[])
     assert "Beside it stood" not in " ".join(methods.write(alone)[0])
+
+
+def test_a_lone_small_number_of_events_cannot_be_had_by_subtraction():
+    inputs = fixtures.inputs("demo")
+    events = {"": 100, "1": 4, "2": 21, "3": 30, "4": 45}
+    rows = [r | {"events": events[r["group"]]} for r in inputs.rows("coverage")]
+    blocks = section_prognosis_use.bounds(changed(inputs, coverage=rows))
+    table = next(b for b in blocks if getattr(b, "kind", "") == "table")
+    assert [row[4].partition(" / ")[2] for row in table.rows] == ["100", "<10", "≈20", "30", "45"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from stratiome.report import charts, words
 from stratiome.report.blocks import Heading, Note, Panels, Table, Text
-from stratiome.report.disclosure import count
+from stratiome.report.disclosure import count, counts
 from stratiome.report.inputs import ReportInputs
 from stratiome.report.words import interval, label, months, readable
 
@@ -40,7 +40,7 @@ def decisions(inputs: ReportInputs, colours: dict[str, int]) -> list[object]:
         "Net benefit of acting on patients whose predicted risk reaches the threshold: true positives less false ones,"
         " these weighted by the odds of the threshold. Acting on nobody is worth 0. A model is of use at the thresholds"
         f" where it lies above both 0 and acting on all. {inputs.size(first['n'])},"
-        f" {count(first['events'], inputs.settings.min_cell)} events; held out, {first['design']}. Bands of the"
+        f" {count(first['events'], inputs.settings.min_cell)} events; held out, {first['design']}. Intervals of the"
         f" difference to the clinical model: {_difference(inputs)}."
     )
     return [Heading("Is it of use for a decision?"), Panels("Decision curves", panels, caption, 820)]
@@ -65,14 +65,14 @@ def bounds(inputs: ReportInputs) -> list[object]:
     if not rows:
         return []
     nominal = rows[0]["nominal"]
-    least = inputs.settings.min_cell
+    events = _events(inputs)
     body = [
         [
             label(r["model"]),
             "all" if r["by"] == "all" else QUARTERS.get(r["group"], r["group"]),
             interval(r, 2) if r["estimate"] is not None else "not estimable",
             f"{months(round(r['median_months'], 1))}",
-            f"{inputs.people(r['n'])} / {count(r['events'], least)}",
+            f"{inputs.people(r['n'])} / {events[r['model'], r['by'], r['group']]}",
         ]
         for r in rows
     ]
@@ -104,3 +104,15 @@ def bounds(inputs: ReportInputs) -> list[object]:
         )
         blocks.append(Note(f"Covered less than asked for: {named}. Do not read these bounds as promised.", "care"))
     return blocks
+
+
+def _events(inputs: ReportInputs) -> dict[tuple[str, str, str], str]:
+    """Events as they may be printed; those of the quarters of a model add up to those of all."""
+    rows = inputs.rows("coverage")
+    found: dict[tuple[str, str, str], str] = {}
+    for model in dict.fromkeys(r["model"] for r in rows):
+        for by in ("all", "risk quarter"):
+            own = [r for r in rows if r["model"] == model and r["by"] == by]
+            printed = counts([r["events"] for r in own], inputs.settings.min_cell)
+            found |= {(model, by, r["group"]): text for r, text in zip(own, printed, strict=True)}
+    return found
