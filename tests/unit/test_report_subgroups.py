@@ -32,7 +32,7 @@ def test_a_card_says_size_survival_and_what_sets_the_subgroup_apart(demo: Report
     portraits = cards(demo)[1].cards
     assert [c[0] for c in portraits] == ["Subgroup 1", "Subgroup 2", "Subgroup 3", "Unassigned"]
     traits = dict(portraits[0][4])
-    assert traits["Top markers"].startswith("rna_000 \u2191")
+    assert traits["Top markers"].startswith("rna_000 (RNA) \u2191")
     assert traits["Clinical profile"] == "like the others"
     assert "<10 %" not in traits["Alterations"]
     assert portraits[3][2] == ""

@@ -161,7 +161,8 @@ def _traits(inputs: ReportInputs, group: int) -> list[tuple[str, str]]:
     profile = list({r["variable"].partition(": ")[0]: r for r in sorted(profile, key=_size_of_effect)}.values())
     said = [f"{term(r['variable'])} {_arrow(r['effect'])} ({_value(r, least)})" for r in _top(profile, "effect")]
     found.append(("Clinical profile", ", ".join(said) or "like the others"))
-    markers = [f"{r['feature']} {_arrow(r['effect'])}" for r in _top(inputs.rows("subgroup_markers", **key), "effect")]
+    top_markers = _top(inputs.rows("subgroup_markers", **key), "effect")
+    markers = [f"{r['feature']} ({label(r['omic'])}) {_arrow(r['effect'])}" for r in top_markers]
     if markers:
         found.append(("Top markers", ", ".join(markers)))
     altered = [r for r in inputs.rows("subgroup_alterations", **key) if not is_small(r["n"], least)]
