@@ -1,5 +1,7 @@
 """Survival models: agreement with libraries, optimality, blindness to held-out rows, and awkward data."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -8,6 +10,7 @@ from sksurv.linear_model.coxph import BreslowEstimator
 
 from stratiome.config import PrognosisConfig
 from stratiome.prognosis import deep
+from stratiome.prognosis.bounds import Bounds, learn_bounds
 from stratiome.prognosis.elastic_net import fit_elastic_net, stratified_folds
 from stratiome.prognosis.models import MODELS, Fit, Inputs, Omic, fit_models
 from stratiome.survival.censoring import survival_curve
@@ -189,8 +192,8 @@ def test_planted_gene_is_found_and_missing_omics_do_no_harm():
     assert "omics: any missing" in latent
 
 
-def test_held_out_rows_change_no_coefficient_by_a_bit():
-    inputs = _inputs()
+def _other_held_out(inputs: Inputs) -> Inputs:
+    """The same training patients, and noise in every held-out row, outcomes included."""
     test = ~inputs.train
     rng = np.random.default_rng(99)
 
@@ -199,7 +202,7 @@ def test_held_out_rows_change_no_coefficient_by_a_bit():
         changed[test] = (scale * rng.normal(size=changed[test].shape)).astype(changed.dtype)
         return changed
 
-    other = _changed(
+    return _changed(
         inputs,
         time=np.where(test, rng.exponential(5, len(test)) + 0.1, inputs.time),
         event=np.where(test, ~inputs.event, inputs.event),
@@ -209,12 +212,47 @@ def test_held_out_rows_change_no_coefficient_by_a_bit():
         factors=noise(inputs.factors),
         n_omics=np.where(test, 0, inputs.n_omics),
     )
-    first, second = _fit(inputs), _fit(other)
+
+
+def test_held_out_rows_change_no_coefficient_by_a_bit():
+    inputs = _inputs()
+    first, second = _fit(inputs), _fit(_other_held_out(inputs))
     for model in MODELS:
         assert first[model].coefficients == second[model].coefficients
         assert first[model].note == second[model].note
         np.testing.assert_array_equal(first[model].survival[inputs.train], second[model].survival[inputs.train])
         np.testing.assert_array_equal(first[model].risk[inputs.train], second[model].risk[inputs.train])
+        if first[model].held_in is not None:
+            np.testing.assert_array_equal(first[model].held_in, second[model].held_in)
+
+
+def _bounds(inputs: Inputs) -> tuple[dict[str, Bounds], np.ndarray]:
+    fits = tuple(_fit(inputs).values())
+    found, uncensored = learn_bounds(inputs, fits, GRID, share=0.9, folds=4, rng=np.random.default_rng(3))
+    return {b.model: b for b in found}, uncensored
+
+
+def test_lower_bounds_are_learned_on_training_patients_alone():
+    inputs = _inputs()
+    (first, seen), (second, other) = _bounds(inputs), _bounds(_other_held_out(inputs))
+    assert set(first) == set(second) == {"clinical", "stacked"}
+    np.testing.assert_array_equal(seen[inputs.train], other[inputs.train])
+    for model in first:
+        assert first[model].note == second[model].note
+        np.testing.assert_array_equal(first[model].lower[inputs.train], second[model].lower[inputs.train])
+
+
+def test_bounds_calibrated_on_patients_the_model_has_seen_are_too_high():
+    """Mutant: the curves of the models that were fitted on the calibration patients in place of the held-in ones."""
+    inputs = _inputs(n=260, features=120, train=160)
+    fits = tuple(_fit(inputs).values())
+    shared = {"share": 0.9, "folds": 4}
+    own, _ = learn_bounds(inputs, fits, GRID, **shared, rng=np.random.default_rng(3))
+    seen = tuple(replace(f, held_in=f.survival[inputs.train]) for f in fits)
+    mutant, _ = learn_bounds(inputs, seen, GRID, **shared, rng=np.random.default_rng(3))
+    for right, wrong in zip(own, mutant, strict=True):
+        assert wrong.lower.mean() >= right.lower.mean()
+    assert mutant[-1].lower.mean() > 1.05 * own[-1].lower.mean()
 
 
 def test_two_runs_are_equal():
