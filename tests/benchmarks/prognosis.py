@@ -18,20 +18,10 @@ import numpy as np
 import polars as pl
 
 from results import write_table
+from stratiome.tables import PROGNOSIS_MODELS
 
 ROOT = Path(__file__).resolve().parents[2]
 COHORTS = ("metabric", "tcga_brca", "tcga_gbmlgg", "tcga_luad", "tcga_blca")
-ORDER = (
-    "kaplan_meier",
-    "clinical",
-    "clinical_omics",
-    "clinical_latent",
-    "clinical_factors",
-    "clinical_forest",
-    "forest",
-    "deep",
-    "stacked",
-)
 
 
 def run(cohort: str, folder: Path, seed: int | None) -> None:
@@ -50,7 +40,7 @@ def table(cohort: str, folder: Path) -> list[str]:
     metrics = metrics.filter(pl.col("design") == "cross-validation")
     by_fold = pl.read_parquet(folder / "evaluation/prognosis_resamples.parquet")
     by_fold = by_fold.filter(pl.col("design") == "cross-validation")
-    models = [m for m in ORDER if m in metrics["model"].to_list()]
+    models = [m for m in PROGNOSIS_MODELS if m in metrics["model"].to_list()]
     last = metrics["horizon_months"].drop_nulls().max()
 
     def cell(model: str, metric: str, versus: str | None = None, horizon: float | None = None) -> str:

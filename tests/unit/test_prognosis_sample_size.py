@@ -6,7 +6,7 @@ from math import exp, log
 
 import pytest
 
-from stratiome.prognosis.sample_size import MARGIN, expected_shrinkage, interval_of_risk, least_sample_size
+from stratiome.prognosis.sample_size import MARGIN, interval_of_risk, least_sample_size
 
 # parameters, events per unit of time, mean follow-up, horizon, R squared -> criterion 1, criterion 2, all, events
 PMSAMPSIZE = [
@@ -54,8 +54,3 @@ def test_numbers_must_be_positive(given):
 def test_an_impossible_r_squared_is_refused():
     with pytest.raises(ValueError, match="largest possible"):
         least_sample_size(5, 0.03, 5, 5, 0.95)
-
-
-def test_heuristic_shrinkage():
-    assert expected_shrinkage(50.0, 5) == pytest.approx(0.9)
-    assert expected_shrinkage(0.0, 5) != expected_shrinkage(0.0, 5)

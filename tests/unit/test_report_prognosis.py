@@ -113,17 +113,17 @@ def test_a_clinical_forest_is_not_judged_as_a_model_of_omics():
     blocks = section_prognosis.prognosis(with_stacked(0.05)).blocks
     table = next(b for b in blocks if getattr(b, "kind", "") == "table")
     verdict = {row[0]: row[1].text for row in table.rows}
-    assert verdict["Forest, clinical"] == "no omics"
+    assert verdict["Clinical forest"] == "no omics"
     assert verdict["Stacked"] == "adds"
     figure = next(b for b in blocks if getattr(b, "title", "") == "What omics add to the clinical model")
     assert "Stacked" in figure.svg
-    assert "Forest, clinical" not in figure.svg
+    assert "Clinical forest" not in figure.svg
 
 
 def test_models_of_the_stack_are_called_as_in_the_tables():
     note = "weights by the integrated Brier score of training patients left out in 5 inner folds: clinical_factors 0.69"
     row = {"model": "stacked", "note": f"{note}, forest 0.31"}
-    assert section_prognosis._named(row).endswith("inner folds: Clinical + MOFA+ 0.69, Forest, clinical + latent 0.31")
+    assert section_prognosis._named(row).endswith("inner folds: Clinical + MOFA+ 0.69, Clinical + latent forest 0.31")
 
 
 def test_methods_name_only_models_that_were_asked_for():
@@ -141,3 +141,10 @@ def test_a_lone_small_number_of_events_cannot_be_had_by_subtraction():
     blocks = section_prognosis_use.bounds(changed(inputs, coverage=rows))
     table = next(b for b in blocks if getattr(b, "kind", "") == "table")
     assert [row[4].partition(" / ")[2] for row in table.rows] == ["100", "<10", "≈20", "30", "45"]
+
+
+def test_names_within_a_sentence_keep_their_capitals():
+    deltas = [("clinical_factors", BETTER, None), ("clinical_latent", WORSE, None)]
+    found = verdicts.prognosis(deltas, 0.95)
+    assert "clinical + MOFA+ adds" in found.answer
+    assert found.facts[0][0] == "Δ C, clinical + MOFA+"

@@ -362,6 +362,22 @@ class PrognosisCoefficients(Table):
 NOT_FITTED = "not fitted: "
 """Begins the note of a model that was wanted and could not be fitted, before the reason."""
 
+PROGNOSIS_MODELS = (
+    "kaplan_meier",
+    "clinical",
+    "clinical_omics",
+    "clinical_latent",
+    "clinical_factors",
+    "clinical_forest",
+    "forest",
+    "deep",
+    "stacked",
+)
+"""Models of prognosis by name, the simplest first."""
+
+TREAT_ALL = "treat all"
+"""Name of acting on everybody among the models of decision curves."""
+
 
 class PrognosisModels(Table):
     """What was fitted in one resample."""

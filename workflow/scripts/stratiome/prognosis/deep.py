@@ -24,8 +24,6 @@ class DeepHazard:
     ----------
     survival
         Shape `(n_patients, n_times)`, mean over members.
-    spread
-        Shape `(n_patients, n_times)`, standard deviation over members: how much members differ, not an interval.
     epochs
         Epochs of the fit on all training patients.
     intervals
@@ -33,7 +31,6 @@ class DeepHazard:
     """
 
     survival: np.ndarray
-    spread: np.ndarray
     epochs: int
     intervals: int
 
@@ -82,7 +79,7 @@ def fit_deep_hazard(
         log_survival = torch.log1p(-hazard.double().clamp(max=1 - 1e-9)).cumsum(dim=2).numpy()
     curves = _on_grid(log_survival, edges, grid)
     mean = np.minimum.accumulate(curves.mean(axis=0), axis=1)  # not even by a rounding error does it rise
-    return DeepHazard(mean, curves.std(axis=0), best, len(edges) - 1)
+    return DeepHazard(mean, best, len(edges) - 1)
 
 
 def _edges(time: np.ndarray, event: np.ndarray, end: float) -> np.ndarray:

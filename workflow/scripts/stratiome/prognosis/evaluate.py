@@ -357,6 +357,16 @@ def _gain(score: np.ndarray, null: np.ndarray) -> np.ndarray:
     return 1.0 - np.divide(score, null, out=np.full(len(score), np.nan), where=null > 0)
 
 
+def percentile_interval(draws: np.ndarray, level: float) -> tuple[float | None, float | None]:
+    """Percentile interval over bootstrap draws; none where fewer than nine draws in ten have a value."""
+    good = draws[np.isfinite(draws)]
+    if len(good) < _ENOUGH_DRAWS * len(draws):
+        return None, None
+    tail = (1.0 - level) / 2.0
+    lower, upper = (float(q) for q in np.quantile(good, [tail, 1.0 - tail]))
+    return lower, upper
+
+
 class _Writer:
     """Turns draws into estimates with the text that says how they were made."""
 
@@ -382,10 +392,8 @@ class _Writer:
             text = f"not estimable: {self._reason(metric, needed)}; {method}"
             return Estimate(model, metric, horizon, versus, None, None, None, self.n, self.events, text)
         good = draws[np.isfinite(draws)]
-        lower = upper = None
-        if len(good) >= _ENOUGH_DRAWS * len(draws):
-            tail = (1.0 - self.level) / 2.0
-            lower, upper = (float(q) for q in np.quantile(good, [tail, 1.0 - tail]))
+        lower, upper = percentile_interval(draws, self.level)
+        if lower is not None:
             if len(good) < len(draws):
                 method += f" ({len(draws) - len(good)} draws without a value left out)"
         else:

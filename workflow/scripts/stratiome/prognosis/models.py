@@ -23,20 +23,9 @@ from stratiome.prognosis.stack import restricted_mean_risk, stack_weights
 from stratiome.survival.censoring import survival_curve
 from stratiome.survival.cox import CoxError, CoxModel, fit_cox
 from stratiome.survival.outcome import OutcomeError
-from stratiome.tables import NOT_FITTED
+from stratiome.tables import NOT_FITTED, PROGNOSIS_MODELS
 
-MODELS = (
-    "kaplan_meier",
-    "clinical",
-    "clinical_omics",
-    "clinical_latent",
-    "clinical_factors",
-    "clinical_forest",
-    "forest",
-    "deep",
-    "stacked",
-)
-"""Models by name, the simplest first."""
+MODELS = PROGNOSIS_MODELS
 
 MIN_LEVEL = 5
 """Training patients who must lack, and who must have, an omic for its absence to be a column."""

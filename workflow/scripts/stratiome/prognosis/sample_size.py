@@ -104,11 +104,6 @@ def _for_risk(rate: float, follow_up: float, horizon: float) -> int:
     return max(1, ceil(rate * (_NORMAL_975 / above) ** 2 / follow_up))
 
 
-def expected_shrinkage(likelihood_ratio: float, parameters: int) -> float:
-    """Heuristic shrinkage of a fitted model, `1 - p / LR` (van Houwelingen & le Cessie 1990); NaN without a gain."""
-    return 1.0 - parameters / likelihood_ratio if likelihood_ratio > 0 else float("nan")
-
-
 def interval_of_risk(rate: float, person_months: float, horizon: float) -> tuple[float, float]:
     """95 % interval of the risk at a horizon under a constant rate, from its standard error."""
     half = _NORMAL_975 * sqrt(rate / person_months)

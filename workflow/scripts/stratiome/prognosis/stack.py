@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from stratiome.survival.censoring import MIN_CENSORING_SURVIVAL, censoring_curve
+from stratiome.survival.censoring import inverse_weights
 
 SMALLEST_WEIGHT = 1e-3
 """Weights below are set to zero."""
@@ -74,12 +74,9 @@ def _trapezoid(times: np.ndarray) -> np.ndarray:
 
 def _brier_weights(time: np.ndarray, event: np.ndarray, times: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Weight of each patient at each time, and 1 where alive; shape `(n_patients, n_times)` each."""
-    curve = censoring_curve(time, event)
-    own = np.maximum(curve.at(time, left=True)[0], MIN_CENSORING_SURVIVAL)
-    at = np.maximum(curve.at(times, left=True)[0], MIN_CENSORING_SURVIVAL)
-    failed = event[:, None] & (time[:, None] <= times)
+    weight = np.stack([inverse_weights(time, event, t)[0] for t in times], axis=1)
     alive = (time[:, None] > times) | ((time[:, None] == times) & ~event[:, None])
-    return np.where(failed, 1.0 / own[:, None], np.where(alive, 1.0 / at, 0.0)), alive.astype(np.float64)
+    return weight, alive.astype(np.float64)
 
 
 def restricted_mean_risk(curves: np.ndarray, grid: np.ndarray, tau: float) -> np.ndarray:

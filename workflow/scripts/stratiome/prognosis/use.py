@@ -8,15 +8,14 @@ import numpy as np
 
 from stratiome.prognosis.conformal import coverage, curve_at, risk_quarters
 from stratiome.prognosis.decision import net_benefit, treat_all
-from stratiome.prognosis.evaluate import YARDSTICK, Predictions, Problem, draw_weights, enough
+from stratiome.prognosis.evaluate import YARDSTICK, Predictions, Problem, draw_weights, enough, percentile_interval
 from stratiome.survival.concordance import Sample
+from stratiome.tables import TREAT_ALL
 
 DECIDED = ("clinical", "clinical_omics", "clinical_latent", "stacked")
 """Models whose decision curves are drawn."""
-TREAT_ALL = "treat all"
 THRESHOLDS = np.round(np.arange(1, 49) * 0.02, 2)
 """Risks from which one would act."""
-_ENOUGH_DRAWS = 0.9
 
 
 @dataclass(frozen=True)
@@ -94,7 +93,7 @@ def decision_curves(
             pairs += [(m, YARDSTICK, v[0] - base[0], v[1] - base[1]) for m, v in values.items() if m in DECIDED[1:]]
         for model, versus, point, many in pairs:
             for j, threshold in enumerate(thresholds):
-                ends = interval(float(point[j]), many[:, j], level)
+                ends = _claim(point[j], many[:, j], level)
                 found.append(Benefit(model, versus, horizon, float(threshold), *ends, len(time), int(event.sum())))
     return found
 
@@ -136,18 +135,18 @@ def coverage_of_bounds(
         weights = np.concatenate(
             [np.ones((1, len(rows))), *draw_weights(np.arange(len(rows)), len(rows), bootstraps, rng)]
         )
+        quarter = risk_quarters(predictions.risk[model][known], predictions.fold[known]).astype(str)
         made = coverage(
             time,
             event,
             lower[known],
-            groupings={"risk quarter": risk_quarters(predictions.risk[model][known], predictions.fold[known])},
+            groupings={"risk quarter": quarter},
             weights=weights,
             uncensored=curve_at(uncensored[known], problem.grid, np.minimum(time, lower[known])),
         )
-        quarter = risk_quarters(predictions.risk[model][known], predictions.fold[known]).astype(str)
         for c in made:
             own = np.ones(len(rows), dtype=bool) if c.by == "all" else quarter == c.group
-            ends = interval(float(c.covered[0]), c.covered[1:], level)
+            ends = _claim(c.covered[0], c.covered[1:], level)
             found.append(
                 Covered(
                     model, c.by, c.group, *ends, c.n, int(event[own].sum()), c.known, c.truncated,
@@ -157,13 +156,6 @@ def coverage_of_bounds(
     return found
 
 
-def interval(point: float, draws: np.ndarray, level: float) -> tuple[float | None, float | None, float | None]:
-    """Estimate with percentile interval; no interval where fewer than nine draws in ten have a value."""
-    if not np.isfinite(point):
-        return None, None, None
-    good = draws[np.isfinite(draws)]
-    if len(good) < _ENOUGH_DRAWS * len(draws):
-        return point, None, None
-    tail = (1.0 - level) / 2.0
-    low, high = (float(q) for q in np.quantile(good, [tail, 1.0 - tail]))
-    return point, low, high
+def _claim(point: float, draws: np.ndarray, level: float) -> tuple[float | None, float | None, float | None]:
+    """Estimate with its interval; neither where there is no estimate."""
+    return (float(point), *percentile_interval(draws, level)) if np.isfinite(point) else (None, None, None)

@@ -7,7 +7,7 @@ from typing import Any
 
 from stratiome.report.disclosure import count, counts, is_small, part, share
 from stratiome.report.inputs import ReportInputs
-from stratiome.report.words import join, label, plural, readable
+from stratiome.report.words import join, label, plural, readable, within
 from stratiome.tables import NOT_FITTED
 
 Row = Mapping[str, Any]
@@ -35,7 +35,7 @@ def not_fitted(inputs: ReportInputs, models: Sequence[str], design: str) -> list
     by_reason: dict[str, list[str]] = {}
     for model in models:
         if why := unfitted(inputs, model, design):
-            by_reason.setdefault(why, []).append(label(model).lower())
+            by_reason.setdefault(why, []).append(within(model))
     return [
         f"The {join(names)} model{'s were' if len(names) > 1 else ' was'} not fitted"
         f"{' ' if why.startswith(FOR) else ': '}{why}."
@@ -54,7 +54,7 @@ def partly(inputs: ReportInputs, model: str, design: str) -> str:
         without, whole = _held_out(inputs, design, gone)
         left = f": {_of(inputs, gone, without, whole, design)}" if whole else ""
         return f"{begin} ({_reason(inputs, gone)}); the patients held out there are left out of its numbers{left}."
-    others = join([label(m).lower() for m in dict.fromkeys(r["stand_in"] for r in gone)])
+    others = join([within(m) for m in dict.fromkeys(r["stand_in"] for r in gone)])
     return f"{begin} ({_reason(inputs, gone)}); there its predictions are those of: {others}."
 
 

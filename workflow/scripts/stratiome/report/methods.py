@@ -6,8 +6,7 @@ from stratiome.report.disclosure import count
 from stratiome.report.fitted import not_fitted
 from stratiome.report.inputs import ReportInputs
 from stratiome.report.words import file_name, join, label, months, plural, until
-
-MODELS = ("clinical", "clinical_omics", "clinical_latent")
+from stratiome.tables import PROGNOSIS_MODELS
 
 REFERENCES = {
     "Argelaguet 2020": (
@@ -229,7 +228,7 @@ def _prognosis(inputs: ReportInputs) -> str:
         " time-dependent AUC, overall error by the integrated Brier score with censoring weights (Graf 1999),"
         " calibration by slope, observed/expected ratio and risk groups. Differences to the clinical model were taken"
         " on the same patients and bootstrap samples."
-        + "".join(f" {said}" for said in not_fitted(inputs, MODELS, "cross-validation"))
+        + "".join(f" {said}" for said in not_fitted(inputs, PROGNOSIS_MODELS[1:], "cross-validation"))
     )
 
 

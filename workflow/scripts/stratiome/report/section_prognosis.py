@@ -26,7 +26,9 @@ from stratiome.report.words import (
     reason,
     term,
     until,
+    within,
 )
+from stratiome.tables import PROGNOSIS_MODELS
 
 Row = Mapping[str, Any]
 TITLES = {
@@ -36,17 +38,6 @@ TITLES = {
     TEMPORAL: "On later patients",
     LOCKED: "On the locked test set",
 }
-ORDER = (
-    "kaplan_meier",
-    "clinical",
-    "clinical_omics",
-    "clinical_latent",
-    "clinical_factors",
-    "clinical_forest",
-    "forest",
-    "deep",
-    "stacked",
-)
 OF_OMICS = ("clinical_omics", "clinical_latent", "clinical_factors")
 """Models of the same form as the clinical one, with omics added: they tell what omics add."""
 
@@ -55,7 +46,10 @@ def models(inputs: ReportInputs, design: str | None = None) -> list[str]:
     """Models of the metrics of a design (default: the one of the verdicts), simplest first."""
     design = design or inputs.headline
     names = list(dict.fromkeys(r["model"] for r in inputs.rows("prognosis_metrics", design=design)))
-    return sorted(names, key=lambda n: (ORDER.index(n) if n in ORDER else len(ORDER), names.index(n)))
+    return sorted(
+        names,
+        key=lambda n: (PROGNOSIS_MODELS.index(n) if n in PROGNOSIS_MODELS else len(PROGNOSIS_MODELS), names.index(n)),
+    )
 
 
 def fitted(inputs: ReportInputs, design: str | None = None) -> list[str]:
@@ -164,7 +158,7 @@ def prognosis(inputs: ReportInputs) -> Section:
             *(b for d in first for b in _design(inputs, d)),
             *_forest(inputs),
         ]
-        blocks += [*_calibration(inputs, shown[0]), *decisions(inputs, {m: _colour(m) for m in ORDER})]
+        blocks += [*_calibration(inputs, shown[0]), *decisions(inputs, {m: _colour(m) for m in PROGNOSIS_MODELS})]
         blocks += [*bounds(inputs), *_stability(inputs)]
         blocks += [b for d in shown if d not in first for b in _design(inputs, d)]
         blocks += [*_coefficients(inputs), *_fitted(inputs)]
@@ -329,7 +323,7 @@ def _reasons(inputs: ReportInputs, design: str) -> list[str]:
     rows = [r for r in inputs.rows("prognosis_metrics", design=design, estimate=None) if r["model"] in names]
     return list(
         dict.fromkeys(
-            f"{METRICS.get(r['metric'], (r['metric'],))[0]} of {label(r['model']).lower()} ({reason(r)})" for r in rows
+            f"{METRICS.get(r['metric'], (r['metric'],))[0]} of {within(r['model'])} ({reason(r)})" for r in rows
         )
     )
 
@@ -402,7 +396,7 @@ def _forest(inputs: ReportInputs) -> list[object]:
 
 
 def _colour(model: str) -> int:
-    return ORDER.index(model) if model in ORDER else len(ORDER)
+    return PROGNOSIS_MODELS.index(model) if model in PROGNOSIS_MODELS else len(PROGNOSIS_MODELS)
 
 
 def _calibration(inputs: ReportInputs, design: str) -> list[object]:
@@ -413,7 +407,9 @@ def _calibration(inputs: ReportInputs, design: str) -> list[object]:
         panels = []
         n = 0
         for model in [
-            m for m in models(inputs, design) or ORDER if m != "kaplan_meier" and not unfitted(inputs, m, design)
+            m
+            for m in models(inputs, design) or PROGNOSIS_MODELS
+            if m != "kaplan_meier" and not unfitted(inputs, m, design)
         ]:
             rows = sorted(inputs.rows("calibration", model=model, horizon_months=horizon), key=lambda r: r["group"])
             if rows:
@@ -448,12 +444,14 @@ def _stability(inputs: ReportInputs) -> list[object]:
         every = inputs.rows("prognosis_resamples", design=design)
         rows = [r | {"uno_c": None} if (r["resample"], r["model"]) in gone else r for r in every]
         drawn = [
-            m for m in ORDER if m != "kaplan_meier" and any(r["model"] == m and r["uno_c"] is not None for r in rows)
+            m
+            for m in PROGNOSIS_MODELS
+            if m != "kaplan_meier" and any(r["model"] == m and r["uno_c"] is not None for r in rows)
         ]
         if not drawn:
             continue
         told = (
-            f"Uno's C of {words.join([label(m).lower() for m in drawn])} in each of"
+            f"Uno's C of {words.join([within(m) for m in drawn])} in each of"
             f" {plural(len({r['resample'] for r in rows}), 'held-out set')}."
         )
         names = {r["resample"]: resample_name(inputs, r["resample"]) for r in rows}
@@ -511,7 +509,9 @@ def _coefficients(inputs: ReportInputs) -> list[object]:
     tables: list[object] = []
     gone = {r["model"] for r in inputs.rows("models", resample="full") if r["stand_in"]}
     hidden = tuple(f"{omic}: " for omic in inputs.rare)
-    for model in [m for m in ORDER if m not in gone and inputs.rows("coefficients", resample="full", model=m)]:
+    for model in [
+        m for m in PROGNOSIS_MODELS if m not in gone and inputs.rows("coefficients", resample="full", model=m)
+    ]:
         rows = [
             r
             for r in inputs.rows("coefficients", resample="full", model=model)

@@ -6,9 +6,9 @@ from stratiome.report import charts, words
 from stratiome.report.blocks import Heading, Note, Panels, Table, Text
 from stratiome.report.disclosure import count, counts
 from stratiome.report.inputs import ReportInputs
-from stratiome.report.words import interval, label, months, readable
+from stratiome.report.words import interval, label, months, readable, within
+from stratiome.tables import TREAT_ALL
 
-TREAT_ALL = "treat all"
 QUARTERS = {"1": "lowest quarter of risk", "2": "second quarter", "3": "third quarter", "4": "highest quarter of risk"}
 
 
@@ -32,7 +32,7 @@ def decisions(inputs: ReportInputs, colours: dict[str, int]) -> list[object]:
             continue
         models = [m for m in dict.fromkeys(r["model"] for r in rows) if m != TREAT_ALL]
         slug = f"decision-{months(horizon).replace('.', '_')}"
-        told = f"Net benefit against threshold of {words.join([label(m).lower() for m in models])} and of treating all."
+        told = f"Net benefit against threshold of {words.join([within(m) for m in models])} and of treating all."
         panels.append((f"At {months(horizon)} months", charts.decision(rows, colours, TREAT_ALL, slug, told)))
     if not panels:
         return []
@@ -97,10 +97,7 @@ def bounds(inputs: ReportInputs) -> list[object]:
     low = [r for r in rows if r["upper"] is not None and r["upper"] < nominal]
     if low:
         named = words.join(
-            [
-                f"{label(r['model']).lower()} ({'all' if r['by'] == 'all' else QUARTERS.get(r['group'], '')})"
-                for r in low
-            ]
+            [f"{within(r['model'])} ({'all' if r['by'] == 'all' else QUARTERS.get(r['group'], '')})" for r in low]
         )
         blocks.append(Note(f"Covered less than asked for: {named}. Do not read these bounds as promised.", "care"))
     return blocks

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from stratiome.report.words import count_word, interval, join, label, months, number, p_value, readable, reason
+from stratiome.report.words import count_word, interval, join, label, months, number, p_value, readable, reason, within
 
 Row = Mapping[str, Any]
 Direction = Literal["above", "below", "covers", "unknown"]
@@ -237,7 +237,7 @@ def predicts(ipa: Mapping[str, Row | None]) -> str:
     flat = {m: direction(r["lower"], r["upper"]) for m, r in ipa.items() if r is not None and _flat(r)}
     said = ""
     for where, phrase in (("covers", "no better than one curve for all"), ("below", "worse than one curve for all")):
-        names = [label(m).lower() for m, w in flat.items() if w == where]
+        names = [within(m) for m, w in flat.items() if w == where]
         if names:
             sure = ", as far as this cohort shows" if where == "covers" else ""
             said += f" The predicted risks of the {join(names)} model{'s' * (len(names) > 1)} are {phrase}{sure}."
@@ -272,12 +272,12 @@ def prognosis(
     found = [(name, *adds(c, b, ipa.get(name))) for name, c, b in judged]
     facts = [
         (
-            f"Δ C, {label(name).lower()}",
+            f"Δ C, {within(name)}",
             "not fitted" if name in missing else interval(c, 3, sign=True) if c else "not estimable",
         )
         for name, c, _ in deltas
     ]
-    facts += [(f"IPA, {label(m).lower()}", interval(r, 3)) for m, r in ipa.items() if r is not None and _flat(r)]
+    facts += [(f"IPA, {within(m)}", interval(r, 3)) for m, r in ipa.items() if r is not None and _flat(r)]
     if {tone for _, tone, _ in found} <= {"unknown"}:
         why = next((f": {reason(c)}" for _, c, _ in judged if c and c.get("estimate") is None and c.get("method")), "")
         return Verdict(question, f"This could not be estimated{why}.", "unknown", tuple(facts), link="prognosis")
@@ -344,7 +344,7 @@ def _whys(unfitted: Mapping[str, str], named: bool = False) -> str:
     """Reasons, each once; with the models where they differ or where others were fitted."""
     if len(set(unfitted.values())) == 1 and not named:
         return next(iter(unfitted.values()))
-    return "; ".join(f"{label(name).lower()} ({why})" for name, why in unfitted.items())
+    return "; ".join(f"{within(name)} ({why})" for name, why in unfitted.items())
 
 
 def _prognosis_answer(
@@ -354,8 +354,8 @@ def _prognosis_answer(
     tones = {tone for _, tone, _ in found}
     small = max((c["estimate"] for _, c, _ in judged if c is not None), default=0.0) < SMALL_GAIN
     much = "a little better" if small else "better"
-    better = [label(name).lower() for name, tone, _ in found if tone == "yes"]
-    worse = [label(name).lower() for name, tone, _ in found if tone == "harm"]
+    better = [within(name) for name, tone, _ in found if tone == "yes"]
+    worse = [within(name) for name, tone, _ in found if tone == "harm"]
     if tones == {"yes"}:
         return "yes", f"Yes: with omics, risk is ranked {much} than by the clinical model alone.", small
     if tones == {"mixed"} and all(phrase.endswith(FLAT) for _, _, phrase in found):
@@ -365,8 +365,8 @@ def _prognosis_answer(
     if tones <= {"no", "unknown"}:
         return "no", "No evidence that omics add to the clinical model.", False
     said = [f"{join(better)} adds"] * bool(better) + [f"{join(worse)} is worse"] * bool(worse)
-    said += [f"{label(name).lower()} {phrase.removesuffix(f', {FLAT}')}" for name, t, phrase in found if t == "mixed"]
-    rest = [label(name).lower() for name, tone, _ in found if tone in ("no", "unknown")]
+    said += [f"{within(name)} {phrase.removesuffix(f', {FLAT}')}" for name, t, phrase in found if t == "mixed"]
+    rest = [within(name) for name, tone, _ in found if tone in ("no", "unknown")]
     said += [f"for {join(rest)} there is no evidence that it adds"] * bool(rest)
     return "mixed", f"It depends on the model: {'; '.join(said)}.", False
 

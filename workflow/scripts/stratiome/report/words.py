@@ -16,8 +16,8 @@ MODELS: dict[str, str] = {
     "clinical_omics": "Clinical + omics",
     "clinical_latent": "Clinical + latent",
     "clinical_factors": "Clinical + MOFA+",
-    "clinical_forest": "Forest, clinical",
-    "forest": "Forest, clinical + latent",
+    "clinical_forest": "Clinical forest",
+    "forest": "Clinical + latent forest",
     "deep": "Deep hazard",
     "stacked": "Stacked",
     "vae": "Latent model (VAE)",
@@ -88,6 +88,12 @@ def label(name: str) -> str:
     return MODELS.get(name) or OMICS.get(name) or " ".join(w.upper() if w.upper() in ACRONYMS else w for w in words)
 
 
+def within(name: str) -> str:
+    """Readable name within a sentence: its first letter is small, `MOFA+` and their like stay."""
+    text = label(name)
+    return text[:1].lower() + text[1:]
+
+
 def term(name: str) -> str:
     """Readable name of a column of a model: that of the clinical column or omic; a class or feature stays as it is."""
     column, colon, rest = name.partition(": ")
@@ -103,7 +109,7 @@ def readable(text: str) -> str:
     """A method or note of another stage for readers: models by their labels, months without needless decimals."""
     text = re.sub(
         r"\b(?:kaplan_meier|clinical_omics|clinical_latent|clinical_factors|clinical_forest)\b",
-        lambda m: label(m[0]).lower(),
+        lambda m: within(m[0]),
         text,
     )
     return re.sub(r"\b(\d+\.\d+)(?= months\b)", lambda m: months(float(m[1])), text)
