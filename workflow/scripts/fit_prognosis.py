@@ -8,11 +8,11 @@ import polars as pl
 
 from stratiome import tables
 from stratiome.config import DataConfig, EndpointConfig, PrognosisConfig
-from stratiome.features.block import FeatureSet, read_features
+from stratiome.features.block import read_features
 from stratiome.prognosis.bounds import Bounds, learn_bounds
 from stratiome.prognosis.models import Fit, Inputs, Omic, fit_models
-from stratiome.survival.design import ClinicalDesign
-from stratiome.survival.outcome import check_outcome, time_grid
+from stratiome.prognosis.read import read_inputs, read_roles
+from stratiome.survival.outcome import time_grid
 
 logger = logging.getLogger("stratiome.prognosis")
 
@@ -39,8 +39,10 @@ def main(
 ) -> None:
     """Read what the stages above wrote, fit, and write the four tables."""
     measured = read_features(features)
-    roles = _roles(resamples, resample, measured.patient_ids)
-    inputs, design = _inputs(measured, roles, clinical, outcome, latents, data, covariates)
+    roles = read_roles(resamples, resample, measured.patient_ids)
+    omics = tuple(Omic(b.name, b.values, b.features) for b in measured.blocks)
+    read = read_inputs(measured.patient_ids, omics, roles, clinical, outcome, latents, data, covariates)
+    inputs, design = read.inputs, read.design
     grid = time_grid(endpoint)
     fits = fit_models(inputs, grid, prognosis, tau=endpoint.tau_months, rng=np.random.default_rng(seed))
     if remarks := design.remarks:
@@ -65,62 +67,6 @@ def main(
     tables.write_table(_models(fits, inputs, resample), models, tables.PrognosisModels)
     tables.write_table(_bounds(lower, ids, test, resample), bounds, tables.PrognosisBounds)
     tables.write_table(_censoring(uncensored[test], ids, resample, grid), censoring, tables.PrognosisCensoring)
-
-
-def _roles(path: str, resample: str, patients: tuple[str, ...]) -> np.ndarray:
-    table = tables.read_table(path, tables.Resamples).filter(pl.col("resample") == resample)
-    known = dict(zip(table["patient_id"], table["role"], strict=True))
-    return np.array([known.get(p, "out") for p in patients], dtype=str)
-
-
-def _inputs(
-    measured: FeatureSet,
-    roles: np.ndarray,
-    clinical: str,
-    outcome: str,
-    latents: str,
-    data: DataConfig,
-    covariates: tuple[str, ...],
-) -> tuple[Inputs, ClinicalDesign]:
-    """Inputs of the models, and how the clinical columns became numbers."""
-    patients = pl.DataFrame({"patient_id": list(measured.patient_ids)}, schema={"patient_id": pl.String})
-    table = patients.join(pl.read_parquet(clinical), on="patient_id", how="left", maintain_order="left")
-    times = patients.join(
-        tables.read_table(outcome, tables.Outcome), on="patient_id", how="left", maintain_order="left"
-    )
-    usable = times["time_months"].is_not_null().to_numpy()
-    train = usable & (roles == "train")
-    time, event = np.zeros(len(roles)), np.zeros(len(roles), dtype=bool)
-    known = times.filter(pl.Series(usable))
-    time[usable], event[usable] = check_outcome(known["time_months"].to_numpy(), known["event"].to_numpy())
-    counts = (int((roles == "train").sum()), int(train.sum()), int(event[train].sum()))
-    logger.info("%d training patients, %d with an outcome, %d events", *counts)
-    design = ClinicalDesign.fit(table, covariates, data.types, train)
-    scores, factors, n_omics = _latents(latents, measured.patient_ids)
-    omics = tuple(Omic(b.name, b.values, b.features) for b in measured.blocks)
-    made = Inputs(train, time, event, design.transform(table), tuple(design.names), omics, scores, n_omics, factors)
-    return made, design
-
-
-def _latents(path: str, patients: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray | None, np.ndarray]:
-    """Latents, MOFA+ factors (None where it did not run), and the number of omics of every patient."""
-    import anndata
-
-    stored = anndata.read_h5ad(path)
-    row = {str(p): i for i, p in enumerate(stored.obs_names)}
-    here = [i for i, p in enumerate(patients) if p in row]
-    there = [row[patients[i]] for i in here]
-
-    def of(name: str) -> np.ndarray:
-        # A patient without any omic has no latent: kept as missing here, at the training mean in the model.
-        values = np.asarray(stored.obsm[name], dtype=np.float64)
-        scores = np.full((len(patients), values.shape[1]), np.nan)
-        scores[here] = values[there]
-        return scores
-
-    n_omics = np.zeros(len(patients), dtype=np.int64)
-    n_omics[here] = stored.obs["n_omics"].to_numpy()[there]
-    return of("vae"), of("mofa") if "mofa" in stored.obsm else None, n_omics
 
 
 def _curves(fits: tuple[Fit, ...], ids: np.ndarray, test: np.ndarray, resample: str, grid: np.ndarray) -> pl.DataFrame:
