@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +21,8 @@ from stratiome.latent.mofa import MofaModel
 from stratiome.latent.space import LatentSpace
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from stratiome.latent.module import StackedVae
 
 FORMAT = 2
@@ -92,6 +94,41 @@ class LatentModel:
         rows = np.arange(len(features.patient_ids))
         means, has_any = _posterior_means(features, rows, self.specs, self.settings, self.weights)
         return np.where(has_any[:, None], self.projection.apply(means), 0.0)
+
+    def differentiable(self) -> Callable[[Tensor, Tensor], Tensor]:
+        """`transform` as a function of what `inputs.align` gives, `centred` and `observed`, for patients with any omic.
+
+        Of double tensors, shapes `(n_patients, n_all_features)` and `(n_patients, n_omics)`, to `(n_patients, n_latent)`.
+        """
+        import torch
+
+        module = build_module(self.specs, self.settings, self.weights)
+        widths = [len(s.features) for s in self.specs]
+        centre, components = (torch.from_numpy(v) for v in (self.projection.mean, self.projection.components))
+
+        def places(centred: Tensor, observed: Tensor) -> Tensor:
+            mean = module.encode(centred.split(widths, dim=1), observed).mean
+            flat = mean.permute(1, 0, 2).reshape(len(centred), -1)
+            return (flat - centre.to(flat)) @ components.to(flat)
+
+        return places
+
+    def shuffled(self, seed: int) -> LatentModel:
+        """The same model with the entries of each weight of its encoders in random order: it has learned nothing.
+
+        Parameters
+        ----------
+        seed
+            Seed of the order.
+        """
+        rng = np.random.default_rng(seed)
+        weights = {
+            name: rng.permuted(w.reshape(len(w), -1), axis=1).reshape(w.shape)
+            if name.startswith(("encoder_", "out_"))
+            else w
+            for name, w in self.weights.items()
+        }
+        return replace(self, weights=weights)
 
     def save(self, weights_path: str, description_path: str) -> None:
         """Write weights (safetensors) and description (JSON)."""

@@ -88,6 +88,28 @@ class Inputs:
     n_omics: np.ndarray
     factors: np.ndarray | None = None
 
+    def take(self, rows: np.ndarray) -> Inputs:
+        """Some of the patients, by index, in that order."""
+        optional = {n: None if getattr(self, n) is None else getattr(self, n)[rows] for n in OPTIONAL}
+        return replace(
+            self,
+            train=self.train[rows],
+            time=self.time[rows],
+            event=self.event[rows],
+            clinical=self.clinical[rows],
+            omics=tuple(Omic(o.name, o.values[rows], o.features) for o in self.omics),
+            latents=self.latents[rows],
+            n_omics=self.n_omics[rows],
+            **optional,
+        )
+
+
+ANY_MISSING = "omics: any missing"
+"""Column that flags patients who lack an omic."""
+
+OPTIONAL = ("factors",)
+"""Fields of `Inputs` that may be None and else have a row per patient."""
+
 
 @dataclass(frozen=True)
 class Coefficient:
@@ -97,6 +119,14 @@ class Coefficient:
     value: float
     lower: float | None
     upper: float | None
+
+
+@dataclass(frozen=True)
+class Linear:
+    """A proportional hazards model and the names of its columns."""
+
+    model: CoxModel
+    names: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -122,6 +152,8 @@ class Fit:
     held_in
         Shape `(n_train, n_times)`, survival of each training patient predicted by the same kind of model fitted on the
         training patients of other inner folds; None where no model was stacked.
+    linear
+        The proportional hazards model behind it, of models on few columns; None for others.
     """
 
     model: str
@@ -132,6 +164,7 @@ class Fit:
     plain: bool = True
     stand_in: str | None = None
     held_in: np.ndarray | None = None
+    linear: Linear | None = None
 
     @property
     def parameters(self) -> int:
@@ -227,19 +260,17 @@ def _stacked(
     inputs: Inputs, grid: np.ndarray, settings: PrognosisConfig, fits: dict[str, Fit], tau: float, seed: int
 ) -> tuple[Fit, ...]:
     """All models with their held-in predictions, and the stacked one."""
-    train = np.flatnonzero(inputs.train)
+    own = inputs.take(np.flatnonzero(inputs.train))
     rng = np.random.default_rng([seed, len(MODELS)])
-    fold = stratified_folds(inputs.event[train], settings.inner_folds, rng)
-    held_in = {model: np.empty((len(train), len(grid))) for model in fits}
+    fold = stratified_folds(own.event, settings.inner_folds, rng)
+    held_in = {model: np.empty((len(fold), len(grid))) for model in fits}
     for k in range(int(fold.max()) + 1):
-        rest = np.zeros_like(inputs.train)
-        rest[train[fold != k]] = True
-        made = _fit_each(replace(inputs, train=rest), grid, settings, list(fits), seed + k + 1)
+        made = _fit_each(replace(own, train=fold != k), grid, settings, list(fits), seed + k + 1)
         for model, one in made.items():
-            held_in[model][fold == k] = one.survival[train[fold == k]]
+            held_in[model][fold == k] = one.survival[fold == k]
     parts = [m for m, one in fits.items() if one.stand_in is None]
     curves = np.stack([held_in[m] for m in parts])
-    weights, _ = stack_weights(inputs.time[train], inputs.event[train], curves, grid, tau)
+    weights, _ = stack_weights(own.time, own.event, curves, grid, tau)
     survival = _mixed(weights, np.stack([fits[m].survival for m in parts]))
     said = ", ".join(f"{m} {w:.2f}" for m, w in zip(parts, weights, strict=True) if w > 0)
     stacked = Fit(
@@ -270,7 +301,7 @@ def _columns_of_scores(scores: np.ndarray, name: str, inputs: Inputs) -> tuple[l
     parts = [_Columns(inputs.clinical, inputs.clinical_names), varying]
     lacking = (inputs.n_omics < max(len(inputs.omics), 1)).astype(np.float64)
     if _varies(lacking, inputs.train):
-        parts.append(_standardise(lacking[:, None], ("omics: any missing",), inputs.train))
+        parts.append(_standardise(lacking[:, None], (ANY_MISSING,), inputs.train))
     return parts, len(names) - len(varying.names)
 
 
@@ -316,7 +347,7 @@ def _kaplan_meier(inputs: Inputs, grid: np.ndarray) -> Fit:
 
 def _fall_back(simpler: Fit, model: str, reason: str) -> Fit:
     used = simpler.stand_in or simpler.model
-    return replace(simpler, model=model, note=f"{reason}; predictions are those of {used}", plain=False, stand_in=used)
+    return replace(simpler, model=model, note=f"{reason}; predictions are those of {used}", plain=False, stand_in=used, linear=None)
 
 
 def _guard(model: str, simpler: Fit, fit: Callable[[], Fit]) -> Fit:
@@ -357,6 +388,7 @@ def _cox(model: str, columns: _Columns, inputs: Inputs, grid: np.ndarray, note: 
         tuple(c for j, c in enumerate(_coefficients(fitted, columns.names)) if j not in fitted.aliased),
         "; ".join(n for n in notes if n),
         plain=fitted.standard_errors is not None,
+        linear=Linear(fitted, columns.names),
     )
 
 
@@ -427,17 +459,34 @@ def _standardise(
 ) -> _Columns:
     """Mean 0 and SD 1 in the training rows, missing values at the training mean, constant columns left out."""
     values = np.asarray(values, dtype=np.float64)
-    rows = values[train]
-    known = np.isfinite(rows)
-    count = known.sum(axis=0)
-    centre = np.where(known, rows, 0.0).sum(axis=0) / np.maximum(count, 1)
-    scale = np.where(known, rows - centre, 0.0).std(axis=0)
-    kept = np.flatnonzero(scale > 1e-8 * np.maximum(1.0, np.abs(centre)))
+    centre, scale, kept = standardisation(values, train)
     if keep_scale:
         scale = np.ones_like(scale)
     x = (values[:, kept] - centre[kept]) / scale[kept]
     x[~np.isfinite(x)] = 0.0
     return _Columns(x, tuple(names[j] for j in kept))
+
+
+def standardisation(values: np.ndarray, train: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Mean and SD of each column in the training rows, and the columns that vary there.
+
+    Parameters
+    ----------
+    values
+        Shape `(n_patients, n_columns)`, float64, NaN where missing; a missing value counts as the mean.
+    train
+        Shape `(n_patients,)`, True for training patients.
+
+    Returns
+    -------
+    tuple of numpy.ndarray
+        Mean `(n_columns,)`, SD `(n_columns,)`, and numbers of the columns that vary.
+    """
+    rows = values[train]
+    known = np.isfinite(rows)
+    centre = np.where(known, rows, 0.0).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
+    scale = np.where(known, rows - centre, 0.0).std(axis=0)
+    return centre, scale, np.flatnonzero(scale > 1e-8 * np.maximum(1.0, np.abs(centre)))
 
 
 def _joined(parts: list[_Columns]) -> _Columns:
