@@ -19,7 +19,8 @@ from stratiome.plan import (
     split_file,
 )
 from stratiome.config import ConfigError
-from stratiome.resample.names import resample_names
+from stratiome.resample.names import first_design, resample_names
+from stratiome.tables import DESIGNS
 
 # A config file given on the command line replaces the demo; it is never merged into it.
 if not workflow.config_settings.configfiles:
@@ -35,6 +36,7 @@ except ConfigError as error:
     raise WorkflowError(f"The config cannot be run.\n{error}")
 
 RESAMPLES = resample_names(CONFIG.resamples, SPLITS.sites, SPLITS.given)
+FIRST_HELD_OUT = first_design(RESAMPLES, DESIGNS)
 SPLIT_FILES = [str(path) for path in [split_file(CONFIG)] if path]
 GENE_SETS = [str(path) for path in [gene_set_file(CONFIG)] if path]
 OMICS = list(CONFIG.omics)

@@ -8,6 +8,8 @@ rule fit_prognosis:
         resamples="<results>/cohort/resamples.parquet",
         features="<results>/resamples/{resample}/features.h5mu",
         latents="<results>/resamples/{resample}/latent.h5ad",
+        weights="<results>/resamples/{resample}/latent.safetensors",
+        description="<results>/resamples/{resample}/latent.json",
     output:
         curves="<results>/resamples/{resample}/prognosis/curves.parquet",
         risks="<results>/resamples/{resample}/prognosis/risks.parquet",
@@ -15,6 +17,7 @@ rule fit_prognosis:
         models="<results>/resamples/{resample}/prognosis/models.parquet",
         bounds="<results>/resamples/{resample}/prognosis/bounds.parquet",
         censoring="<results>/resamples/{resample}/prognosis/censoring.parquet",
+        permuted="<results>/resamples/{resample}/prognosis/permuted.parquet",
     log:
         "<results>/logs/{resample}/fit_prognosis.log",
     benchmark:
@@ -27,7 +30,8 @@ rule fit_prognosis:
         runtime=120,
     params:
         settings=settings("data", "endpoint", "covariates", "prognosis", "seed"),
-        library=library("prognosis", "survival", "features"),
+        explained=lambda wildcards: wildcards.resample in FIRST_HELD_OUT,
+        library=library("prognosis", "survival", "features", "latent"),
     message:
         "{wildcards.resample}: fitting survival models"
     script:
@@ -81,3 +85,85 @@ rule evaluate_prognosis:
         "Judging the survival models on held-out patients"
     script:
         "../scripts/evaluate_prognosis.py"
+
+
+rule attribute_risk:
+    input:
+        clinical="<results>/cohort/clinical.parquet",
+        outcome="<results>/cohort/outcome.parquet",
+        resamples="<results>/cohort/resamples.parquet",
+        features="<results>/resamples/{resample}/features.h5mu",
+        latents="<results>/resamples/{resample}/latent.h5ad",
+        weights="<results>/resamples/{resample}/latent.safetensors",
+        description="<results>/resamples/{resample}/latent.json",
+        gene_sets=GENE_SETS,
+    output:
+        contributions="<results>/resamples/{resample}/prognosis/contributions.parquet",
+        attributions="<results>/resamples/{resample}/prognosis/attributions.parquet",
+        checks="<results>/resamples/{resample}/prognosis/attribution_checks.parquet",
+    log:
+        "<results>/logs/{resample}/attribute_risk.log",
+    benchmark:
+        "<results>/benchmarks/{resample}/attribute_risk.tsv"
+    conda:
+        "../../envs/stratiome.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=120,
+    params:
+        settings=settings("data", "endpoint", "covariates", "prognosis", "seed"),
+        min_genes=CONFIG.subgroups.min_genes,
+        library=library("prognosis", "survival", "features", "latent"),
+    message:
+        "{wildcards.resample}: attributing risks to omics and features"
+    script:
+        "../scripts/attribute_risk.py"
+
+
+rule explain_prognosis:
+    input:
+        outcome="<results>/cohort/outcome.parquet",
+        resamples="<results>/cohort/resamples.parquet",
+        risks=expand(
+            "<results>/resamples/{resample}/prognosis/risks.parquet",
+            resample=FIRST_HELD_OUT,
+        ),
+        curves=expand(
+            "<results>/resamples/{resample}/prognosis/curves.parquet",
+            resample=FIRST_HELD_OUT,
+        ),
+        permuted=expand(
+            "<results>/resamples/{resample}/prognosis/permuted.parquet",
+            resample=FIRST_HELD_OUT,
+        ),
+        contributions=expand(
+            "<results>/resamples/{resample}/prognosis/contributions.parquet",
+            resample=FIRST_HELD_OUT,
+        ),
+        attributions=expand(
+            "<results>/resamples/{resample}/prognosis/attributions.parquet",
+            resample=FIRST_HELD_OUT,
+        ),
+        coefficients="<results>/resamples/full/prognosis/coefficients.parquet",
+    output:
+        importance="<results>/evaluation/prognosis_importance.parquet",
+        shares="<results>/evaluation/prognosis_shares.parquet",
+        explained="<results>/evaluation/prognosis_explained.parquet",
+    log:
+        "<results>/logs/explain_prognosis.log",
+    benchmark:
+        "<results>/benchmarks/explain_prognosis.tsv"
+    conda:
+        "../../envs/stratiome.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    params:
+        settings=settings("endpoint", "evaluation", "seed"),
+        library=library("prognosis", "survival", "resample"),
+    message:
+        "Explaining the survival models"
+    script:
+        "../scripts/explain_prognosis.py"

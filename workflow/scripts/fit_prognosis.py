@@ -8,9 +8,11 @@ import polars as pl
 
 from stratiome import tables
 from stratiome.config import DataConfig, EndpointConfig, PrognosisConfig
-from stratiome.features.block import read_features
+from stratiome.features.block import FeatureSet, read_features
+from stratiome.latent.model import load_models
 from stratiome.prognosis.bounds import Bounds, learn_bounds
 from stratiome.prognosis.models import Fit, Inputs, Omic, fit_models
+from stratiome.prognosis.permute import Latents, Permuted, permute
 from stratiome.prognosis.read import read_inputs, read_roles
 from stratiome.survival.outcome import time_grid
 
@@ -30,21 +32,34 @@ def main(
     models: str,
     bounds: str,
     censoring: str,
+    weights: str,
+    description: str,
+    permuted: str,
     data: DataConfig,
     endpoint: EndpointConfig,
     covariates: tuple[str, ...],
     prognosis: PrognosisConfig,
     seed: int,
     resample: str,
+    explained: bool = True,
 ) -> None:
-    """Read what the stages above wrote, fit, and write the four tables."""
+    """Read what the stages above wrote, fit, and write the tables."""
     measured = read_features(features)
     roles = read_roles(resamples, resample, measured.patient_ids)
     omics = tuple(Omic(b.name, b.values, b.features) for b in measured.blocks)
     read = read_inputs(measured.patient_ids, omics, roles, clinical, outcome, latents, data, covariates)
     inputs, design = read.inputs, read.design
     grid = time_grid(endpoint)
-    fits = fit_models(inputs, grid, prognosis, tau=endpoint.tau_months, rng=np.random.default_rng(seed))
+    test = roles == "test"
+    exchanged = permute(
+        inputs,
+        np.flatnonzero(test & (inputs.time > 0)),
+        _latents_of(measured, weights, description, factors=inputs.factors is not None),
+        draws=prognosis.permutations if explained else 0,
+        rng=np.random.default_rng([seed, 2]),
+    )
+    every = fit_models(exchanged.inputs, grid, prognosis, tau=endpoint.tau_months, rng=np.random.default_rng(seed))
+    fits = tuple(replace(f, risk=f.risk[: len(roles)], survival=f.survival[: len(roles)]) for f in every)
     if remarks := design.remarks:
         fits = tuple(replace(f, note=f"{f.note}; {remarks}") if f.model == "clinical" else f for f in fits)
     for fit in fits:
@@ -59,7 +74,6 @@ def main(
     )
     for bound in lower:
         logger.info("lower bounds of %s: %s", bound.model, bound.note)
-    test = roles == "test"
     ids = np.asarray(measured.patient_ids, dtype=object)[test]
     tables.write_table(_curves(fits, ids, test, resample, grid), curves, tables.PrognosisCurves)
     tables.write_table(_risks(fits, ids, test, resample), risks, tables.PrognosisRisks)
@@ -67,6 +81,46 @@ def main(
     tables.write_table(_models(fits, inputs, resample), models, tables.PrognosisModels)
     tables.write_table(_bounds(lower, ids, test, resample), bounds, tables.PrognosisBounds)
     tables.write_table(_censoring(uncensored[test], ids, resample, grid), censoring, tables.PrognosisCensoring)
+    at = int(np.searchsorted(grid, endpoint.horizons_months[-1]))
+    made = _permuted(every, exchanged, measured.patient_ids, resample, at)
+    tables.write_table(made, permuted, tables.PrognosisPermuted)
+
+
+def _latents_of(measured: FeatureSet, weights: str, description: str, *, factors: bool) -> Latents:
+    """Latents, and MOFA+ factors if they are there, of patients some of whose omics are those of others."""
+    models = load_models(weights, description)
+
+    def latents(rows: np.ndarray, others: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray | None]:
+        own = measured.take(rows)
+        blocks = tuple(w.take(others.get(w.name, rows)) for w in measured.blocks)
+        exchanged = FeatureSet(own.patient_ids, own.roles, blocks)
+        return models["vae"].transform(exchanged), models["mofa"].transform(exchanged) if factors else None
+
+    return latents
+
+
+def _permuted(
+    fits: tuple[Fit, ...], exchanged: Permuted, patients: tuple[str, ...], resample: str, horizon: int
+) -> pl.DataFrame:
+    """Risk and survival at a horizon of the copies of held-out patients."""
+    n = len(exchanged.patient)
+    ids = [patients[i] for i in exchanged.patient]
+    parts = [
+        pl.DataFrame(
+            {
+                "patient_id": pl.Series(ids, dtype=pl.String),
+                "resample": pl.Series([resample] * n, dtype=pl.String),
+                "model": pl.Series([fit.model] * n, dtype=pl.String),
+                "block": pl.Series(exchanged.block.tolist(), dtype=pl.String),
+                "draw": exchanged.draw.astype(np.int64),
+                "risk": fit.risk[len(patients) :],
+                "survival": fit.survival[len(patients) :, horizon],
+            }
+        )
+        for fit in fits
+        if fit.model != "kaplan_meier" and fit.stand_in is None
+    ]
+    return pl.concat(parts) if parts else tables.from_rows([], tables.PrognosisPermuted)
 
 
 def _curves(fits: tuple[Fit, ...], ids: np.ndarray, test: np.ndarray, resample: str, grid: np.ndarray) -> pl.DataFrame:

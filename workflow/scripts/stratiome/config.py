@@ -633,6 +633,9 @@ class PrognosisConfig(Section):
     bound: float = Field(
         0.9, gt=0.5, lt=1, description="Share of patients who should outlive the lower bound on their survival time."
     )
+    permutations: int = Field(
+        3, ge=0, le=100, description="Times each omic is exchanged among held-out patients; 0 leaves it out."
+    )
     trees: int = Field(200, ge=10, le=10_000, description="Trees of the survival forest.")
 
     @field_validator("models")

@@ -338,6 +338,52 @@ class PrognosisCensoring(Table):
     uncensored: float = pa.Field(ge=0, le=1)
 
 
+class PrognosisPermuted(Table):
+    """Predictions for held-out patients, one block of whose data belongs to another of them."""
+
+    patient_id: str
+    resample: str
+    model: str
+    block: str  # an omic, or `clinical`
+    draw: int = pa.Field(ge=1)
+    risk: float
+    survival: float = pa.Field(ge=0, le=1)  # at the last horizon
+
+
+class PrognosisContributions(Table):
+    """What of the difference of a held-out patient's risk to the average patient's goes to each block."""
+
+    patient_id: str
+    resample: str
+    block: str  # an omic, or `clinical`
+    contribution: float = pa.Field(ge=-1.001, le=1.001)  # in probability, at the last horizon
+
+
+class PrognosisAttributions(Table):
+    """Contributions of single features and of gene sets to the risk of held-out patients."""
+
+    resample: str
+    level: str = pa.Field(isin=["feature", "gene set"])
+    block: str
+    name: str
+    size: int = pa.Field(ge=1)  # features
+    n: int = pa.Field(ge=0)  # held-out patients who have the omic
+    mean_absolute: float = pa.Field(ge=0)  # in probability
+    direction: float = _null(ge=-1, le=1)  # correlation of value and contribution; null for sets, constant features
+    random: float = _null(ge=0)  # mean of random sets of the same size; null for features
+
+
+class PrognosisAttributionChecks(Table):
+    """Whether attributions can be relied on."""
+
+    resample: str
+    block: str
+    n: int = pa.Field(ge=0)
+    steps: int = pa.Field(ge=0)
+    error: float = pa.Field(ge=0)  # largest miss of the sum of attributions, in probability
+    shuffled: float = _null(ge=-1, le=1)  # rank correlation of features with those of a model that learned nothing
+
+
 class PrognosisRisks(Table):
     """Predicted risk score (log partial hazard) of held-out patients."""
 
@@ -646,6 +692,40 @@ class PrognosisCoverage(Claim):
     by: str  # "all" or "risk quarter"
     group: str  # "" for all, "1" (lowest) to "4"
     median_months: float = pa.Field(ge=0)  # median bound
+
+
+class PrognosisImportance(Claim):
+    """Loss of performance on held-out patients when one block is exchanged among them."""
+
+    design: str = pa.Field(isin=DESIGNS)
+    model: str
+    block: str  # an omic, or `clinical`
+    metric: str = pa.Field(isin=["uno_c", "brier"])  # positive = worse without the block
+    horizon_months: float = _null()
+
+
+class PrognosisShares(Claim):
+    """Mean absolute contribution of a block to the risk of held-out patients, in probability."""
+
+    design: str = pa.Field(isin=DESIGNS)
+    block: str
+    horizon_months: float = pa.Field(ge=0)
+
+
+class PrognosisExplained(Table):
+    """Features and gene sets that move the risk of held-out patients most."""
+
+    level: str = pa.Field(isin=["feature", "gene set"])
+    block: str
+    name: str
+    size: int = pa.Field(ge=1)
+    resamples: int = pa.Field(ge=1)  # in which it is among the features
+    mean_absolute: float = pa.Field(ge=0)  # mean over resamples, in probability
+    lowest: float = pa.Field(ge=0)  # over resamples
+    highest: float = pa.Field(ge=0)
+    direction: float = _null(ge=-1, le=1)  # mean over resamples
+    random: float = _null(ge=0)
+    coefficient: float = _null()  # of the elastic net on all patients, per SD; null where it did not choose it
 
 
 class PrognosisResamples(Table):

@@ -98,7 +98,8 @@ class LatentModel:
     def differentiable(self) -> Callable[[Tensor, Tensor], Tensor]:
         """`transform` as a function of what `inputs.align` gives, `centred` and `observed`, for patients with any omic.
 
-        Of double tensors, shapes `(n_patients, n_all_features)` and `(n_patients, n_omics)`, to `(n_patients, n_latent)`.
+        Double tensors of shapes `(n_patients, n_all_features)` and `(n_patients, n_omics)` give one of shape
+        `(n_patients, n_latent)`.
         """
         import torch
 

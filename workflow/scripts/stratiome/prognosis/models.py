@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -90,7 +91,7 @@ class Inputs:
 
     def take(self, rows: np.ndarray) -> Inputs:
         """Some of the patients, by index, in that order."""
-        optional = {n: None if getattr(self, n) is None else getattr(self, n)[rows] for n in OPTIONAL}
+        optional: dict[str, Any] = {n: None if getattr(self, n) is None else getattr(self, n)[rows] for n in OPTIONAL}
         return replace(
             self,
             train=self.train[rows],
@@ -347,7 +348,9 @@ def _kaplan_meier(inputs: Inputs, grid: np.ndarray) -> Fit:
 
 def _fall_back(simpler: Fit, model: str, reason: str) -> Fit:
     used = simpler.stand_in or simpler.model
-    return replace(simpler, model=model, note=f"{reason}; predictions are those of {used}", plain=False, stand_in=used, linear=None)
+    return replace(
+        simpler, model=model, note=f"{reason}; predictions are those of {used}", plain=False, stand_in=used, linear=None
+    )
 
 
 def _guard(model: str, simpler: Fit, fit: Callable[[], Fit]) -> Fit:

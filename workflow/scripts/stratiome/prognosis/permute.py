@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -111,11 +112,11 @@ def _stacked(inputs: Inputs, parts: Sequence[Inputs]) -> Inputs:
     omics = tuple(
         Omic(o.name, np.concatenate([p.omics[j].values for p in every]), o.features) for j, o in enumerate(inputs.omics)
     )
-    whole = {
+    whole: dict[str, Any] = {
         name: np.concatenate([getattr(p, name) for p in every])
         for name in ("train", "time", "event", "clinical", "latents", "n_omics")
     }
-    optional = {
+    optional: dict[str, Any] = {
         name: None if getattr(inputs, name) is None else np.concatenate([getattr(p, name) for p in every])
         for name in OPTIONAL
     }

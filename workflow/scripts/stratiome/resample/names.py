@@ -69,6 +69,25 @@ def design_of(resample: str) -> str:
     return "given splits" if resample.startswith(GIVEN) else resample
 
 
+def first_design(names: Iterable[str], designs: Iterable[str]) -> list[str]:
+    """Resamples of the first design there is, of its first repeat where folds are repeated.
+
+    Parameters
+    ----------
+    names
+        Names of all resamples.
+    designs
+        Designs in the order of preference.
+    """
+    names = list(names)
+    for design in designs:
+        own = [n for n in names if design_of(n) == design and not n.startswith(FULL)]
+        first = [n for n in own if not (fold := FOLD.match(n)) or fold[1] == "1"]
+        if first:
+            return first
+    return []
+
+
 def repeats_of(held_out: pl.DataFrame) -> dict[str, list[list[str]]]:
     """Design -> sets of resamples in each of which a patient is held out at most once.
 
