@@ -122,14 +122,16 @@ def _fit(folder: Path, cohort: dict[str, np.ndarray], roles: pl.DataFrame, resam
     inputs = _write(folder, cohort, roles, resample)
     outputs = {
         n: str(folder / resample / f"{n}.parquet")
-        for n in ("curves", "risks", "coefficients", "models", "bounds", "censoring")
+        for n in ("curves", "risks", "coefficients", "models", "bounds", "censoring", "permuted")
     }
+    inputs |= {"weights": "", "description": ""}  # read only where models are explained
     settings = {
         "data": DATA,
         "endpoint": ENDPOINT,
         "covariates": ("age", "er"),
         "prognosis": PROGNOSIS,
         "seed": 1,
+        "explained": False,
     }
     fit_prognosis.main(**inputs, **outputs, **(settings | changes), resample=resample)
     return inputs | outputs

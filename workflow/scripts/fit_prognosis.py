@@ -10,6 +10,7 @@ from stratiome import tables
 from stratiome.config import DataConfig, EndpointConfig, PrognosisConfig
 from stratiome.features.block import FeatureSet, read_features
 from stratiome.latent.model import load_models
+from stratiome.latent.space import LatentSpace
 from stratiome.prognosis.bounds import Bounds, learn_bounds
 from stratiome.prognosis.models import Fit, Inputs, Omic, fit_models
 from stratiome.prognosis.permute import Latents, Permuted, permute
@@ -88,9 +89,11 @@ def main(
 
 def _latents_of(measured: FeatureSet, weights: str, description: str, *, factors: bool) -> Latents:
     """Latents, and MOFA+ factors if they are there, of patients some of whose omics are those of others."""
-    models = load_models(weights, description)
+    models: dict[str, LatentSpace] = {}
 
     def latents(rows: np.ndarray, others: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray | None]:
+        if not models:
+            models.update(load_models(weights, description))
         own = measured.take(rows)
         blocks = tuple(w.take(others.get(w.name, rows)) for w in measured.blocks)
         exchanged = FeatureSet(own.patient_ids, own.roles, blocks)
