@@ -89,7 +89,13 @@ def settings(case: str) -> Settings:
 
 def inputs(case: str = "demo") -> ReportInputs:
     """Everything the report needs in one case."""
-    rows = _cohort(case) | _subgroups(case) | _prognosis(case) | (_treatment(case) if case != "survival_only" else {})
+    rows = (
+        _cohort(case)
+        | _subgroups(case)
+        | _prognosis(case)
+        | _explained(case)
+        | (_treatment(case) if case != "survival_only" else {})
+    )
     frames = {name: tables.from_rows(rows.get(name, []), model) for name, model in CONTRACTS.items()}
     return ReportInputs(settings(case), manifest(case), frames, _quality(case), dict.fromkeys(OMICS[case], FIGURE))
 
@@ -490,6 +496,33 @@ def _subgroups(case: str) -> dict[str, list[dict[str, Any]]]:
             for e in range(0, 60, 2)
         ],
     }
+
+
+def _explained(case: str) -> dict[str, list[dict[str, Any]]]:
+    """What the models use: the first omic matters, the second does not."""
+    design, horizon, clinical = "cross-validation", 60.0, [] if case == "survival_only" else ["clinical"]
+    blocks = [*OMICS[case], *clinical]
+    importance, shares, explained, checks = [], [], [], []
+    for i, block in enumerate(blocks):
+        loss = {0: 0.06, 1: 0.001}.get(i, 0.02)
+        for model in ("clinical", "clinical_omics", "clinical_latent"):
+            seen = model != "clinical" or block == "clinical"
+            for metric, when, value in (("uno_c", None, loss), ("brier", horizon, loss / 5)):
+                method = f"loss of {metric}, mean of 3 exchanges; {METHOD}"
+                keys = {"design": design, "model": model, "block": block, "metric": metric, "horizon_months": when}
+                importance.append(claim(value * seen, 0.01 * seen, method=method, **keys))
+        shares.append(claim(loss, 0.005, design=design, block=block, horizon_months=horizon))
+        rest = {"resamples": 5, "lowest": loss / 20, "highest": loss / 5, "coefficient": None}
+        for j in range(3):
+            named = {"level": "feature", "block": block, "name": f"{block}_{j + 1}", "size": 1, "random": None}
+            direction = {0: 0.9, 1: -0.9}.get(j, 0.1)
+            explained.append(named | rest | {"mean_absolute": loss / 10, "direction": direction})
+        if block != "clinical":
+            named = {"level": "gene set", "block": block, "name": "A GENE SET", "size": 12, "random": loss / 4}
+            explained.append(named | rest | {"mean_absolute": loss / 2, "direction": None})
+            check = {"block": block, "n": 120, "steps": 16, "error": 1e-9, "shuffled": 0.6 * (i == 1)}
+            checks += [{"resample": f"cv-1-{k}"} | check for k in (1, 2)]
+    return {"importance": importance, "shares": shares, "explained": explained, "attribution_checks": checks}
 
 
 def _prognosis(case: str) -> dict[str, list[dict[str, Any]]]:

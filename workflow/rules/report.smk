@@ -43,6 +43,13 @@ rule render_report:
         calibration="<results>/evaluation/calibration.parquet",
         decisions="<results>/evaluation/prognosis_decisions.parquet",
         coverage="<results>/evaluation/prognosis_coverage.parquet",
+        importance="<results>/evaluation/prognosis_importance.parquet",
+        shares="<results>/evaluation/prognosis_shares.parquet",
+        explained="<results>/evaluation/prognosis_explained.parquet",
+        attribution_checks=expand(
+            "<results>/resamples/{resample}/prognosis/attribution_checks.parquet",
+            resample=FIRST_HELD_OUT,
+        ),
         coefficients="<results>/resamples/full/prognosis/coefficients.parquet",
         models=expand(
             "<results>/resamples/{resample}/prognosis/models.parquet",

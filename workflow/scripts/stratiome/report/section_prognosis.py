@@ -12,6 +12,7 @@ from stratiome.report.disclosure import count, part
 from stratiome.report.fitted import not_fitted, partly, unfitted
 from stratiome.report.inputs import CROSS, GIVEN, LOCKED, SITES, TEMPORAL, ReportInputs
 from stratiome.report.section_cohort import small_sites
+from stratiome.report.section_prognosis_explain import explanation
 from stratiome.report.section_prognosis_use import bounds, decisions
 from stratiome.report.verdicts import Verdict
 from stratiome.report.words import (
@@ -160,6 +161,7 @@ def prognosis(inputs: ReportInputs) -> Section:
         ]
         blocks += [*_calibration(inputs, shown[0]), *decisions(inputs, {m: _colour(m) for m in PROGNOSIS_MODELS})]
         blocks += [*bounds(inputs), *_stability(inputs)]
+        blocks += explanation(inputs, {m: _colour(m) for m in PROGNOSIS_MODELS})
         blocks += [b for d in shown if d not in first for b in _design(inputs, d)]
         blocks += [*_coefficients(inputs), *_fitted(inputs)]
     lede = (
