@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from stratiome.survival.cox import CoxError
+
 MIN_LEAF = 15
 """Training patients in each leaf, at least."""
 
@@ -36,12 +38,19 @@ def fit_forest(
     -------
     numpy.ndarray
         Shape `(n_patients, n_times)`, not increasing, 1 at 0.
+
+    Raises
+    ------
+    CoxError
+        If no event falls within the grid.
     """
     from sksurv.ensemble import RandomSurvivalForest
     from sksurv.util import Surv
 
     rounded, observed = on_grid(time[train], event[train], grid)
     followed = rounded > 0
+    if not observed[followed].any():
+        raise CoxError("no training event by the end of the time grid")
     forest = RandomSurvivalForest(n_estimators=trees, min_samples_leaf=MIN_LEAF, random_state=seed, n_jobs=1)
     forest.fit(x[train][followed], Surv.from_arrays(observed[followed], rounded[followed]))
     steps = forest.predict_survival_function(x, return_array=True)
