@@ -77,7 +77,7 @@ def test_one_event_per_fold(tmp_path):
     event = np.zeros(N, dtype=np.int64)
     for fold in FOLDS:
         test = roles.filter((pl.col("resample") == fold) & (pl.col("role") == "test"))["patient_id"].to_list()
-        event[[i for i, p in enumerate(cohort["ids"]) if p in test and i % 29][0]] = 1
+        event[next(i for i, p in enumerate(cohort["ids"]) if p in test and i % 29)] = 1
     found, models = _run(tmp_path, cohort | {"event": event}, prognosis=PROGNOSIS.model_copy(update={"min_events": 1}))
     assert found["metrics"]["estimate"].null_count() == found["metrics"].height
     assert "fewer than 10 patients or 5 events" in found["metrics"]["method"][0]
