@@ -43,6 +43,21 @@ def test_an_omic_that_nothing_misses_is_named():
     assert "+0.060" in said
 
 
+def test_a_model_that_does_not_see_an_omic_is_not_given_a_zero():
+    inputs = fixtures.inputs("demo")
+    blind = [
+        r
+        | (
+            {"estimate": 0.0, "lower": 0.0, "upper": 0.0}
+            if (r["model"], r["block"]) == ("clinical_omics", "rna")
+            else {}
+        )
+        for r in inputs.rows("importance")
+    ]
+    assert "not used" in told(changed(inputs, importance=blind))
+    assert "not used" not in told(inputs)
+
+
 def test_wording_is_not_causal():
     said = told(fixtures.inputs("demo")).lower()
     assert "not what would happen if a value were changed" in said

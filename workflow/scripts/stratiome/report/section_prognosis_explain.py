@@ -56,7 +56,9 @@ def _exchanged(inputs: ReportInputs, colours: Mapping[str, int]) -> list[object]
         lines.append(charts.Line(_name(block), heading=True))
         for model in drawn:
             r = of[model, block]
-            if r["estimate"] is not None:
+            if _ignored(r):
+                lines.append(charts.Line(label(model), text="does not use it"))
+            elif r["estimate"] is not None:
                 text = interval(r, 3, sign=True)
                 lines.append(
                     charts.Line(label(model), r["estimate"], r["lower"], r["upper"], text, colours.get(model, 1))
@@ -77,7 +79,7 @@ def _exchanged(inputs: ReportInputs, colours: Mapping[str, int]) -> list[object]
         f" {first['design']}. {words.sentence(readable(first['method']))}."
     )
     brier = {(r["model"], r["block"]): r for r in _visible(inputs, "importance", metric="brier")}
-    body, score = ([_line(found, block, models, d) for block in blocks] for found, d in ((of, 3), (brier, 4)))
+    body, score = ([_line(found, block, models, d) for block in blocks] for found, d in ((of, 3), (brier, 3)))
     head = ["Exchanged", *map(label, models)]
     numeric = frozenset(range(1, len(head)))
     horizon = inputs.settings.endpoint.horizons_months[-1]
@@ -96,6 +98,11 @@ def _exchanged(inputs: ReportInputs, colours: Mapping[str, int]) -> list[object]
             ],
         ),
     ]
+
+
+def _ignored(row: Row) -> bool:
+    """Whether predictions stay as they are in every draw: the model does not see the block, or has chosen none of it."""
+    return row["estimate"] == row["lower"] == row["upper"] == 0
 
 
 def _unused(of: Mapping[tuple[str, str], Row], models: list[str], blocks: list[str]) -> str:
@@ -117,10 +124,12 @@ def _line(found: Mapping[tuple[str, str], Row], block: str, models: list[str], d
     return [_name(block), *cells]
 
 
-def _two(row: Row, decimals: int = 3) -> tuple[str, str, str]:
+def _two(row: Row, decimals: int) -> tuple[str, str, str]:
     """Estimate, tone and interval of a cell."""
     if row["estimate"] is None:
         return "not estimable", "unknown", ""
+    if _ignored(row):
+        return "not used", "unknown", ""
     estimate, _, bounds = interval(row, decimals, sign=True).partition(" (")
     return estimate, "", bounds.removesuffix(")")
 
