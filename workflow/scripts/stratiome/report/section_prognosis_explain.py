@@ -101,7 +101,7 @@ def _exchanged(inputs: ReportInputs, colours: Mapping[str, int]) -> list[object]
 
 
 def _ignored(row: Row) -> bool:
-    """Whether predictions stay as they are in every draw: the model does not see the block, or has chosen none of it."""
+    """Whether predictions stay as they are: the model does not see the block, or has chosen none of it."""
     return row["estimate"] == row["lower"] == row["upper"] == 0
 
 
