@@ -47,6 +47,9 @@ CONTRACTS = {
     "calibration": tables.Calibration,
     "decisions": tables.PrognosisDecisions,
     "coverage": tables.PrognosisCoverage,
+    "calibration_curves": tables.CalibrationCurves,
+    "calibration_measures": tables.CalibrationSummary,
+    "risks_by_outcome": tables.RiskDistribution,
 }
 PROGNOSIS = PrognosisConfig(trees=20)
 SITES = ("a", "b")

@@ -68,6 +68,9 @@ rule evaluate_prognosis:
         calibration="<results>/evaluation/calibration.parquet",
         decisions="<results>/evaluation/prognosis_decisions.parquet",
         coverage="<results>/evaluation/prognosis_coverage.parquet",
+        calibration_curves="<results>/evaluation/calibration_curves.parquet",
+        calibration_measures="<results>/evaluation/calibration_summary.parquet",
+        risks_by_outcome="<results>/evaluation/risk_distribution.parquet",
     log:
         "<results>/logs/evaluate_prognosis.log",
     benchmark:

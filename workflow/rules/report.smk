@@ -50,6 +50,9 @@ rule render_report:
             "<results>/resamples/{resample}/prognosis/attribution_checks.parquet",
             resample=FIRST_HELD_OUT,
         ),
+        calibration_curves="<results>/evaluation/calibration_curves.parquet",
+        calibration_measures="<results>/evaluation/calibration_summary.parquet",
+        risks_by_outcome="<results>/evaluation/risk_distribution.parquet",
         coefficients="<results>/resamples/full/prognosis/coefficients.parquet",
         models=expand(
             "<results>/resamples/{resample}/prognosis/models.parquet",

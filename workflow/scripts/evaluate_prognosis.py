@@ -7,7 +7,7 @@ import polars as pl
 
 from stratiome import tables
 from stratiome.config import EndpointConfig, EvaluationConfig, PrognosisConfig
-from stratiome.prognosis import evaluate, use
+from stratiome.prognosis import calibration_summary, evaluate, risk_distribution, use
 from stratiome.prognosis.models import MODELS
 from stratiome.resample.names import repeats_of
 from stratiome.survival.outcome import check_outcome, time_grid
@@ -29,6 +29,9 @@ def main(
     calibration: str,
     decisions: str,
     coverage: str,
+    calibration_curves: str,
+    calibration_measures: str,
+    risks_by_outcome: str,
     endpoint: EndpointConfig,
     prognosis: PrognosisConfig,
     evaluation: EvaluationConfig,
@@ -68,6 +71,15 @@ def main(
     tables.write_table(_metrics(estimates), metrics, tables.PrognosisMetrics)
     tables.write_table(_by_resample(resample_rows), by_resample, tables.PrognosisResamples)
     tables.write_table(_calibration(groups), calibration, tables.Calibration)
+    other = patients["competing"].to_numpy().astype(bool)
+    agreement = _agreement(problem, designs, other if other.any() else None, evaluation, seed)
+    for table, path, contract in zip(
+        agreement,
+        (calibration_curves, calibration_measures, risks_by_outcome),
+        (tables.CalibrationCurves, tables.CalibrationSummary, tables.RiskDistribution),
+        strict=True,
+    ):
+        tables.write_table(table, path, contract)
 
 
 def _designs(
@@ -253,6 +265,76 @@ def _calibration(groups: list[tuple[str, float, int, evaluate.CalibrationGroup]]
         for model, horizon, number, g in groups
     ]
     return tables.from_rows(rows, tables.Calibration)
+
+
+def _agreement(
+    problem: evaluate.Problem,
+    designs: list[evaluate.Design],
+    competing: np.ndarray | None,
+    evaluation: EvaluationConfig,
+    seed: int,
+) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
+    """Smooth calibration curves, their summaries and the distribution of risks, of the first repeat of each design."""
+    curves, measures, distribution = [], [], []
+    for design in designs:
+        points, found = calibration_summary.calibrate(
+            problem,
+            design.repeats[0],
+            by_site=design.by_site,
+            bootstraps=evaluation.bootstraps,
+            level=evaluation.level,
+            seed=[seed, 3],
+            competing=competing,
+        )
+        curves += [
+            {
+                "design": design.name,
+                "model": p.model,
+                "horizon_months": p.horizon,
+                "predicted": p.predicted,
+                "observed": p.observed,
+                "lower": p.lower,
+                "upper": p.upper,
+            }
+            for p in points
+        ]
+        measures += [
+            {
+                "estimate": m.estimate,
+                "lower": m.lower,
+                "upper": m.upper,
+                "n": m.n,
+                "events": m.events,
+                "method": m.method,
+                "held_out": True,
+                "design": design.name,
+                "model": m.model,
+                "metric": m.metric,
+                "horizon_months": m.horizon,
+                "chance": m.chance,
+                "chance_upper": m.chance_upper,
+                "df": m.df,
+                "p_value": m.p_value,
+            }
+            for m in found
+        ]
+        distribution += [
+            {
+                "design": design.name,
+                "model": c.model,
+                "horizon_months": c.horizon,
+                "outcome": c.outcome,
+                "bin_lower": c.lower,
+                "bin_upper": c.upper,
+                "n": c.n,
+            }
+            for c in risk_distribution.risk_distribution(problem, design.repeats[0], competing)
+        ]
+    return (
+        tables.from_rows(curves, tables.CalibrationCurves),
+        tables.from_rows(measures, tables.CalibrationSummary),
+        tables.from_rows(distribution, tables.RiskDistribution),
+    )
 
 
 if "snakemake" in globals():

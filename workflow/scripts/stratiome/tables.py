@@ -752,6 +752,43 @@ class Calibration(Table):
     n: int = pa.Field(ge=0)
 
 
+class CalibrationCurves(Table):
+    """Smooth calibration curves of held-out patients, between the 1st and 99th percentile of the predicted risk."""
+
+    design: str = pa.Field(isin=DESIGNS)
+    model: str
+    horizon_months: float = pa.Field(ge=0)
+    predicted: float = pa.Field(ge=0, le=1)
+    observed: float = pa.Field(ge=0, le=1)  # risk that comes true, by the curve
+    lower: float = _null(ge=0, le=1)  # pointwise interval
+    upper: float = _null(ge=0, le=1)
+
+
+class CalibrationSummary(Claim):
+    """How far predicted risks are from those that come true, held-out patients."""
+
+    design: str = pa.Field(isin=DESIGNS)
+    model: str
+    metric: str = pa.Field(isin=["intercept", "ici", "e50", "e90", "d_calibration"])
+    horizon_months: float = pa.Field(ge=0)  # tau for d_calibration
+    chance: float = _null(ge=0)  # of ici: mean of what sampling alone gives to perfect predictions
+    chance_upper: float = _null(ge=0)  # its upper end at the level of the intervals, one-sided
+    df: int = _null(ge=1)  # of d_calibration, whose estimate is a chi-squared statistic
+    p_value: float = _null(ge=0, le=1)
+
+
+class RiskDistribution(Table):
+    """Histogram of the predicted risk of held-out patients by what is known of them at the horizon; no empty bins."""
+
+    design: str = pa.Field(isin=DESIGNS)
+    model: str
+    horizon_months: float = pa.Field(ge=0)
+    outcome: str = pa.Field(isin=["failed", "alive", "censored before", "failed of another cause"])
+    bin_lower: float = pa.Field(ge=0, le=1)
+    bin_upper: float = pa.Field(ge=0, le=1)
+    n: int = pa.Field(ge=1)
+
+
 class TreatmentTrial(Table):
     """The target trial beside its emulation."""
 
