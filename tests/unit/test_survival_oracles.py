@@ -23,9 +23,11 @@ from stratiome.survival.cox import fit_cox
 from stratiome.survival.curves import kaplan_meier
 from stratiome.survival.efron import PartialLikelihood
 from stratiome.survival.proportional import proportional_hazards
+from stratiome.survival.pseudo import pseudo_risks
 
 FOLDER = Path(__file__).parents[1] / "fixtures" / "survival"
 ORACLES = json.loads((FOLDER / "oracles.json").read_text(encoding="utf-8"))
+PSEUDO = json.loads((FOLDER / "pseudo.json").read_text(encoding="utf-8"))
 COHORTS = {name: pl.read_csv(FOLDER / f"{name}.csv") for name in ("fine", "ties")}
 CASES = [(name, case) for name in COHORTS for case in ("plain", "strata", "weights", "entry", "all")]
 TRANSFORMS = ("km", "identity", "log", "rank")
@@ -159,6 +161,30 @@ def test_cumulative_incidences_are_those_of_cuminc_and_below_one_minus_kaplan_me
     late = np.array([time.max()])
     alone = [1.0 - kaplan_meier(time, cause == k, late)[0] for k in (1, 2)]
     assert (np.array(alone) > aalen_johansen(time, cause).at(late)[0, :, 0] + 0.05).all()
+
+
+@cohorts
+def test_pseudo_values_are_those_of_r(name):
+    time, cause, expected = _column(name, "time"), COHORTS[name]["cause"].to_numpy(), PSEUDO[name]
+    rows = expected["rows"]
+    for k, horizon in enumerate(expected["horizons"]):
+        given = (
+            ("any", pseudo_risks(time, cause > 0, horizon)),
+            ("first", pseudo_risks(time, cause == 1, horizon, competing=cause == 2)),
+            ("second", pseudo_risks(time, cause == 2, horizon, competing=cause == 1)),
+        )
+        for key, found in given:
+            np.testing.assert_allclose(found[0, rows], np.array(expected[key])[:, k], rtol=0, atol=1e-10)
+        leaving_one_out = _leave_one_out(name, horizon)
+        assert 1e-5 < np.abs(given[0][1][0, rows] - leaving_one_out).max() < 0.02  # the jackknife proper is another
+
+
+def _leave_one_out(name: str, horizon: float) -> np.ndarray:
+    time, event = _outcome(name)
+    every, n, rows = np.arange(len(time)), len(time), PSEUDO[name]["rows"]
+    whole = kaplan_meier(time, event, np.array([horizon]))[0]
+    left = [kaplan_meier(time[every != i], event[every != i], np.array([horizon]))[0] for i in rows]
+    return 1.0 - (n * whole - (n - 1) * np.array(left))
 
 
 @cohorts

@@ -53,7 +53,8 @@ class Spline:
         events
             Events by the horizon.
         """
-        return cls(np.unique(np.quantile(cloglog(risk), _QUANTILES[4 if events >= PLENTY else 3])))
+        at = _QUANTILES[4 if events >= PLENTY else 3]
+        return cls(np.unique(np.quantile(cloglog(risk), at, method="inverted_cdf")))
 
     def basis(self, risk: np.ndarray) -> np.ndarray:
         """Shape `(n_patients, max(n_knots, 2))`: one, the predictor, and its bends (Stone & Koo 1985)."""
