@@ -608,6 +608,38 @@ def _prognosis(case: str) -> dict[str, list[dict[str, Any]]]:
                 }
                 for g in range(1, 11)
             ]
+    judged = [(m, h) for m in list(scores)[1:] for h in (36.0, 60.0)]
+    curves = [
+        {"design": "cross-validation", "model": m, "horizon_months": h, "predicted": 0.05 * g}
+        | {"observed": 0.05 * g + 0.01, "lower": max(0.05 * g - 0.05, 0.0), "upper": 0.05 * g + 0.07}
+        for m, h in judged
+        for g in range(1, 17)
+    ]
+    nothing: dict[str, Any] = {"chance": None, "chance_upper": None, "df": None, "p_value": None}
+
+    def measure(model: str, horizon: float, metric: str, value: float, half: float | None, **more: Any) -> dict:
+        keys = {"design": "cross-validation", "model": model, "metric": metric, "horizon_months": horizon}
+        return claim(value, half, **keys, **nothing | more)
+
+    measures = []
+    for m in list(scores)[1:]:
+        for h in (36.0, 60.0):
+            measures.append(measure(m, h, "intercept", 0.03, 0.12))
+            measures.append(measure(m, h, "ici", 0.021, 0.012, chance=0.018, chance_upper=0.035))
+            measures += [measure(m, h, "e50", 0.018, 0.01), measure(m, h, "e90", 0.044, 0.02)]
+        spread = measure(m, 60.0, "d_calibration", 8.14, None, df=9, p_value=0.52)
+        measures.append(spread | {"estimate": 8.14})
+    by_outcome = [
+        {"design": "cross-validation", "model": m, "horizon_months": h, "outcome": o, "n": n}
+        | {"bin_lower": 0.05 * b, "bin_upper": 0.05 * (b + 1)}
+        for m, h in judged
+        for o, heights in (
+            ("failed", (3, 20, 60, 40)),
+            ("alive", (50, 80, 30, 5)),
+            ("censored before", (9, 40, 21, 12)),
+        )
+        for b, n in enumerate(heights, 2)
+    ]
     features = {
         "clinical": ("age", "stage: II_b"),
         "clinical_omics": ("age", "stage: II_b", "mrna: 203306_s_at"),
@@ -617,6 +649,9 @@ def _prognosis(case: str) -> dict[str, list[dict[str, Any]]]:
         "prognosis_metrics": metrics,
         "prognosis_resamples": by_resample,
         "calibration": calibration,
+        "calibration_curves": curves,
+        "calibration_measures": measures,
+        "risks_by_outcome": by_outcome,
         "decisions": [
             claim(
                 0.3 * (1 - t) - 0.05 * i,

@@ -753,7 +753,7 @@ class Calibration(Table):
 
 
 class CalibrationCurves(Table):
-    """Smooth calibration curves of held-out patients, between the 1st and 99th percentile of the predicted risk."""
+    """Smooth calibration curves of held-out patients, without the ends of the predicted risk, where few are."""
 
     design: str = pa.Field(isin=DESIGNS)
     model: str

@@ -22,8 +22,8 @@ from stratiome.survival.pseudo import pseudo_risks
 
 POINTS = 25
 """Predicted risks at which a curve is kept."""
-ENDS = (0.01, 0.99)
-"""Quantiles of the predicted risk between which a curve is kept."""
+END, BEYOND = 0.01, 10
+"""A curve is kept where at least this share of the patients, and this many, have lower risks, and higher ones."""
 SUMMARIES = ("intercept", "ici", "e50", "e90")
 """Measures at a horizon; `d_calibration` is one of the whole curve up to tau."""
 
@@ -185,7 +185,8 @@ def _at_horizon(
         return [], rows + [writer.none(model, metric, horizon, why) for metric in SUMMARIES[1:]]
     spline = smooth.Spline.make(risk, int(failed.sum()))
     basis = spline.basis(risk)
-    low, high = np.quantile(risk, ENDS)
+    end = min(max(END, BEYOND / len(risk)), 0.5)
+    low, high = np.quantile(risk, [end, 1.0 - end])
     at = np.unique(np.round(np.linspace(low, high, POINTS), 3))
     whole = smooth.fit(basis, pseudo[0], one)
     curve = smooth.risks(basis, whole)

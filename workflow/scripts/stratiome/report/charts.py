@@ -1,4 +1,4 @@
-"""Figures that compare estimates: forests, dots, calibration, overlap and balance. Each returns an SVG."""
+"""Figures that compare estimates: forests, dots, overlap and balance. Each returns an SVG."""
 
 from __future__ import annotations
 
@@ -131,38 +131,6 @@ def _keep_null_inside(ax: Any, lines: Sequence[Line], null: float, log: bool) ->
     pad = 0.08 * (high - low) or 0.1
     ax.set_xlim(low - pad, high + pad)
     ax.locator_params(axis="x", nbins=6)
-
-
-def calibration(rows: Sequence[Row], group: int, slug: str, description: str, width: float = 276) -> str:
-    """Observed against predicted risk in groups of predicted risk; the diagonal is perfect calibration.
-
-    Parameters
-    ----------
-    rows
-        Rows of `Calibration` of one model and horizon.
-    """
-    with svg.canvas(width, width) as figure:
-        ax = svg.axes(figure, 66, 46, 24, 12)  # the last label, `100 %`, stands half outside
-        ax.plot([0, 1], [0, 1], color=svg.MUTED, linewidth=1, linestyle=svg.DASHES[1])
-        for r in rows:
-            ax.plot([r["predicted"]] * 2, [r["lower"], r["upper"]], color=svg.series(group), linewidth=1.5, alpha=0.7)
-        ax.plot(
-            [r["predicted"] for r in rows],
-            [r["observed"] for r in rows],
-            svg.marker(group),
-            color=svg.series(group),
-            markersize=5.5,
-            clip_on=False,
-        )
-        largest = max([0.2, *(r["upper"] for r in rows), *(r["predicted"] for r in rows)])
-        top = min(1.0, largest * 1.05)
-        ticks = [t / 10 for t in range(0, 11, 2 if top > 0.5 else 1) if t / 10 <= top]
-        ax.set(
-            xlim=(0, top), ylim=(0, top), xticks=ticks, yticks=ticks, xlabel="Predicted risk", ylabel="Observed risk"
-        )
-        for axis in (ax.xaxis, ax.yaxis):
-            axis.set_major_formatter(lambda v, _: f"{100 * v:.0f} %")
-        return svg.finish(figure, slug, description)
 
 
 def by_resample(

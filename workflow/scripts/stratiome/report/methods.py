@@ -9,17 +9,33 @@ from stratiome.report.words import file_name, join, label, months, plural, until
 from stratiome.tables import PROGNOSIS_MODELS
 
 REFERENCES = {
+    "Andersen 2003": (
+        "Andersen PK, Klein JP, Rosthøj S. Generalised linear models for correlated pseudo-observations, with"
+        " applications to multi-state models. Biometrika 2003;90:15–27."
+    ),
     "Argelaguet 2020": (
         "Argelaguet R, Arnol D, Bredikhin D, et al. MOFA+: a statistical framework for comprehensive integration of"
         " multi-modal single-cell data. Genome Biol 2020;21:111."
     ),
+    "Austin 2020": (
+        "Austin PC, Harrell FE Jr, van Klaveren D. Graphical calibration curves and the integrated calibration index"
+        " (ICI) for survival models. Stat Med 2020;39:2714–42."
+    ),
     "Cox 1972": "Cox DR. Regression models and life-tables. J R Stat Soc B 1972;34:187–220.",
+    "Crowson 2016": (
+        "Crowson CS, Atkinson EJ, Therneau TM. Assessing calibration of prognostic risk scores. Stat Methods Med Res"
+        " 2016;25:1692–706."
+    ),
     "Gensheimer 2019": (
         "Gensheimer MF, Narasimhan B. A scalable discrete-time survival model for neural networks. PeerJ 2019;7:e6257."
     ),
     "Graf 1999": (
         "Graf E, Schmoor C, Sauerbrei W, Schumacher M. Assessment and comparison of prognostic classification schemes"
         " for survival data. Stat Med 1999;18:2529–45."
+    ),
+    "Haider 2020": (
+        "Haider H, Hoehn B, Davis S, Greiner R. Effective ways to build and evaluate individual survival distributions."
+        " J Mach Learn Res 2020;21(85)."
     ),
     "Hennig 2007": "Hennig C. Cluster-wise assessment of cluster stability. Comput Stat Data Anal 2007;52:258–71.",
     "Hernán 2016": (
@@ -226,7 +242,9 @@ def _prognosis(inputs: ReportInputs) -> str:
         f" {join([label(c) for c in s.covariates]) or 'no clinical covariate'}.{_beside(inputs, ratio)}"
         f" Discrimination was measured by Uno's C (Uno 2011) truncated at {months(s.endpoint.tau_months)} months and by"
         " time-dependent AUC, overall error by the integrated Brier score with censoring weights (Graf 1999),"
-        " calibration by slope, observed/expected ratio and risk groups. Differences to the clinical model were taken"
+        " calibration by slope, intercept (Crowson 2016), observed/expected ratio, risk groups, smooth curves of"
+        " pseudo-values (Andersen 2003) with the integrated calibration index (Austin 2020), and a test of"
+        " D-calibration (Haider 2020). Differences to the clinical model were taken"
         " on the same patients and bootstrap samples."
         + "".join(f" {said}" for said in not_fitted(inputs, PROGNOSIS_MODELS[1:], "cross-validation"))
     )

@@ -7,12 +7,13 @@ from dataclasses import replace
 from typing import Any
 
 from stratiome.report import charts, verdicts, words
-from stratiome.report.blocks import Cell, Figure, Finding, Fold, Heading, Note, Panels, Section, Table, Text, numbered
+from stratiome.report.blocks import Cell, Figure, Finding, Fold, Heading, Note, Section, Table, Text, numbered
 from stratiome.report.disclosure import count, part
 from stratiome.report.fitted import not_fitted, partly, unfitted
 from stratiome.report.inputs import CROSS, GIVEN, LOCKED, SITES, TEMPORAL, ReportInputs
 from stratiome.report.section_cohort import small_sites
 from stratiome.report.section_prognosis_explain import explanation
+from stratiome.report.section_prognosis_calibration import calibration, two_lines
 from stratiome.report.section_prognosis_use import bounds, decisions
 from stratiome.report.verdicts import Verdict
 from stratiome.report.words import (
@@ -89,7 +90,7 @@ def verdict(inputs: ReportInputs) -> Verdict:
     ipa = {m: _claim(inputs, m, "ipa", horizon=last) for m in fitted(inputs) if m in ("clinical", *OF_OMICS)}
     judged = [m for m in models(inputs) if m in ("kaplan_meier", "clinical", *OF_OMICS)]
     missing = {m: why for m in judged if (why := unfitted(inputs, m, inputs.headline))}
-    found = verdicts.prognosis(deltas, inputs.settings.evaluation.level, ipa, missing)
+    found = verdicts.prognosis(deltas, inputs.settings.evaluation.level, ipa, missing, _calibrated(inputs))
     if found.caveat and inputs.headline == GIVEN:
         found = replace(found, caveat=f"{found.caveat} Measured on the given splits.")
     if not inputs.settings.covariates:
@@ -118,7 +119,18 @@ def stacked(inputs: ReportInputs) -> Verdict | None:
         _claim(inputs, "stacked", "ipa", horizon=last),
         inputs.settings.evaluation.level,
         why,
+        _calibrated(inputs).get("stacked"),
     )
+
+
+def _calibrated(inputs: ReportInputs) -> dict[str, tuple[Row | None, Row | None]]:
+    """Calibration slope and observed over expected at the last horizon, by model."""
+    last = inputs.settings.endpoint.horizons_months[-1]
+
+    def at(model: str, metric: str) -> Row | None:
+        return _claim(inputs, model, metric, horizon=last)
+
+    return {m: (at(m, "calibration_slope"), at(m, "observed_expected")) for m in fitted(inputs)}
 
 
 def transport(inputs: ReportInputs) -> Verdict:
@@ -159,7 +171,9 @@ def prognosis(inputs: ReportInputs) -> Section:
             *(b for d in first for b in _design(inputs, d)),
             *_forest(inputs),
         ]
-        blocks += [*_calibration(inputs, shown[0]), *decisions(inputs, {m: _colour(m) for m in PROGNOSIS_MODELS})]
+        colours = {m: _colour(m) for m in PROGNOSIS_MODELS}
+        judged = {d: [m for m in fitted(inputs, d) if m != "kaplan_meier"] for d in shown}
+        blocks += [*calibration(inputs, shown[0], judged, OF_OMICS, colours), *decisions(inputs, colours)]
         blocks += [*bounds(inputs), *_stability(inputs)]
         blocks += explanation(inputs, {m: _colour(m) for m in PROGNOSIS_MODELS})
         blocks += [b for d in shown if d not in first for b in _design(inputs, d)]
@@ -236,7 +250,7 @@ def _design(inputs: ReportInputs, design: str) -> list[object]:
         notes += [said] if (said := partly(inputs, model, design)) else []
         claims = [_claim(inputs, model, m, design=design, horizon=h) for m, h in columns]
         first = first or next((c for c in claims if c), None)
-        cells = [_two_lines(c, METRICS[m][1]) for c, (m, _) in zip(claims, columns, strict=True)]
+        cells = [two_lines(c, METRICS[m][1]) for c, (m, _) in zip(claims, columns, strict=True)]
         body.append([label(model), *_delta(inputs, model, design), *cells])
     notes += _alike(inputs, design)
     size = f"{inputs.size(first['n'])}, {count(first['events'], least)} events. " if first else ""
@@ -283,14 +297,14 @@ def _delta(inputs: ReportInputs, model: str, design: str) -> list[Cell | str]:
     if c is None or model == "kaplan_meier":
         if unfitted(inputs, "clinical", design):
             return [Cell("reference"), "–"]
-        return [Cell("reference"), _two_lines(c, 3, sign=True)]
+        return [Cell("reference"), two_lines(c, 3, sign=True)]
     if _same(c):
         return [Cell("ranks the same", "unknown"), "–"]
     if model == "clinical_forest":
-        return [Cell("no omics"), _two_lines(c, 3, sign=True)]
+        return [Cell("no omics"), two_lines(c, 3, sign=True)]
     last = inputs.settings.endpoint.horizons_months[-1]
     tone, phrase = verdicts.adds(c, b, _claim(inputs, model, "ipa", design=design, horizon=last))
-    return [Cell(phrase, tone), _two_lines(c, 3, sign=True)]
+    return [Cell(phrase, tone), two_lines(c, 3, sign=True)]
 
 
 def _same(delta: Row) -> bool:
@@ -311,12 +325,6 @@ def _alike(inputs: ReportInputs, design: str) -> list[str]:
         why = ": it has chosen no omic, so it is the clinical model" if none and model == "clinical_omics" else ""
         said.append(f"{label(model)} ranks these patients just as the clinical model does{why}.")
     return said
-
-
-def _two_lines(row: Row | None, decimals: int, sign: bool = False) -> Cell:
-    text = interval(row, decimals, sign=sign) if row else "–"
-    estimate, _, bounds = text.partition(" (")
-    return Cell(estimate, below=bounds.removesuffix(")"))
 
 
 def _reasons(inputs: ReportInputs, design: str) -> list[str]:
@@ -399,43 +407,6 @@ def _forest(inputs: ReportInputs) -> list[object]:
 
 def _colour(model: str) -> int:
     return PROGNOSIS_MODELS.index(model) if model in PROGNOSIS_MODELS else len(PROGNOSIS_MODELS)
-
-
-def _calibration(inputs: ReportInputs, design: str) -> list[object]:
-    where = "" if design == CROSS else f" Design: {design}."
-    blocks: list[object] = []
-    least = inputs.settings.min_cell
-    for horizon in sorted({r["horizon_months"] for r in inputs.rows("calibration")}):
-        panels = []
-        n = 0
-        for model in [
-            m
-            for m in models(inputs, design) or PROGNOSIS_MODELS
-            if m != "kaplan_meier" and not unfitted(inputs, m, design)
-        ]:
-            rows = sorted(inputs.rows("calibration", model=model, horizon_months=horizon), key=lambda r: r["group"])
-            if rows:
-                n = max(n, sum(r["n"] for r in rows))
-                kept = [r for r in rows if r["n"] >= least]
-                told = "Observed against predicted risk: " + ", ".join(
-                    f"{100 * r['predicted']:.0f} % predicted, {100 * r['observed']:.0f} % observed" for r in kept
-                )
-                panels.append(
-                    (
-                        label(model),
-                        charts.calibration(
-                            kept, _colour(model), f"cal-{model}-{months(horizon).replace('.', '_')}", told
-                        ),
-                    )
-                )
-        if panels:
-            caption = (
-                "Groups of equal size by predicted risk: mean prediction against one minus Kaplan–Meier with"
-                f" {inputs.settings.level} interval; {inputs.size(n)}, held out.{where} On the dashed line,"
-                f" predictions come true as often as promised. Groups of fewer than {least} patients are not drawn."
-            )
-            blocks.append(Panels(f"Calibration at {months(horizon)} months", panels, caption, 276))
-    return [Heading("Calibration"), *blocks] if blocks else []
 
 
 def _stability(inputs: ReportInputs) -> list[object]:

@@ -34,6 +34,13 @@ REPRODUCED = 0.6
 """Adjusted Rand index of held-out and published subgroups below which they are not called reproducible."""
 
 
+SLOPE_LIMITS = (0.8, 1.25)
+"""Calibration slopes within are good enough to praise a model without a caveat: a convention for words, not a test."""
+
+RATIO_LIMITS = (0.8, 1.25)
+"""The same for observed over expected."""
+
+
 @dataclass(frozen=True)
 class Verdict:
     """One question and its answer.
@@ -244,11 +251,43 @@ def predicts(ipa: Mapping[str, Row | None]) -> str:
     return said
 
 
+def miscalibrated(slope: Row | None, ratio: Row | None) -> str:
+    """What is wrong with the predicted risks of a model, as `too extreme (calibration slope 0.6, ...)`; "" if nothing.
+
+    Only what the whole interval says counts: that of the slope outside `SLOPE_LIMITS`, or that of observed over
+    expected outside `RATIO_LIMITS`.
+    """
+    said = []
+    for row, limits, low, high, name in (
+        (slope, SLOPE_LIMITS, "too extreme", "too tame", "calibration slope"),
+        (ratio, RATIO_LIMITS, "too high", "too low", "observed over expected"),
+    ):
+        if row is None or row.get("lower") is None or row.get("upper") is None:
+            continue
+        wrong = low if row["upper"] < limits[0] else high if row["lower"] > limits[1] else ""
+        said += [f"{wrong} ({name} {interval(row, 2)})"] if wrong else []
+    return join(said)
+
+
+def _of_risks(praised: Sequence[str], calibration: Mapping[str, tuple[Row | None, Row | None]]) -> str:
+    """Caveats on the risks of models that an answer praises, each with a space before it."""
+    text = ""
+    for model in praised:
+        slope, ratio = calibration.get(model, (None, None))
+        wrong = miscalibrated(slope, ratio)
+        if wrong:
+            row = slope or ratio
+            at = f" at {months(row['horizon_months'])} months" if row and row.get("horizon_months") is not None else ""
+            text += f" The risks that the {within(model)} model predicts{at} are {wrong}: not to be read as they are."
+    return text
+
+
 def prognosis(
     deltas: Sequence[tuple[str, Row | None, Row | None]],
     level: float,
     ipa: Mapping[str, Row | None] | None = None,
     unfitted: Mapping[str, str] | None = None,
+    calibration: Mapping[str, tuple[Row | None, Row | None]] | None = None,
 ) -> Verdict:
     """Do omics add to the clinical model?
 
@@ -262,6 +301,8 @@ def prognosis(
         Model, also the clinical one -> row of its index of prediction accuracy at the last horizon.
     unfitted
         Model -> why it was not fitted; such models are not judged.
+    calibration
+        Model -> rows of its calibration slope and observed over expected at the last horizon.
     """
     question = "Do omics add to the clinical model?"
     ipa, unfitted = ipa or {}, unfitted or {}
@@ -289,6 +330,7 @@ def prognosis(
         caveat += " Verdicts are not corrected for the number of models."
     if missing:
         caveat += f" Not fitted: {_whys(missing, named=True)}."
+    caveat += _of_risks([name for name, t, _ in found if t in ("yes", "mixed")], calibration or {})
     return Verdict(question, answer + predicts(ipa), tone, tuple(facts), caveat, "prognosis")
 
 
@@ -298,6 +340,7 @@ def stacked(
     ipa: Row | None,
     level: float,
     unfitted: str = "",
+    calibration: tuple[Row | None, Row | None] | None = None,
 ) -> Verdict:
     """Is the stacked model better than the clinical one?
 
@@ -313,6 +356,8 @@ def stacked(
         Level of the intervals.
     unfitted
         Why it was not fitted, or "".
+    calibration
+        Rows of its calibration slope and observed over expected at the last horizon.
     """
     question = "Is the stacked model better than the clinical one?"
     if unfitted:
@@ -337,6 +382,8 @@ def stacked(
         f"Differences to the clinical model with {100 * level:.0f} % interval, on held-out patients. It weighs all"
         " models, also those without proportional hazards."
     )
+    if tone in ("yes", "mixed") and calibration is not None:
+        caveat += _of_risks(["stacked"], {"stacked": calibration})
     return Verdict(question, f"{answer}.", tone, tuple(facts), caveat, "prognosis")
 
 

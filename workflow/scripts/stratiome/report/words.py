@@ -76,6 +76,11 @@ METRICS: dict[str, tuple[str, int]] = {
     "auc": ("AUC(t)", 3),
     "calibration_slope": ("Calibration slope", 2),
     "observed_expected": ("Observed / expected", 2),
+    "intercept": ("Calibration intercept", 2),
+    "ici": ("ICI", 3),
+    "e50": ("E50", 3),
+    "e90": ("E90", 3),
+    "d_calibration": ("D-calibration", 1),
 }
 """Label and decimals of each metric of prognosis."""
 
