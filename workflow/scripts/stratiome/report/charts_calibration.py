@@ -74,9 +74,12 @@ def risks(rows: Sequence[Row], slug: str, description: str, min_cell: int, width
     Parameters
     ----------
     rows
-        Rows of `RiskDistribution` of one model and horizon. Bins of fewer than `min_cell` patients are drawn pale at
-        half that height.
+        Rows of `RiskDistribution` of one model and horizon.
+    min_cell
+        Bins of fewer patients are drawn pale at half that height. The others are rounded to multiples of half of it, so
+        that a pale one cannot be had from the total.
     """
+    step = max(1, min_cell // 2)
     shown = [o for o in STRIPS if any(r["outcome"] == o for r in rows)]
     height, strip = 46 + 92 * max(len(shown), 1), 62
     top = max(0.2, *(r["bin_upper"] for r in rows))
@@ -86,20 +89,19 @@ def risks(rows: Sequence[Row], slug: str, description: str, min_cell: int, width
             above = 24 + 92 * k
             ax = svg.axes(figure, 40, height - above - strip, 24, above)
             own = [r for r in rows if r["outcome"] == outcome]
-            for r in own:
-                small = r["n"] < min_cell
+            heights = [min_cell / 2 if r["n"] < min_cell else step * round(r["n"] / step) for r in own]
+            for r, drawn in zip(own, heights, strict=True):
                 ax.bar(
                     r["bin_lower"],
-                    min_cell / 2 if small else r["n"],
+                    drawn,
                     width=r["bin_upper"] - r["bin_lower"],
                     align="edge",
                     color=svg.series(colour),
-                    alpha=0.35 if small else 0.85,
+                    alpha=0.35 if r["n"] < min_cell else 0.85,
                     edgecolor=svg.PAPER,
                     linewidth=0.8,
                 )
-            most = max(min_cell, *(r["n"] for r in own))
-            ax.set(xlim=(0, top), ylim=(0, most * 1.05))
+            ax.set(xlim=(0, top), ylim=(0, 1.05 * max(min_cell, *heights)))
             ax.locator_params(axis="y", nbins=2, integer=True)
             ax.locator_params(axis="x", nbins=5)
             ax.xaxis.set_major_formatter(lambda v, _: f"{100 * v:.0f} %")

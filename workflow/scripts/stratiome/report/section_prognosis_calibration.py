@@ -131,16 +131,15 @@ def _said(inputs: ReportInputs, design: str, models: Sequence[str]) -> list[obje
     lede = Text(
         "Of patients who are given a risk of 30 %, three in ten should have the event by then. Risks are too extreme"
         " where high ones are too high and low ones too low, and too tame in the opposite case; both leave the ranking"
-        " as it is."
+        " as it is. Each interval below is read on its own, without correction for the number of models and horizons."
     )
     blocks: list[object] = [lede, Items(off)] if off else [lede]
     if right:
         also = "the others" if off else "any model"
         blocks.append(
             Text(
-                f"There is no evidence that risks of {also} are off on average or in their spread:"
-                f" {join(right)}. Each interval is read on its own, without correction for the number of models and"
-                " horizons; few events can hide much."
+                f"There is no evidence that risks of {also} are off on average or in their spread: {join(right)}."
+                " Few events can hide much."
             )
         )
     return blocks
@@ -224,7 +223,7 @@ def _risks(inputs: ReportInputs, design: str, models: Sequence[str]) -> list[obj
     caption = (
         f"Held-out patients by predicted risk at {months(horizon)} months and by what is known of them then. The less"
         " those who failed and those who did not overlap, the better a model tells them apart. Pale: fewer than"
-        f" {least} patients, drawn at half that height."
+        f" {least} patients, drawn at half that height; the others are rounded to multiples of {max(1, least // 2)}."
     )
     return [Panels("Predicted risks by outcome", panels, caption, 276)]
 
