@@ -62,7 +62,7 @@ def write_tiny(folder: Path, n: int = 60, seed: int = 0) -> dict:
         "resamples": {"folds": 2},
         "latent": {"dims": 2, "members": 1, "epochs": 3, "hidden": 8},
         "subgroups": {"k": [1, 2], "subsamples": 4, "reference_draws": 19, "alpha": 0.05},
-        "prognosis": {"min_events": 5, "inner_folds": 2},
+        "prognosis": {"min_events": 5, "inner_folds": 2, "deep_min_events": 5, "instability": 5},
         "evaluation": {"bootstraps": 50},
     }
 

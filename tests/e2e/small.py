@@ -46,7 +46,7 @@ def small_config(folder: Path, **changes: object) -> dict:
         "resamples": {"folds": 2},
         "latent": {"dims": 3, "members": 2, "epochs": 15, "hidden": 16},
         "subgroups": {"k": [1, 2, 3], "subsamples": 6, "reference_draws": 19, "alpha": 0.05},
-        "prognosis": {"inner_folds": 2, "min_events": 5},
+        "prognosis": {"inner_folds": 2, "min_events": 5, "deep_min_events": 5, "instability": 5},
         "evaluation": {"bootstraps": 50},
     } | changes
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import norm
 
-from stratiome.survival.meta import MetaError, expit, logit, random_effects
+from stratiome.survival.meta import MetaError, random_effects
 
 ORACLES = json.loads((Path(__file__).parents[1] / "fixtures/survival/meta.json").read_text(encoding="utf-8"))
 SETS = ORACLES["sets"]
@@ -70,11 +70,6 @@ def test_a_shift_of_all_sites_shifts_the_summary_and_nothing_else(pairs, shift):
 def test_estimates_that_cannot_be_summarised_are_refused(y, errors, match):
     with pytest.raises(MetaError, match=match):
         random_effects(np.array(y, dtype=float), np.array(errors, dtype=float))
-
-
-def test_logit_and_its_inverse():
-    assert expit(logit(0.73)) == pytest.approx(0.73)
-    assert logit(0.5) == 0
 
 
 def _coverage(k: int, tau: float, replicates: int, rng: np.random.Generator) -> tuple[float, float, float]:

@@ -170,3 +170,45 @@ rule explain_prognosis:
         "Explaining the survival models"
     script:
         "../scripts/explain_prognosis.py"
+
+
+rule describe_prognosis:
+    input:
+        clinical="<results>/cohort/clinical.parquet",
+        outcome="<results>/cohort/outcome.parquet",
+        resamples="<results>/cohort/resamples.parquet",
+        features="<results>/resamples/full/features.h5mu",
+        latents="<results>/resamples/full/latent.h5ad",
+        risks=expand(
+            "<results>/resamples/{resample}/prognosis/risks.parquet",
+            resample=RESAMPLES,
+        ),
+        by_resample="<results>/evaluation/prognosis_resamples.parquet",
+    output:
+        sample_size="<results>/evaluation/prognosis_sample_size.parquet",
+        instability="<results>/evaluation/prognosis_instability.parquet",
+        bands="<results>/evaluation/prognosis_bands.parquet",
+        optimism="<results>/evaluation/prognosis_optimism.parquet",
+        proportional="<results>/evaluation/proportional_hazards.parquet",
+        contrasts="<results>/evaluation/prognosis_contrasts.parquet",
+        spread="<results>/evaluation/prognosis_spread.parquet",
+        sites="<results>/evaluation/prognosis_sites.parquet",
+    log:
+        "<results>/logs/describe_prognosis.log",
+    benchmark:
+        "<results>/benchmarks/describe_prognosis.tsv"
+    conda:
+        "../../envs/stratiome.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=120,
+    params:
+        settings=settings(
+            "data", "endpoint", "covariates", "prognosis", "evaluation", "seed"
+        ),
+        library=library("prognosis", "survival", "features", "resample"),
+    message:
+        "Asking how far the survival models can be trusted"
+    script:
+        "../scripts/describe_prognosis.py"

@@ -44,19 +44,18 @@ def main(
     held_out = tables.read_table(resamples, tables.Resamples).filter(pl.col("role") == "test")
     fits = pl.concat([tables.read_table(p, tables.PrognosisModels) for p in models])
     designs = _designs(problem, patients["patient_id"], held_out, curves, risks, fits)
+    settings = {"bootstraps": evaluation.bootstraps, "level": evaluation.level}
     estimates, resample_rows = [], []
     for design in designs:
         count = len(design.repeats[0].rows)
         logger.info("%s: %d repeats, %d held-out patients", design.name, len(design.repeats), count)
         rng = np.random.default_rng(seed)
-        found = evaluate.evaluate_design(
-            problem, design, bootstraps=evaluation.bootstraps, level=evaluation.level, rng=rng
-        )
+        found = evaluate.evaluate_design(problem, design, rng=rng, **settings)
         estimates += [(design.name, e) for e in found]
-        resample_rows += [(design.name, e) for e in evaluate.evaluate_resamples(problem, design)]
+        rng = np.random.default_rng([seed, 3])
+        resample_rows += [(design.name, e) for e in evaluate.evaluate_resamples(problem, design, rng=rng, **settings)]
     # The table knows no design: it is of the first one there is, and of its first repeat, so that patients count once.
     groups = evaluate.evaluate_calibration(problem, designs[0].repeats[0], evaluation.level) if designs else []
-    settings = {"bootstraps": evaluation.bootstraps, "level": evaluation.level}
     benefits: list[use.Benefit] = []
     covered: list[use.Covered] = []
     for first in designs[:1]:
@@ -244,7 +243,17 @@ def _metrics(estimates: list[tuple[str, evaluate.Estimate]]) -> pl.DataFrame:
 
 def _by_resample(found: list[tuple[str, evaluate.ResampleEstimate]]) -> pl.DataFrame:
     rows = [
-        {"design": d, "resample": e.resample, "model": e.model, "uno_c": e.uno_c, "n": e.n, "events": e.events}
+        {
+            "design": d,
+            "resample": e.resample,
+            "model": e.model,
+            "uno_c": e.uno_c,
+            "standard_error": e.error,
+            "lower": e.lower,
+            "upper": e.upper,
+            "n": e.n,
+            "events": e.events,
+        }
         for d, e in found
     ]
     return tables.from_rows(rows, tables.PrognosisResamples)

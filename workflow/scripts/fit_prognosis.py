@@ -75,9 +75,10 @@ def main(
     )
     for bound in lower:
         logger.info("lower bounds of %s: %s", bound.model, bound.note)
+    horizon = int(np.argmin(np.abs(grid - endpoint.horizons_months[-1])))
     ids = np.asarray(measured.patient_ids, dtype=object)[test]
     tables.write_table(_curves(fits, ids, test, resample, grid), curves, tables.PrognosisCurves)
-    tables.write_table(_risks(fits, ids, test, resample), risks, tables.PrognosisRisks)
+    tables.write_table(_risks(fits, ids, test, resample, horizon), risks, tables.PrognosisRisks)
     tables.write_table(_coefficients(fits, resample, design.references), coefficients, tables.PrognosisCoefficients)
     tables.write_table(_models(fits, inputs, resample), models, tables.PrognosisModels)
     tables.write_table(_bounds(lower, ids, test, resample), bounds, tables.PrognosisBounds)
@@ -142,11 +143,17 @@ def _curves(fits: tuple[Fit, ...], ids: np.ndarray, test: np.ndarray, resample: 
     return pl.concat(parts)
 
 
-def _risks(fits: tuple[Fit, ...], ids: np.ndarray, test: np.ndarray, resample: str) -> pl.DataFrame:
+def _risks(fits: tuple[Fit, ...], ids: np.ndarray, test: np.ndarray, resample: str, horizon: int) -> pl.DataFrame:
     rows = [
-        {"patient_id": str(p), "resample": resample, "model": fit.model, "risk": float(r)}
+        {
+            "patient_id": str(p),
+            "resample": resample,
+            "model": fit.model,
+            "risk": float(fit.risk[i]),
+            "spread": None if fit.spread is None else float(fit.spread[i, horizon]),
+        }
         for fit in fits
-        for p, r in zip(ids, fit.risk[test], strict=True)
+        for p, i in zip(ids, np.flatnonzero(test), strict=True)
     ]
     return tables.from_rows(rows, tables.PrognosisRisks)
 

@@ -626,6 +626,21 @@ class PrognosisConfig(Section):
     l1_ratio: float = Field(0.5, gt=0, le=1, description="Share of the lasso in the elastic-net penalty.")
     inner_folds: int = Field(5, ge=2, le=20, description="Folds within the training patients that choose the penalty.")
     min_events: int = Field(20, ge=2, description="Events in training below which no model is fitted.")
+    deep_min_events: int = Field(
+        50,
+        ge=2,
+        description="Events in training below which the forest on latents and the deep model are not fitted.",
+    )
+    deep_override: str | None = Field(
+        None, min_length=10, description="Why they are fitted with fewer events all the same; printed in the report."
+    )
+    instability: int = Field(
+        200,
+        ge=0,
+        le=10_000,
+        description="Bootstrap samples in which the clinical model, alone and with latents, is learned anew to see how"
+        " much predictions of the same patients move; 0 = none.",
+    )
     models: tuple[PrognosisModel, ...] = Field(
         get_args(PrognosisModel),
         description="Models beside the clinical one; `stacked` combines those that are fitted.",

@@ -391,6 +391,7 @@ class PrognosisRisks(Table):
     resample: str
     model: str
     risk: float
+    spread: float = _null(ge=0)  # SD of the predicted risk at the last horizon over the members of an ensemble
 
 
 class PrognosisCoefficients(Table):
@@ -735,8 +736,116 @@ class PrognosisResamples(Table):
     resample: str
     model: str
     uno_c: float = _null()
+    standard_error: float = _null(ge=0)  # of C, bootstraps of the patients of a site; null elsewhere, or not estimable
+    lower: float = _null()  # percentile interval of the same
+    upper: float = _null()
     n: int = pa.Field(ge=0)
     events: int = pa.Field(ge=0)
+
+
+class PrognosisSites(Claim):
+    """Uno's C over left-out sites: that of the average site, and where that of one more site would lie."""
+
+    model: str
+    prediction_lower: float = _null(ge=0, le=1)  # prediction interval of one more site
+    prediction_upper: float = _null(ge=0, le=1)
+    spread: float = _null(ge=0)  # SD between sites of the log odds of C
+    i2: float = _null(ge=0, le=1)  # share of the variation of estimates that is between sites
+    sites: int = pa.Field(ge=0)  # that are summarised
+    of: int = pa.Field(ge=0)  # that were left out
+
+
+class PrognosisSampleSize(Table):
+    """Patients that a model of `full` has, and is asked to have by Riley's criteria."""
+
+    model: str
+    horizon_months: float = pa.Field(gt=0)
+    n: int = pa.Field(ge=0)  # training patients with an outcome
+    events: int = pa.Field(ge=0)
+    parameters: int = pa.Field(ge=0)  # candidate columns, chosen or not
+    for_shrinkage: int = _null(ge=1)  # patients asked for: coefficients shrunk by at most a tenth
+    for_optimism: int = _null(ge=1)  # R squared (Nagelkerke) at most 0.05 too high
+    for_risk: int = _null(ge=1)  # overall risk at the horizon within 0.05
+    asked: int = _null(ge=1)  # the largest of them
+    met: bool = _null()
+    method: str
+
+
+class PrognosisInstability(Table):
+    """How much predicted risks of the training patients of `full` move when models are learned in bootstrap samples."""
+
+    model: str
+    horizon_months: float = pa.Field(gt=0)
+    quantity: str = pa.Field(isin=["mean", "median", "p90", "p95", "changed"])  # of patients' mean absolute change,
+    # or share of patients and draws on the other side of the threshold
+    threshold: float = _null(gt=0, lt=1)  # of `changed`
+    value: float = pa.Field(ge=0, le=1)
+    n: int = pa.Field(ge=0)
+    draws: int = pa.Field(ge=0)  # in which the model was fitted
+    method: str
+
+
+class PrognosisBands(Table):
+    """The same by group of predicted risk: mean prediction, and mean of the range of each patient's predictions."""
+
+    model: str
+    horizon_months: float = pa.Field(gt=0)
+    group: int = pa.Field(ge=1)
+    predicted: float = pa.Field(ge=0, le=1)
+    lower: float = pa.Field(ge=0, le=1)  # mean over patients of the 2.5th percentile over draws
+    upper: float = pa.Field(ge=0, le=1)  # and of the 97.5th
+    error: float = pa.Field(ge=0, le=1)  # mean absolute change
+    n: int = pa.Field(ge=0)
+
+
+class PrognosisOptimism(Table):
+    """Performance in the training patients of `full`, and how much of it is optimism."""
+
+    model: str
+    metric: str = pa.Field(isin=["uno_c", "calibration_slope"])
+    horizon_months: float = _null()  # of the slope
+    apparent: float = _null()  # in the patients it was learned from
+    optimism: float = _null()
+    corrected: float = _null()  # apparent less optimism
+    n: int = pa.Field(ge=0)
+    events: int = pa.Field(ge=0)
+    draws: int = pa.Field(ge=0)
+    method: str
+
+
+class ProportionalHazards(Table):
+    """Tests that coefficients of the Cox models of `full` do not move with time."""
+
+    model: str
+    feature: str = _null()  # column; null = all together
+    statistic: float = _null()  # chi-squared
+    df: int = pa.Field(ge=0)
+    p_value: float = _null(ge=0, le=1)
+    p_holm: float = _null(ge=0, le=1)  # of all together, over the models
+    n: int = pa.Field(ge=0)
+    events: int = pa.Field(ge=0)
+    method: str
+
+
+class PrognosisContrasts(Claim):
+    """Difference in restricted mean survival by columns whose hazard ratio moves with time; descriptive."""
+
+    model: str
+    feature: str
+    sides: str  # who is compared
+    tau_months: float = pa.Field(gt=0)
+
+
+class PrognosisSpread(Table):
+    """Spread of predicted risks of held-out patients over the members of an ensemble; no interval."""
+
+    design: str = pa.Field(isin=DESIGNS)
+    model: str
+    horizon_months: float = pa.Field(gt=0)
+    members: int = pa.Field(ge=2)
+    mean: float = pa.Field(ge=0)  # over patients, of the SD over members
+    p90: float = pa.Field(ge=0)  # 90th percentile over patients
+    n: int = pa.Field(ge=0)
 
 
 class Calibration(Table):

@@ -24,6 +24,9 @@ class DeepHazard:
     ----------
     survival
         Shape `(n_patients, n_times)`, mean over members.
+    spread
+        Shape `(n_patients, n_times)`, standard deviation of the predicted risk over members. Members learn from the
+        same patients and differ in their start and dropout only, so that it is no interval.
     epochs
         Epochs of the fit on all training patients.
     intervals
@@ -31,6 +34,7 @@ class DeepHazard:
     """
 
     survival: np.ndarray
+    spread: np.ndarray
     epochs: int
     intervals: int
 
@@ -79,7 +83,7 @@ def fit_deep_hazard(
         log_survival = torch.log1p(-hazard.double().clamp(max=1 - 1e-9)).cumsum(dim=2).numpy()
     curves = _on_grid(log_survival, edges, grid)
     mean = np.minimum.accumulate(curves.mean(axis=0), axis=1)  # not even by a rounding error does it rise
-    return DeepHazard(mean, best, len(edges) - 1)
+    return DeepHazard(mean, curves.std(axis=0, ddof=1), best, len(edges) - 1)
 
 
 def _edges(time: np.ndarray, event: np.ndarray, end: float) -> np.ndarray:

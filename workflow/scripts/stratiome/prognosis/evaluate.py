@@ -117,13 +117,19 @@ class Estimate:
 
 @dataclass(frozen=True)
 class ResampleEstimate:
-    """Uno's C of one model in one resample; None where no pair of patients compares."""
+    """Uno's C of one model in one resample; None where no pair of patients compares.
+
+    Standard error and interval are those of bootstraps of the patients of a site; None where folds are no sites.
+    """
 
     resample: str
     model: str
     uno_c: float | None
     n: int
     events: int
+    error: float | None = None
+    lower: float | None = None
+    upper: float | None = None
 
 
 @dataclass(frozen=True)
@@ -255,10 +261,26 @@ def _evaluate(
     return found
 
 
-def evaluate_resamples(problem: Problem, design: Design) -> list[ResampleEstimate]:
+def evaluate_resamples(
+    problem: Problem, design: Design, *, bootstraps: int, level: float, rng: np.random.Generator
+) -> list[ResampleEstimate]:
     """Uno's C of every model in every resample, with the censoring distribution used for the pooled one.
 
-    It is None where too few patients are held out, or where another model stands in.
+    It is None where too few patients are held out, or where another model stands in. Sites get a standard error and a
+    percentile interval: their patients are drawn with replacement, models are kept fixed.
+
+    Parameters
+    ----------
+    problem
+        Outcome and times.
+    design
+        Held-out predictions.
+    bootstraps
+        Number of draws.
+    level
+        Level of intervals.
+    rng
+        Source of the draws.
     """
     found = []
     for predictions in design.repeats:
@@ -266,13 +288,35 @@ def evaluate_resamples(problem: Problem, design: Design) -> list[ResampleEstimat
         for k, resample in enumerate(predictions.resamples):
             rows = np.flatnonzero(predictions.fold == k)
             alone = replace(sample, folds=(rows,))
+            drawn = None
+            if design.by_site and enough(problem, predictions.rows[rows]):
+                drawn = _drawn(problem, predictions.rows[rows], bootstraps, rng)
             for model, risk in predictions.risk.items():
                 gone = predictions.stand_in.get(model)
                 judged = enough(problem, predictions.rows[rows]) and (gone is None or not gone[rows].any())
                 value = float(uno_c(alone, risk, problem.tau)[0]) if judged else np.nan
                 known = value if np.isfinite(value) else None
-                found.append(ResampleEstimate(resample, model, known, len(rows), int(sample.event[rows].sum())))
+                around = _around(drawn, risk[rows], problem.tau, level) if drawn and known is not None else ()
+                found.append(
+                    ResampleEstimate(resample, model, known, len(rows), int(sample.event[rows].sum()), *around)
+                )
     return found
+
+
+def _drawn(problem: Problem, rows: np.ndarray, bootstraps: int, rng: np.random.Generator) -> list[Sample]:
+    """Bootstrap draws of some patients, in batches."""
+    batches = draw_weights(np.arange(len(rows)), len(rows), bootstraps, rng)
+    return [Sample.make(problem.time[rows], problem.event[rows], weights=weights) for weights in batches]
+
+
+def _around(
+    drawn: list[Sample], risk: np.ndarray, tau: float, level: float
+) -> tuple[float | None, float | None, float | None]:
+    """Standard error and percentile interval of Uno's C, None where a draw in ten has none or all are the same."""
+    values = np.concatenate([uno_c(sample, risk, tau) for sample in drawn])
+    lower, upper = percentile_interval(values, level)
+    error = float(np.nanstd(values, ddof=1)) if lower is not None else 0.0
+    return (error, lower, upper) if error > 0 else (None, None, None)
 
 
 def evaluate_calibration(

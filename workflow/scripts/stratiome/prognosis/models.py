@@ -31,6 +31,9 @@ MODELS = PROGNOSIS_MODELS
 MIN_LEVEL = 5
 """Training patients who must lack, and who must have, an omic for its absence to be a column."""
 
+FLEXIBLE = ("forest", "deep")
+"""Models that learn any shape from latents: they need more events than Cox models (`prognosis.deep_min_events`)."""
+
 _NORMAL_975 = 1.959963984540054
 _ENOUGH_EVENTS = 10  # events per coefficient below which the note warns
 
@@ -155,6 +158,9 @@ class Fit:
         training patients of other inner folds; None where no model was stacked.
     linear
         The proportional hazards model behind it, of models on few columns; None for others.
+    spread
+        Shape `(n_patients, n_times)`, standard deviation of the predicted risk over the members of an ensemble; None
+        where there is one member.
     """
 
     model: str
@@ -166,6 +172,7 @@ class Fit:
     stand_in: str | None = None
     held_in: np.ndarray | None = None
     linear: Linear | None = None
+    spread: np.ndarray | None = None
 
     @property
     def parameters(self) -> int:
@@ -215,14 +222,24 @@ def fit_models(
         null = _kaplan_meier(inputs, grid)
         reason = f"{NOT_FITTED}fewer than {settings.min_events} training events (`prognosis.min_events`)"
         return (null, *(_fall_back(null, model, reason) for model in wanted[1:]))
-    fits = _fit_each(inputs, grid, settings, [m for m in wanted if m != "stacked"], seed)
-    if "stacked" not in wanted:
-        return tuple(fits.values())
-    clinical = fits["clinical"]
-    try:
-        return _stacked(inputs, grid, settings, fits, tau, seed)
-    except CoxError as error:
-        return (*fits.values(), _fall_back(clinical, "stacked", f"{NOT_FITTED}{error}"))
+    held_back = _held_back(settings, events)
+    fits = _fit_each(inputs, grid, settings, [m for m in wanted if m != "stacked" and m not in held_back], seed)
+    made = tuple(fits.values())
+    if "stacked" in wanted:
+        try:
+            made = _stacked(inputs, grid, settings, fits, tau, seed)
+        except CoxError as error:
+            made = (*made, _fall_back(fits["clinical"], "stacked", f"{NOT_FITTED}{error}"))
+    clinical = next(f for f in made if f.model == "clinical")
+    reason = f"{NOT_FITTED}fewer than {settings.deep_min_events} training events (`prognosis.deep_min_events`)"
+    made = (*made, *(_fall_back(clinical, m, reason) for m in held_back if m in wanted))
+    return tuple(sorted(made, key=lambda fit: MODELS.index(fit.model)))
+
+
+def _held_back(settings: PrognosisConfig, events: int) -> tuple[str, ...]:
+    """Models that so few events do not feed, unless the config says why they run all the same."""
+    enough = events >= settings.deep_min_events or settings.deep_override is not None
+    return () if enough else FLEXIBLE
 
 
 def _fit_each(
@@ -337,7 +354,8 @@ def _deep(inputs: Inputs, clinical: Fit, grid: np.ndarray, rng: np.random.Genera
         f"discrete-time hazard network, {made.intervals} intervals, {made.epochs} epochs by inner validation,"
         f" {len(columns.names)} columns"
     )
-    return Fit("deep", restricted_mean_risk(made.survival, grid, grid[-1]), made.survival, (), note)
+    risk = restricted_mean_risk(made.survival, grid, grid[-1])
+    return Fit("deep", risk, made.survival, (), note, spread=made.spread)
 
 
 def _kaplan_meier(inputs: Inputs, grid: np.ndarray) -> Fit:

@@ -29,14 +29,11 @@ class Read:
         How the clinical columns became numbers.
     clinical
         Clinical table in the same order.
-    competing
-        Shape `(n_patients,)`, True where a patient died of another cause, which counts as censored.
     """
 
     inputs: Inputs
     design: ClinicalDesign
     clinical: pl.DataFrame
-    competing: np.ndarray
 
 
 def read_roles(path: str, resample: str, patients: tuple[str, ...]) -> np.ndarray:
@@ -91,7 +88,7 @@ def read_inputs(
     design = ClinicalDesign.fit(table, covariates, data.types, train)
     scores, factors, n_omics = _latents(latents, patients)
     inputs = Inputs(train, time, event, design.transform(table), tuple(design.names), omics, scores, n_omics, factors)
-    return Read(inputs, design, table, times["competing"].fill_null(0).to_numpy() == 1)
+    return Read(inputs, design, table)
 
 
 def _latents(path: str, patients: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray | None, np.ndarray]:

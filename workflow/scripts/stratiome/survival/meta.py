@@ -56,8 +56,8 @@ def random_effects(estimates: np.ndarray, errors: np.ndarray, level: float = 0.9
     :math:`\max(1, q)`, since the plain one is far too narrow where estimates happen to agree (Röver et al. 2015). The
     interval uses t with `k - 1` degrees of freedom, as `rma(test = "adhoc")` or `"knha"` of R's metafor. The prediction
     interval is :math:`\mu \pm t_{k-2} \sqrt{\tau^2 + s_\mu^2}` (Higgins et al. 2009; Partlett & Riley 2017). In
-    simulation (`tests/unit/test_survival_meta.py`) a 95 % one covers a new site in 90 to 94 % of cases with 4 to 20 sites
-    that differ, and nearly always with three or where sites do not differ.
+    simulation (`tests/unit/test_survival_meta.py`) a 95 % one covers a new site in 90 to 94 % of cases with 4 to 20
+    sites that differ, and nearly always with three or where sites do not differ.
 
     Parameters
     ----------
@@ -119,13 +119,3 @@ def _between(y: np.ndarray, variance: np.ndarray) -> float:
     if score(low) > 0 > score(high):
         return float(brentq(score, low, high, xtol=_SETTLED * most, rtol=1e-14))
     return float(minimize_scalar(deviance, bounds=(low, high), method="bounded", options={"xatol": 1e-14}).x)
-
-
-def logit(share: float) -> float:
-    """Log odds of a share strictly between 0 and 1."""
-    return float(np.log(share / (1.0 - share)))
-
-
-def expit(value: float) -> float:
-    """Share whose log odds these are."""
-    return float(1.0 / (1.0 + np.exp(-value)))
