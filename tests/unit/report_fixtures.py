@@ -94,6 +94,7 @@ def inputs(case: str = "demo") -> ReportInputs:
         | _subgroups(case)
         | _prognosis(case)
         | _explained(case)
+        | _trust(case)
         | (_treatment(case) if case != "survival_only" else {})
     )
     frames = {name: tables.from_rows(rows.get(name, []), model) for name, model in CONTRACTS.items()}
@@ -583,12 +584,17 @@ def _prognosis(case: str) -> dict[str, list[dict[str, Any]]]:
                 if design == "cross-validation"
                 else [f"site-site_{i}" for i in range(1, 5)]
             ):
+                value = None if (i, case) == (3, "null") else c + 0.02 * ((i * 7) % 5 - 2)
+                site = design == "leave-site-out"
                 by_resample.append(
                     {
                         "design": design,
                         "resample": name,
                         "model": model,
-                        "uno_c": None if (i, case) == (3, "null") else c + 0.02 * ((i * 7) % 5 - 2),
+                        "uno_c": value,
+                        "standard_error": 0.04 if site else None,
+                        "lower": value - 0.08 if site and value else None,
+                        "upper": value + 0.08 if site and value else None,
                         "n": 120 - i,
                         "events": 70 - i,
                     }
@@ -701,6 +707,142 @@ def _prognosis(case: str) -> dict[str, list[dict[str, Any]]]:
             )
             for i, m in enumerate(scores)
         ],
+    }
+
+
+def _trust(case: str) -> dict[str, list[dict[str, Any]]]:
+    """How far models can be trusted; without covariates there is no clinical model to ask."""
+    own = () if case == "survival_only" else ("clinical",)
+    samples = "200 of 200 bootstrap samples of the training patients"
+    sized = [("clinical", 8, True), ("clinical_latent", 25, False), ("clinical_omics", 1200, False)]
+    if not own:
+        sized = [("clinical", 0, None), *sized[1:]]
+    values = [("mean", None, 0.03), ("median", None, 0.028), ("p90", None, 0.05), ("p95", None, 0.06)]
+    values += [("changed", t, 0.02 + t / 10) for t in (0.1, 0.2, 0.3, 0.5)]
+    tested = {m: 0.002 if case == "demo" and m == "clinical" else 0.4 for m in (*own, "clinical_latent")}
+    return {
+        "sample_size": [
+            {
+                "model": m,
+                "horizon_months": 60.0,
+                "n": N,
+                "events": EVENTS,
+                "parameters": p,
+                "for_shrinkage": 60 * p if p else None,
+                "for_optimism": 20 * p if p else None,
+                "for_risk": 277 if p else None,
+                "asked": max(60 * p, 277) if p else None,
+                "met": met,
+                "method": "Riley" if p else "not estimable: no column varies in training",
+            }
+            for m, p, met in sized
+        ],
+        "instability": [
+            {
+                "model": m,
+                "horizon_months": h,
+                "quantity": quantity,
+                "threshold": threshold,
+                "value": value,
+                "n": N,
+                "draws": 200,
+                "method": samples,
+            }
+            for m in (*own, "clinical_latent")
+            for h in (36.0, 60.0)
+            for quantity, threshold, value in values
+        ],
+        "bands": [
+            {
+                "model": m,
+                "horizon_months": h,
+                "group": g,
+                "predicted": 0.08 * g,
+                "lower": 0.07 * g,
+                "upper": 0.09 * g,
+                "error": 0.01 * g / 2,
+                "n": 5 if g == 10 else 60,
+            }
+            for m in (*own, "clinical_latent")
+            for h in (36.0, 60.0)
+            for g in range(1, 11)
+        ],
+        "optimism": [
+            {
+                "model": m,
+                "metric": metric,
+                "horizon_months": horizon,
+                "apparent": apparent,
+                "optimism": 0.02,
+                "corrected": apparent - 0.02,
+                "n": N,
+                "events": EVENTS,
+                "draws": 200,
+                "method": samples,
+            }
+            for m in (*own, "clinical_latent")
+            for metric, horizon, apparent in (("uno_c", None, 0.66), ("calibration_slope", 60.0, 1.0))
+        ],
+        "proportional": [
+            {
+                "model": m,
+                "feature": feature,
+                "statistic": 12.3,
+                "df": 1,
+                "p_value": p / 2,
+                "p_holm": p if feature is None else None,
+                "n": N,
+                "events": EVENTS,
+                "method": "score test",
+            }
+            for m, p in tested.items()
+            for feature in (None, "age", "stage: II_b")
+        ],
+        "contrasts": [
+            claim(
+                -4.2,
+                1.5,
+                method="difference of areas",
+                held_out=False,
+                model="clinical",
+                feature="age",
+                sides="above the median against the others",
+                tau_months=60.0,
+            )
+        ]
+        if case == "demo"
+        else [],
+        "spread": [
+            {
+                "design": "cross-validation",
+                "model": "deep",
+                "horizon_months": 60.0,
+                "members": 8,
+                "mean": 0.021,
+                "p90": 0.034,
+                "n": N,
+            }
+        ]
+        if case == "demo"
+        else [],
+        "site_summary": [
+            claim(
+                0.64,
+                0.05,
+                n=474,
+                events=274,
+                model=m,
+                prediction_lower=0.47,
+                prediction_upper=0.78,
+                spread=0.1,
+                i2=0.2,
+                sites=4,
+                of=4,
+            )
+            for m in ("clinical", "clinical_omics")
+        ]
+        if case == "demo"
+        else [],
     }
 
 

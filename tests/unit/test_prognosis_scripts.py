@@ -431,11 +431,7 @@ def test_patients_of_a_stand_in_count_in_no_claim_about_the_model():
     assert n["clinical_omics", "clinical"] == 30
     plain = judge(replace(whole.fitted("clinical"), stand_in={}))
     assert found["clinical", "uno_c", None, None].estimate == plain["clinical", "uno_c", None, None].estimate
-    missing = {
-        (e.resample, e.model)
-        for e in _alone(problem, Design("leave-site-out", (whole,)))
-        if e.uno_c is None
-    }
+    missing = {(e.resample, e.model) for e in _alone(problem, Design("leave-site-out", (whole,))) if e.uno_c is None}
     assert missing == {("site-b", "clinical"), ("site-c", "clinical_omics")}
     never = judge(replace(whole, stand_in={"clinical": np.ones(90, dtype=bool)}))
     for (model, _, _, versus), e in never.items():

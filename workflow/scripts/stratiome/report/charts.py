@@ -17,7 +17,10 @@ Row = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Line:
-    """One line of a forest. A null estimate is said, not drawn; `truth` is drawn as a diamond."""
+    """One line of a forest. A null estimate is said, not drawn; `truth` is drawn as a diamond.
+
+    A `summary` is a diamond as wide as its interval, `ahead` a dashed interval beside which no estimate stands.
+    """
 
     name: str
     estimate: float | None = None
@@ -28,6 +31,8 @@ class Line:
     hollow: bool = False
     truth: float | None = None
     heading: bool = False
+    summary: bool = False
+    ahead: bool = False
 
 
 def forest(
@@ -93,7 +98,11 @@ def _forest_line(ax: Any, y: int, line: Line) -> None:
         return
     colour = svg.series(line.group)
     ax.annotate(line.text, (1, y), (12, 0), color=svg.INK, **side)
-    if line.estimate is not None:
+    if line.ahead:
+        ax.plot([line.lower, line.upper], [y, y], color=colour, linewidth=2, linestyle=svg.DASHES[1])
+    elif line.summary:
+        ax.fill([line.lower, line.estimate, line.upper, line.estimate], [y, y - 0.3, y, y + 0.3], color=colour)
+    elif line.estimate is not None:
         if line.lower is not None and line.upper is not None:
             ax.plot([line.lower, line.upper], [y, y], color=colour, linewidth=2)
         fill = svg.PAPER if line.hollow else colour
@@ -318,4 +327,28 @@ def decision(
         )
         ax.xaxis.set_major_formatter(lambda v, _: f"{100 * v:.0f} %")
         ax.legend(loc="lower left", bbox_to_anchor=(-0.01, 1.0), ncols=5, frameon=False, fontsize=11.5)
+        return svg.finish(figure, slug, description)
+
+
+def bands(rows: Sequence[Row], group: int, slug: str, description: str, width: float = 276) -> str:
+    """Range of predictions by models learned in bootstrap samples against the prediction itself, groups of patients.
+
+    Parameters
+    ----------
+    rows
+        Rows of `PrognosisBands` of one model and horizon, by rising prediction.
+    """
+    with svg.canvas(width, width) as figure:
+        ax = svg.axes(figure, 66, 46, 24, 12)
+        ax.plot([0, 1], [0, 1], color=svg.MUTED, linewidth=1, linestyle=svg.DASHES[1])
+        at = [r["predicted"] for r in rows]
+        lower, upper = [r["lower"] for r in rows], [r["upper"] for r in rows]
+        ax.fill_between(at, lower, upper, color=svg.series(group), alpha=0.3, linewidth=0)
+        for x, low, high in zip(at, lower, upper, strict=True):
+            ax.plot([x, x], [low, high], color=svg.series(group), linewidth=1.5)
+        top = min(1.0, 1.05 * max([0.2, *upper]))
+        ticks = [t / 10 for t in range(0, 11, 2 if top > 0.5 else 1) if t / 10 <= top]
+        ax.set(xlim=(0, top), ylim=(0, top), xticks=ticks, yticks=ticks, xlabel="Predicted risk", ylabel="Learned anew")
+        for axis in (ax.xaxis, ax.yaxis):
+            axis.set_major_formatter(lambda v, _: f"{100 * v:.0f} %")
         return svg.finish(figure, slug, description)

@@ -12,8 +12,10 @@ from stratiome.report.disclosure import count, part
 from stratiome.report.fitted import not_fitted, partly, unfitted
 from stratiome.report.inputs import CROSS, GIVEN, LOCKED, SITES, TEMPORAL, ReportInputs
 from stratiome.report.section_cohort import small_sites
-from stratiome.report.section_prognosis_explain import explanation
 from stratiome.report.section_prognosis_calibration import calibration, two_lines
+from stratiome.report.section_prognosis_explain import explanation
+from stratiome.report.section_prognosis_sites import resample_name, sites
+from stratiome.report.section_prognosis_trust import hazards, too_few, trust
 from stratiome.report.section_prognosis_use import bounds, decisions
 from stratiome.report.verdicts import Verdict
 from stratiome.report.words import (
@@ -99,7 +101,8 @@ def verdict(inputs: ReportInputs) -> Verdict:
         weak = f"The clinical model was not fitted ({missing['clinical']}), so it predicts the same for everyone."
     else:
         weak = ""
-    return replace(found, caveat=f"{found.caveat} {weak}".strip())
+    praised = [m for m, c, b in deltas if m not in missing and verdicts.adds(c, b, ipa.get(m))[0] == "yes"]
+    return replace(found, caveat=" ".join(part for part in (found.caveat, weak, too_few(inputs, praised)) if part))
 
 
 def stacked(inputs: ReportInputs) -> Verdict | None:
@@ -174,8 +177,8 @@ def prognosis(inputs: ReportInputs) -> Section:
         colours = {m: _colour(m) for m in PROGNOSIS_MODELS}
         judged = {d: [m for m in fitted(inputs, d) if m != "kaplan_meier"] for d in shown}
         blocks += [*calibration(inputs, shown[0], judged, OF_OMICS, colours), *decisions(inputs, colours)]
-        blocks += [*bounds(inputs), *_stability(inputs)]
-        blocks += explanation(inputs, {m: _colour(m) for m in PROGNOSIS_MODELS})
+        blocks += [*bounds(inputs), *_stability(inputs), *sites(inputs), *trust(inputs)]
+        blocks += explanation(inputs, colours)
         blocks += [b for d in shown if d not in first for b in _design(inputs, d)]
         blocks += [*_coefficients(inputs), *_fitted(inputs)]
     lede = (
@@ -453,12 +456,6 @@ def _stability(inputs: ReportInputs) -> list[object]:
     return [Heading("Does it hold in every held-out set?"), *blocks] if blocks else []
 
 
-def resample_name(inputs: ReportInputs, resample: str) -> str:
-    """Readable name of a resample; small sites that are held out together are all named."""
-    members = inputs.settings.sites.get(resample, [])
-    return f"Sites {' + '.join(members)}" if len(members) > 1 else charts.resample_name(resample)
-
-
 def _size(inputs: ReportInputs, resample: str, n: int) -> str:
     """Held-out patients with an outcome, blurred where all that are held out would tell who has none."""
     row = inputs.row("resample_summary", resample=resample)
@@ -520,7 +517,7 @@ def _coefficients(inputs: ReportInputs) -> list[object]:
         " are not effects of changing them."
         + (f" Those of omics that fewer than {inputs.settings.min_cell} patients have are not shown." if hidden else "")
     )
-    return [Fold("Coefficients of the models", [text, *tables])]
+    return [Fold("Coefficients of the models", [text, *hazards(inputs), *tables])]
 
 
 def _named(row: Row) -> str:
