@@ -11,6 +11,7 @@ from typing import Any
 from stratiome.report import charts
 from stratiome.report.blocks import Cell, Heading, Note, Panels, Table, Text
 from stratiome.report.disclosure import count
+from stratiome.report.fitted import unfitted
 from stratiome.report.inputs import ReportInputs
 from stratiome.report.words import (
     METRICS,
@@ -41,12 +42,12 @@ def trust(inputs: ReportInputs) -> list[object]:
 def too_few(inputs: ReportInputs, models: Sequence[str]) -> str:
     """That there are fewer patients than are asked for, of models that a verdict praises; "" if there are enough."""
     rows = [r for m in models for r in inputs.rows("sample_size", model=m) if r["met"] is False]
-    said = [f"{within(r['model'])} ({r['asked']:,} for {plural(r['parameters'], 'candidate column')})" for r in rows]
+    said = [f"{within(r['model'])} {r['asked']:,} for {plural(r['parameters'], 'candidate column')}" for r in rows]
     if not said:
         return ""
     return (
-        f"Sample size: {inputs.people(rows[0]['n'])} patients are fewer than Riley's criteria ask for:"
-        f" {join(said)}. Look at how it does on other patients before it is used."
+        f"Riley's criteria ask for more patients than there are ({inputs.size(rows[0]['n'])}): {join(said)}. See how it"
+        " does on other patients before it is used."
     )
 
 
@@ -153,17 +154,12 @@ def _optimism(inputs: ReportInputs) -> list[object]:
     body = []
     for r in rows:
         name, decimals = METRICS[r["metric"]]
-        held = inputs.row(
-            "prognosis_metrics",
-            design=inputs.headline,
-            model=r["model"],
-            metric=r["metric"],
-            versus=None,
-            horizon_months=r["horizon_months"],
-        )
+        key = {"model": r["model"], "metric": r["metric"], "horizon_months": r["horizon_months"], "versus": None}
+        held = inputs.row("prognosis_metrics", design=inputs.headline, **key)
+        gone = unfitted(inputs, r["model"], inputs.headline)
         what = name if r["horizon_months"] is None else f"{name} at {months(r['horizon_months'])} months"
         values = [number(r[c], decimals) for c in ("apparent", "optimism", "corrected")]
-        body.append([label(r["model"]), what, *values, interval(held, decimals) if held else "–"])
+        body.append([label(r["model"]), what, *values, interval(held, decimals) if held and not gone else "–"])
     note = (
         "In training: in the patients the model was learned from. Optimism: mean over bootstrap samples of performance"
         " in the sample less that in all training patients (Harrell 1996). Held out: in"
