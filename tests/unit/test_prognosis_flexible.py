@@ -23,6 +23,32 @@ def exponential(rng: np.random.Generator, n: int, effect: float = 1.0) -> tuple[
     return x, np.minimum(failed, censored), failed <= censored, np.exp(-rate[:, None] * GRID)
 
 
+# --- ensemble ---
+
+
+def test_spread_is_the_deviation_over_members(monkeypatch):
+    """Written out from the curves of the members; with one start for all, and no dropout, it is nothing."""
+    x, time, event, _ = exponential(np.random.default_rng(4), 120)
+    kept = []
+    real = deep._on_grid
+    monkeypatch.setattr(deep, "_on_grid", lambda *given: kept.append(real(*given)) or kept[-1])
+    monkeypatch.setattr(deep, "EPOCHS", 15)
+    train = np.arange(120) < 100
+    found = fit_deep_hazard(x, time, event, train, GRID, np.random.default_rng(1))
+    members = kept[-1]
+    assert members.shape == (deep.MEMBERS, 120, len(GRID))
+    np.testing.assert_allclose(found.spread, np.std(1 - members, axis=0, ddof=1))
+    assert (found.spread[:, 0] == 0).all()
+    assert (found.spread[:, -1] > 0).all()
+    start = deep._start
+    monkeypatch.setattr(deep, "DROPOUT", 0.0)
+    monkeypatch.setattr(
+        deep, "_start", lambda *given: {k: v[:1].repeat(deep.MEMBERS, 1, 1) for k, v in start(*given).items()}
+    )
+    alike = fit_deep_hazard(x, time, event, train, GRID, np.random.default_rng(1))
+    assert alike.spread.max() < 1e-6
+
+
 # --- grid ----------------------------------------------------------------------------------------------------------
 
 

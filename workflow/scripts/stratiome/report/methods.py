@@ -33,14 +33,26 @@ REFERENCES = {
         "Graf E, Schmoor C, Sauerbrei W, Schumacher M. Assessment and comparison of prognostic classification schemes"
         " for survival data. Stat Med 1999;18:2529–45."
     ),
+    "Grambsch 1994": (
+        "Grambsch PM, Therneau TM. Proportional hazards tests and diagnostics based on weighted residuals. Biometrika"
+        " 1994;81:515–26."
+    ),
     "Haider 2020": (
         "Haider H, Hoehn B, Davis S, Greiner R. Effective ways to build and evaluate individual survival distributions."
         " J Mach Learn Res 2020;21(85)."
+    ),
+    "Harrell 1996": (
+        "Harrell FE, Lee KL, Mark DB. Multivariable prognostic models: issues in developing models, evaluating"
+        " assumptions and adequacy, and measuring and reducing errors. Stat Med 1996;15:361–87."
     ),
     "Hennig 2007": "Hennig C. Cluster-wise assessment of cluster stability. Comput Stat Data Anal 2007;52:258–71.",
     "Hernán 2016": (
         "Hernán MA, Robins JM. Using big data to emulate a target trial when a randomized trial is not available. Am J"
         " Epidemiol 2016;183:758–64."
+    ),
+    "Higgins 2009": (
+        "Higgins JPT, Thompson SG, Spiegelhalter DJ. A re-evaluation of random-effects meta-analysis. J R Stat Soc A"
+        " 2009;172:137–59."
     ),
     "Holm 1979": "Holm S. A simple sequentially rejective multiple test procedure. Scand J Stat 1979;6:65–70.",
     "Hubert 1985": "Hubert L, Arabie P. Comparing partitions. J Classif 1985;2:193–218.",
@@ -58,6 +70,18 @@ REFERENCES = {
     "McInnes 2018": (
         "McInnes L, Healy J, Melville J. UMAP: uniform manifold approximation and projection for dimension reduction."
         " arXiv 2018;1802.03426."
+    ),
+    "Riley 2019": (
+        "Riley RD, Snell KIE, Ensor J, et al. Minimum sample size for developing a multivariable prediction model: part"
+        " II, binary and time-to-event outcomes. Stat Med 2019;38:1276–96."
+    ),
+    "Riley 2023": (
+        "Riley RD, Collins GS. Stability of clinical prediction models developed using statistical or machine learning"
+        " methods. Biom J 2023;65:2200302."
+    ),
+    "Röver 2015": (
+        "Röver C, Knapp G, Friede T. Hartung–Knapp–Sidik–Jonkman approach and its modification for random-effects"
+        " meta-analysis with few studies. BMC Med Res Methodol 2015;15:99."
     ),
     "Royston 2013": (
         "Royston P, Parmar MKB. Restricted mean survival time: an alternative to the hazard ratio. BMC Med Res Methodol"
@@ -247,7 +271,32 @@ def _prognosis(inputs: ReportInputs) -> str:
         " D-calibration (Haider 2020). Differences to the clinical model were taken"
         " on the same patients and bootstrap samples."
         + "".join(f" {said}" for said in not_fitted(inputs, PROGNOSIS_MODELS[1:], "cross-validation"))
+        + _trust(inputs)
     )
+
+
+def _trust(inputs: ReportInputs) -> str:
+    """How it was asked how far the models can be trusted, as far as it was."""
+    said = ""
+    if inputs.rows("sample_size"):
+        said += " Sample size was compared with the criteria of Riley (Riley 2019), every candidate column counted."
+    if inputs.rows("instability"):
+        draws = max(r["draws"] for r in inputs.rows("instability"))
+        said += (
+            f" Cox models of few columns were learned anew in up to {draws:,} bootstrap samples for the instability of"
+            " predictions (Riley 2023) and the optimism of performance in training (Harrell 1996)."
+        )
+    if inputs.rows("proportional"):
+        said += (
+            " Proportional hazards were tested by a score test (Grambsch 1994) with Holm's correction over models (Holm"
+            " 1979)."
+        )
+    if any(r["estimate"] is not None for r in inputs.rows("site_summary")):
+        said += (
+            " Uno's C of left-out sites was summarised on the log odds by a random-effects model: restricted maximum"
+            " likelihood, modified Hartung–Knapp interval (Röver 2015), and prediction interval (Higgins 2009)."
+        )
+    return said
 
 
 def _beside(inputs: ReportInputs, ratio: str) -> str:
