@@ -45,15 +45,9 @@ def test_an_omic_that_nothing_misses_is_named():
 
 def test_a_model_that_does_not_see_an_omic_is_not_given_a_zero():
     inputs = fixtures.inputs("demo")
-    blind = [
-        r
-        | (
-            {"estimate": 0.0, "lower": 0.0, "upper": 0.0}
-            if (r["model"], r["block"]) == ("clinical_omics", "rna")
-            else {}
-        )
-        for r in inputs.rows("importance")
-    ]
+    none = {"estimate": 0.0, "lower": 0.0, "upper": 0.0}
+    rows = inputs.rows("importance")
+    blind = [r | (none if (r["model"], r["block"]) == ("clinical_omics", "rna") else {}) for r in rows]
     assert "not used" in told(changed(inputs, importance=blind))
     assert "not used" not in told(inputs)
 
