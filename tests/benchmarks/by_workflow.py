@@ -7,9 +7,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import yaml
 
 from stratiome.config import Config
+from stratiome.features.block import read_features
+from stratiome.prognosis.models import Inputs
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -49,3 +52,31 @@ def run_workflow(config: dict, folder: Path, *targets: str) -> Path:
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(p for p in paths if p)}
     subprocess.run(command, check=True, cwd=ROOT, env=environment)
     return folder / "results"
+
+
+def read_inputs(results: Path, config: Config, resample: str) -> tuple[Inputs, np.ndarray, tuple[str, ...]]:
+    """What the rule fit_prognosis fits in one resample.
+
+    Parameters
+    ----------
+    results
+        The folder of the results.
+    config
+        The config that made them; its covariates are those of the inputs.
+    resample
+        Name of the resample.
+
+    Returns
+    -------
+    tuple
+        The inputs, the roles of their patients, shape `(n_patients,)`, and the identifiers. Follow-up is 0 where there
+        is no outcome.
+    """
+    import fit_prognosis  # the rule's own script, so that its inputs are the same
+
+    here, cohort = results / "resamples" / resample, results / "cohort"
+    measured = read_features(str(here / "features.h5mu"))
+    roles = fit_prognosis._roles(str(cohort / "resamples.parquet"), resample, measured.patient_ids)
+    paths = (str(cohort / "clinical.parquet"), str(cohort / "outcome.parquet"), str(here / "latent.h5ad"))
+    inputs, _ = fit_prognosis._inputs(measured, roles, *paths, config.data, config.covariates)
+    return inputs, roles, measured.patient_ids

@@ -25,12 +25,12 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from by_workflow import run_workflow
+from by_workflow import read_inputs, run_workflow
 from results import write_table
 from stratiome import tables
 from stratiome.cohort.simulate import write_cohort
 from stratiome.config import Config, EndpointConfig, PrognosisConfig, SimulateConfig
-from stratiome.prognosis.models import Inputs, fit_models
+from stratiome.prognosis.models import fit_models
 from stratiome.survival.concordance import Sample, uno_c
 from stratiome.survival.cox import fit_cox
 from stratiome.survival.outcome import time_grid
@@ -127,8 +127,8 @@ def mutants(results: Path, config: dict) -> dict[str, float]:
     folds = sorted(p.name for p in (results / "resamples").iterdir() if p.name != "full")
     time, event, risk, fold = [], [], [], []
     for k, name in enumerate(folds):
-        inputs, roles = read_inputs(results, whole, name)
-        known = np.isfinite(inputs.time) & (inputs.time > 0)
+        inputs, roles, _ = read_inputs(results, whole, name)
+        known = inputs.time > 0
         x = _filled(np.column_stack([omic.values for omic in inputs.omics]), inputs.train)
         chosen = strongest(x[known], inputs.time[known], inputs.event[known])  # the mistake: held-out outcomes are seen
         model = fit_cox(x[inputs.train][:, chosen], inputs.time[inputs.train], inputs.event[inputs.train])
@@ -139,26 +139,13 @@ def mutants(results: Path, config: dict) -> dict[str, float]:
         fold.append(np.full(int(test.sum()), k))
     sample = Sample.make(np.concatenate(time), np.concatenate(event), fold=np.concatenate(fold))
     screened = float(uno_c(sample, np.concatenate(risk), tau)[0])
-    inputs, _ = read_inputs(results, whole, "full")
+    inputs, _, _ = read_inputs(results, whole, "full")
     alone = PrognosisConfig(models=("clinical_latent",), min_events=whole.prognosis.min_events)
     made = fit_models(inputs, time_grid(whole.endpoint), alone, tau=tau, rng=np.random.default_rng(whole.seed))
     seen = inputs.train  # the mistake: these are the patients that it was fitted to
     score = next(fit for fit in made if fit.model == "clinical_latent").risk[seen]
     trained = float(uno_c(Sample.make(inputs.time[seen], inputs.event[seen]), score, tau)[0])
     return {SCREENED_ROW: screened, TRAINED_ROW: trained}
-
-
-def read_inputs(results: Path, config: Config, resample: str) -> tuple[Inputs, np.ndarray]:
-    """What the rule fit_prognosis would fit in one resample, and the roles of its patients."""
-    import fit_prognosis
-    from stratiome.features.block import read_features
-
-    here, cohort = results / "resamples" / resample, results / "cohort"
-    measured = read_features(str(here / "features.h5mu"))
-    roles = fit_prognosis._roles(str(cohort / "resamples.parquet"), resample, measured.patient_ids)
-    paths = (str(cohort / "clinical.parquet"), str(cohort / "outcome.parquet"), str(here / "latent.h5ad"))
-    inputs, _ = fit_prognosis._inputs(measured, roles, *paths, config.data, config.covariates)
-    return inputs, roles
 
 
 def _filled(x: np.ndarray, train: np.ndarray) -> np.ndarray:
