@@ -45,6 +45,7 @@ HALVINGS = 5
 OMICS_ALONE = {"clinical_omics": "omics alone, elastic net", "clinical_latent": "latents alone, Cox"}
 UPDATES = {"hazard_ratio": "hazard ratio", "slope_baseline": "slope and baseline"}
 
+_SHOWN = 5e-5  # differences that are smaller are zeros in the tables, and nothing is said of them
 _CLIP = 1e-10  # survival probabilities are kept this far from 0 and 1 before taking logarithms
 
 
@@ -254,8 +255,8 @@ def direction_table(found: dict) -> list[str]:
     asis = found["as_is"]
     models = list(dict.fromkeys(r["model"] for r in asis))
     text = [
-        f"**{STUDIES[found['train']]} to {STUDIES[other]}**: {found['n']} external patients, {found['by_horizon']} deaths "
-        f"by {HORIZON:g} months; as they are:",
+        f"**{STUDIES[found['train']]} to {STUDIES[other]}**: {found['n']} external patients, {found['by_horizon']} "
+        f"deaths by {HORIZON:g} months; as they are:",
         "",
         "| model | Uno's C | ΔC to clinical | AUC | Brier | IBS | ΔIBS to clinical | O/E | calibration slope |",
         "|---|---|---|---|---|---|---|---|---|",
@@ -305,7 +306,7 @@ def said(found: dict, models: list[str]) -> list[str]:
         up, down = [], []
         for m in with_omics:
             r = find(rows, m, metric, horizon, "clinical")
-            if r["lower"] is not None and abs(r["estimate"]) > 1e-9:  # the same predictions differ by rounding
+            if r["lower"] is not None and abs(r["estimate"]) >= _SHOWN:
                 up += [m] if min(better * r["lower"], better * r["upper"]) > 0 else []
                 down += [m] if max(better * r["lower"], better * r["upper"]) < 0 else []
         return up, down
