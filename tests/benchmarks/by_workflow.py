@@ -12,7 +12,9 @@ import yaml
 
 from stratiome.config import Config
 from stratiome.features.block import read_features
-from stratiome.prognosis.models import Inputs
+from stratiome.prognosis import read
+from stratiome.prognosis.models import Inputs, Omic
+from stratiome.prognosis.read import read_roles
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -72,11 +74,10 @@ def read_inputs(results: Path, config: Config, resample: str) -> tuple[Inputs, n
         The inputs, the roles of their patients, shape `(n_patients,)`, and the identifiers. Follow-up is 0 where there
         is no outcome.
     """
-    import fit_prognosis  # the rule's own script, so that its inputs are the same
-
     here, cohort = results / "resamples" / resample, results / "cohort"
     measured = read_features(str(here / "features.h5mu"))
-    roles = fit_prognosis._roles(str(cohort / "resamples.parquet"), resample, measured.patient_ids)
+    roles = read_roles(str(cohort / "resamples.parquet"), resample, measured.patient_ids)
+    omics = tuple(Omic(b.name, b.values, b.features) for b in measured.blocks)
     paths = (str(cohort / "clinical.parquet"), str(cohort / "outcome.parquet"), str(here / "latent.h5ad"))
-    inputs, _ = fit_prognosis._inputs(measured, roles, *paths, config.data, config.covariates)
-    return inputs, roles, measured.patient_ids
+    made = read.read_inputs(measured.patient_ids, omics, roles, *paths, config.data, config.covariates)
+    return made.inputs, roles, measured.patient_ids

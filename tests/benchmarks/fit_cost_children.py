@@ -6,6 +6,7 @@ the held-out patients.
 
 from __future__ import annotations
 
+import inspect
 import json
 import sys
 import time
@@ -140,13 +141,14 @@ def ours_whole(models: tuple[str, ...] | None, read: str, folder: Path, plain: P
 
     import fit_prognosis
     import train_latent
+    from stratiome.features.block import read_features
 
     config = _config(folder)
     if models is not None:
         config = config.model_copy(update={"prognosis": config.prognosis.model_copy(update={"models": models})})
     here, cohort, out = folder / "results/resamples" / RESAMPLE, folder / "results/cohort", folder / "whole"
     out.mkdir(exist_ok=True)
-    ids = fit_prognosis.read_features(str(here / "features.h5mu")).patient_ids
+    ids = read_features(str(here / "features.h5mu")).patient_ids
 
     def fit() -> np.ndarray:
         train_latent.main(
@@ -159,21 +161,25 @@ def ours_whole(models: tuple[str, ...] | None, read: str, folder: Path, plain: P
             seed=config.seed,
             resample=RESAMPLE,
         )
-        names = ("curves", "risks", "coefficients", "models", "bounds", "censoring")
-        fit_prognosis.main(
-            clinical=str(cohort / "clinical.parquet"),
-            outcome=str(cohort / "outcome.parquet"),
-            resamples=str(cohort / "resamples.parquet"),
-            features=str(here / "features.h5mu"),
-            latents=str(out / "latent.h5ad"),
-            **{n: str(out / f"{n}.parquet") for n in names},
-            data=config.data,
-            endpoint=config.endpoint,
-            covariates=config.covariates,
-            prognosis=config.prognosis,
-            seed=config.seed,
-            resample=RESAMPLE,
-        )
+        given = {
+            "clinical": str(cohort / "clinical.parquet"),
+            "outcome": str(cohort / "outcome.parquet"),
+            "resamples": str(cohort / "resamples.parquet"),
+            "features": str(here / "features.h5mu"),
+            "latents": str(out / "latent.h5ad"),
+            "weights": str(out / "latent.safetensors"),
+            "description": str(out / "latent.json"),
+            "data": config.data,
+            "endpoint": config.endpoint,
+            "covariates": config.covariates,
+            "prognosis": config.prognosis,
+            "seed": config.seed,
+            "resample": RESAMPLE,
+            "explained": False,  # what omics add when exchanged is no part of a fit
+        }
+        asked = inspect.signature(fit_prognosis.main).parameters
+        outputs = {name: str(out / f"{name}.parquet") for name in asked if name not in given}
+        fit_prognosis.main(**{n: v for n, v in given.items() if n in asked}, **outputs)
         risks = pl.read_parquet(out / "risks.parquet").filter(pl.col("model") == read)
         known = dict(risks.select("patient_id", "risk").iter_rows())
         return np.array([known[ids[i]] for i in plain["test"]])
