@@ -198,8 +198,9 @@ def measure(contender: str, folder: Path, out: Path, flexynesis: Path | None, li
     else:
         made = json.loads(out.read_text())
         row["fit"], risk = made["seconds"], np.array(made["risk"])
-    sample = Sample.make(plain["time"][test], plain["event"][test])
-    return row | {"c": float(uno_c(sample, risk, float(plain["tau"]))[0])}
+    told = np.isfinite(risk)
+    sample = Sample.make(plain["time"][test][told], plain["event"][test][told])
+    return row | {"c": float(uno_c(sample, risk[told], float(plain["tau"]))[0]), "told": int(told.sum())}
 
 
 def finished(folder: Path) -> list[dict]:
@@ -232,10 +233,10 @@ def _most_held(pid: int) -> float:
 
 
 def _flexynesis_risk(path: Path, test: np.ndarray) -> np.ndarray:
-    """Predicted log hazards of the held-out patients, in the order of the rows."""
+    """Predicted log hazards of the held-out patients, NaN for those whom it leaves out (without any mutation)."""
     table = pl.read_csv(path, infer_schema_length=None).filter(pl.col("split") == "test")
     known = dict(table.select("sample_id", pl.col("predicted_label").cast(pl.Float64)).iter_rows())
-    return np.array([known[f"p{i}"] for i in test])
+    return np.array([known.get(f"p{i}", np.nan) for i in test])
 
 
 # --- table ---------------------------------------------------------------------------------------------------------
@@ -255,16 +256,18 @@ def table(cohort: str, folder: Path, rows: list[dict]) -> list[str]:
     ]
     for part, contenders in PARTS.items():
         of = {c: [r for r in rows if r["contender"] == c] for c in contenders}
-        finished = {c: [r for r in own if "failed" not in r] for c, own in of.items()}
-        first = next((c for c in contenders if finished[c]), None)
+        done = {c: [r for r in own if "failed" not in r] for c, own in of.items()}
+        first = next((c for c in contenders if done[c]), None)
         for c in [c for c in contenders if of[c]]:
             label = f"Stratiome: {c}" if c in OURS else c
-            if not finished[c]:
+            if not done[c]:
                 text.append(f"| {part} | {label} | – | – | – | – | {of[c][0]['failed']} |")
                 continue
-            cells = [str(len(finished[c]))]
-            cells += [_ratio(finished[c], finished[first], key) for key in ("fit", "process")]
-            cells += [f"{np.median([r['peak_mb'] for r in finished[c]]):.0f}", _c([r["c"] for r in finished[c]])]
+            cells = [str(len(done[c]))]
+            cells += [_ratio(done[c], done[first], key) for key in ("fit", "process")]
+            cells += [f"{np.median([r['peak_mb'] for r in done[c]]):.0f}", _c([r["c"] for r in done[c]])]
+            told = done[c][0].get("told", len(test))
+            cells[-1] += f", {len(test) - told} not told" if told < len(test) else ""
             text.append(f"| {part} | {label} | {' | '.join(cells)} |")
     return [*text, ""]
 
