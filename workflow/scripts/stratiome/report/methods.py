@@ -21,6 +21,7 @@ REFERENCES = {
         "Austin PC, Harrell FE Jr, van Klaveren D. Graphical calibration curves and the integrated calibration index"
         " (ICI) for survival models. Stat Med 2020;39:2714–42."
     ),
+    "Breiman 2001": "Breiman L. Random forests. Mach Learn 2001;45:5–32.",
     "Cox 1972": "Cox DR. Regression models and life-tables. J R Stat Soc B 1972;34:187–220.",
     "Crowson 2016": (
         "Crowson CS, Atkinson EJ, Therneau TM. Assessing calibration of prognostic risk scores. Stat Methods Med Res"
@@ -95,6 +96,7 @@ REFERENCES = {
         "Simon N, Friedman J, Hastie T, Tibshirani R. Regularization paths for Cox's proportional hazards model via"
         " coordinate descent. J Stat Softw 2011;39(5)."
     ),
+    "Sundararajan 2017": "Sundararajan M, Taly A, Yan Q. Axiomatic attribution for deep networks. ICML 2017.",
     "Uno 2011": (
         "Uno H, Cai T, Pencina MJ, D'Agostino RB, Wei LJ. On the C-statistics for evaluating overall adequacy of risk"
         " prediction procedures with censored survival data. Stat Med 2011;30:1105–17."
@@ -272,6 +274,7 @@ def _prognosis(inputs: ReportInputs) -> str:
         " on the same patients and bootstrap samples."
         + "".join(f" {said}" for said in not_fitted(inputs, PROGNOSIS_MODELS[1:], "cross-validation"))
         + _trust(inputs)
+        + _explained(inputs)
     )
 
 
@@ -295,6 +298,22 @@ def _trust(inputs: ReportInputs) -> str:
         said += (
             " Uno's C of left-out sites was summarised on the log odds by a random-effects model: restricted maximum"
             " likelihood, modified Hartung–Knapp interval (Röver 2015), and prediction interval (Higgins 2009)."
+        )
+    return said
+
+
+def _explained(inputs: ReportInputs) -> str:
+    """How it was asked what the models use, as far as it was."""
+    said = ""
+    if inputs.rows("importance"):
+        said += (
+            " What an omic adds to a fitted model given the others is the loss of performance when its values are"
+            " exchanged among held-out patients who have it (Breiman 2001)."
+        )
+    if inputs.rows("shares"):
+        said += (
+            " Risks of the model on latents were attributed to features by integrated gradients (Sundararajan 2017)"
+            " against the average training patient with the same omics."
         )
     return said
 
