@@ -118,9 +118,10 @@ def test_a_change_of_the_config_runs_only_what_depends_on_it(tmp_path):
     assert again(audit={"min_cell": 5}) == report
     drug = config["treatments"]["drug"] | {"label": "Another name"}
     assert again(treatments={"drug": drug}).isdisjoint({"ingest_cohort", "design_resamples", "train_latent"})
-    prognosis = {"fit_prognosis", "evaluate_prognosis"}
+    told = {"describe_prognosis", "explain_prognosis"}
+    prognosis = {"fit_prognosis", "evaluate_prognosis", "attribute_risk"} | told
     assert again(prognosis={"l1_ratio": 0.7}) == report | prognosis
-    judged = {"evaluate_subgroups", "evaluate_prognosis", "evaluate_treatment"}
+    judged = {"evaluate_subgroups", "evaluate_prognosis", "evaluate_treatment"} | told
     assert again(evaluation={"bootstraps": 60}) == report | judged
     dates = again(endpoint={"horizons": [12, 24]})
     assert dates.isdisjoint({"ingest_cohort", "check_quality", "build_features", "train_latent", "find_subgroups"})
