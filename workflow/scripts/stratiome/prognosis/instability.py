@@ -6,7 +6,7 @@ Journal 65:2200302). The same samples say how optimistic performance in the trai
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
@@ -211,17 +211,10 @@ def _fit(
 
 def _rows(inputs: Inputs, rows: np.ndarray, train: np.ndarray) -> Inputs:
     """Inputs of some rows, in this order; of omics only how many there are."""
-    return replace(
-        inputs,
-        train=train,
-        time=inputs.time[rows],
-        event=inputs.event[rows],
-        clinical=inputs.clinical[rows],
-        latents=inputs.latents[rows],
-        n_omics=inputs.n_omics[rows],
-        factors=None,
-        omics=tuple(replace(omic, values=omic.values[rows][:, :0], features=()) for omic in inputs.omics),
-    )
+    arrays = {f.name: getattr(inputs, f.name) for f in fields(inputs)}
+    taken = {name: values[rows] for name, values in arrays.items() if isinstance(values, np.ndarray)}
+    omics = tuple(replace(omic, values=np.zeros((len(rows), 0)), features=()) for omic in inputs.omics)
+    return replace(inputs, **(taken | {"train": train, "omics": omics}))
 
 
 def instability(found: Bootstrapped) -> list[Instability]:
