@@ -130,16 +130,15 @@ def chance(seeds: range) -> list[Line]:
     """What is said of the ICI of a perfect model, and coverage of the interval of its intercept."""
     import calibration_gates as gates
 
-    found = [gates.by_chance(s) for s in seeds]
-    asked = {"above chance": gates.SIZE, "intercept covered": gates.COVERAGE}
-    lines = [Line("chance", "true model", "ours", q, _columns(found, q), asked.get(q)) for q in found[0]]
-    mutant = "ICI told from zero by its interval"
-    return [
-        Line("chance", "true model", mutant, line.quantity, line.values, gates.SIZE)
-        if line.quantity == "above zero"
-        else line
-        for line in lines
-    ]
+    asked = {"ICI less chance": (-0.005, 0.005), "above chance": gates.SIZE, "intercept covered": gates.COVERAGE}
+    lines = []
+    for n in (500, 2000):
+        found = [gates.by_chance(s, n) for s in seeds]
+        for quantity in found[0]:
+            method = "ICI told from zero by its interval" if quantity == "above zero" else "ours"
+            bounds = gates.SIZE if quantity == "above zero" else asked.get(quantity)
+            lines.append(Line("chance", f"true model, n = {n}", method, quantity, _columns(found, quantity), bounds))
+    return lines
 
 
 PARTS: dict[str, Callable[[range], list[Line]]] = {

@@ -346,6 +346,7 @@ def by_chance(seed: int, n: int = 500, bootstraps: int = 200) -> dict[str, float
     return {
         "ICI": ici.estimate,
         "chance": ici.chance,
+        "ICI less chance": ici.estimate - ici.chance,
         "above chance": float(ici.estimate > ici.chance_upper),
         "above zero": float(ici.lower > 0.0),
         "intercept covered": float(level.lower <= 0.0 <= level.upper),

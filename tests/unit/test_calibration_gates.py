@@ -57,8 +57,7 @@ def test_intervals_of_metrics_hold_the_truth():
     share = {name: np.mean([list(f.values()) for f in found]) for name, found in covered.items()}
     assert 0.92 <= share["draws_ours"] <= 0.975
     assert share["draws_of_half"] > 0.98
-    ratio = {name: _mean(found)["stacked", "observed_expected", None] for name, found in covered.items()}
-    assert ratio["draws_ours"] > ratio["draws_of_events"] + 0.05  # 1000 replicates: 0.94 and 0.77
+    assert share["draws_of_events"] < share["draws_ours"] - 0.02
 
 
 def test_an_ici_is_read_beside_chance():

@@ -268,7 +268,7 @@ class _Writer:
         lucky = upper_chance = None
         if by_chance is not None and lower is not None:
             good = by_chance[np.isfinite(by_chance)]
-            lucky, upper_chance = float(good.mean()), float(np.quantile(good, self.level))
+            lucky, upper_chance = float(good.mean()), float(np.quantile(good, self.level, method="weibull"))
         counts = (self.n, self.events, method)
         return Measure(model, metric, horizon, float(value), lower, upper, *counts, lucky, upper_chance)
 
