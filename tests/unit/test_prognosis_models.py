@@ -126,13 +126,13 @@ def _elastic(n: int = 200, p: int = 30, **changes):
     x = (x - x.mean(axis=0)) / x.std(axis=0)
     failed, censored = rng.exponential(50 * np.exp(-0.7 * x[:, 0] - 0.7 * x[:, 5])), rng.exponential(100, n)
     time, event = np.minimum(failed, censored), failed <= censored
-    penalised = np.arange(p) >= 2
     settings = {"l1_ratio": 0.5, "inner_folds": 5, "rng": np.random.default_rng(2)} | changes
-    return x, time, event, penalised, fit_elastic_net(x, time, event, penalised, **settings)
+    return x, time, event, fit_elastic_net(x[:, :2], (x[:, 2:],), time, event, **settings)
 
 
 def test_elastic_net_meets_its_optimality_conditions():
-    x, time, event, penalised, net = _elastic()
+    x, time, event, net = _elastic()
+    penalised = np.arange(x.shape[1]) >= 2
     beta = net.model.coefficients
     hazard = np.exp(x @ beta)
     gradient = np.zeros(x.shape[1])
@@ -140,7 +140,7 @@ def test_elastic_net_meets_its_optimality_conditions():
         at_risk = time >= time[i]
         gradient += x[i] - (hazard[at_risk, None] * x[at_risk]).sum(axis=0) / hazard[at_risk].sum()
     gradient /= len(x)
-    penalty = net.penalty * penalised * len(penalised) / penalised.sum()
+    penalty = net.penalties[0] * penalised
     active = beta != 0
     stationary = gradient - penalty * (0.5 * np.sign(beta) + 0.5 * beta)
     np.testing.assert_allclose(stationary[active], 0, atol=2e-5)
@@ -153,23 +153,27 @@ def test_elastic_net_takes_the_best_cross_validated_likelihood():
     from sksurv.linear_model import CoxnetSurvivalAnalysis
     from sksurv.util import Surv
 
-    x, time, event, penalised, net = _elastic()
-    fold = stratified_folds(event, 5, np.random.default_rng(2))
-    options = {"l1_ratio": 0.5, "penalty_factor": penalised.astype(float), "tol": 1e-7}
-    alphas = (
-        CoxnetSurvivalAnalysis(n_alphas=40, alpha_min_ratio=0.02, **options)
-        .fit(x, Surv.from_arrays(event, time))
-        .alphas_
-    )
-    total = np.zeros(len(alphas))
-    for k in range(5):
-        rest = fold != k
-        path = CoxnetSurvivalAnalysis(alphas=alphas, **options).fit(x[rest], Surv.from_arrays(event[rest], time[rest]))
-        for a, beta in enumerate(path.coef_.T):
-            risk = (x @ beta)[:, None]
-            total[a] += partial_log_likelihood(risk, time, event)[0]
-            total[a] -= partial_log_likelihood(risk[rest], time[rest], event[rest])[0]
-    assert net.penalty == alphas[np.argmax(total)]
+    x, time, event, net = _elastic()
+    rng = np.random.default_rng(2)
+    options = {"l1_ratio": 0.5, "penalty_factor": np.repeat([0.0, 1.0], [2, 28]), "tol": 1e-7}
+    whole = CoxnetSurvivalAnalysis(n_alphas=40, alpha_min_ratio=0.02, **options).fit(x, Surv.from_arrays(event, time))
+    total, clinical = np.zeros(40), 0.0
+    for fold in (stratified_folds(event, 5, rng), stratified_folds(event, 5, rng)):
+        for k in range(5):
+            rest = fold != k
+            path = CoxnetSurvivalAnalysis(alphas=whole.alphas_, **options)
+            path.fit(x[rest], Surv.from_arrays(event[rest], time[rest]))
+            kept = np.column_stack([x[:, :2], np.clip(x[:, 2:], x[rest, 2:].min(axis=0), x[rest, 2:].max(axis=0))])
+            own = x[:, :2] @ fit_cox(x[rest, :2], time[rest], event[rest]).coefficients
+            risk = np.column_stack([kept @ path.coef_, own])
+            terms = partial_log_likelihood(risk, time, event) - partial_log_likelihood(
+                risk[rest], time[rest], event[rest]
+            )
+            total += terms[:-1] / 2
+            clinical += terms[-1] / 2
+    assert net.penalties[0] == pytest.approx(whole.alphas_[np.argmax(total)] * 30 / 28, rel=1e-6)
+    assert net.gain == pytest.approx(total.max() - clinical, abs=1e-3)
+    assert 5 < net.gain / net.error < 15
 
 
 def test_inner_folds_are_stratified_and_shrink_with_the_events():
@@ -310,16 +314,25 @@ def test_perfect_separation_ends_in_a_ridge_and_says_so():
     assert "separates" in fits["clinical"].note or "did not converge" in fits["clinical"].note
     assert "ridge penalty" in fits["clinical"].note
     assert fits["clinical"].coefficients[0].lower is None
-    assert "penalised too" in fits["clinical_omics"].note
+    assert "the clinical columns separate patients" in fits["clinical_omics"].note
+    np.testing.assert_array_equal(fits["clinical_omics"].risk, fits["clinical"].risk)
+    assert fits["clinical_omics"].stand_in == "clinical"
 
 
 def test_a_level_without_events_ends_in_a_ridge_and_says_so():
     inputs = _inputs()
     clinical = inputs.clinical.copy()
     clinical[:, 2] = (~inputs.event) & (np.arange(240) % 4 == 0)
-    note = _fit(_changed(inputs, clinical=clinical))["clinical"].note
-    assert "separates" in note
-    assert "ridge penalty 0.001" in note
+    fits = _fit(_changed(inputs, clinical=clinical))
+    assert "separates" in fits["clinical"].note
+    assert "ridge penalty 0.001" in fits["clinical"].note
+    assert "one score of their ridge fit" in fits["clinical_omics"].note
+    ratios = [
+        one.value / own.value
+        for one, own in zip(fits["clinical_omics"].coefficients, fits["clinical"].coefficients, strict=False)
+    ]
+    np.testing.assert_allclose(ratios, ratios[0])
+    assert 0.8 < ratios[0] < 1.5
 
 
 def test_repeated_and_constant_columns_are_left_out_by_name():

@@ -18,7 +18,14 @@ import numpy as np
 
 from stratiome.config import PrognosisConfig
 from stratiome.prognosis.deep import fit_deep_hazard
-from stratiome.prognosis.elastic_net import fit_elastic_net, stratified_folds
+from stratiome.prognosis.elastic_net import (
+    ERRORS,
+    REPEATS,
+    ElasticNet,
+    fit_elastic_net,
+    stratified_folds,
+    within_range,
+)
 from stratiome.prognosis.forest import MIN_LEAF, fit_forest
 from stratiome.prognosis.stack import restricted_mean_risk, stack_weights
 from stratiome.survival.censoring import survival_curve
@@ -422,43 +429,61 @@ def _clinical_omics(
     inputs: Inputs, clinical: Fit, grid: np.ndarray, *, l1_ratio: float, inner_folds: int, rng: np.random.Generator
 ) -> Fit:
     train = inputs.train
-    omics = _joined([part for omic in inputs.omics for part in _omic_columns(omic, train)])
-    if not omics.names:
+    parts = [_joined(_omic_columns(omic, train)) for omic in inputs.omics]
+    if not any(part.names for part in parts):
         return _fall_back(clinical, "clinical_omics", "no omics feature varies in training")
-    # A clinical model that needed a penalty would run away unpenalised here too.
-    clinical_free = clinical.plain
-    estimated = [c.feature for c in clinical.coefficients] if clinical_free else list(inputs.clinical_names)
+    if inputs.clinical_names and clinical.stand_in:
+        raise CoxError("the clinical model, to which omics are added, could not be fitted")
+    estimated = {c.feature for c in clinical.coefficients}
     used = [j for j, name in enumerate(inputs.clinical_names) if name in estimated]
     names = tuple(inputs.clinical_names[j] for j in used)
-    yardstick = _standardise(inputs.clinical[:, used], names, train, keep_scale=clinical_free)
-    columns = _joined([yardstick, omics])
-    penalised = np.arange(len(columns.names)) >= (len(yardstick.names) if clinical_free else 0)
+    yardstick = _standardise(inputs.clinical[:, used], names, train, keep_scale=True)
+    columns = _joined([yardstick, *parts])
+    own = len(yardstick.names)
+    columns.x[:, own:] = within_range(columns.x[:, own:], train)
+    blocks = np.split(columns.x[train], np.cumsum([own, *(len(part.names) for part in parts[:-1])]), axis=1)
     net = fit_elastic_net(
-        columns.x[train],
+        blocks[0],
+        tuple(blocks[1:]),
         inputs.time[train],
         inputs.event[train],
-        penalised,
         l1_ratio=l1_ratio,
         inner_folds=inner_folds,
         rng=rng,
     )
-    chosen = int((net.model.coefficients[len(yardstick.names) :] != 0).sum())
-    notes = [
-        f"elastic-net Cox, Breslow ties, penalty {net.penalty:.4g} by {net.folds}-fold cross-validated partial "
-        f"likelihood in training; {chosen} of {len(omics.names)} omics columns chosen",
-        "" if clinical_free or not yardstick.names else "clinical columns penalised too, as the plain fit failed",
-        "smallest penalty of the path chosen" if net.at_end else "",
-    ]
-    kept = [
-        c for j, c in enumerate(_coefficients(net.model, columns.names)) if j < len(yardstick.names) or c.value != 0.0
-    ]
+    kept = [c for j, c in enumerate(_coefficients(net.model, columns.names)) if j < own or c.value != 0.0]
+    alone = not any(net.chosen)
     return Fit(
         "clinical_omics",
-        net.model.risk(columns.x),
-        net.model.survival(columns.x, grid),
+        clinical.risk if alone else net.model.risk(columns.x),
+        clinical.survival if alone else net.model.survival(columns.x, grid),
         tuple(kept),
-        "; ".join(n for n in notes if n),
+        _net_note(net, [omic.name for omic in inputs.omics], [len(part.names) for part in parts], own),
     )
+
+
+def _net_note(net: ElasticNet, names: list[str], sizes: list[int], n_clinical: int) -> str:
+    """How the penalties were chosen, and how many columns of each omic."""
+    judged = f"log partial likelihood {net.gain:+.2f} against the clinical model, standard error {net.error:.2f}"
+    by = f"{REPEATS} times {net.folds}-fold cross-validation in training"
+    notes = []
+    if any(net.chosen):
+        each = [
+            f"{name} left out" if penalty is None else f"{name} {penalty:.4g} ({chosen} of {size} columns chosen)"
+            for name, penalty, chosen, size in zip(names, net.penalties, net.chosen, sizes, strict=True)
+        ]
+        notes.append(f"elastic-net Cox, Breslow ties, penalties by {by} ({judged}): {', '.join(each)}")
+    else:
+        each = [f"{name} {size}" for name, size in zip(names, sizes, strict=True)]
+        notes.append(
+            f"no omics columns chosen of {', '.join(each)}, so this is the clinical model: in {by} no elastic-net"
+            f" penalty was better by more than {ERRORS:g} standard error ({judged} at best)"
+        )
+    if n_clinical and not net.free:
+        notes.append("clinical columns enter as the one score of their ridge fit, as the plain fit failed")
+    if net.at_end:
+        notes.append("smallest penalty of the path chosen")
+    return "; ".join(notes)
 
 
 def _omic_columns(omic: Omic, train: np.ndarray) -> list[_Columns]:
