@@ -173,7 +173,6 @@ def test_elastic_net_takes_the_best_cross_validated_likelihood():
             clinical += terms[-1] / 2
     assert net.penalties[0] == pytest.approx(whole.alphas_[np.argmax(total)] * 30 / 28, rel=1e-6)
     assert net.gain == pytest.approx(total.max() - clinical, abs=1e-3)
-    assert 5 < net.gain / net.error < 15
 
 
 def test_inner_folds_are_stratified_and_shrink_with_the_events():
