@@ -21,6 +21,10 @@ REFERENCES = {
         "Austin PC, Harrell FE Jr, van Klaveren D. Graphical calibration curves and the integrated calibration index"
         " (ICI) for survival models. Stat Med 2020;39:2714–42."
     ),
+    "Boulesteix 2017": (
+        "Boulesteix AL, De Bin R, Jiang X, Fuchs M. IPF-LASSO: integrative L1-penalized regression with penalty factors"
+        " for prediction based on multi-omics data. Comput Math Methods Med 2017:7691937."
+    ),
     "Breiman 2001": "Breiman L. Random forests. Mach Learn 2001;45:5–32.",
     "Cox 1972": "Cox DR. Regression models and life-tables. J R Stat Soc B 1972;34:187–220.",
     "Crowson 2016": (
@@ -258,7 +262,7 @@ def _baselines(inputs: ReportInputs) -> str:
 def _prognosis(inputs: ReportInputs) -> str:
     s = inputs.settings
     ratio = (
-        f" (share of the lasso {s.prognosis.l1_ratio:g}, penalty by {s.prognosis.inner_folds}-fold inner"
+        f" (share of the lasso {s.prognosis.l1_ratio:g}, penalties by {s.prognosis.inner_folds}-fold inner"
         " cross-validation)"
         if s.prognosis
         else ""
@@ -323,7 +327,11 @@ def _beside(inputs: ReportInputs, ratio: str) -> str:
     s = inputs.settings.prognosis
     asked = {r["model"] for r in inputs.rows("models")}
     said = {
-        "clinical_omics": f"an elastic-net Cox model on clinical variables and omics{ratio} (Simon 2011)",
+        "clinical_omics": (
+            "an elastic-net Cox model on clinical variables, not penalised, and omics, each with its own"
+            f" penalty{ratio} (Simon 2011, Boulesteix 2017), used only where omics beat the clinical model by a standard"
+            " error in training"
+        ),
         "clinical_latent": "a Cox model on clinical variables and latents",
         "clinical_factors": "a Cox model on clinical variables and MOFA+ factors",
         "clinical_forest": "a random survival forest on clinical variables",
