@@ -329,8 +329,8 @@ def _beside(inputs: ReportInputs, ratio: str) -> str:
     said = {
         "clinical_omics": (
             "an elastic-net Cox model on clinical variables, not penalised, and omics, each with its own"
-            f" penalty{ratio} (Simon 2011, Boulesteix 2017), used only where omics beat the clinical model by a standard"
-            " error in training"
+            f" penalty{ratio} (Simon 2011, Boulesteix 2017), used only where omics beat the clinical model by a"
+            " standard error in training"
         ),
         "clinical_latent": "a Cox model on clinical variables and latents",
         "clinical_factors": "a Cox model on clinical variables and MOFA+ factors",
