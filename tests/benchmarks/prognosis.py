@@ -21,16 +21,32 @@ from results import write_table
 from stratiome.tables import PROGNOSIS_MODELS
 
 ROOT = Path(__file__).resolve().parents[2]
-COHORTS = ("metabric", "tcga_brca", "tcga_gbmlgg", "tcga_luad", "tcga_blca")
+COHORTS = ("metabric", "metabric_dss", "metabric_rfs", "tcga_brca", "tcga_gbmlgg", "tcga_luad", "tcga_blca")
+CONFIGS = {"metabric_rfs": "metabric"}
+"""Config of a run where it has another name."""
+SETTINGS = {
+    "metabric_rfs": [
+        "cohort=metabric_rfs",
+        "endpoint={time: rfs_time_months, event: rfs_event, unit: months, horizons: [60, 120]}",
+    ]
+}
+"""What differs from it."""
 
 
 def run(cohort: str, folder: Path, seed: int | None) -> None:
     """Evaluate the survival models of one cohort."""
     target = f"{folder}/evaluation/prognosis_metrics.parquet"
     settings = [f"results={folder}", "latent={baselines: [mofa]}", "resamples={leave_site_out: false, folds: 5}"]
-    settings += [f"seed={seed}"] * (seed is not None)
+    settings += [f"seed={seed}"] * (seed is not None) + SETTINGS.get(cohort, [])
     command = [sys.executable, "-m", "snakemake", "--cores", "1", "--quiet", "all"]
-    command += ["--configfile", f"config/cohorts/{cohort}.yaml", "--config", *settings, "--", target]
+    command += [
+        "--configfile",
+        f"config/cohorts/{CONFIGS.get(cohort, cohort)}.yaml",
+        "--config",
+        *settings,
+        "--",
+        target,
+    ]
     subprocess.run(command, check=True, cwd=ROOT)
 
 
