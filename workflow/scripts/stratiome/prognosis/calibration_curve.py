@@ -84,7 +84,7 @@ def fit(
 
     Solves the generalised estimating equation `sum_i w_i x_i mu_i' (y_i - mu_i) = 0` with
     `mu = 1 - exp(-exp(x b))` and a constant working variance (Andersen, Klein & Rosthøj 2003; Klein et al. 2008), which
-    is least squares: by Levenberg and Marquardt, since pseudo-values beyond 0 and 1 make plain scoring cycle. NaN in
+    is least squares: by damped Newton steps, since pseudo-values beyond 0 and 1 make plain scoring cycle. NaN in
     draws without pseudo-values or where no solution is found.
 
     Parameters
@@ -113,21 +113,18 @@ def fit(
     damping = np.full(len(pseudo), 1e-4)
     rows = np.flatnonzero(open_)
     y, w = pseudo[rows], weights[rows]
-    value, score, information = problem.at(found[rows], y, w)
+    value, score, curvature = problem.at(found[rows], y, w)
     for _ in range(_STEPS):
         if rows.size == 0:
             break
-        scale = np.einsum("bii->bi", information) + 1e-9 * np.trace(information, axis1=1, axis2=2)[:, None] + 1e-300
-        damped = information + np.eye(columns) * (damping[rows, None] * scale + 1e-12 * scale)[:, None, :]
-        step = np.linalg.solve(damped, score[:, :, None])[:, :, 0]
-        trial = found[rows] + step
+        trial = found[rows] + _step(score, curvature, damping[rows])
         new = problem.at(trial, y, w)
         better = new[0] <= value
         found[rows[better]] = trial[better]
         close = np.abs(value - new[0]) <= _CLOSE * value
-        value, score, information = (
+        value, score, curvature = (
             np.where(better.reshape(-1, *[1] * (old.ndim - 1)), now, old)
-            for old, now in zip((value, score, information), new, strict=True)
+            for old, now in zip((value, score, curvature), new, strict=True)
         )
         damping[rows] = np.where(better, damping[rows] / 10, damping[rows] * 10)
         done = close & (better | (damping[rows] > 1))
@@ -135,8 +132,19 @@ def fit(
         if done.any():
             kept = ~done
             rows, y, w = rows[kept], y[kept], w[kept]
-            value, score, information = value[kept], score[kept], information[kept]
+            value, score, curvature = value[kept], score[kept], curvature[kept]
     return np.where(solved[:, None], found, np.nan)
+
+
+def _step(score: np.ndarray, curvature: np.ndarray, damping: np.ndarray) -> np.ndarray:
+    """Newton steps with all curvatures taken for positive, the smaller the greater the damping."""
+    size = np.sqrt(np.abs(np.einsum("bii->bi", curvature)))
+    size = np.maximum(size, 1e-6 * size.max(axis=1, keepdims=True) + 1e-150)
+    values, vectors = np.linalg.eigh(curvature / (size[:, :, None] * size[:, None, :]))
+    values = np.abs(values)
+    values = np.maximum(values, 1e-9 * values.max(axis=1, keepdims=True)) + damping[:, None] + 1e-150
+    turned = np.einsum("bij,bi->bj", vectors, score / size) / values
+    return np.einsum("bij,bj->bi", vectors, turned) / size
 
 
 @dataclass(frozen=True)
@@ -148,16 +156,16 @@ class _Squares:
     offset: np.ndarray
 
     def at(self, coefficients: np.ndarray, y: np.ndarray, w: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Value, half its negative gradient, and the Gauss-Newton matrix of each draw."""
+        """Value, half its negative gradient, and half its curvature, of each draw."""
         rate = np.exp(np.clip(coefficients @ self.basis.T + self.offset, _LOWEST, _HIGHEST))
         left = np.exp(-rate)
         apart = y - 1.0 + left
         slope = rate * left
         weighted = w * slope
-        information = (weighted * slope) @ self.products
+        curvature = (weighted * (slope - apart * (1.0 - rate))) @ self.products
         columns = self.basis.shape[1]
         value = np.einsum("bi,bi,bi->b", w, apart, apart)
-        return value, (weighted * apart) @ self.basis, information.reshape(-1, columns, columns)
+        return value, (weighted * apart) @ self.basis, curvature.reshape(-1, columns, columns)
 
 
 def risks(basis: np.ndarray, coefficients: np.ndarray) -> np.ndarray:
