@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import calibration_gates as gates
+from stratiome.prognosis.evaluate import percentile_interval
 
 
 def _mean(found: list[dict]) -> dict:
@@ -66,3 +67,15 @@ def test_an_ici_is_read_beside_chance():
     assert found["ICI"] > 0.02
     assert found["above chance"] <= 0.12
     assert found["above zero"] == 1.0  # so an interval tells nothing about zero
+
+
+def test_ends_of_intervals_are_order_statistics_that_hold_what_they_promise():
+    assert percentile_interval(np.arange(1.0, 200.0), 0.95) == pytest.approx((5.0, 195.0))  # (199 + 1) p
+    # The share of a new draw within is the level; between the least and the largest draw it would be 0.94.
+    rng = np.random.default_rng(1)
+    inside = []
+    for _ in range(4000):
+        draws = rng.random(200)
+        lower, upper = percentile_interval(draws, 0.95)
+        inside.append(upper - lower)
+    assert np.mean(inside) == pytest.approx(0.95, abs=0.001)
