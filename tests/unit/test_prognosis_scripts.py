@@ -225,7 +225,7 @@ def test_every_metric_of_every_design_is_reported(run):
                 (pl.col("design") == design) & (pl.col("model") == model) & pl.col("versus").is_null()
             )
             found = set(rows.select("metric", "horizon_months").iter_rows())
-            plain = {(m, None) for m in ("uno_c", "harrell_c", "ibs", "ipa")}
+            plain = {(m, None) for m in ("uno_c", "uno_c_cox", "harrell_c", "ibs", "ibs_cox", "ipa")}
             timed = ("auc", "brier", "ipa", "calibration_slope", "observed_expected")
             assert found == plain | {(m, h) for m in timed for h in (30.0, 60.0)}
         versus = metrics.filter((pl.col("design") == design) & (pl.col("versus") == "clinical"))

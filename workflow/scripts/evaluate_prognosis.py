@@ -1,6 +1,7 @@
 """Pool held-out predictions over resamples and measure discrimination, accuracy and calibration."""
 
 import logging
+from dataclasses import replace
 
 import numpy as np
 import polars as pl
@@ -40,10 +41,12 @@ def main(
     """Read outcome and predictions, evaluate each design, and write the tables."""
     patients = tables.read_table(outcome, tables.Outcome).sort("patient_id")
     time, event = check_outcome(patients["time_months"].to_numpy(), patients["event"].to_numpy())
-    problem = evaluate.Problem(time, event, time_grid(endpoint), endpoint.horizons_months, endpoint.tau_months)
+    competing = None if endpoint.competing is None else patients["competing"].to_numpy() == 1
+    grid, horizons, tau = time_grid(endpoint), endpoint.horizons_months, endpoint.tau_months
+    problem = evaluate.Problem(time, event, grid, horizons, tau, competing)
     held_out = tables.read_table(resamples, tables.Resamples).filter(pl.col("role") == "test")
     fits = pl.concat([tables.read_table(p, tables.PrognosisModels) for p in models])
-    designs = _designs(problem, patients["patient_id"], held_out, curves, risks, fits)
+    designs = _designs(problem, patients["patient_id"], held_out, curves, risks, censoring, fits)
     settings = {"bootstraps": evaluation.bootstraps, "level": evaluation.level}
     estimates, resample_rows = [], []
     for design in designs:
@@ -61,11 +64,13 @@ def main(
     for first in designs[:1]:
         repeat = first.repeats[0]
         benefits = use.decision_curves(problem, repeat, rng=np.random.default_rng([seed, 1]), **settings)
-        given, uncensored = _bounds(problem, patients["patient_id"], repeat, bounds, censoring)
+        given = _bounds(patients["patient_id"], repeat, bounds)
+        assert repeat.uncensored is not None
         rng = np.random.default_rng([seed, 2])
-        covered = use.coverage_of_bounds(problem, repeat, given, uncensored, rng=rng, **settings)
+        covered = use.coverage_of_bounds(problem, repeat, given, repeat.uncensored, rng=rng, **settings)
     name = designs[0].name if designs else ""
-    tables.write_table(_decisions(benefits, name, evaluation), decisions, tables.PrognosisDecisions)
+    observed = "Kaplan-Meier survival" if competing is None else "Aalen-Johansen cumulative incidence"
+    tables.write_table(_decisions(benefits, name, observed, evaluation), decisions, tables.PrognosisDecisions)
     tables.write_table(_coverage(covered, name, prognosis.bound, evaluation), coverage, tables.PrognosisCoverage)
     tables.write_table(_metrics(estimates), metrics, tables.PrognosisMetrics)
     tables.write_table(_by_resample(resample_rows), by_resample, tables.PrognosisResamples)
@@ -87,15 +92,17 @@ def _designs(
     held_out: pl.DataFrame,
     curves: list[str],
     risks: list[str],
+    censoring: list[str],
     fits: pl.DataFrame,
 ) -> list[evaluate.Design]:
     score = pl.concat([tables.read_table(p, tables.PrognosisRisks) for p in risks])
     curve = pl.concat([tables.read_table(p, tables.PrognosisCurves) for p in curves])
+    observed = pl.concat([tables.read_table(p, tables.PrognosisCensoring) for p in censoring])
     designs: list[evaluate.Design] = []
     sets = repeats_of(held_out)
     for name in [d for d in tables.DESIGNS if d in sets]:
         made = [_predictions(problem, patients, held_out, score, curve, fits, tuple(members)) for members in sets[name]]
-        known = tuple(m for m in made if len(m.rows))
+        known = tuple(replace(m, uncensored=_uncensored(problem, patients, m, observed)) for m in made if len(m.rows))
         designs += [evaluate.Design(name, known)] if known else []
     return designs
 
@@ -128,35 +135,38 @@ def _predictions(
     return evaluate.Predictions(keys["row"].to_numpy(), keys["fold"].to_numpy(), members, risk, survival, stand_in)
 
 
-def _bounds(
-    problem: evaluate.Problem,
-    patients: pl.Series,
-    repeat: evaluate.Predictions,
-    bounds: list[str],
-    censoring: list[str],
-) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """Lower bounds by model, and probabilities of being under observation, of the held-out patients of a repeat."""
-    keys = pl.DataFrame(
+def _keys(patients: pl.Series, repeat: evaluate.Predictions) -> pl.DataFrame:
+    return pl.DataFrame(
         {"patient_id": patients.gather(repeat.rows), "resample": [repeat.resamples[k] for k in repeat.fold]}
     )
-    on = ["patient_id", "resample"]
+
+
+def _bounds(patients: pl.Series, repeat: evaluate.Predictions, bounds: list[str]) -> dict[str, np.ndarray]:
+    """Lower bounds by model of the held-out patients of a repeat."""
     lower = pl.concat([tables.read_table(p, tables.PrognosisBounds) for p in bounds])
-    found = {
+    keys, on = _keys(patients, repeat), ["patient_id", "resample"]
+    return {
         m: keys.join(lower.filter(pl.col("model") == m), on=on, how="left", maintain_order="left")["lower_months"]
         .fill_null(float("nan"))
         .to_numpy()
         for m in MODELS
         if (lower["model"] == m).any()
     }
-    curve = pl.concat([tables.read_table(p, tables.PrognosisCensoring) for p in censoring])
+
+
+def _uncensored(
+    problem: evaluate.Problem, patients: pl.Series, repeat: evaluate.Predictions, censoring: pl.DataFrame
+) -> np.ndarray:
+    """Probabilities of being under observation of the held-out patients of a repeat, by the model of their fold."""
+    keys = _keys(patients, repeat)
     numbered = keys.with_columns(row=np.arange(keys.height))
-    many = numbered.join(curve, on=on, how="left").sort("row", "time_months")
-    return found, many["uncensored"].to_numpy().reshape(keys.height, len(problem.grid))
+    many = numbered.join(censoring, on=["patient_id", "resample"], how="left").sort("row", "time_months")
+    return many["uncensored"].to_numpy().reshape(keys.height, len(problem.grid))
 
 
-def _decisions(found: list[use.Benefit], design: str, evaluation: EvaluationConfig) -> pl.DataFrame:
+def _decisions(found: list[use.Benefit], design: str, observed: str, evaluation: EvaluationConfig) -> pl.DataFrame:
     method = (
-        "net benefit with Kaplan-Meier survival of those above the threshold; "
+        f"net benefit with {observed} of those above the threshold; "
         f"{100 * evaluation.level:g} % percentile interval of {evaluation.bootstraps} bootstraps of held-out patients"
     )
     rows = [

@@ -14,7 +14,7 @@ from stratiome.latent.space import LatentSpace
 from stratiome.prognosis.bounds import Bounds, learn_bounds
 from stratiome.prognosis.models import Fit, Inputs, Omic, fit_models
 from stratiome.prognosis.permute import Latents, Permuted, permute
-from stratiome.prognosis.read import read_inputs, read_roles
+from stratiome.prognosis.read import read_competing, read_inputs, read_roles
 from stratiome.survival.outcome import time_grid
 
 logger = logging.getLogger("stratiome.prognosis")
@@ -50,6 +50,8 @@ def main(
     omics = tuple(Omic(b.name, b.values, b.features) for b in measured.blocks)
     read = read_inputs(measured.patient_ids, omics, roles, clinical, outcome, latents, data, covariates)
     inputs, design = read.inputs, read.design
+    if endpoint.competing is not None:
+        inputs = replace(inputs, competing=read_competing(outcome, measured.patient_ids))
     grid = time_grid(endpoint)
     test = roles == "test"
     exchanged = permute(

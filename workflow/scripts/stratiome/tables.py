@@ -74,7 +74,7 @@ class Outcome(Table):
     patient_id: str = pa.Field(unique=True)
     time_months: float = pa.Field(gt=0)  # from time zero to the event or the end of follow-up
     event: int = pa.Field(isin=[0, 1])  # 1 = event, 0 = censored
-    competing: int = pa.Field(isin=[0, 1])  # 1 = died of another cause, which counts as censored (event 0)
+    competing: int = pa.Field(isin=[0, 1])  # 1 = died of another cause (event 0)
 
 
 class OutcomeCounts(Table):
@@ -311,7 +311,7 @@ class SubgroupInformation(Table):
 
 
 class PrognosisCurves(Table):
-    """Predicted survival of held-out patients on the time grid."""
+    """Predicted survival of held-out patients on the time grid; under competing risks, one minus the incidence."""
 
     patient_id: str
     resample: str
@@ -385,7 +385,7 @@ class PrognosisAttributionChecks(Table):
 
 
 class PrognosisRisks(Table):
-    """Predicted risk score (log partial hazard) of held-out patients."""
+    """Predicted risk score (log partial hazard, cause-specific) of held-out patients."""
 
     patient_id: str
     resample: str
@@ -669,7 +669,8 @@ class PrognosisMetrics(Claim):
 
     design: str = pa.Field(isin=DESIGNS)
     model: str
-    metric: str  # uno_c, harrell_c, ibs, ipa, brier, auc, calibration_slope, observed_expected
+    # uno_c and ibs, and the same with censoring weights of a Cox model: uno_c_cox, ibs_cox; harrell_c,
+    metric: str  # ipa, brier, auc, calibration_slope, observed_expected
     horizon_months: float = _null()  # null where the metric has none
     versus: str = _null()  # "clinical" where the estimate is a difference (model minus clinical)
 
@@ -855,7 +856,7 @@ class Calibration(Table):
     horizon_months: float
     group: int = pa.Field(ge=1)
     predicted: float = pa.Field(ge=0, le=1)  # mean predicted risk
-    observed: float = pa.Field(ge=0, le=1)  # one minus Kaplan-Meier
+    observed: float = pa.Field(ge=0, le=1)  # one minus Kaplan-Meier, or Aalen-Johansen
     lower: float = pa.Field(ge=0, le=1)
     upper: float = pa.Field(ge=0, le=1)
     n: int = pa.Field(ge=0)

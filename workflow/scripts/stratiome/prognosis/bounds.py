@@ -43,6 +43,10 @@ def learn_bounds(
     Training patients are the calibration patients: their curves are those that the models of other inner folds
     predicted, and so are their probabilities of being uncensored, by a Cox model of censoring on clinical columns.
 
+    With competing risks there are no bounds: who dies of another cause has no time of failing of the event, and what it
+    would have been in a world without other causes cannot be checked against what is observed. The probability of being
+    under observation is the same all the same: failing of another cause is no censoring.
+
     Parameters
     ----------
     inputs
@@ -66,7 +70,10 @@ def learn_bounds(
     """
     train = np.flatnonzero(inputs.train)
     time, event, x = inputs.time[train], inputs.event[train], inputs.clinical
-    uncensored = fit_censoring(x[train], time, event).uncensored(x, grid)
+    ended = event if inputs.competing is None else event | inputs.competing[train]
+    uncensored = fit_censoring(x[train], time, ended).uncensored(x, grid)
+    if inputs.competing is not None:
+        return (), uncensored
     held_in = np.empty((len(train), len(grid)))
     try:
         fold = stratified_folds(event, folds, rng)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from stratiome.survival.censoring import survival_curve
+from stratiome.survival.competing import observed_risk
 from stratiome.survival.concordance import Sample
 
 
@@ -17,7 +18,8 @@ def net_benefit(sample: Sample, risk: np.ndarray, horizon: float, thresholds: np
 
     `P(r >= p) (1 - S(t | r >= p)) - P(r >= p) S(t | r >= p) p / (1 - p)` with S the Kaplan-Meier survival of those
     treated, which is right for censoring that does not depend on survival among them (Vickers et al. 2008). Nobody
-    treated is worth 0. NaN where the follow-up of those treated ends before the horizon with somebody alive.
+    treated is worth 0. NaN where the follow-up of those treated ends before the horizon with somebody alive. With
+    competing risks `1 - S` is the Aalen-Johansen cumulative incidence: who fails of another cause is no true positive.
 
     Parameters
     ----------
@@ -64,8 +66,10 @@ def _treating(sample: Sample, treated: np.ndarray, horizon: float, thresholds: n
     """Net benefit of treating the same patients at each threshold."""
     weights = sample.weights[:, treated]
     share = weights.sum(axis=1) / sample.weights.sum(axis=1)
-    survival = survival_curve(sample.time[treated], sample.event[treated], weights).at(horizon)[:, 0]
-    followed = weights[:, sample.time[treated] >= horizon].sum(axis=1) > 0
-    known = followed | (survival <= 0) | (share == 0)
+    time, event, competing = sample.time[treated], sample.event[treated], sample.competing[treated]
+    alive = survival_curve(time, event | competing, weights).at(horizon)[:, 0]
+    survival = 1.0 - observed_risk(time, event, competing, horizon, weights) if competing.any() else alive
+    followed = weights[:, time >= horizon].sum(axis=1) > 0
+    known = followed | (alive <= 0) | (share == 0)
     survival = np.where(known, survival, np.nan)[:, None]
     return share[:, None] * (1.0 - survival - survival * thresholds / (1.0 - thresholds))

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from stratiome.prognosis.calibration import CalibrationGroup, calibration_groups, calibration_slope
+from stratiome.prognosis.censoring import Observed, brier_given, uno_c_given
 from stratiome.prognosis.metrics import auc, brier, integrated, observed_expected
 from stratiome.survival.concordance import Sample, harrell_c, uno_c
 
@@ -49,6 +50,9 @@ class Predictions:
     stand_in
         Model -> shape `(n_held_out,)`, True where the model could not be fitted and another stands in. Such patients
         count in no claim about the model. Models that were fitted throughout may be absent.
+    uncensored
+        Shape `(n_held_out, n_times)`, `P(C >= t | x)` by a model of censoring fitted in training; None gives no metrics
+        with its weights.
     """
 
     rows: np.ndarray
@@ -57,6 +61,7 @@ class Predictions:
     risk: dict[str, np.ndarray]
     survival: dict[str, np.ndarray]
     stand_in: dict[str, np.ndarray] = field(default_factory=dict)
+    uncensored: np.ndarray | None = None
 
     def fitted(self, *models: str) -> Predictions:
         """Those of the patients for whom every one of the models was fitted."""
@@ -70,6 +75,7 @@ class Predictions:
             risk={m: v[kept] for m, v in self.risk.items()},
             survival={m: v[kept] for m, v in self.survival.items()},
             stand_in={m: v[kept] for m, v in self.stand_in.items()},
+            uncensored=None if self.uncensored is None else self.uncensored[kept],
         )
 
 
@@ -146,6 +152,9 @@ class Problem:
         Months.
     tau
         Months at which concordance is truncated and up to which scores are integrated.
+    competing
+        Shape `(n_patients,)`, True = failed of another cause. Predicted curves are then probabilities of not having
+        failed of the event. None where other causes are not told apart from censoring.
     """
 
     time: np.ndarray
@@ -153,6 +162,11 @@ class Problem:
     grid: np.ndarray
     horizons: tuple[float, ...]
     tau: float
+    competing: np.ndarray | None = None
+
+    def others(self, rows: np.ndarray) -> np.ndarray | None:
+        """Who of these patients failed of another cause."""
+        return None if self.competing is None else self.competing[rows]
 
     def column(self, horizon: float) -> int:
         """Position of a horizon in the grid."""
@@ -332,13 +346,13 @@ def evaluate_calibration(
         part = predictions.fitted(model)
         if not enough(problem, part.rows):
             continue
-        time, event = problem.time[part.rows], problem.event[part.rows]
+        time, event, others = problem.time[part.rows], problem.event[part.rows], problem.others(part.rows)
         n = len(time)
         most = 10 if n >= 500 else max(1, min(5, n // 10))
         for horizon in problem.horizons:
             risk = np.clip(1.0 - part.survival[model][:, problem.column(horizon)], 0.0, 1.0)
             groups = most if _spread(risk, part.fold) else 1
-            made = calibration_groups(time, event, risk, horizon, groups, level)
+            made = calibration_groups(time, event, risk, horizon, groups, level, others)
             found += [(model, horizon, k, group) for k, group in enumerate(made, 1)]
     return found
 
@@ -362,6 +376,7 @@ def _sample(problem: Problem, design: Design, predictions: Predictions, weights:
     return Sample.make(
         problem.time[rows],
         problem.event[rows],
+        competing=problem.others(rows),
         fold=predictions.fold,
         weights=weights[:, rows],
         censoring_by_fold=design.by_site,
@@ -394,6 +409,11 @@ def _one_repeat(problem: Problem, predictions: Predictions, sample: Sample) -> d
                 found[model, "ipa", horizon] = _gain(score[:, j], null[:, j])
             found[model, "calibration_slope", horizon] = calibration_slope(sample, survival[:, j], horizon)
             found[model, "observed_expected", horizon] = observed_expected(sample, survival[:, j], horizon)
+        if predictions.uncensored is not None:
+            known = Observed(predictions.uncensored, problem.grid)
+            found[model, "uno_c_cox", None] = uno_c_given(sample, risk, problem.tau, known)
+            weighted = brier_given(sample, survival[:, upto], problem.grid[upto], known)
+            found[model, "ibs_cox", None] = integrated(weighted, problem.grid[upto])
     return found
 
 
@@ -428,12 +448,25 @@ class _Writer:
         self.truncated = {
             limit: max(s.truncated(limit) for s in samples) for limit in sorted({problem.tau, *problem.horizons})
         }
+        self.rivals = problem.competing is not None
+        self.truncated_cox = max(
+            (
+                Observed(p.uncensored, problem.grid).truncated(s, problem.tau)
+                for p, s in zip(design.repeats, samples, strict=True)
+                if p.uncensored is not None
+            ),
+            default=0,
+        )
 
     def estimate(self, key: Key, value: float, draws: np.ndarray, versus: str | None = None) -> Estimate:
         """One row; the interval is missing where fewer than nine draws in ten have a value."""
         model, metric, horizon = key
-        needed = self.tau if metric in ("ibs", "ipa") and horizon is None else horizon
-        if metric in ("brier", "ipa", "ibs", "observed_expected") and needed is not None and self.followed < needed:
+        needed = self.tau if metric in ("ibs", "ibs_cox", "ipa") and horizon is None else horizon
+        if (
+            metric in ("brier", "ipa", "ibs", "ibs_cox", "observed_expected")
+            and needed is not None
+            and self.followed < needed
+        ):
             value = np.nan
         method = self._method(metric, horizon, versus)
         if not np.isfinite(value):
@@ -457,13 +490,15 @@ class _Writer:
     def _reason(self, metric: str, needed: float | None) -> str:
         if needed is not None and self.followed < needed:
             return f"no held-out patient is followed to {needed:g} months"
+        curve = "Aalen-Johansen" if self.rivals else "Kaplan-Meier"
         return {
             "uno_c": "no pair of held-out patients of a fold compares before tau",
+            "uno_c_cox": "no pair of held-out patients of a fold compares before tau",
             "harrell_c": "no pair of held-out patients of a fold compares",
             "auc": "no fold holds both a patient who failed by the horizon and one alive at it",
             "calibration_slope": "predictions do not differ within folds, no event by the horizon, or no maximum",
             "observed_expected": "the mean predicted risk is zero",
-            "ipa": "the Kaplan-Meier model makes no error",
+            "ipa": f"the {curve} model makes no error",
         }.get(metric, "no held-out patients")
 
     def _method(self, metric: str, horizon: float | None, versus: str | None) -> str:
@@ -472,18 +507,35 @@ class _Writer:
         weights = "Kaplan-Meier censoring weights" + (" by site" if self.by_site else "")
         weights += f" truncated at G = 0.05 ({self.truncated.get(limit, 0)} patients)"
         ties = f"pairs within {scope}, ties in score count 1/2, an event precedes a censoring at the same time"
+        cox = (
+            "censoring weights of a Cox model on clinical columns fitted in training, Efron ties, linear between times"
+            f" of the grid, truncated at G = 0.05 ({self.truncated_cox} patients) and kept fixed over draws"
+        )
+        c, brier_, observed, curve = "", "", "one minus Kaplan-Meier", "Kaplan-Meier"
+        slope, control = "Cox regression on log(-log predicted survival)", ""
+        if self.rivals:
+            c = ", who failed of another cause stays comparable with later events (Wolbers et al. 2014)"
+            brier_ = " of not having failed of the event, failures of other causes known not to (Schoop et al. 2011)"
+            observed, curve = "Aalen-Johansen cumulative incidence", "Aalen-Johansen"
+            slope = (
+                "Fine-Gray regression on log(-log(1 - predicted incidence)), censoring weights as for the Brier score"
+            )
+            control = ", controls have not failed of the event by then, failures of other causes among them"
         text = {
-            "uno_c": f"Uno's C, tau {self.tau:g} months, {ties}; {weights}",
-            "harrell_c": f"Harrell's C, no tau, {ties}; depends on the censoring",
-            "auc": f"cumulative/dynamic AUC at {limit:g} months, {ties}; {weights}",
-            "brier": f"Brier score at {limit:g} months, patients pooled; {weights}",
-            "ibs": f"integrated Brier score from 0 to {self.tau:g} months, trapezoidal, patients pooled; {weights}",
+            "uno_c": f"Uno's C, tau {self.tau:g} months, {ties}{c}; {weights}",
+            "uno_c_cox": f"Uno's C, tau {self.tau:g} months, {ties}{c}; {cox}",
+            "harrell_c": f"Harrell's C, no tau, {ties}{c}; depends on the censoring",
+            "auc": f"cumulative/dynamic AUC at {limit:g} months{control}, {ties}; {weights}",
+            "brier": f"Brier score at {limit:g} months{brier_}, patients pooled; {weights}",
+            "ibs": f"integrated Brier score{brier_} from 0 to {self.tau:g} months, trapezoidal, patients pooled; "
+            f"{weights}",
+            "ibs_cox": f"integrated Brier score{brier_} from 0 to {self.tau:g} months, trapezoidal, patients pooled; "
+            f"{cox}",
             "ipa": f"one minus the ratio of {'integrated ' if horizon is None else ''}Brier scores to the training "
-            f"Kaplan-Meier curve, {'tau' if horizon is None else 'horizon'} {limit:g} months; {weights}",
-            "calibration_slope": f"Cox regression on log(-log predicted survival) at {limit:g} months, follow-up cut "
+            f"{curve} curve, {'tau' if horizon is None else 'horizon'} {limit:g} months; {weights}",
+            "calibration_slope": f"{slope} at {limit:g} months, follow-up cut "
             f"there, one baseline per {scope[:-1]}, Breslow ties; ideal 1",
-            "observed_expected": f"one minus Kaplan-Meier over mean predicted risk at {limit:g} months, patients "
-            "pooled; ideal 1",
+            "observed_expected": f"{observed} over mean predicted risk at {limit:g} months, patients pooled; ideal 1",
         }[metric]
         parts = [f"difference to {versus} (model minus {versus}) on the same draws: {text}" if versus else text]
         if self.repeats > 1:

@@ -27,6 +27,7 @@ from stratiome.prognosis.elastic_net import (
     within_range,
 )
 from stratiome.prognosis.forest import MIN_LEAF, fit_forest
+from stratiome.prognosis.incidence import fit_other_causes
 from stratiome.prognosis.stack import restricted_mean_risk, stack_weights
 from stratiome.survival.censoring import survival_curve
 from stratiome.survival.cox import CoxError, CoxModel, fit_cox
@@ -87,6 +88,9 @@ class Inputs:
     factors
         Shape `(n_patients, n_factors)`, MOFA+ factors, NaN rows where a patient has no omic; None where MOFA+ did not
         run.
+    competing
+        Shape `(n_patients,)`, True = failed of another cause (event False); read in training rows only. None where
+        other causes are not told apart from censoring.
     """
 
     train: np.ndarray
@@ -98,6 +102,7 @@ class Inputs:
     latents: np.ndarray
     n_omics: np.ndarray
     factors: np.ndarray | None = None
+    competing: np.ndarray | None = None
 
     def take(self, rows: np.ndarray) -> Inputs:
         """Some of the patients, by index, in that order."""
@@ -118,7 +123,7 @@ class Inputs:
 ANY_MISSING = "omics: any missing"
 """Column that flags patients who lack an omic."""
 
-OPTIONAL = ("factors",)
+OPTIONAL = ("factors", "competing")
 """Fields of `Inputs` that may be None and else have a row per patient."""
 
 
@@ -149,9 +154,11 @@ class Fit:
     model
         Name of the model.
     risk
-        Shape `(n_patients,)`, log partial hazard of every patient; higher = worse.
+        Shape `(n_patients,)`, log partial hazard of every patient; higher = worse. With competing risks it stays
+        cause-specific, but for the stacked model, whose score is read from its curves.
     survival
-        Shape `(n_patients, n_times)`, 1 at time 0, not increasing.
+        Shape `(n_patients, n_times)`, 1 at time 0, not increasing. With competing risks: the probability of not having
+        failed of the event, one minus its cumulative incidence.
     coefficients
         All clinical coefficients and those of other columns that are not zero.
     note
@@ -228,7 +235,8 @@ def fit_models(
     if events < settings.min_events:
         null = _kaplan_meier(inputs, grid)
         reason = f"{NOT_FITTED}fewer than {settings.min_events} training events (`prognosis.min_events`)"
-        return (null, *(_fall_back(null, model, reason) for model in wanted[1:]))
+        fallen = (null, *(_fall_back(null, model, reason) for model in wanted[1:]))
+        return tuple(_absolute(inputs, grid, settings, {f.model: f for f in fallen}).values())
     held_back = _held_back(settings, events)
     fits = _fit_each(inputs, grid, settings, [m for m in wanted if m != "stacked" and m not in held_back], seed)
     made = tuple(fits.values())
@@ -273,7 +281,25 @@ def _fit_each(
     for model in [m for m in makers if m in wanted]:
         rng = np.random.default_rng([seed, MODELS.index(model)])
         fits[model] = _guard(model, clinical, partial(makers[model], rng))
-    return fits
+    return _absolute(inputs, grid, settings, fits)
+
+
+def _absolute(inputs: Inputs, grid: np.ndarray, settings: PrognosisConfig, fits: dict[str, Fit]) -> dict[str, Fit]:
+    """The models with curves of absolute risk where other causes compete, and as they are where none do."""
+    if inputs.competing is None:
+        return fits
+    train, x = inputs.train, inputs.clinical
+    others = fit_other_causes(
+        x[train], inputs.time[train], inputs.event[train], inputs.competing[train], settings.min_events
+    )
+    made = {}
+    for model, fit in fits.items():
+        if (fit.stand_in or fit.model) == "kaplan_meier":
+            survival, note = others.marginal(len(x), grid), f"{fit.note}; Aalen-Johansen"
+        else:
+            survival, note = others.free_of_event(fit.survival, x, grid), f"{fit.note}; {others.note}"
+        made[model] = replace(fit, survival=survival, note=note)
+    return made
 
 
 def _given(values: np.ndarray | None) -> np.ndarray:
@@ -295,7 +321,7 @@ def _stacked(
             held_in[model][fold == k] = one.survival[fold == k]
     parts = [m for m, one in fits.items() if one.stand_in is None]
     curves = np.stack([held_in[m] for m in parts])
-    weights, _ = stack_weights(own.time, own.event, curves, grid, tau)
+    weights, _ = stack_weights(own.time, own.event, curves, grid, tau, own.competing)
     survival = _mixed(weights, np.stack([fits[m].survival for m in parts]))
     said = ", ".join(f"{m} {w:.2f}" for m, w in zip(parts, weights, strict=True) if w > 0)
     stacked = Fit(

@@ -91,6 +91,12 @@ def read_inputs(
     return Read(inputs, design, table)
 
 
+def read_competing(path: str, patients: tuple[str, ...]) -> np.ndarray:
+    """Who died of another cause by a table `Outcome`, shape `(n_patients,)`; nobody without an outcome did."""
+    table = tables.read_table(path, tables.Outcome).filter(pl.col("competing") == 1)
+    return np.isin(np.asarray(patients, dtype=str), table["patient_id"].to_numpy().astype(str))
+
+
 def _latents(path: str, patients: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray | None, np.ndarray]:
     """Latents, MOFA+ factors (None where it did not run), and the number of omics of every patient."""
     import anndata

@@ -5,13 +5,19 @@ from __future__ import annotations
 import numpy as np
 
 from stratiome.survival.censoring import inverse_weights
+from stratiome.survival.competing import check_competing
 
 SMALLEST_WEIGHT = 1e-3
 """Weights below are set to zero."""
 
 
 def stack_weights(
-    time: np.ndarray, event: np.ndarray, curves: np.ndarray, grid: np.ndarray, tau: float
+    time: np.ndarray,
+    event: np.ndarray,
+    curves: np.ndarray,
+    grid: np.ndarray,
+    tau: float,
+    competing: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     r"""Weights of the models, not negative and adding to one.
 
@@ -30,6 +36,9 @@ def stack_weights(
         Shape `(n_times,)`, increasing months from 0.
     tau
         Months up to which scores are integrated.
+    competing
+        Shape `(n_patients,)`, True = failed of another cause. Curves are then one minus the cumulative incidence, and
+        these patients are known not to have failed of the cause of interest (Schoop et al. 2011); default nobody.
 
     Returns
     -------
@@ -40,7 +49,7 @@ def stack_weights(
 
     upto = grid <= tau
     times, curves = grid[upto], curves[:, :, upto]
-    weight, alive = _brier_weights(time, event, times)
+    weight, alive = _brier_weights(time, event, check_competing(event, competing), times)
     weight = weight * _trapezoid(times) / len(time)
     flat = curves.reshape(len(curves), -1)
     scaled = flat * weight.ravel()
@@ -72,10 +81,12 @@ def _trapezoid(times: np.ndarray) -> np.ndarray:
     return np.append(steps, 0.0) + np.append(0.0, steps)
 
 
-def _brier_weights(time: np.ndarray, event: np.ndarray, times: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Weight of each patient at each time, and 1 where alive; shape `(n_patients, n_times)` each."""
-    weight = np.stack([inverse_weights(time, event, t)[0] for t in times], axis=1)
-    alive = (time[:, None] > times) | ((time[:, None] == times) & ~event[:, None])
+def _brier_weights(
+    time: np.ndarray, event: np.ndarray, competing: np.ndarray, times: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Weight of each patient at each time, and 1 where not failed of the event; shape `(n_patients, n_times)` each."""
+    weight = np.stack([inverse_weights(time, event | competing, t)[0] for t in times], axis=1)
+    alive = (time[:, None] > times) | ((time[:, None] == times) & ~event[:, None]) | competing[:, None]
     return weight, alive.astype(np.float64)
 
 

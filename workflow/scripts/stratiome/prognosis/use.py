@@ -73,9 +73,10 @@ def decision_curves(
     if not enough(problem, part.rows):
         return []
     found = []
-    time, event = problem.time[part.rows], problem.event[part.rows]
+    time, event, others = problem.time[part.rows], problem.event[part.rows], problem.others(part.rows)
     draws = np.concatenate(list(draw_weights(np.arange(len(time)), len(time), bootstraps, rng)))
-    whole, drawn = Sample.make(time, event), Sample.make(time, event, weights=draws)
+    whole = Sample.make(time, event, competing=others)
+    drawn = Sample.make(time, event, competing=others, weights=draws)
     for horizon in problem.horizons:
         column = problem.column(horizon)
         risks = {m: np.clip(1 - part.survival[m][:, column], 0, 1) for m in DECIDED if m in part.survival}

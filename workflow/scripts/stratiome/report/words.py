@@ -69,8 +69,10 @@ FOLLOW_UP = "follow-up time (log)"
 
 METRICS: dict[str, tuple[str, int]] = {
     "uno_c": ("Uno's C", 3),
+    "uno_c_cox": ("Uno's C, Cox weights", 3),
     "harrell_c": ("Harrell's C", 3),
     "ibs": ("Integrated Brier score", 3),
+    "ibs_cox": ("Integrated Brier score, Cox weights", 3),
     "ipa": ("IPA", 3),
     "brier": ("Brier score", 3),
     "auc": ("AUC(t)", 3),

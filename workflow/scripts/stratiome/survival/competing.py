@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from stratiome.survival.censoring import count_steps
+from stratiome.survival.censoring import count_steps, survival_curve
 from stratiome.survival.outcome import OutcomeError
 
 
@@ -115,6 +115,58 @@ def incidence_error(
             survival *= 1.0 - hazard.sum()
         errors[:, s + 1] = np.sqrt((weights * share) ** 2 @ np.ones(len(time)))
     return errors[:, np.searchsorted(steps, np.atleast_1d(times), side="right")]
+
+
+def observed_risk(
+    time: np.ndarray, event: np.ndarray, competing: np.ndarray, horizon: float, weights: np.ndarray | None = None
+) -> np.ndarray:
+    """Observed risk of the event by a horizon, shape `(n_draws,)`: Aalen-Johansen, or one minus Kaplan-Meier.
+
+    The second is the first where nobody failed of another cause.
+
+    Parameters
+    ----------
+    time, event
+        Shape `(n_patients,)`, follow-up in months and True = observed.
+    competing
+        Shape `(n_patients,)`, True = failed of another cause.
+    horizon
+        Months.
+    weights
+        As in `aalen_johansen`.
+    """
+    if not competing.any():
+        return 1.0 - survival_curve(time, event, weights).at(horizon)[:, 0]
+    # What happens after the horizon does not matter, and one step less for each patient then saves time.
+    cut = np.where(time > horizon, np.inf, time)
+    cause = np.where(time <= horizon, cause_of(event, competing), 0)
+    return aalen_johansen(cut, cause, weights, causes=2).at(horizon)[:, 0, 0]
+
+
+def cause_of(event: np.ndarray, competing: np.ndarray) -> np.ndarray:
+    """Shape `(n_patients,)`: 1 = the event, 2 = another cause, 0 = censored."""
+    return np.where(event, 1, np.where(competing, 2, 0))
+
+
+def check_competing(event: np.ndarray, competing: np.ndarray | None) -> np.ndarray:
+    """Who failed of another cause, as bool of shape `(n_patients,)`; nobody where None is given.
+
+    Raises
+    ------
+    OutcomeError
+        If lengths differ, or a patient failed of both.
+    """
+    if competing is None:
+        return np.zeros(len(event), dtype=bool)
+    competing = np.asarray(competing, dtype=bool)
+    if competing.shape != np.shape(event):
+        raise OutcomeError(f"event and competing must have one shape, not {np.shape(event)} and {competing.shape}")
+    both = int((np.asarray(event, dtype=bool) & competing).sum())
+    if both:
+        raise OutcomeError(
+            f"{both} patients failed of the event and of another cause. Suggestion: code what came first"
+        )
+    return competing
 
 
 def _check(time: np.ndarray, cause: np.ndarray, causes: int | None) -> tuple[np.ndarray, np.ndarray, int]:

@@ -1,0 +1,136 @@
+"""Absolute risk under competing risks: cumulative incidence from cause-specific models.
+
+A model of the event alone, for which deaths of other causes are censorings, says what the risk would be if nobody died
+of them. A second model, of the other causes, turns it into the risk in this world (Benichou & Gail 1990; Putter, Fiocco
+& Geskus 2007). One model of the other causes, on clinical columns, serves every model of the event.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from stratiome.survival.competing import CumulativeIncidence, aalen_johansen, cause_of
+from stratiome.survival.cox import CoxError, CoxModel, fit_cox
+
+_LEAST = 1e-300  # survival probabilities are kept above before taking logarithms
+
+
+def absolute_risk(survival: np.ndarray, other: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    r"""Cumulative incidences of the event and of other causes, and the probability of neither; they add up to 1.
+
+    .. math:: F_1(t | x) = \int_0^t S_1(s- | x) S_2(s- | x) dH_1(s | x)
+
+    On a grid the hazards of the two causes are taken to be in proportion within a step: the fall of `S_1 S_2` in it is
+    split as `log S_1` and `log S_2` change, which is exact for hazards that are constant there.
+
+    Parameters
+    ----------
+    survival, other
+        Shape `(n_patients, n_times)`, cause-specific survival (`exp(-H)`) for the event and for other causes, 1 at the
+        first time, not increasing.
+
+    Returns
+    -------
+    tuple of numpy.ndarray
+        `F_1`, `F_2` and `S`, each `(n_patients, n_times)`.
+    """
+    rise = [-np.diff(np.log(np.maximum(curve, _LEAST)), axis=1) for curve in (survival, other)]
+    total = rise[0] + rise[1]
+    share = np.divide(rise[0], total, out=np.zeros_like(total), where=total > 0)
+    free = np.exp(-np.concatenate([np.zeros((len(total), 1)), np.cumsum(total, axis=1)], axis=1))
+    gone = -np.diff(free, axis=1)
+    first, second = (np.concatenate([0.0 * free[:, :1], np.cumsum(part * gone, axis=1)], axis=1)
+                     for part in (share, 1.0 - share))  # fmt: skip
+    return first, second, free
+
+
+@dataclass(frozen=True)
+class OtherCauses:
+    """What is known of other causes in the training patients. Make it with `fit_other_causes`.
+
+    Attributes
+    ----------
+    both
+        Aalen-Johansen curves of the event (first) and of other causes.
+    hazard
+        Nelson-Aalen cumulative hazard of other causes at the times of `both`, 0 before the first: `(n_steps + 1,)`.
+    cox
+        Cause-specific proportional hazards model of other causes; None where none could be fitted.
+    note
+        How other causes were modelled.
+    """
+
+    both: CumulativeIncidence
+    hazard: np.ndarray
+    cox: CoxModel | None
+    note: str
+
+    def survival(self, x: np.ndarray, grid: np.ndarray) -> np.ndarray:
+        """Cause-specific survival for other causes, shape `(n_patients, n_times)`."""
+        if self.cox is not None:
+            return self.cox.survival(x, grid)
+        curve = np.exp(-self.hazard[np.searchsorted(self.both.times, grid, side="right")])
+        return np.repeat(curve[None], len(x), axis=0)
+
+    def free_of_event(self, survival: np.ndarray, x: np.ndarray, grid: np.ndarray) -> np.ndarray:
+        """Probability of not having failed of the event, `1 - F_1(t | x)`, shape `(n_patients, n_times)`.
+
+        Parameters
+        ----------
+        survival
+            Shape `(n_patients, n_times)`, cause-specific survival for the event by any model.
+        x
+            Shape `(n_patients, n_columns)`, as in the fit.
+        grid
+            Shape `(n_times,)`, months.
+        """
+        return _as_survival(1.0 - absolute_risk(survival, self.survival(x, grid))[0])
+
+    def marginal(self, n: int, grid: np.ndarray) -> np.ndarray:
+        """The same for everybody: one minus Aalen-Johansen, shape `(n, n_times)`."""
+        return np.repeat(_as_survival(1.0 - self.both.at(grid)[:, 0]), n, axis=0)
+
+
+def fit_other_causes(
+    x: np.ndarray, time: np.ndarray, event: np.ndarray, competing: np.ndarray, min_events: int
+) -> OtherCauses:
+    """Cause-specific Cox model of other causes with Efron ties; without covariates where it cannot be fitted.
+
+    Parameters
+    ----------
+    x
+        Shape `(n_patients, n_columns)`, finite; no column gives the Nelson-Aalen estimate.
+    time, event
+        Shape `(n_patients,)`, follow-up in months and True = observed.
+    competing
+        Shape `(n_patients,)`, True = failed of another cause.
+    min_events
+        Deaths of other causes below which there is no Cox model.
+    """
+    both = aalen_johansen(time, cause_of(event, competing), causes=2)
+    at_risk = (time[:, None] >= both.times).sum(axis=0)
+    failed = ((time[:, None] == both.times) & competing[:, None]).sum(axis=0)
+    hazard = np.concatenate([[0.0], np.cumsum(failed / at_risk)])
+    why = ""
+    if int(competing.sum()) < min_events:
+        why = f"fewer than {min_events} in training"
+    elif x.shape[1] == 0:
+        why = "no clinical column"
+    else:
+        try:
+            cox = fit_cox(x, time, competing)
+        except CoxError as error:
+            why = str(error)
+        else:
+            note = "other causes of failure by a Cox model on clinical columns, Efron ties"
+            return OtherCauses(both, hazard, cox, f"{note}; {cox.note}" if cox.note else note)
+    return OtherCauses(both, hazard, None, f"other causes of failure by Nelson-Aalen, the same for everybody: {why}")
+
+
+def _as_survival(curves: np.ndarray) -> np.ndarray:
+    """Curves without rounding errors: from 1 on, not increasing, between 0 and 1."""
+    curves = np.clip(curves, 0.0, 1.0)
+    curves[:, 0] = 1.0
+    return np.minimum.accumulate(curves, axis=1)
