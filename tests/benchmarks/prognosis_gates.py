@@ -1,4 +1,5 @@
-"""Gates of what is said about predictions (METHODS §5): calibration, D-calibration, and intervals of the metrics.
+"""Gates of what is said about predictions (METHODS §5): calibration, D-calibration, intervals and weights of the metrics,
+and competing risks.
 
     python tests/benchmarks/prognosis_gates.py [--replicates 1000] [--parts slope level ...] [--write]
 
@@ -141,12 +142,39 @@ def chance(seeds: range) -> list[Line]:
     return lines
 
 
+def _known(part: str) -> Callable[[range], list[Line]]:
+    """Metrics against their truth where censoring depends on a marker, or other causes compete."""
+
+    def lines(seeds: range) -> list[Line]:
+        import competing_gates as gates
+
+        row = gates.ROWS[part]
+        truth, found = row.truth(), [row.replicate(s) for s in seeds]
+        return [
+            Line(
+                part,
+                f"{gate.metric} {truth[gate.metric]:.4f}",
+                method,
+                gate.metric,
+                _columns([f[method] for f in found], gate.metric),
+                (truth[gate.metric] - gate.bound, truth[gate.metric] + gate.bound),
+            )
+            for gate in row.gates
+            for method in found[0]
+        ]
+
+    return lines
+
+
 PARTS: dict[str, Callable[[range], list[Line]]] = {
     "slope": slope,
     "level": level,
     "d_calibration": d_calibration,
     "coverage": coverage,
     "chance": chance,
+    "censoring": _known("censoring"),
+    "competing": _known("competing"),
+    "absolute": _known("absolute"),
 }
 
 
