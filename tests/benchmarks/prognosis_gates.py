@@ -1,5 +1,5 @@
-"""Gates of what is said about predictions (METHODS §5): calibration, D-calibration, intervals and weights of the metrics,
-and competing risks.
+"""Gates of what is said about predictions (METHODS §5): calibration, D-calibration, intervals of the metrics, their
+censoring weights, and competing risks.
 
     python tests/benchmarks/prognosis_gates.py [--replicates 1000] [--parts slope level ...] [--write]
 

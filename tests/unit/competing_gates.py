@@ -1,7 +1,7 @@
 """Simulators with known truth for the metrics of prognosis, the estimators, and wrong ones that must fail.
 
-Parts of `tests/benchmarks/prognosis_gates.py`. Hazards are constant, so truth has a closed form at each covariate and is
-averaged over these; no estimator enters it.
+Parts of `tests/benchmarks/prognosis_gates.py`. Hazards are constant, so truth has a closed form at each covariate and
+is averaged over these; no estimator enters it.
 """
 
 from __future__ import annotations

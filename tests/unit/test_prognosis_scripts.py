@@ -25,7 +25,9 @@ from stratiome.prognosis.evaluate import (
     evaluate_design,
     evaluate_resamples,
 )
+from stratiome.prognosis.metrics import brier, observed_expected
 from stratiome.prognosis.models import MODELS
+from stratiome.survival.competing import aalen_johansen
 from stratiome.survival.concordance import Sample, uno_c
 from stratiome.survival.outcome import time_grid
 
@@ -107,7 +109,8 @@ def _write(folder: Path, cohort: dict[str, np.ndarray], roles: pl.DataFrame, res
     ).reverse().write_parquet(paths["clinical"])
     known = np.arange(N) % 29 != 0  # some patients have no usable outcome
     outcome = pl.DataFrame([ids, pl.Series("time_months", cohort["time"]), pl.Series("event", cohort["event"])])
-    outcome = outcome.with_columns(pl.col("event").cast(pl.Int64), competing=pl.lit(0, dtype=pl.Int64))
+    competing = pl.Series(cohort.get("competing", np.zeros(N)))
+    outcome = outcome.with_columns(pl.col("event").cast(pl.Int64), competing=competing.cast(pl.Int64))
     outcome.filter(pl.Series(known)).write_parquet(paths["outcome"])
     tables.write_table(roles, paths["resamples"], tables.Resamples)
     own = roles.filter(pl.col("resample") == resample)["role"].to_numpy().astype(str)
@@ -543,3 +546,81 @@ def test_without_stacking_there_are_no_bounds(run, tmp_path):
     assert found["coverage"].is_empty()
     assert set(found["metrics"]["model"]) == {"kaplan_meier", "clinical", "clinical_latent"}
     assert set(found["decisions"]["model"]) == {"clinical", "clinical_latent", use.TREAT_ALL}
+
+
+@pytest.fixture(scope="module")
+def rivals(tmp_path_factory):
+    """The cohort with deaths of other causes among the censored, told by the config and not."""
+    cohort = _cohort()
+    cohort["competing"] = (cohort["event"] == 0) & (np.random.default_rng(9).random(N) < 0.6)
+    roles = _roles(cohort).filter(pl.col("resample").is_in(["full", "cv-1-1", "cv-1-2"]))
+    told = ENDPOINT.model_copy(update={"competing": "cause = 'other'"})
+    found = {}
+    for name, endpoint in (("told", told), ("not told", ENDPOINT)):
+        folder = tmp_path_factory.mktemp("rivals")
+        settings = {"endpoint": endpoint, "prognosis": PrognosisConfig(models=("stacked",), inner_folds=3)}
+        fitted = {r: _fit(folder, cohort, roles, r, **settings) for r in ("full", "cv-1-1", "cv-1-2")}
+        found[name] = fitted, _evaluate(folder, list(fitted.values()), **settings)
+    return found
+
+
+def test_deaths_of_other_causes_make_absolute_risks(rivals):
+    found = rivals
+    curves = {name: pl.read_parquet(fitted["cv-1-1"]["curves"]) for name, (fitted, _) in found.items()}
+    assert (
+        (curves["told"]["survival"] >= curves["not told"]["survival"] - 1e-12)
+        .filter(curves["told"]["model"] != "stacked")
+        .all()
+    )
+    fitted, results = found["told"]
+    null = curves["told"].filter((pl.col("model") == "kaplan_meier") & (pl.col("time_months") == 60.0))["survival"]
+    roles = pl.read_parquet(fitted["cv-1-1"]["resamples"]).filter(pl.col("resample") == "cv-1-1")
+    outcome = roles.join(pl.read_parquet(fitted["cv-1-1"]["outcome"]), on="patient_id").filter(
+        pl.col("role") == "train"
+    )
+    cause = (outcome["event"] + 2 * outcome["competing"]).to_numpy()
+    exact = aalen_johansen(outcome["time_months"].to_numpy(), cause).at(60.0)[0, 0, 0]
+    np.testing.assert_allclose(1.0 - null.to_numpy(), exact, atol=1e-12)
+    models = pl.read_parquet(fitted["cv-1-1"]["models"])
+    notes = dict(models.select("model", "note").iter_rows())
+    assert "Aalen-Johansen" in notes["kaplan_meier"]
+    assert "other causes of failure" in notes["clinical"]
+    assert pl.read_parquet(fitted["cv-1-1"]["bounds"]).is_empty()
+    assert not pl.read_parquet(found["not told"][0]["cv-1-1"]["bounds"]).is_empty()
+    assert results["coverage"].is_empty()
+
+
+def test_metrics_know_of_deaths_of_other_causes_and_say_so(rivals):
+    found = rivals
+    fitted, results = found["told"]
+    metrics = results["metrics"].filter((pl.col("design") == "cross-validation") & pl.col("versus").is_null())
+    said = {
+        "uno_c": "Wolbers et al. 2014",
+        "auc": "controls have not failed of the event by then, failures of other causes among them",
+        "brier": "Schoop et al. 2011",
+        "ipa": "the training Aalen-Johansen curve",
+        "calibration_slope": "Fine-Gray regression",
+        "observed_expected": "Aalen-Johansen cumulative incidence over mean predicted risk",
+    }
+    for metric, text in said.items():
+        own = metrics.filter(pl.col("metric") == metric)["method"]
+        assert own.str.contains(text, literal=True).all()
+        other = found["not told"][1]["metrics"].filter(pl.col("metric") == metric)["method"]
+        assert not other.str.contains(text, literal=True).any()
+    assert results["decisions"]["method"].str.contains("Aalen-Johansen").all()
+    curves = pl.concat([pl.read_parquet(fitted[r]["curves"]) for r in ("cv-1-1", "cv-1-2")])
+    at = curves.filter((pl.col("model") == "clinical") & (pl.col("time_months") == 60.0))
+    table = pl.read_parquet(fitted["full"]["outcome"]).join(at, on="patient_id").sort("patient_id")
+    sample = Sample.make(
+        table["time_months"].to_numpy(), table["event"].to_numpy() == 1, competing=table["competing"].to_numpy() == 1
+    )
+    survival = table["survival"].to_numpy()
+    clinical = metrics.filter((pl.col("model") == "clinical") & (pl.col("horizon_months") == 60.0))
+    estimate = dict(clinical.select("metric", "estimate").iter_rows())
+    assert estimate["brier"] == pytest.approx(brier(sample, survival[:, None], np.array([60.0]))[0, 0], abs=1e-12)
+    assert estimate["observed_expected"] == pytest.approx(observed_expected(sample, survival, 60.0)[0], abs=1e-12)
+    groups = results["calibration"].filter((pl.col("model") == "clinical") & (pl.col("horizon_months") == 60.0))
+    mean = (groups["observed"] * groups["n"]).sum() / groups["n"].sum()
+    assert abs(mean - sample.risk_at(60.0)[0]) < 0.02
+    wrong = Sample.make(sample.time, sample.event)
+    assert wrong.risk_at(60.0)[0] - sample.risk_at(60.0)[0] > 0.05

@@ -239,7 +239,7 @@ def test_flow_does_not_give_away_small_losses_in_the_next_row() -> None:
 
 
 @pytest.mark.parametrize(("n", "shown"), [(143, "143"), (4, "<10"), (0, "0")])
-def test_deaths_of_other_causes_are_counted_and_curves_called_cause_specific(n: int, shown: str) -> None:
+def test_deaths_of_other_causes_are_counted_and_say_which_risks_are_absolute(n: int, shown: str) -> None:
     found = fixtures.inputs("demo")
     endpoint = found.settings.endpoint.model_copy(update={"competing": "cause = 'other'"})
     counts = tables.from_rows(
@@ -249,8 +249,12 @@ def test_deaths_of_other_causes_are_counted_and_curves_called_cause_specific(n: 
     found = dataclasses.replace(found, tables={**found.tables, "outcome_counts": counts})
     text = Page(render(with_settings(found, endpoint=endpoint))).text
     assert f"{shown} patients died of another cause (cause = 'other')" in text
-    assert "They are not absolute risks" in text
-    assert f"(patients with cause = 'other'; n = {shown}) were censored" in text
+    assert "Those are not absolute risks" in text
+    assert f"(patients with cause = 'other'; n = {shown}) were competing events in prognosis" in text
+    assert "mean prediction against the Aalen–Johansen estimate" in text
+    assert "one minus Kaplan–Meier" not in text
+    assert "there is no time to it that a bound could be held against" in text
+    assert "Outlive their bound" not in text
     assert "cause-specific" not in Page(render(fixtures.inputs("demo"))).text
 
 

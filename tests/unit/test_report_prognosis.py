@@ -8,7 +8,7 @@ import pytest
 
 import report_fixtures as fixtures
 from stratiome import tables
-from stratiome.report import methods, section_prognosis, section_prognosis_use, verdicts
+from stratiome.report import methods, section_prognosis, section_prognosis_use, section_prognosis_weights, verdicts
 from stratiome.report.inputs import CONTRACTS, ReportInputs
 
 COLOURS = {"clinical": 2, "stacked": 9}
@@ -148,3 +148,37 @@ def test_names_within_a_sentence_keep_their_capitals():
     found = verdicts.prognosis(deltas, 0.95)
     assert "clinical + MOFA+ adds" in found.answer
     assert found.facts[0][0] == "Δ C, clinical + MOFA+"
+
+
+@pytest.mark.parametrize(("shift", "matters"), [(0.004, False), (-0.02, True)])
+def test_censoring_weights_are_compared_by_model(shift, matters):
+    inputs = fixtures.inputs("demo")
+    rows = inputs.rows("prognosis_metrics")
+    again = [
+        r | {"metric": "uno_c_cox", "estimate": r["estimate"] + shift * (r["model"] == "clinical")}
+        for r in rows
+        if r["metric"] == "uno_c" and r["versus"] is None
+    ]
+    with_both = changed(inputs, prognosis_metrics=[*rows, *again])
+    note, fold = section_prognosis_weights.weights(with_both, ["clinical", "clinical_omics"])
+    assert ("depend on how censoring is modelled" in note.text) == matters
+    assert ("Uno's C of clinical (−0.020)" in note.text) == matters
+    assert "clinical + omics" not in note.text
+    (table,) = fold.blocks
+    assert [r[:2] for r in table.rows] == [["Clinical", "Uno's C"], ["Clinical + omics", "Uno's C"]]
+    assert [r[4] for r in table.rows] == [f"{shift:+.3f}".replace("-", "−"), "0.000"]
+    assert section_prognosis_weights.weights(inputs, ["clinical"]) == []
+
+
+def test_methods_name_what_competing_risks_change():
+    inputs = fixtures.inputs("demo")
+    endpoint = inputs.settings.endpoint.model_copy(update={"competing": "cause = 'other'"})
+    rivals = dataclasses.replace(inputs, settings=dataclasses.replace(inputs.settings, endpoint=endpoint))
+    text, cited = methods.write(rivals)
+    assert "one cause-specific Cox model of deaths of other causes" in " ".join(text)
+    keys = ("Blanche P", "Fine JP", "Putter H", "Schoop R", "Wolbers M")
+    assert all(any(c.startswith(k) for c in cited) for k in keys)
+    assert cited == sorted(cited, key=str.casefold)
+    plain = methods.write(inputs)[1]
+    assert not any(c.startswith(keys) for c in plain)
+    assert any(c.startswith("Gerds TA") for c in plain)

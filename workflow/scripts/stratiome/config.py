@@ -328,7 +328,7 @@ class EndpointConfig(Section):
     competing: Condition | None = Field(
         None,
         description="SQL condition on clinical columns that patients meet who died of another cause, as "
-        "`cause = 'other'`; they count as censored, so curves are cause-specific.",
+        "`cause = 'other'`; prognosis predicts absolute risks then, all else is cause-specific.",
     )
     horizons: tuple[float, ...] = Field(
         min_length=1, description="Time points at which survival is predicted and compared, in `unit`."

@@ -36,7 +36,8 @@ def calibration_slope(sample: Sample, survival: np.ndarray, horizon: float) -> n
 
     With competing risks the regression is that of Fine & Gray (1999): who failed of another cause stays at risk with
     the weight `G(s-) / G(T_i-)`, and `log(-log S_i)` is the complementary log-log of the predicted cumulative incidence
-    (Austin, Putter, Giardiello & van Klaveren 2022, Diagn Progn Res 6:2).
+    (Austin, Putter, Giardiello & van Klaveren 2022, Diagn Progn Res 6:2). True risks have slope 1 where hazards of
+    the subdistribution are proportional, and close to it elsewhere: 0.985 in `tests/benchmarks/prognosis_gates.py`.
 
     Parameters
     ----------

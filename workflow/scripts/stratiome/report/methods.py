@@ -21,6 +21,10 @@ REFERENCES = {
         "Austin PC, Harrell FE Jr, van Klaveren D. Graphical calibration curves and the integrated calibration index"
         " (ICI) for survival models. Stat Med 2020;39:2714–42."
     ),
+    "Blanche 2013": (
+        "Blanche P, Dartigues JF, Jacqmin-Gadda H. Estimating and comparing time-dependent areas under receiver"
+        " operating characteristic curves for censored event times with competing risks. Stat Med 2013;32:5381–97."
+    ),
     "Boulesteix 2017": (
         "Boulesteix AL, De Bin R, Jiang X, Fuchs M. IPF-LASSO: integrative L1-penalized regression with penalty factors"
         " for prediction based on multi-omics data. Comput Math Methods Med 2017:7691937."
@@ -31,8 +35,16 @@ REFERENCES = {
         "Crowson CS, Atkinson EJ, Therneau TM. Assessing calibration of prognostic risk scores. Stat Methods Med Res"
         " 2016;25:1692–706."
     ),
+    "Fine 1999": (
+        "Fine JP, Gray RJ. A proportional hazards model for the subdistribution of a competing risk. J Am Stat Assoc"
+        " 1999;94:496–509."
+    ),
     "Gensheimer 2019": (
         "Gensheimer MF, Narasimhan B. A scalable discrete-time survival model for neural networks. PeerJ 2019;7:e6257."
+    ),
+    "Gerds 2013": (
+        "Gerds TA, Kattan MW, Schumacher M, Yu C. Estimating a time-dependent concordance index for survival prediction"
+        " models with covariate dependent censoring. Stat Med 2013;32:2173–84."
     ),
     "Graf 1999": (
         "Graf E, Schmoor C, Sauerbrei W, Schumacher M. Assessment and comparison of prognostic classification schemes"
@@ -76,6 +88,10 @@ REFERENCES = {
         "McInnes L, Healy J, Melville J. UMAP: uniform manifold approximation and projection for dimension reduction."
         " arXiv 2018;1802.03426."
     ),
+    "Putter 2007": (
+        "Putter H, Fiocco M, Geskus RB. Tutorial in biostatistics: competing risks and multi-state models. Stat Med"
+        " 2007;26:2389–430."
+    ),
     "Riley 2019": (
         "Riley RD, Snell KIE, Ensor J, et al. Minimum sample size for developing a multivariable prediction model: part"
         " II, binary and time-to-event outcomes. Stat Med 2019;38:1276–96."
@@ -96,6 +112,10 @@ REFERENCES = {
         "Schemper M, Smith TL. A note on quantifying follow-up in studies of failure time. Control Clin Trials"
         " 1996;17:343–6."
     ),
+    "Schoop 2011": (
+        "Schoop R, Beyersmann J, Schumacher M, Binder H. Quantifying the predictive accuracy of time-to-event models in"
+        " the presence of competing risks. Biom J 2011;53:88–112."
+    ),
     "Simon 2011": (
         "Simon N, Friedman J, Hastie T, Tibshirani R. Regularization paths for Cox's proportional hazards model via"
         " coordinate descent. J Stat Softw 2011;39(5)."
@@ -109,6 +129,10 @@ REFERENCES = {
     "Wang 2014": (
         "Wang B, Mezlini AM, Demir F, et al. Similarity network fusion for aggregating data types on a genomic scale."
         " Nat Methods 2014;11:333–7."
+    ),
+    "Wolbers 2014": (
+        "Wolbers M, Blanche P, Koller MT, Witteman JCM, Gerds TA. Concordance for prognostic models with competing"
+        " risks. Biostatistics 2014;15:526–39."
     ),
     "Wu 2018": "Wu M, Goodman N. Multimodal generative models for scalable weakly-supervised learning. NeurIPS 2018.",
 }
@@ -136,8 +160,9 @@ def _data(inputs: ReportInputs) -> str:
     omics = f" Omics were {join(names)}." if len(names) > 1 else f" The only omic was {names[0]}." if names else ""
     horizons = join([months(h) for h in s.endpoint.horizons_months])
     other = (
-        f" Deaths of another cause (patients with {s.endpoint.competing}; n = {_competing(inputs)}) were censored, so"
-        " that curves, hazard ratios and effects are cause-specific and not absolute risks."
+        f" Deaths of another cause (patients with {s.endpoint.competing}; n = {_competing(inputs)}) were competing"
+        " events in prognosis and were censored everywhere else, so that curves of subgroups, hazard ratios and effects"
+        " are cause-specific and not absolute risks."
         if s.endpoint.competing
         else ""
     )
@@ -275,7 +300,8 @@ def _prognosis(inputs: ReportInputs) -> str:
         " calibration by slope, intercept (Crowson 2016), observed/expected ratio, risk groups, smooth curves of"
         " pseudo-values (Andersen 2003) with the integrated calibration index (Austin 2020), and a test of"
         " D-calibration (Haider 2020). Differences to the clinical model were taken"
-        " on the same patients and bootstrap samples."
+        f" on the same patients and bootstrap samples.{_rivals(inputs)} Concordance and integrated Brier score were"
+        " computed again with censoring weights of a Cox model on clinical variables (Gerds 2013)."
         + "".join(f" {said}" for said in not_fitted(inputs, PROGNOSIS_MODELS[1:], "cross-validation"))
         + _trust(inputs)
         + _explained(inputs)
@@ -320,6 +346,19 @@ def _explained(inputs: ReportInputs) -> str:
             " against the average training patient with the same omics."
         )
     return said
+
+
+def _rivals(inputs: ReportInputs) -> str:
+    """How deaths of other causes entered prognosis."""
+    if inputs.settings.endpoint.competing is None:
+        return ""
+    return (
+        " The absolute risk of each model combined its cause-specific survival with one cause-specific Cox model of"
+        " deaths of other causes on clinical variables (Putter 2007). Patients who died of another cause were known not"
+        " to have the event: in AUC, as controls (Blanche 2013), in concordance, as comparable with every event"
+        " (Wolbers 2014), and in the Brier score (Schoop 2011). Observed risk was estimated after Aalen and Johansen,"
+        " and the calibration slope by Fine–Gray regression (Fine 1999). Risk scores of Cox models are cause-specific."
+    )
 
 
 def _beside(inputs: ReportInputs, ratio: str) -> str:

@@ -193,7 +193,7 @@ def _told(flow: Sequence[Row]) -> str:
 
 
 def _competing(inputs: ReportInputs) -> list[object]:
-    """How many died of another cause, and what that makes of every curve."""
+    """How many died of another cause, and which curves allow for that."""
     condition = inputs.settings.endpoint.competing
     if condition is None:
         return []
@@ -201,9 +201,11 @@ def _competing(inputs: ReportInputs) -> list[object]:
     died = count(row["n"], inputs.settings.min_cell) if row else "An unrecorded number of"
     return [
         Note(
-            f"{died} patients died of another cause ({condition}) and count as censored from then on. All survival"
-            " curves, hazard ratios and effects in this report are therefore cause-specific. They are not absolute"
-            " risks: one minus such a curve overstates the risk where other deaths are frequent.",
+            f"{died} patients died of another cause ({condition}). Predicted and observed risks in the section on"
+            " prognosis allow for these deaths: they are absolute risks, observed ones by the Aalen–Johansen estimate."
+            " In all other sections these patients count as censored from then on, so that survival curves, hazard"
+            " ratios and effects there are cause-specific. Those are not absolute risks: one minus such a curve"
+            " overstates the risk where other deaths are frequent.",
             "care",
         )
     ]

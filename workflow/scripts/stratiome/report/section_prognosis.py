@@ -17,6 +17,7 @@ from stratiome.report.section_prognosis_explain import explanation
 from stratiome.report.section_prognosis_sites import resample_name, sites
 from stratiome.report.section_prognosis_trust import hazards, too_few, trust
 from stratiome.report.section_prognosis_use import bounds, decisions
+from stratiome.report.section_prognosis_weights import weights
 from stratiome.report.verdicts import Verdict
 from stratiome.report.words import (
     METRICS,
@@ -177,7 +178,8 @@ def prognosis(inputs: ReportInputs) -> Section:
         colours = {m: _colour(m) for m in PROGNOSIS_MODELS}
         judged = {d: [m for m in fitted(inputs, d) if m != "kaplan_meier"] for d in shown}
         blocks += [*calibration(inputs, shown[0], judged, OF_OMICS, colours), *decisions(inputs, colours)]
-        blocks += [*bounds(inputs), *_stability(inputs), *sites(inputs), *trust(inputs)]
+        blocks += [*bounds(inputs), *weights(inputs, fitted(inputs))]
+        blocks += [*_stability(inputs), *sites(inputs), *trust(inputs)]
         blocks += explanation(inputs, colours)
         blocks += [b for d in shown if d not in first for b in _design(inputs, d)]
         blocks += [*_coefficients(inputs), *_fitted(inputs)]

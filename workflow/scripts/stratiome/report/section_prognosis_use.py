@@ -62,6 +62,15 @@ def _difference(inputs: ReportInputs) -> str:
 def bounds(inputs: ReportInputs) -> list[object]:
     """Whether lower bounds on survival time hold."""
     rows = inputs.rows("coverage")
+    if inputs.settings.endpoint.competing is not None:
+        return [
+            Heading("Lower bounds on survival time"),
+            Text(
+                "None are given. Who dies of another cause never reaches the event, so there is no time to it that a"
+                " bound could be held against; a bound on what it would have been if nobody died of other causes could"
+                " not be checked in any patient who did."
+            ),
+        ]
     if not rows:
         return []
     nominal = rows[0]["nominal"]
