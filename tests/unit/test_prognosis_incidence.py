@@ -11,9 +11,11 @@ import competing_gates as gates
 from stratiome.config import PrognosisConfig
 from stratiome.prognosis.bounds import learn_bounds
 from stratiome.prognosis.incidence import absolute_risk, fit_other_causes
+from stratiome.prognosis.instability import bootstrap_models, optimism
 from stratiome.prognosis.models import Inputs, fit_models
 from stratiome.survival.censoring_model import fit_censoring
 from stratiome.survival.competing import aalen_johansen
+from stratiome.survival.concordance import Sample, uno_c
 from stratiome.survival.cox import fit_cox
 
 GRID = gates.GRID
@@ -154,3 +156,13 @@ def test_there_are_no_lower_bounds_and_censoring_is_failing_of_neither():
     np.testing.assert_array_equal(uncensored, expected)
     # Uniform censoring up to 120 months, whatever the patient: half are under observation at 60.
     assert abs(uncensored[:, -1].mean() - 0.5) < 0.08
+
+
+def test_instability_is_that_of_absolute_risks():
+    inputs = _inputs()
+    (found,) = bootstrap_models(inputs, SETTINGS, (60.0,), tau=60.0, draws=4, rng=np.random.default_rng(1))
+    alone = _fit(inputs, models=())["clinical"]
+    np.testing.assert_allclose(found.predicted[:, 0], 1.0 - alone.survival[inputs.train, -1], atol=1e-9)
+    np.testing.assert_array_equal(found.competing, inputs.competing[inputs.train])
+    own = Sample.make(found.time, found.event, competing=found.competing)
+    assert optimism(found, 60.0)[0].apparent == pytest.approx(uno_c(own, found.risk, 60.0)[0], abs=1e-12)

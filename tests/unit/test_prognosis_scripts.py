@@ -558,7 +558,10 @@ def rivals(tmp_path_factory):
     found = {}
     for name, endpoint in (("told", told), ("not told", ENDPOINT)):
         folder = tmp_path_factory.mktemp("rivals")
-        settings = {"endpoint": endpoint, "prognosis": PrognosisConfig(models=("stacked",), inner_folds=3)}
+        settings = {
+            "endpoint": endpoint,
+            "prognosis": PrognosisConfig(models=("clinical_latent", "stacked"), inner_folds=3),
+        }
         fitted = {r: _fit(folder, cohort, roles, r, **settings) for r in ("full", "cv-1-1", "cv-1-2")}
         found[name] = fitted, _evaluate(folder, list(fitted.values()), **settings)
     return found

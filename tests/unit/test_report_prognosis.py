@@ -178,7 +178,8 @@ def test_methods_name_what_competing_risks_change():
     assert "one cause-specific Cox model of deaths of other causes" in " ".join(text)
     keys = ("Blanche P", "Fine JP", "Putter H", "Schoop R", "Wolbers M")
     assert all(any(c.startswith(k) for c in cited) for k in keys)
-    assert cited == sorted(cited, key=str.casefold)
+    authors = [c.split()[0].casefold().replace("ö", "o") for c in cited]
+    assert authors == sorted(authors)
     plain = methods.write(inputs)[1]
     assert not any(c.startswith(keys) for c in plain)
     assert any(c.startswith("Gerds TA") for c in plain)

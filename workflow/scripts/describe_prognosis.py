@@ -45,7 +45,17 @@ def main(
     measured = read_features(features)
     roles = read_roles(resamples, "full", measured.patient_ids)
     omics = tuple(Omic(b.name, b.values, b.features) for b in measured.blocks)
-    inputs = read_inputs(measured.patient_ids, omics, roles, clinical, outcome, latents, data, covariates).inputs
+    inputs = read_inputs(
+        measured.patient_ids,
+        omics,
+        roles,
+        clinical,
+        outcome,
+        latents,
+        data,
+        covariates,
+        competing=endpoint.competing is not None,
+    ).inputs
     models = ("clinical", *prognosis.models)
     last = endpoint.horizons_months[-1]
     sized = sample_sizes(inputs, models, last)

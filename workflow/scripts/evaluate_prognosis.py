@@ -75,8 +75,7 @@ def main(
     tables.write_table(_metrics(estimates), metrics, tables.PrognosisMetrics)
     tables.write_table(_by_resample(resample_rows), by_resample, tables.PrognosisResamples)
     tables.write_table(_calibration(groups), calibration, tables.Calibration)
-    other = patients["competing"].to_numpy().astype(bool)
-    agreement = _agreement(problem, designs, other if other.any() else None, evaluation, seed)
+    agreement = _agreement(problem, designs, competing, evaluation, seed)
     for table, path, contract in zip(
         agreement,
         (calibration_curves, calibration_measures, risks_by_outcome),

@@ -35,7 +35,8 @@ def main(
     """Read predictions and attributions of all resamples, and write the three tables."""
     patients = tables.read_table(outcome, tables.Outcome).sort("patient_id")
     time, event = check_outcome(patients["time_months"].to_numpy(), patients["event"].to_numpy())
-    problem = Problem(time, event, time_grid(endpoint), endpoint.horizons_months, endpoint.tau_months)
+    competing = None if endpoint.competing is None else patients["competing"].to_numpy() == 1
+    problem = Problem(time, event, time_grid(endpoint), endpoint.horizons_months, endpoint.tau_months, competing)
     held_out = tables.read_table(resamples, tables.Resamples).filter(pl.col("role") == "test")
     sets = repeats_of(held_out)
     design = next((d for d in tables.DESIGNS if d in sets), "")

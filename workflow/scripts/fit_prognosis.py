@@ -14,7 +14,7 @@ from stratiome.latent.space import LatentSpace
 from stratiome.prognosis.bounds import Bounds, learn_bounds
 from stratiome.prognosis.models import Fit, Inputs, Omic, fit_models
 from stratiome.prognosis.permute import Latents, Permuted, permute
-from stratiome.prognosis.read import read_competing, read_inputs, read_roles
+from stratiome.prognosis.read import read_inputs, read_roles
 from stratiome.survival.outcome import time_grid
 
 logger = logging.getLogger("stratiome.prognosis")
@@ -48,10 +48,18 @@ def main(
     measured = read_features(features)
     roles = read_roles(resamples, resample, measured.patient_ids)
     omics = tuple(Omic(b.name, b.values, b.features) for b in measured.blocks)
-    read = read_inputs(measured.patient_ids, omics, roles, clinical, outcome, latents, data, covariates)
+    read = read_inputs(
+        measured.patient_ids,
+        omics,
+        roles,
+        clinical,
+        outcome,
+        latents,
+        data,
+        covariates,
+        competing=endpoint.competing is not None,
+    )
     inputs, design = read.inputs, read.design
-    if endpoint.competing is not None:
-        inputs = replace(inputs, competing=read_competing(outcome, measured.patient_ids))
     grid = time_grid(endpoint)
     test = roles == "test"
     exchanged = permute(

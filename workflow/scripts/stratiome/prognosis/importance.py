@@ -85,7 +85,8 @@ def losses(
     if not enough(problem, given.rows):
         return [Loss(m, h, None, None, None, n, events) for m, h in (("uno_c", None), ("brier", horizon))]
     weights = np.concatenate([np.ones((1, n)), *draw_weights(np.arange(n), n, bootstraps, rng)])
-    sample = Sample.make(time, event, fold=given.fold, weights=weights, censoring_by_fold=by_site)
+    others = problem.others(given.rows)
+    sample = Sample.make(time, event, competing=others, fold=given.fold, weights=weights, censoring_by_fold=by_site)
     c = uno_c(sample, given.risk, problem.tau) - _mean([uno_c(sample, r, problem.tau) for r in given.other_risk])
     at = np.array([horizon])
     score = _mean([brier(sample, s[:, None], at)[:, 0] for s in given.other_survival])

@@ -14,7 +14,7 @@ from stratiome.config import PrognosisConfig
 from stratiome.prognosis.calibration import calibration_slope
 from stratiome.prognosis.models import Fit, Inputs, fit_models
 from stratiome.survival.concordance import Sample, uno_c
-from stratiome.survival.outcome import OutcomeError
+from stratiome.survival.outcome import GRID_POINTS, OutcomeError
 
 CHEAP = ("clinical", "clinical_latent")
 """Models that are learned anew in each bootstrap sample. Latents are not: what they add to instability is not seen."""
@@ -111,6 +111,8 @@ class Bootstrapped:
         Months.
     asked
         Draws that were made; in those that are not among `n_draws` the model could not be fitted.
+    competing
+        Shape `(n_train,)`, True = failed of another cause; None where these are not told apart.
     """
 
     model: str
@@ -123,6 +125,7 @@ class Bootstrapped:
     counts: np.ndarray
     horizons: tuple[float, ...]
     asked: int
+    competing: np.ndarray | None = None
 
     @property
     def enough(self) -> bool:
@@ -161,6 +164,8 @@ def bootstrap_models(
         Source of the samples.
     """
     grid = np.unique([0.0, *horizons])
+    if inputs.competing is not None:  # incidences are sums over steps, which must be small
+        grid = np.unique([*np.linspace(0.0, max(horizons), GRID_POINTS), *horizons])
     at = np.searchsorted(grid, horizons)
     # A sample of a set with just enough events may hold fewer; the model is then learned from those.
     settings = settings.model_copy(update={"models": CHEAP[1:], "min_events": 2})
@@ -186,6 +191,7 @@ def bootstrap_models(
             _stacked([c for _, c in again[model]], train),
             horizons,
             draws,
+            None if inputs.competing is None else inputs.competing[train],
         )
         for model, fit in whole.items()
     ]
@@ -282,8 +288,11 @@ def optimism(found: Bootstrapped, tau: float) -> list[Optimism]:
         Months at which Uno's C is truncated.
     """
     ones = np.ones((1, len(found.time)))
-    own = Sample.make(found.time, found.event, weights=ones)
-    samples = [Sample.make(found.time, found.event, weights=np.vstack([c, ones[0]])) for c in found.counts]
+    own = Sample.make(found.time, found.event, competing=found.competing, weights=ones)
+    samples = [
+        Sample.make(found.time, found.event, competing=found.competing, weights=np.vstack([c, ones[0]]))
+        for c in found.counts
+    ]
     pairs = [uno_c(s, risk, tau) for s, risk in zip(samples, found.risks, strict=True)]
     made = [_optimism(found, "uno_c", None, uno_c(own, found.risk, tau)[0], pairs)]
     for j, horizon in enumerate(found.horizons):

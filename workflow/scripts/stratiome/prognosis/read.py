@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import polars as pl
@@ -52,6 +52,8 @@ def read_inputs(
     latents: str,
     data: DataConfig,
     covariates: tuple[str, ...],
+    *,
+    competing: bool = False,
 ) -> Read:
     """Inputs of the models; patients without an outcome do not train.
 
@@ -69,6 +71,8 @@ def read_inputs(
         Types of clinical columns.
     covariates
         Clinical columns of the baseline model.
+    competing
+        Whether deaths of other causes are told apart from censoring (`endpoint.competing`).
 
     Raises
     ------
@@ -88,13 +92,11 @@ def read_inputs(
     design = ClinicalDesign.fit(table, covariates, data.types, train)
     scores, factors, n_omics = _latents(latents, patients)
     inputs = Inputs(train, time, event, design.transform(table), tuple(design.names), omics, scores, n_omics, factors)
+    if competing:
+        others = np.zeros(len(roles), dtype=bool)
+        others[usable] = known["competing"].to_numpy() == 1
+        inputs = replace(inputs, competing=others)
     return Read(inputs, design, table)
-
-
-def read_competing(path: str, patients: tuple[str, ...]) -> np.ndarray:
-    """Who died of another cause by a table `Outcome`, shape `(n_patients,)`; nobody without an outcome did."""
-    table = tables.read_table(path, tables.Outcome).filter(pl.col("competing") == 1)
-    return np.isin(np.asarray(patients, dtype=str), table["patient_id"].to_numpy().astype(str))
 
 
 def _latents(path: str, patients: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray | None, np.ndarray]:

@@ -170,10 +170,12 @@ def _curves(inputs: ReportInputs, design: str, models: Sequence[str], colours: M
             drawing = charts.calibration(kept, curve, colours[model], slug, _told(kept, curve))
             panels.append((label(model), drawing))
         if panels:
+            rivals = inputs.settings.endpoint.competing is not None
+            observed = "the Aalen–Johansen estimate" if rivals else "one minus Kaplan–Meier"
             caption = (
                 "Line: smooth curve of observed against predicted risk, drawn where at least 1 % of patients and 10 of"
                 f" them have lower risks, and higher ones; shaded: its {inputs.settings.level} interval at each risk."
-                " Marks: groups of equal size, mean prediction against one minus Kaplan–Meier with"
+                f" Marks: groups of equal size, mean prediction against {observed} with"
                 f" {inputs.settings.level} interval. {inputs.size(n)}, held out.{where} On the dashed line, predictions"
                 f" come true as often as promised. Groups of fewer than {least} patients are not drawn."
                 f"{_unsure(inputs, design, models, horizon)}"

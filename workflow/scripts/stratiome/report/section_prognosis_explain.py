@@ -150,10 +150,11 @@ def _moved(inputs: ReportInputs) -> list[object]:
     horizon = months(shares[0]["horizon_months"])
     ordered = sorted(shares, key=lambda r: -r["estimate"])
     body = [[_name(r["block"]), interval(r, 1, scale=100), inputs.people(r["n"])] for r in ordered]
+    alone = " if there were no other causes" if inputs.settings.endpoint.competing is not None else ""
     text = Text(
-        f"{label('clinical_latent')}: how far each block moves the predicted risk at {horizon} months of a held-out"
-        " patient away from that of the average patient with the same omics. Contributions of a patient add up to that"
-        " difference. They describe what the model does, not what would happen if a value were changed."
+        f"{label('clinical_latent')}: how far each block moves the predicted risk at {horizon} months{alone} of a"
+        " held-out patient away from that of the average patient with the same omics. Contributions of a patient add up"
+        " to that difference. They describe what the model does, not what would happen if a value were changed."
     )
     note = f"{words.sentence(readable(shares[0]['method']))}. Held out, {shares[0]['design']}."
     blocks: list[object] = [
