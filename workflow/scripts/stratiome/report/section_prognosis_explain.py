@@ -20,6 +20,7 @@ SHOWN = 15
 """Features, and gene sets, that are listed."""
 BLIND = 0.5
 """Rank correlation with a model that has learned nothing, above which single features are not to be read."""
+_ROUNDING = 1e-9
 ONE_WAY = 0.5
 """Mean correlation of value and contribution, beyond which a direction is named."""
 
@@ -102,7 +103,8 @@ def _exchanged(inputs: ReportInputs, colours: Mapping[str, int]) -> list[object]
 
 def _ignored(row: Row) -> bool:
     """Whether predictions stay as they are: the model does not see the block, or has chosen none of it."""
-    return row["estimate"] == row["lower"] == row["upper"] == 0
+    values = (row["estimate"], row["lower"], row["upper"])
+    return all(v is not None and abs(v) < _ROUNDING for v in values)
 
 
 def _unused(of: Mapping[tuple[str, str], Row], models: list[str], blocks: list[str]) -> str:
