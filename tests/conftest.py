@@ -79,7 +79,7 @@ def write_config(config: dict, path: Path) -> Path:
     return path
 
 
-def snakemake(*arguments: str, cwd: Path, env: dict | None = None, timeout: int = 1800) -> subprocess.CompletedProcess:
+def snakemake(*arguments: str, cwd: Path, env: dict | None = None, timeout: int = 3600) -> subprocess.CompletedProcess:
     """Run the workflow in a folder of its own (so that tests do not share Snakemake's state)."""
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), "--directory", str(cwd)]
     command += ["--workflow-profile", str(ROOT / "profiles" / "default"), *arguments]

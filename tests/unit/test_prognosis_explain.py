@@ -351,7 +351,7 @@ def test_scripts_write_their_contracts(scripts):
     assert set(shares["block"]) == {"rna", CLINICAL}
     assert (shares["lower"] < shares["estimate"]).all()
     explained = tables.read_table(results["explained"], tables.PrognosisExplained)
-    assert {"g0", "age", "er: neg"} <= set(explained.filter(pl.col("level") == "feature")["name"])
+    assert {"g0", "age", "er"} <= set(explained.filter(pl.col("level") == "feature")["name"])
     assert explained.filter(pl.col("level") == "gene set")["random"].null_count() == 0
     assert (explained["lowest"] <= explained["mean_absolute"] + 1e-12).all()
     said = pl.concat([tables.read_table(p, tables.PrognosisAttributionChecks) for p in checks])

@@ -38,7 +38,7 @@ def told(inputs: ReportInputs) -> str:
 
 def test_an_omic_that_nothing_misses_is_named():
     said = told(fixtures.inputs("demo"))
-    assert "No evidence that methylation adds anything to these models given the rest." in said
+    assert "No evidence that methylation adds anything to the ranking (C) given the rest." in said
     assert "No evidence that RNA" not in said
     assert "+0.060" in said
 

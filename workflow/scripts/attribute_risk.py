@@ -1,6 +1,7 @@
 """Attribute the predicted risk of the held-out patients of one resample to omics, features and gene sets."""
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -75,8 +76,7 @@ def main(
             named += of_gene_sets(block, own, sets, min_genes, rng)
             shuffled = rank_agreement(own[block.present], blind.omics[:, block.columns][block.present])
             said.append(_check(resample, block.name, int(block.present.sum()), found, shuffled))
-        everyone = BlockOf(CLINICAL, read.inputs.clinical_names, slice(0, 0), np.ones(len(rows), dtype=bool))
-        named += of_features(everyone, found.clinical, read.inputs.clinical[rows])
+        named += _of_variables(read.inputs, found.clinical, rows)
         for name, values in by_block(blocks, found, CLINICAL).items():
             parts += [
                 {"patient_id": measured.patient_ids[i], "resample": resample, "block": name, "contribution": float(v)}
@@ -126,6 +126,20 @@ def _attribute(
         rows,
         endpoint.horizons_months[-1],
     )
+
+
+def _of_variables(inputs: Inputs, contributions: np.ndarray, rows: np.ndarray) -> list[Named]:
+    """Clinical columns by variable: classes of one are added up, as which of them is the reference differs by fold."""
+    variable = [name.split(": ")[0] for name in inputs.clinical_names]
+    names = tuple(dict.fromkeys(variable))
+    parts = [[j for j, v in enumerate(variable) if v == name] for name in names]
+    sums = np.column_stack([contributions[:, own].sum(axis=1) for own in parts]) if parts else contributions
+    values = np.column_stack([inputs.clinical[rows][:, own[0]] for own in parts]) if parts else contributions
+    everyone = BlockOf(CLINICAL, names, slice(0, 0), np.ones(len(rows), dtype=bool))
+    return [
+        n if len(own) == 1 and ": " not in inputs.clinical_names[own[0]] else replace(n, direction=None)
+        for n, own in zip(of_features(everyone, sums, values), parts, strict=True)
+    ]
 
 
 def _blocks(model: LatentModel, aligned: LatentInputs, rows: np.ndarray) -> list[BlockOf]:

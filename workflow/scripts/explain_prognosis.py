@@ -126,7 +126,7 @@ def _importance(
     )
     what = {
         "uno_c": f"loss of Uno's C, tau {tau:g} months, pairs within folds, ties in score count 1/2",
-        "brier": "gain of the Brier score, Kaplan-Meier censoring weights",
+        "brier": "rise of the Brier score, Kaplan-Meier censoring weights",
     }
     lacking = f"not estimable: fewer than {FEWEST_PATIENTS} patients or {FEWEST_EVENTS} events, or no comparison; "
     rows = [

@@ -441,6 +441,7 @@ class _Writer:
     def __init__(self, problem: Problem, design: Design, held_out: np.ndarray, bootstraps: int, level: float) -> None:
         self.tau, self.level, self.bootstraps = problem.tau, level, bootstraps
         self.n, self.events = len(held_out), int(problem.event[held_out].sum())
+        self.before_tau = bool((problem.event[held_out] & (problem.time[held_out] <= problem.tau)).any())
         self.followed = float(problem.time[held_out].max(initial=0.0))
         self.repeats, self.by_site = len(design.repeats), design.by_site
         whole = np.ones((1, len(problem.time)))
@@ -468,6 +469,8 @@ class _Writer:
             and self.followed < needed
         ):
             value = np.nan
+        if metric in ("ibs", "ibs_cox", "ipa") and horizon is None and not self.before_tau:
+            value = np.nan
         method = self._method(metric, horizon, versus)
         if not np.isfinite(value):
             text = f"not estimable: {self._reason(metric, needed)}; {method}"
@@ -490,6 +493,8 @@ class _Writer:
     def _reason(self, metric: str, needed: float | None) -> str:
         if needed is not None and self.followed < needed:
             return f"no held-out patient is followed to {needed:g} months"
+        if metric in ("ibs", "ibs_cox", "ipa") and not self.before_tau:
+            return "no held-out patient has an event before tau"
         curve = "Aalen-Johansen" if self.rivals else "Kaplan-Meier"
         return {
             "uno_c": "no pair of held-out patients of a fold compares before tau",

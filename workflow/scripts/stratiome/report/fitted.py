@@ -43,6 +43,28 @@ def not_fitted(inputs: ReportInputs, models: Sequence[str], design: str) -> list
     ]
 
 
+def same_for_all(inputs: ReportInputs, design: str | None = None) -> str:
+    """In which training sets deaths of other causes were too few for a model; "" where there was one in all.
+
+    Parameters
+    ----------
+    inputs
+        The results.
+    design
+        Design whose training sets count; default all that hold patients out.
+    """
+    held_out = [r["resample"] for r in inputs.rows("resample_summary") if r["design"] not in ("full", None)]
+    own = inputs.resamples(design) if design else held_out
+    rows = [r for r in inputs.rows("models", model="clinical") if r["resample"] in own]
+    flat = [r for r in rows if "other causes of failure by Nelson-Aalen" in r["note"]]
+    if not flat:
+        return ""
+    return (
+        f"in {len(flat)} of {plural(len(rows), 'training set')} there was no such model (too few of these deaths, or it"
+        " could not be fitted), and their hazard was taken to be the same for everybody (Nelson–Aalen)"
+    )
+
+
 def partly(inputs: ReportInputs, model: str, design: str) -> str:
     """That a model was not fitted in some training sets of a design, and what became of it; "" if it was in all."""
     rows = _rows(inputs, model, design)

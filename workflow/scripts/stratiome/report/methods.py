@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from stratiome.report.disclosure import count
-from stratiome.report.fitted import not_fitted
+from stratiome.report.fitted import not_fitted, same_for_all
 from stratiome.report.inputs import ReportInputs
 from stratiome.report.words import file_name, join, label, months, plural, until
 from stratiome.tables import PROGNOSIS_MODELS
@@ -352,10 +352,12 @@ def _rivals(inputs: ReportInputs) -> str:
     """How deaths of other causes entered prognosis."""
     if inputs.settings.endpoint.competing is None:
         return ""
+    alike = same_for_all(inputs)
+    but = f"; {alike}" if alike else ""
     return (
         " The absolute risk of each model combined its cause-specific survival with one cause-specific Cox model of"
-        " deaths of other causes on clinical variables (Putter 2007). Patients who died of another cause were known not"
-        " to have the event: in AUC, as controls (Blanche 2013), in concordance, as comparable with every event"
+        f" deaths of other causes on clinical variables (Putter 2007){but}. Patients who died of another cause were"
+        " known not to have the event: in AUC, as controls (Blanche 2013), in concordance, as comparable with every event"
         " (Wolbers 2014), and in the Brier score (Schoop 2011). Observed risk was estimated after Aalen and Johansen,"
         " and the calibration slope by Fine–Gray regression (Fine 1999). Risk scores of Cox models are cause-specific."
     )

@@ -9,7 +9,7 @@ from typing import Any
 from stratiome.report import charts, verdicts, words
 from stratiome.report.blocks import Cell, Figure, Finding, Fold, Heading, Note, Section, Table, Text, numbered
 from stratiome.report.disclosure import count, part
-from stratiome.report.fitted import not_fitted, partly, unfitted
+from stratiome.report.fitted import not_fitted, partly, same_for_all, unfitted
 from stratiome.report.inputs import CROSS, GIVEN, LOCKED, SITES, TEMPORAL, ReportInputs
 from stratiome.report.section_cohort import small_sites
 from stratiome.report.section_prognosis_calibration import calibration, two_lines
@@ -43,6 +43,8 @@ TITLES = {
     TEMPORAL: "On later patients",
     LOCKED: "On the locked test set",
 }
+_MOST_WEIGHTS = 10
+"""Training sets whose weights of the stacked model are listed."""
 OF_OMICS = ("clinical_omics", "clinical_latent", "clinical_factors")
 """Models of the same form as the clinical one, with omics added: they tell what omics add."""
 
@@ -257,7 +259,7 @@ def _design(inputs: ReportInputs, design: str) -> list[object]:
         first = first or next((c for c in claims if c), None)
         cells = [two_lines(c, METRICS[m][1]) for c, (m, _) in zip(claims, columns, strict=True)]
         body.append([label(model), *_delta(inputs, model, design), *cells])
-    notes += _alike(inputs, design)
+    notes += _alike(inputs, design) + _others(inputs, design) + _stacks(inputs, design)
     size = f"{inputs.size(first['n'])}, {count(first['events'], least)} events. " if first else ""
     reasons = _reasons(inputs, design)
     whole = [r for r in inputs.rows("prognosis_metrics", design=design) if r["model"] in fitted(inputs, design)]
@@ -330,6 +332,37 @@ def _alike(inputs: ReportInputs, design: str) -> list[str]:
         why = ": it has chosen no omic, so it is the clinical model" if none and model == "clinical_omics" else ""
         said.append(f"{label(model)} ranks these patients just as the clinical model does{why}.")
     return said
+
+
+def _others(inputs: ReportInputs, design: str) -> list[str]:
+    """That the absolute risks that are judged here know nothing of who dies of other causes, where that is so."""
+    said = same_for_all(inputs, design)
+    return [f"Absolute risks need a model of deaths of other causes: {said}."] if said else []
+
+
+def _stacks(inputs: ReportInputs, design: str) -> list[str]:
+    """What the stacked model of each training set weighs, and whether the one of all patients was judged at all."""
+    rows = {r["resample"]: _named(r) for r in inputs.rows("models", model="stacked") if not r["stand_in"]}
+    own = [s for s in inputs.resamples(design) if s in rows]
+    if not own or unfitted(inputs, "stacked", design):
+        return []
+    weights = [rows[s].rpartition(": ")[2] for s in own]
+    said = "Weights of the stacked model by training set: " + "; ".join(
+        f"{resample_name(inputs, s)}: {w}" for s, w in zip(own, weights, strict=True)
+    )
+    notes = [f"{said}."] if len(own) <= _MOST_WEIGHTS else []
+    unknown = [
+        m
+        for m in fitted(inputs, "full") or models(inputs, design)
+        if unfitted(inputs, m, design) and label(m) in rows.get("full", "").rpartition(": ")[2]
+    ]
+    if unknown:
+        named = words.join([within(m) for m in unknown])
+        notes.append(
+            f"The stacked model of all patients also weighs {named}, which no training set here could fit: that"
+            " combination was not judged."
+        )
+    return notes
 
 
 def _reasons(inputs: ReportInputs, design: str) -> list[str]:

@@ -10,7 +10,7 @@ from stratiome.report import words
 from stratiome.report.blocks import Cell, Fold, Heading, Items, Panels, Table, Text, numbered
 from stratiome.report.disclosure import count
 from stratiome.report.inputs import CROSS, ReportInputs
-from stratiome.report.verdicts import direction
+from stratiome.report.verdicts import UNRELATED, direction
 from stratiome.report.words import METRICS, interval, join, label, months, number, p_value, readable, reason
 
 Row = Mapping[str, Any]
@@ -108,7 +108,10 @@ def tendencies(slope: Row | None, intercept: Row | None) -> list[str]:
     ):
         where = direction(row.get("lower"), row.get("upper"), null) if row else "unknown"
         if row is not None and where in ("above", "below"):
-            said.append(f"{above if where == 'above' else below} ({name} {interval(row, 2)})")
+            wrong = above if where == "above" else below
+            if name == "slope" and row["estimate"] <= 0:
+                wrong = UNRELATED
+            said.append(f"{wrong} ({name} {interval(row, 2)})")
     return said
 
 
@@ -131,7 +134,8 @@ def _said(inputs: ReportInputs, design: str, models: Sequence[str]) -> list[obje
     lede = Text(
         "Of patients who are given a risk of 30 %, three in ten should have the event by then. Risks are too extreme"
         " where high ones are too high and low ones too low, and too tame in the opposite case; both leave the ranking"
-        " as it is. Each interval below is read on its own, without correction for the number of models and horizons."
+        " as it is, unless the slope is not above 0. Each interval below is read on its own, without correction for the"
+        " number of models and horizons."
     )
     blocks: list[object] = [lede, Items(off)] if off else [lede]
     if right:

@@ -95,7 +95,7 @@ def _exchanged(inputs: ReportInputs, colours: Mapping[str, int]) -> list[object]
             "All models, and the Brier score",
             [
                 Table("Loss of Uno's C.", head, body, numeric),
-                Table(f"Gain of the Brier score at {months(horizon)} months; higher is worse.", head, score, numeric),
+                Table(f"Rise of the Brier score at {months(horizon)} months; higher is worse.", head, score, numeric),
             ],
         ),
     ]
@@ -117,7 +117,9 @@ def _unused(of: Mapping[tuple[str, str], Row], models: list[str], blocks: list[s
     if not idle:
         return ""
     verb = "adds" if len(idle) == 1 else "add"
-    return f"No evidence that {words.join([_block(b) for b in idle])} {verb} anything to these models given the rest."
+    return (
+        f"No evidence that {words.join([_block(b) for b in idle])} {verb} anything to the ranking (C) given the rest."
+    )
 
 
 def _line(found: Mapping[tuple[str, str], Row], block: str, models: list[str], decimals: int) -> list[Cell | str]:

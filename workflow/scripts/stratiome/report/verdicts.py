@@ -34,6 +34,8 @@ REPRODUCED = 0.6
 """Adjusted Rand index of held-out and published subgroups below which they are not called reproducible."""
 
 
+UNRELATED = "unrelated or opposed to what happened"
+"""What is said of risks with a calibration slope that is not above 0."""
 SLOPE_LIMITS = (0.8, 1.25)
 """Calibration slopes within are good enough to praise a model without a caveat: a convention for words, not a test."""
 
@@ -265,6 +267,8 @@ def miscalibrated(slope: Row | None, ratio: Row | None) -> str:
         if row is None or row.get("lower") is None or row.get("upper") is None:
             continue
         wrong = low if row["upper"] < limits[0] else high if row["lower"] > limits[1] else ""
+        if wrong and name == "calibration slope" and row["estimate"] <= 0:
+            wrong = UNRELATED
         said += [f"{wrong} ({name} {interval(row, 2)})"] if wrong else []
     return join(said)
 
@@ -379,8 +383,8 @@ def stacked(
         if tone == "yes" and adds(*of_clinical)[0] == "yes":
             answer += "; but so does a forest of clinical variables alone, so that not all of it comes from omics"
     caveat = (
-        f"Differences to the clinical model with {100 * level:.0f} % interval, on held-out patients. It weighs all"
-        " models, also those without proportional hazards."
+        f"Differences to the clinical model with {100 * level:.0f} % interval, on held-out patients. It weighs"
+        " the models that were fitted, also those without proportional hazards."
     )
     if tone in ("yes", "mixed") and calibration is not None:
         caveat += _of_risks(["stacked"], {"stacked": calibration})
