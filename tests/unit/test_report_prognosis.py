@@ -8,7 +8,15 @@ import pytest
 
 import report_fixtures as fixtures
 from stratiome import tables
-from stratiome.report import methods, section_prognosis, section_prognosis_use, section_prognosis_weights, verdicts
+from stratiome.report import (
+    fitted,
+    methods,
+    section_prognosis,
+    section_prognosis_calibration,
+    section_prognosis_use,
+    section_prognosis_weights,
+    verdicts,
+)
 from stratiome.report.inputs import CONTRACTS, ReportInputs
 
 COLOURS = {"clinical": 2, "stacked": 9}
@@ -183,3 +191,46 @@ def test_methods_name_what_competing_risks_change():
     plain = methods.write(inputs)[1]
     assert not any(c.startswith(keys) for c in plain)
     assert any(c.startswith("Gerds TA") for c in plain)
+
+
+def test_risks_with_a_slope_below_zero_are_not_called_too_extreme():
+    slope = {"estimate": -2.0, "lower": -4.0, "upper": -0.2, "horizon_months": 60.0}
+    assert verdicts.miscalibrated(slope, None).startswith(verdicts.UNRELATED)
+    assert "extreme" in verdicts.miscalibrated(slope | {"estimate": 0.5, "lower": 0.3, "upper": 0.7}, None)
+    assert section_prognosis_calibration.tendencies(slope, None)[0].startswith(verdicts.UNRELATED)
+
+
+def noted(inputs: ReportInputs, model: str, note: str, *, held_out: bool) -> ReportInputs:
+    """Notes of a model in the training sets that hold patients out, or in that of all patients."""
+    rows = [r | ({"note": note} if r["model"] == model and (r["resample"] != "full") == held_out else {})
+            for r in inputs.rows("models")]  # fmt: skip
+    return changed(inputs, models=rows)
+
+
+def test_training_sets_without_a_model_of_other_causes_are_told():
+    inputs = fixtures.inputs("demo")
+    assert fitted.same_for_all(inputs) == ""
+    flat = noted(
+        inputs, "clinical", "Cox; other causes of failure by Nelson-Aalen, the same for everybody", held_out=True
+    )
+    sets = len({r["resample"] for r in inputs.rows("models") if r["resample"] != "full"})
+    assert fitted.same_for_all(flat).startswith(f"in {sets} of {sets} training sets there was no such model")
+
+
+def test_a_stack_of_all_patients_that_no_training_set_could_make_is_told():
+    inputs = with_stacked(0.05)
+    weights = "weights by the score in 5 inner folds: clinical 0.40, clinical_omics 0.60"
+    judged = noted(noted(inputs, "stacked", weights, held_out=True), "stacked", weights, held_out=False)
+    design = judged.headline
+    assert not any("was not judged" in s for s in section_prognosis._stacks(judged, design))
+    gone = [
+        r
+        | (
+            {"note": "not fitted: too few", "stand_in": "clinical"}
+            if r["model"] == "clinical_omics" and r["resample"] != "full"
+            else {}
+        )
+        for r in judged.rows("models")
+    ]
+    said = section_prognosis._stacks(changed(judged, models=gone), design)
+    assert any("clinical + omics" in s and "was not judged" in s for s in said)
