@@ -359,7 +359,8 @@ def _rivals(inputs: ReportInputs) -> str:
         f" deaths of other causes on clinical variables (Putter 2007){but}. Patients who died of another cause were"
         " known not to have the event: in AUC, as controls (Blanche 2013), in concordance, as comparable with every"
         " event (Wolbers 2014), and in the Brier score (Schoop 2011). Observed risk was estimated after Aalen and"
-        " Johansen, and the calibration slope by Fine–Gray regression (Fine 1999). Risk scores of Cox models are cause-specific."
+        " Johansen, and the calibration slope by Fine–Gray regression (Fine 1999). Risk scores of Cox models are"
+        " cause-specific."
     )
 
 
