@@ -12,7 +12,7 @@ from stratiome.prognosis import deep
 from stratiome.prognosis.models import MODELS
 from test_prognosis_scripts import ENDPOINT, N, _cohort, _evaluate, _fit, _roles
 
-PROGNOSIS = PrognosisConfig(trees=10, inner_folds=3)
+PROGNOSIS = PrognosisConfig(trees=10, inner_folds=3, deep_min_events=2)
 FOLDS = ("cv-1-1", "cv-1-2")
 
 
