@@ -201,6 +201,29 @@ def test_attributions_are_those_of_the_closed_form():
     assert np.abs(mutant.sum(axis=1) - (found.risk - found.average)).max() > 1e-2
 
 
+def test_blocks_that_cancel_may_each_go_beyond_one_and_the_table_takes_them():
+    own, omics, observed, mix, linear, _ = _linear_problem()
+    matrix = torch.from_numpy(mix)
+    weight = dict(zip(linear.names, linear.model.coefficients, strict=True))
+    slope = mix @ [weight[f"latent {j + 1}"] / own.latents[:, j].std() for j in (0, 1)]
+    direction = slope / (slope @ slope)
+    far, clinical, latents = omics.copy(), own.clinical.copy(), own.latents.copy()
+    far[0] = 20.0 * direction  # log hazard +20 of the omic, -20 of the clinical column
+    clinical[0] = own.clinical.mean() - 20.0 / weight["age"]
+    latents[0] = far[0] @ mix
+    # Mean and SD that scale the model are those of the others; the patient is not of the training set.
+    moved = replace(own, clinical=clinical, latents=latents, train=np.arange(len(far)) > 0)
+    alone = replace(own, train=moved.train)
+    fits = fit_models(alone, GRID, PrognosisConfig(models=("clinical_latent",)), tau=60.0, rng=np.random.default_rng(1))
+    other = next(f.linear for f in fits if f.model == "clinical_latent")
+    found = _explain(moved, far, observed, lambda x, _: x @ matrix, other, np.array([0]))
+    total = found.omics.sum()
+    assert total > 1.001
+    assert total + found.clinical.sum() == pytest.approx(float(found.risk[0] - found.average[0]), abs=1e-4)
+    row = {"patient_id": "a", "resample": "cv-1-1", "block": "one", "contribution": float(total)}
+    assert tables.from_rows([row], tables.PrognosisContributions).height == 1
+
+
 def test_a_function_that_is_not_the_model_is_refused():
     own, omics, observed, mix, linear, _ = _linear_problem()
     matrix = torch.from_numpy(mix * 1.2)

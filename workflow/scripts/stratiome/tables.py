@@ -356,7 +356,7 @@ class PrognosisContributions(Table):
     patient_id: str
     resample: str
     block: str  # an omic, or `clinical`
-    contribution: float = pa.Field(ge=-1.001, le=1.001)  # in probability, at the last horizon
+    contribution: float  # in probability, at the last horizon; beyond 1 where another block takes it back
 
 
 class PrognosisAttributions(Table):
