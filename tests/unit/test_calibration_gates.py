@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import calibration_gates as gates
-from stratiome.prognosis.evaluate import percentile_interval
+from stratiome.survival.interval import percentile_interval
 
 
 def _mean(found: list[dict]) -> dict:

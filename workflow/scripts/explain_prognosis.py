@@ -7,9 +7,10 @@ import polars as pl
 
 from stratiome import tables
 from stratiome.config import EndpointConfig, EvaluationConfig
-from stratiome.prognosis.evaluate import FEWEST_EVENTS, FEWEST_PATIENTS, Problem, draw_weights, percentile_interval
+from stratiome.prognosis.evaluate import FEWEST_EVENTS, FEWEST_PATIENTS, Problem, draw_weights
 from stratiome.prognosis.importance import Exchanged, Loss, losses
 from stratiome.resample.names import repeats_of
+from stratiome.survival.interval import percentile_interval
 from stratiome.survival.outcome import check_outcome, time_grid
 
 logger = logging.getLogger("stratiome.prognosis")

@@ -16,8 +16,8 @@ from stratiome.prognosis.evaluate import (
     Problem,
     draw_weights,
     enough,
-    percentile_interval,
 )
+from stratiome.survival.interval import percentile_interval
 from stratiome.survival.pseudo import pseudo_risks
 
 POINTS = 25

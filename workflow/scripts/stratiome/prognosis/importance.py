@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from stratiome.prognosis.evaluate import Problem, draw_weights, enough, percentile_interval
+from stratiome.prognosis.evaluate import Problem, draw_weights, enough
 from stratiome.prognosis.metrics import brier
 from stratiome.survival.concordance import Sample, uno_c
+from stratiome.survival.interval import percentile_interval
 
 
 @dataclass(frozen=True)

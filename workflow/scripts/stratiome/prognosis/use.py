@@ -8,8 +8,9 @@ import numpy as np
 
 from stratiome.prognosis.conformal import coverage, curve_at, risk_quarters
 from stratiome.prognosis.decision import net_benefit, treat_all
-from stratiome.prognosis.evaluate import YARDSTICK, Predictions, Problem, draw_weights, enough, percentile_interval
+from stratiome.prognosis.evaluate import YARDSTICK, Predictions, Problem, draw_weights, enough
 from stratiome.survival.concordance import Sample
+from stratiome.survival.interval import percentile_interval
 from stratiome.tables import TREAT_ALL
 
 DECIDED = ("clinical", "clinical_omics", "clinical_latent", "stacked")

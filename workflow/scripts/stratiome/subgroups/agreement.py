@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from stratiome.config import EvaluationConfig
+from stratiome.survival.interval import percentile_ends
 
 
 def adjusted_rand(tables: np.ndarray) -> np.ndarray:
@@ -94,8 +95,7 @@ def agreement_claim(
         }
     n = int(table.sum())
     drawn = rng.multinomial(n, table.ravel() / n, size=settings.bootstraps).reshape(-1, *table.shape)
-    tail = (1 - settings.level) / 2
-    lower, upper = np.quantile(METRICS[metric](drawn), [tail, 1 - tail])
+    lower, upper = percentile_ends(METRICS[metric](drawn), settings.level)
     return {
         "estimate": float(METRICS[metric](table)),
         "lower": float(lower),

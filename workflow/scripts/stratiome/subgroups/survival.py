@@ -23,6 +23,7 @@ from stratiome.survival.concordance import Sample, uno_c
 from stratiome.survival.cox import CoxError, fit_cox
 from stratiome.survival.curves import is_determined
 from stratiome.survival.design import ClinicalDesign, ColumnType
+from stratiome.survival.interval import percentile_interval
 from stratiome.tables import SubgroupSurvival, SubgroupTests, from_rows
 
 MIN_EVENTS = 10
@@ -31,7 +32,6 @@ MIN_LEVEL = 5
 """Training patients below which a subgroup has no coefficient of its own."""
 
 _CELLS = 1_000_000  # elements of the weight matrix of one batch of draws
-_ENOUGH_DRAWS = 0.9  # share of draws that must be estimable for an interval
 
 
 @dataclass(frozen=True)
@@ -362,7 +362,6 @@ def added_concordance(
         for i in range(0, settings.bootstraps, size)
     ]
     draws = np.concatenate(drawn, axis=1)
-    tail = (1 - settings.level) / 2
     text = (
         f"Uno's C, tau {tau:g} months, Cox models fitted on the training patients of each fold, pairs within folds, "
         f"ties in score count 1/2; {settings.level:.0%} percentile interval of {settings.bootstraps} bootstraps of "
@@ -370,13 +369,10 @@ def added_concordance(
     )
     rows = []
     for name, value, own in zip(names, point, draws, strict=True):
-        good = own[np.isfinite(own)]
         claim = _nothing() | {"method": "not estimable: no pair of held-out patients of a fold compares before tau"}
         if np.isfinite(value):
-            claim = {"estimate": float(value), "lower": None, "upper": None, "method": text}
-            if len(good) >= _ENOUGH_DRAWS * len(own):
-                lower, upper = np.quantile(good, [tail, 1 - tail])
-                claim |= {"lower": float(lower), "upper": float(upper)}
+            lower, upper = percentile_interval(own, settings.level)
+            claim = {"estimate": float(value), "lower": lower, "upper": upper, "method": text}
             if name == "uno_c_difference":
                 claim["method"] = f"with subgroups minus clinical, same draws: {text}"
         rows.append(base | {"quantity": name} | claim)

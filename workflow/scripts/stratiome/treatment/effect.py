@@ -12,6 +12,7 @@ import numpy as np
 
 from stratiome.survival.censoring import survival_curve
 from stratiome.survival.curves import area, is_determined
+from stratiome.survival.interval import ENOUGH_DRAWS, percentile_ends
 from stratiome.treatment.emulate import Sample
 from stratiome.treatment.weight import PropensityModel, fit_logistic, independent_columns, overlap_weights
 
@@ -21,7 +22,6 @@ MIN_ARM_EVENTS = 5
 """Events in an arm below which nothing is estimated."""
 
 _BATCH = 1_000_000  # elements of the weight matrix of one batch of draws
-_ENOUGH_DRAWS = 0.9  # share of draws that must be estimable for an interval
 _LEAST_WEIGHT = 1e-6  # mean overlap weight of an arm below which a draw compares nobody
 
 
@@ -218,9 +218,8 @@ def _comparison(
     draws = np.concatenate([p.contrasts for p in parts])
     survival = np.concatenate([p.survival for p in parts])
     usable = np.isfinite(draws).all(axis=1)
-    enough = usable.mean() >= _ENOUGH_DRAWS
-    tail = (1.0 - level) / 2.0
-    bands = np.quantile(survival[usable], [tail, 1.0 - tail], axis=0) if enough else np.stack([point.survival[0]] * 2)
+    enough = usable.mean() >= ENOUGH_DRAWS
+    bands = percentile_ends(survival[usable], level) if enough else np.stack([point.survival[0]] * 2)
     # The estimate lies within its own band, also where the draws hardly vary.
     lower, upper = np.minimum(bands[0], point.survival[0]), np.maximum(bands[1], point.survival[0])
     return Comparison(
