@@ -97,8 +97,8 @@ def fit_cox(
 
     Unpenalised fits are taken to the maximum by exact Newton steps: coefficients, standard errors and log partial
     likelihood are those of `coxph(ties = "efron", robust = FALSE)` of R's survival. Where these steps do not settle,
-    lifelines gives the start, and it fits with a penalty; it takes about ten times as long, and alone it may stop while
-    the eighth digit still moves.
+    lifelines gives the start, and it fits with a penalty; it takes 5 to 15 times as long
+    (`tests/benchmarks/cox_fit.py`), and alone it may stop while the eighth digit still moves.
 
     Parameters
     ----------
