@@ -54,7 +54,7 @@ def main(
     measured = read_features(features)
     roles = read_roles(resamples, resample, measured.patient_ids)
     omics = tuple(Omic(b.name, b.values, b.features) for b in measured.blocks)
-    # Deaths of other causes count as censored here: what is explained is the cause-specific risk, and the report says so.
+    # Deaths of other causes count as censored here: the cause-specific risk is explained, and the report says so.
     read = read_inputs(measured.patient_ids, omics, roles, clinical, outcome, latents, data, covariates)
     model = LatentModel.load(weights, description)
     aligned = align(measured, model.specs)
