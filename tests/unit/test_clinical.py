@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from stratiome.cohort.clinical import read_clinical
 from stratiome.cohort.columns import dates
-from stratiome.cohort.endpoint import codes, count_outcomes
+from stratiome.cohort.endpoint import check_horizons, codes, count_outcomes
 from stratiome.cohort.errors import CohortError, some_cells
 from stratiome.cohort.ingest import read_cohort
 from stratiome.cohort.spelling import _misspelt, entry
@@ -455,6 +455,7 @@ def test_the_cause_stays_apart_even_if_it_is_declared(tiny):
         ("cause >", "not a valid condition"),
         ("age > 3 AND cause = 'other'", "column `age` tells how patients died"),
         ("caus = 'other'", "Did you mean `cause`?"),
+        ("os_event = 0", "met by everybody without an event, so that nobody would be censored"),
     ],
 )
 def test_competing_conditions_that_make_no_sense(tiny, condition, message):
@@ -463,6 +464,24 @@ def test_competing_conditions_that_make_no_sense(tiny, condition, message):
     with pytest.raises(CohortError) as caught:
         _read(tiny)
     assert message in str(caught.value)
+
+
+def test_a_cohort_without_anybody_censored_is_remarked_on(tiny):
+    alive = pl.when(pl.col("os_event") == 0).then(pl.lit("other"))
+    _edit(tiny, cause=alive)
+    tiny["endpoint"]["competing"] = "cause = 'other'"
+    assert _read(tiny).notes == (
+        "everybody without an event meets `cause = 'other'`, so that nobody is censored; check `endpoint.competing`",
+    )
+
+
+def test_the_key_of_a_time_that_is_too_early_or_too_late_is_named(tiny):
+    tiny["endpoint"]["tau"] = 0.01
+    said = check_horizons(Path("clinical.tsv"), _read(tiny).outcome, load_config(tiny))
+    assert [s.partition(" months")[0] for s in said] == ["`endpoint.tau`: no event occurs within 0.01"]
+    tiny["endpoint"]["tau"] = 1000
+    with pytest.raises(CohortError, match=r"`endpoint.tau`: 1000 months lie beyond the longest follow-up"):
+        _read(tiny)
 
 
 def test_a_long_follow_up_is_remarked_on(tiny):

@@ -56,6 +56,9 @@ def test_all_mistakes_are_reported_together():
         ({"data": MINIMAL["data"] | {"example": "transbig"}}, "exactly one of"),
         ({"endpoint": {"time": "t", "event": "e", "horizons": [60, 12]}}, "increasing"),
         ({"endpoint": {"time": "t", "event": "e", "horizons": []}}, "horizons"),
+        ({"latent": {"baselines": []}}, r"`latent.baselines`: is empty, at least 1 must stand there"),
+        ({"prognosis": {"models": ["Deep"]}}, "Did you mean `deep`"),
+        ({"prognosis": {"models": ["xgboost"]}}, "Suggestion: one of clinical_omics, clinical_latent"),
         ({"treatments": {"a": {"column": "a", "design": "observational"}}}, "needs `confounders`"),
         ({"treatments": {"a": {"column": "a", "design": "randomized"}}}, "randomised"),
         (

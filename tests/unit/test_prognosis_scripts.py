@@ -456,6 +456,21 @@ def test_short_follow_up_is_not_estimable_beyond_its_end():
     assert value["clinical", "brier", 30.0].estimate is not None
 
 
+def test_sites_without_a_pair_are_told_from_those_that_count():
+    rng = np.random.default_rng(6)
+    n = 120
+    site = np.arange(n) % 3
+    event = (rng.random(n) < 0.7) & (site != 2)
+    problem, design = _problem(event, rng.exponential(50, n))
+    by_site = Design("leave-site-out", (replace(design.repeats[0], fold=site, resamples=("a", "b", "c")),))
+    found = evaluate_design(problem, by_site, bootstraps=20, level=0.95, rng=np.random.default_rng(1))
+    for e in found:
+        said = "1 of 3 sites have no pair that compares and add nothing, though n counts them" in e.method
+        assert said == (e.metric in ("uno_c", "harrell_c"))
+    whole = evaluate_design(problem, design, bootstraps=20, level=0.95, rng=np.random.default_rng(1))
+    assert not any("no pair that compares and add" in e.method for e in whole)
+
+
 def test_no_signal_gives_half_and_the_interval_covers_it():
     rng = np.random.default_rng(5)
     time, event = rng.exponential(50, 600), rng.random(600) < 0.7

@@ -40,10 +40,11 @@ def row(lower: float, upper: float) -> dict:
     return {"estimate": (lower + upper) / 2, "lower": lower, "upper": upper, "horizon_months": 60.0}
 
 
-def with_slope(inputs: ReportInputs, model: str, lower: float, upper: float, metric: str = "calibration_slope"):
+def with_slope(inputs, model, lower, upper, metric="calibration_slope", horizons=(36.0, 60.0)):
     rows = [
         r | row(lower, upper) | {"horizon_months": r["horizon_months"]}
         if (r["model"], r["metric"], r["design"]) == (model, metric, "cross-validation")
+        and r["horizon_months"] in horizons
         else r
         for r in inputs.rows("prognosis_metrics")
     ]
@@ -174,12 +175,15 @@ def test_praise_of_a_miscalibrated_model_has_a_caveat(inputs):
     assert "not to be read as they are" not in plain.caveat
     off = section_prognosis.verdict(with_slope(inputs, "clinical_latent", 0.5, 0.7))
     assert (
-        "The risks that the clinical + latent model predicts at 60 months are too extreme (calibration slope 0.60"
-        " (0.50 to 0.70)): not to be read as they are." in off.caveat
+        "The risks that the clinical + latent model predicts are too extreme (calibration slope 0.60 (0.50 to 0.70)) at"
+        " 36 months and too extreme (calibration slope 0.60 (0.50 to 0.70)) at 60 months: not to be read as they are."
+        in off.caveat
     )
+    early = section_prognosis.verdict(with_slope(inputs, "clinical_latent", 0.5, 0.7, horizons=(36.0,)))
+    assert "are too extreme (calibration slope 0.60 (0.50 to 0.70)) at 36 months: not to be read" in early.caveat
     assert (off.answer, off.tone) == (plain.answer, plain.tone)
     low = section_prognosis.verdict(with_slope(inputs, "clinical_omics", 1.3, 1.5, "observed_expected"))
-    assert "clinical + omics model predicts at 60 months are too low" in low.caveat
+    assert "clinical + omics model predicts are too low" in low.caveat
     # A model that is not praised needs no caveat.
     null = fixtures.inputs("null")
     assert section_prognosis.verdict(null).tone != "yes"
@@ -190,8 +194,8 @@ def test_praise_of_the_stacked_model_has_one_too():
     better = {"estimate": 0.02, "lower": 0.01, "upper": 0.03, "horizon_months": None}
     ipa = {"estimate": 0.1, "lower": 0.05, "upper": 0.15}
     given = ((better, None), None, ipa, 0.95)
-    assert "too tame" in verdicts.stacked(*given, calibration=(row(1.3, 1.5), None)).caveat
-    assert "too tame" not in verdicts.stacked(*given, calibration=(row(1.1, 1.5), None)).caveat
+    assert "too tame" in verdicts.stacked(*given, calibration=[(row(1.3, 1.5), None)]).caveat
+    assert "too tame" not in verdicts.stacked(*given, calibration=[(row(1.1, 1.5), None)]).caveat
     worse = {"estimate": 0.0, "lower": -0.01, "upper": 0.01, "horizon_months": None}
-    open_ = verdicts.stacked((worse, None), None, ipa, 0.95, calibration=(row(1.3, 1.5), None))
+    open_ = verdicts.stacked((worse, None), None, ipa, 0.95, calibration=[(row(1.3, 1.5), None)])
     assert "too tame" not in open_.caveat

@@ -8,6 +8,7 @@ import pytest
 
 import report_fixtures as fixtures
 from stratiome import tables
+from stratiome.config import PrognosisConfig
 from stratiome.report import blocks, section_prognosis_explain
 from stratiome.report.inputs import CONTRACTS, ReportInputs
 from stratiome.report.page import render
@@ -50,6 +51,14 @@ def test_a_model_that_does_not_see_an_omic_is_not_given_a_zero():
     blind = [r | (none if (r["model"], r["block"]) == ("clinical_omics", "rna") else {}) for r in rows]
     assert "not used" in told(changed(inputs, importance=blind))
     assert "not used" not in told(inputs)
+
+
+def test_that_nothing_was_exchanged_is_said():
+    inputs = changed(fixtures.inputs("demo"), importance=[])
+    assert "was not asked" not in told(inputs)
+    prognosis = PrognosisConfig(permutations=0)
+    off = dataclasses.replace(inputs, settings=dataclasses.replace(inputs.settings, prognosis=prognosis))
+    assert "not asked (`prognosis.permutations: 0`)" in told(off)
 
 
 def test_wording_is_not_causal():

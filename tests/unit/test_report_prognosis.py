@@ -99,8 +99,44 @@ def test_decision_curves_say_where_a_model_is_of_use():
     heading, panels = blocks
     assert heading.text == "Is it of use for a decision?"
     assert [title for title, _ in panels.figures] == ["At 36 months", "At 60 months"]
-    assert "above it at 2 and below it at 2 of 6 thresholds" in panels.caption
+    assert "clinical model: stacked above at 2 and below at 2 of 6 thresholds (each" in panels.caption
+    more = rows + gains + [g | {"model": "clinical_latent", "lower": -0.1, "upper": 0.1} for g in gains]
+    _, panels = section_prognosis_use.decisions(changed(inputs, decisions=more), COLOURS)
+    assert "of 6 thresholds; clinical + latent above at 0 and below at 0 of 8 thresholds (each" in panels.caption
     assert section_prognosis_use.decisions(changed(inputs, decisions=[]), COLOURS) == []
+
+
+def with_settings(inputs: ReportInputs, **values: object) -> ReportInputs:
+    return dataclasses.replace(inputs, settings=dataclasses.replace(inputs.settings, **values))
+
+
+def test_verdicts_from_few_draws_say_so():
+    inputs = with_stacked(0.2)
+    for verdict in (section_prognosis.verdict, section_prognosis.stacked):
+        for draws, said in ((50, True), (199, True), (200, False)):
+            evaluation = inputs.settings.evaluation.model_copy(update={"bootstraps": draws})
+            found = verdict(with_settings(inputs, evaluation=evaluation))
+            assert (f"they are of {draws} bootstrap samples only" in found.caveat) == said
+
+
+def test_models_with_few_events_for_their_size_are_named_with_their_training_sets():
+    inputs = fixtures.inputs("demo")
+    members = inputs.resamples("cross-validation")
+    rows = [r | {"note": r["note"].replace(tables.EVENTS_PER_COEFFICIENT, "")} for r in inputs.rows("models")]
+    thin = [r for r in rows if r["model"] == "clinical_latent" and r["resample"] in members]
+    rows = [r | {"note": f"only 3.2 {tables.EVENTS_PER_COEFFICIENT}"} if r in thin[:1] else r for r in rows]
+    said = fitted.thin(changed(inputs, models=rows), ["clinical", "clinical_latent"], "cross-validation")
+    assert len(said) == 1
+    assert f": clinical + latent ({1} of {len(thin)}); in brackets, training sets." in said[0]
+    assert fitted.thin(changed(inputs, models=rows), ["clinical"], "cross-validation") == []
+
+
+def test_d_calibration_is_a_method_only_where_it_was_tested():
+    inputs = fixtures.inputs("demo")
+    rows = inputs.rows("calibration_measures")
+    assert "D-calibration (Haider 2020)" in str(methods.write(inputs))
+    none = [r | {"p_value": None} for r in rows]
+    assert "D-calibration" not in str(methods.write(changed(inputs, calibration_measures=none)))
 
 
 def test_bounds_that_cover_too_little_are_named():

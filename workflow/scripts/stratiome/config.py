@@ -1053,6 +1053,13 @@ def _describe(error: Any) -> str:
     if error["type"] in ("dict_type", "model_type", "model_attributes_type"):
         keys_of = ", ".join(f"`{k}`" for k in _valid_keys(keys)) or "names of your choice"
         return f"`{path}`: must be a block of keys{shown}. Suggestion: give it keys of its own, as {keys_of}"
+    if error["type"] == "literal_error":
+        choices = re.findall(r"'([^']*)'", error["ctx"]["expected"])
+        near = difflib.get_close_matches(str(given).lower(), choices, n=1, cutoff=0.6)
+        fix = f"Did you mean `{near[0]}`?" if near else f"Suggestion: one of {', '.join(choices)}."
+        return f"`{path}`: must be {error['ctx']['expected']}{shown}. {fix}"
+    if error["type"] == "too_short":
+        return f"`{path}`: is empty, at least {error['ctx']['min_length']} must stand there.{expected}"
     if error["type"] == "string_pattern_mismatch":
         expected = " Suggestion: start with a letter and use letters, digits and underscores only."
     return f"`{path}`: {error['msg']}{shown}.{expected}"

@@ -409,6 +409,9 @@ class PrognosisCoefficients(Table):
 NOT_FITTED = "not fitted: "
 """Begins the note of a model that was wanted and could not be fitted, before the reason."""
 
+EVENTS_PER_COEFFICIENT = "events per coefficient"
+"""In the note of a model that has few of them for its size, after their number."""
+
 PROGNOSIS_MODELS = (
     "kaplan_meier",
     "clinical",

@@ -12,7 +12,7 @@ import polars as pl
 from stratiome.cohort.condition import judge
 from stratiome.cohort.errors import some_ids
 from stratiome.cohort.spelling import SHOWN_TEXTS, UNKNOWN, entry, written
-from stratiome.config import Config
+from stratiome.config import Config, EndpointConfig
 from stratiome.tables import OutcomeCounts, from_rows
 
 LONGEST_YEARS, LONG_YEARS = 100, 50
@@ -117,10 +117,15 @@ def _check_time(path: Path, frame: pl.DataFrame, config: Config) -> list[str]:
         )
     elif endpoint.tau_months > longest:
         problems.append(
-            f"`endpoint.horizons`: {endpoint.tau_months:g} months lie beyond the longest follow-up of "
-            f"{longest:.1f} months ({path}). Suggestion: choose horizons within follow-up, or check `endpoint.unit`"
+            f"`{_latest(endpoint)}`: {endpoint.tau_months:g} months lie beyond the longest follow-up of "
+            f"{longest:.1f} months ({path}). Suggestion: choose times within follow-up, or check `endpoint.unit`"
         )
     return problems
+
+
+def _latest(endpoint: EndpointConfig) -> str:
+    """Key of the config that holds the latest time that is asked for."""
+    return "endpoint.tau" if endpoint.tau_months > endpoint.horizons_months[-1] else "endpoint.horizons"
 
 
 def _longest(time: pl.Series) -> float:
@@ -132,10 +137,18 @@ def endpoint_notes(frame: pl.DataFrame, config: Config) -> tuple[str, ...]:
     """What is unusual about the outcome, but possible."""
     endpoint = config.endpoint
     longest = _longest(frame[endpoint.time]) * endpoint.months_per_unit / 12
-    if longest <= LONG_YEARS:
-        return ()
-    text = f"column `{endpoint.time}` reaches {longest:.0f} years when read as {endpoint.unit}; check `endpoint.unit`"
-    return (text,)
+    notes = []
+    if longest > LONG_YEARS:
+        read = f"reaches {longest:.0f} years when read as {endpoint.unit}"
+        notes.append(f"column `{endpoint.time}` {read}; check `endpoint.unit`")
+    if endpoint.competing is not None:
+        met, _ = judge(frame, endpoint.competing, "endpoint.competing", Path())
+        if met is not None and _nobody_censored(frame, met, endpoint):
+            notes.append(
+                f"everybody without an event meets `{endpoint.competing}`, so that nobody is censored; check"
+                " `endpoint.competing`"
+            )
+    return tuple(notes)
 
 
 def check_horizons(path: Path, outcome: pl.DataFrame, config: Config) -> list[str]:
@@ -158,11 +171,19 @@ def check_horizons(path: Path, outcome: pl.DataFrame, config: Config) -> list[st
             f"`endpoint.horizons`: no event occurs within {first:g} months ({path}). "
             "Suggestion: choose a later first horizon, or check `endpoint.unit`"
         )
+    if (
+        endpoint.tau is not None
+        and not outcome.filter((pl.col("event") == 1) & (pl.col("time_months") <= endpoint.tau_months)).height
+    ):
+        problems.append(
+            f"`endpoint.tau`: no event occurs within {endpoint.tau_months:g} months ({path}), so that nothing can be "
+            "scored up to there. Suggestion: choose a later `tau`, or check `endpoint.unit`"
+        )
     at_risk = outcome.filter(pl.col("time_months") >= last).height
     if at_risk < min(MIN_AT_RISK, outcome.height):
         usable = outcome["time_months"].sort(descending=True).head(MIN_AT_RISK)[-1]
         problems.append(
-            f"`endpoint.horizons`: only {at_risk} patients are followed up to {last:g} months ({path}), too few to "
+            f"`{_latest(endpoint)}`: only {at_risk} patients are followed up to {last:g} months ({path}), too few to "
             f"estimate anything there. Suggestion: choose horizons (and `tau`) of at most {usable:.0f} months"
         )
     return problems
@@ -185,9 +206,19 @@ def died_otherwise(path: Path, frame: pl.DataFrame, config: Config) -> tuple[pl.
             f"({some_ids(both, config.audit.ids_in_messages)}). Suggestion: who died of another cause must be 0 in "
             f"`{endpoint.event}`; code it so, or narrow the condition"
         )
+    if _nobody_censored(frame, met, endpoint) and endpoint.event in pl.sql_expr(endpoint.competing).meta.root_names():
+        problems.append(
+            f"{where} is met by everybody without an event, so that nobody would be censored. Suggestion: who is alive "
+            "when last seen must not meet it; name the column of the cause of death"
+        )
     if not met.any():
         problems.append(f"{where} is met by nobody. Suggestion: check the values it names, or remove it")
     return met, problems
+
+
+def _nobody_censored(frame: pl.DataFrame, met: pl.Series, endpoint: EndpointConfig) -> bool:
+    free = (frame[endpoint.event] == 0).fill_null(False)
+    return bool(free.any() and met.filter(free).all())
 
 
 def outcome(frame: pl.DataFrame, otherwise: pl.Series, config: Config) -> tuple[pl.DataFrame, dict[str, int]]:

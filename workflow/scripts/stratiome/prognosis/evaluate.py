@@ -421,6 +421,13 @@ def _gain(score: np.ndarray, null: np.ndarray) -> np.ndarray:
     return 1.0 - np.divide(score, null, out=np.full(len(score), np.nan), where=null > 0)
 
 
+def _silent(samples: list[Sample], tau: float) -> tuple[int, int]:
+    """Folds without a pair of patients that compares, and all folds."""
+    folds = [replace(sample, folds=(fold,)) for sample in samples for fold in sample.folds]
+    none = [s for s in folds if not np.isfinite(uno_c(s, np.zeros(len(s.time)), tau)[0])]
+    return len(none), len(folds)
+
+
 class _Writer:
     """Turns draws into estimates with the text that says how they were made."""
 
@@ -435,6 +442,7 @@ class _Writer:
         self.truncated = {
             limit: max(s.truncated(limit) for s in samples) for limit in sorted({problem.tau, *problem.horizons})
         }
+        self.silent = {limit: _silent(samples, limit) for limit in (problem.tau, np.inf)}
         self.rivals = problem.competing is not None
         self.truncated_cox = max(
             (
@@ -529,6 +537,9 @@ class _Writer:
             "observed_expected": f"{observed} over mean predicted risk at {limit:g} months, patients pooled; ideal 1",
         }[metric]
         parts = [f"difference to {versus} (model minus {versus}) on the same draws: {text}" if versus else text]
+        none, of = self.silent[np.inf if metric == "harrell_c" else self.tau]
+        if none and metric in ("uno_c", "uno_c_cox", "harrell_c"):
+            parts.append(f"{none} of {of} {scope} have no pair that compares and add nothing, though n counts them")
         if self.repeats > 1:
             parts.append(f"mean of {self.repeats} repeats")
         parts.append(

@@ -32,7 +32,7 @@ from stratiome.prognosis.stack import restricted_mean_risk, stack_weights
 from stratiome.survival.censoring import survival_curve
 from stratiome.survival.cox import CoxError, CoxModel, fit_cox
 from stratiome.survival.outcome import OutcomeError
-from stratiome.tables import NOT_FITTED, PROGNOSIS_MODELS
+from stratiome.tables import EVENTS_PER_COEFFICIENT, NOT_FITTED, PROGNOSIS_MODELS
 
 MODELS = PROGNOSIS_MODELS
 
@@ -448,7 +448,7 @@ def _cox(model: str, columns: _Columns, inputs: Inputs, grid: np.ndarray, note: 
 
 def _sparse_note(inputs: Inputs, parameters: int) -> str:
     ratio = int(inputs.event[inputs.train].sum()) / parameters
-    return f"only {ratio:.1f} events per coefficient" if ratio < _ENOUGH_EVENTS else ""
+    return f"only {ratio:.1f} {EVENTS_PER_COEFFICIENT}" if ratio < _ENOUGH_EVENTS else ""
 
 
 def _clinical_omics(

@@ -8,7 +8,7 @@ from typing import Any
 from stratiome.report.disclosure import count, counts, is_small, part, share
 from stratiome.report.inputs import ReportInputs
 from stratiome.report.words import join, label, plural, readable, within
-from stratiome.tables import NOT_FITTED
+from stratiome.tables import EVENTS_PER_COEFFICIENT, NOT_FITTED
 
 Row = Mapping[str, Any]
 
@@ -78,6 +78,22 @@ def partly(inputs: ReportInputs, model: str, design: str) -> str:
         return f"{begin} ({_reason(inputs, gone)}); the patients held out there are left out of its numbers{left}."
     others = join([within(m) for m in dict.fromkeys(r["stand_in"] for r in gone)])
     return f"{begin} ({_reason(inputs, gone)}); there its predictions are those of: {others}."
+
+
+def thin(inputs: ReportInputs, models: Sequence[str], design: str) -> list[str]:
+    """Which models have few events for their number of coefficients, and in how many training sets of a design."""
+    said = []
+    for model in models:
+        rows = [r for r in _rows(inputs, model, design) if not r["stand_in"]]
+        few = [r for r in rows if EVENTS_PER_COEFFICIENT in r["note"]]
+        if few:
+            said.append(f"{within(model)} ({len(few)} of {len(rows)})")
+    if not said:
+        return []
+    return [
+        f"Fewer than ten events per coefficient in training, so that risks tend to be too extreme: {join(said)}; in"
+        " brackets, training sets."
+    ]
 
 
 def _held_out(inputs: ReportInputs, design: str, gone: Sequence[Row]) -> tuple[int, int]:

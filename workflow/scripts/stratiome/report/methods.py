@@ -297,15 +297,21 @@ def _prognosis(inputs: ReportInputs) -> str:
         f" {join([label(c) for c in s.covariates]) or 'no clinical covariate'}.{_beside(inputs, ratio)}"
         f" Discrimination was measured by Uno's C (Uno 2011) truncated at {months(s.endpoint.tau_months)} months and by"
         " time-dependent AUC, overall error by the integrated Brier score with censoring weights (Graf 1999),"
-        " calibration by slope, intercept (Crowson 2016), observed/expected ratio, risk groups, smooth curves of"
-        " pseudo-values (Andersen 2003) with the integrated calibration index (Austin 2020), and a test of"
-        " D-calibration (Haider 2020). Differences to the clinical model were taken"
-        f" on the same patients and bootstrap samples.{_rivals(inputs)} Concordance and integrated Brier score were"
+        " calibration by slope, intercept (Crowson 2016), observed/expected ratio, risk groups, and smooth curves of"
+        f" pseudo-values (Andersen 2003) with the integrated calibration index (Austin 2020){_d_calibrated(inputs)}."
+        " Differences to the clinical model were taken on the same patients and bootstrap samples."
+        f"{_rivals(inputs)} Concordance and integrated Brier score were"
         " computed again with censoring weights of a Cox model on clinical variables (Gerds 2013)."
         + "".join(f" {said}" for said in not_fitted(inputs, PROGNOSIS_MODELS[1:], "cross-validation"))
         + _trust(inputs)
         + _explained(inputs)
     )
+
+
+def _d_calibrated(inputs: ReportInputs) -> str:
+    """That D-calibration was tested, if it could be."""
+    rows = inputs.rows("calibration_measures", metric="d_calibration")
+    return ", and by a test of D-calibration (Haider 2020)" if any(r["p_value"] is not None for r in rows) else ""
 
 
 def _trust(inputs: ReportInputs) -> str:

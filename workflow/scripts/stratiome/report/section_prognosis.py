@@ -9,7 +9,7 @@ from typing import Any
 from stratiome.report import charts, verdicts, words
 from stratiome.report.blocks import Cell, Figure, Finding, Fold, Heading, Note, Section, Table, Text, numbered
 from stratiome.report.disclosure import count, part
-from stratiome.report.fitted import not_fitted, partly, same_for_all, unfitted
+from stratiome.report.fitted import not_fitted, partly, same_for_all, thin, unfitted
 from stratiome.report.inputs import CROSS, GIVEN, LOCKED, SITES, TEMPORAL, ReportInputs
 from stratiome.report.section_cohort import small_sites
 from stratiome.report.section_prognosis_calibration import calibration, two_lines
@@ -43,6 +43,8 @@ TITLES = {
     TEMPORAL: "On later patients",
     LOCKED: "On the locked test set",
 }
+_ENOUGH_DRAWS = 200
+"""Bootstrap samples below which the ends of a 95 % interval are said to be rough: a convention for words."""
 _MOST_WEIGHTS = 10
 """Training sets whose weights of the stacked model are listed."""
 OF_OMICS = ("clinical_omics", "clinical_latent", "clinical_factors")
@@ -105,7 +107,19 @@ def verdict(inputs: ReportInputs) -> Verdict:
     else:
         weak = ""
     praised = [m for m, c, b in deltas if m not in missing and verdicts.adds(c, b, ipa.get(m))[0] == "yes"]
-    return replace(found, caveat=" ".join(part for part in (found.caveat, weak, too_few(inputs, praised)) if part))
+    said = (found.caveat, weak, too_few(inputs, praised), _rough(inputs) if found.facts else "")
+    return replace(found, caveat=" ".join(part for part in said if part))
+
+
+def _rough(inputs: ReportInputs) -> str:
+    """That the intervals are of few draws, where they are."""
+    draws = inputs.settings.evaluation.bootstraps
+    if draws >= _ENOUGH_DRAWS:
+        return ""
+    return (
+        f"The ends of intervals are rough: they are of {draws} bootstrap samples only. Set `evaluation.bootstraps` to"
+        f" {_ENOUGH_DRAWS} or more before anything is concluded."
+    )
 
 
 def stacked(inputs: ReportInputs) -> Verdict | None:
@@ -119,24 +133,29 @@ def stacked(inputs: ReportInputs) -> Verdict | None:
         for m in ("stacked", "clinical_forest")
         if m == "stacked" or m in fitted(inputs)
     }
-    return verdicts.stacked(
+    found = verdicts.stacked(
         beside["stacked"],
         beside.get("clinical_forest"),
         _claim(inputs, "stacked", "ipa", horizon=last),
         inputs.settings.evaluation.level,
         why,
-        _calibrated(inputs).get("stacked"),
+        _calibrated(inputs).get("stacked", ()),
     )
+    return replace(found, caveat=f"{found.caveat} {_rough(inputs)}".strip() if found.facts else found.caveat)
 
 
-def _calibrated(inputs: ReportInputs) -> dict[str, tuple[Row | None, Row | None]]:
-    """Calibration slope and observed over expected at the last horizon, by model."""
-    last = inputs.settings.endpoint.horizons_months[-1]
-
-    def at(model: str, metric: str) -> Row | None:
-        return _claim(inputs, model, metric, horizon=last)
-
-    return {m: (at(m, "calibration_slope"), at(m, "observed_expected")) for m in fitted(inputs)}
+def _calibrated(inputs: ReportInputs) -> dict[str, list[verdicts.Calibrated]]:
+    """Calibration slope and observed over expected by model, at each horizon."""
+    return {
+        m: [
+            (
+                _claim(inputs, m, "calibration_slope", horizon=at),
+                _claim(inputs, m, "observed_expected", horizon=at),
+            )
+            for at in inputs.settings.endpoint.horizons_months
+        ]
+        for m in fitted(inputs)
+    }
 
 
 def transport(inputs: ReportInputs) -> Verdict:
@@ -260,6 +279,7 @@ def _design(inputs: ReportInputs, design: str) -> list[object]:
         cells = [two_lines(c, METRICS[m][1]) for c, (m, _) in zip(claims, columns, strict=True)]
         body.append([label(model), *_delta(inputs, model, design), *cells])
     notes += _alike(inputs, design) + _others(inputs, design) + _stacks(inputs, design)
+    notes += thin(inputs, fitted(inputs, design), design)
     size = f"{inputs.size(first['n'])}, {count(first['events'], least)} events. " if first else ""
     reasons = _reasons(inputs, design)
     whole = [r for r in inputs.rows("prognosis_metrics", design=design) if r["model"] in fitted(inputs, design)]

@@ -48,7 +48,9 @@ def _exchanged(inputs: ReportInputs, colours: Mapping[str, int]) -> list[object]
     rows = _visible(inputs, "importance", metric="uno_c")
     models = [m for m in PROGNOSIS_MODELS if any(r["model"] == m and m != "clinical" for r in rows)]
     if not models:
-        return []
+        asked = inputs.settings.prognosis
+        off = asked is not None and asked.permutations == 0
+        return [Note("What each omic adds to the fitted models was not asked (`prognosis.permutations: 0`).")] * off
     blocks = list(dict.fromkeys(r["block"] for r in rows))
     of = {(r["model"], r["block"]): r for r in rows}
     drawn = [m for m in HEADLINE if m in models] or models[:2]
@@ -154,7 +156,7 @@ def _moved(inputs: ReportInputs) -> list[object]:
     horizon = months(shares[0]["horizon_months"])
     ordered = sorted(shares, key=lambda r: -r["estimate"])
     body = [[_name(r["block"]), interval(r, 1, scale=100), inputs.people(r["n"])] for r in ordered]
-    alone = " if there were no other causes" if inputs.settings.endpoint.competing is not None else ""
+    alone = " (taken as if nobody died of other causes)" if inputs.settings.endpoint.competing is not None else ""
     text = Text(
         f"{label('clinical_latent')}: how far each block moves the predicted risk at {horizon} months{alone} of a"
         " held-out patient away from that of the average patient with the same omics. Contributions of a patient add up"

@@ -6,7 +6,7 @@ from stratiome.report import charts, words
 from stratiome.report.blocks import Heading, Note, Panels, Table, Text
 from stratiome.report.disclosure import count, counts
 from stratiome.report.inputs import ReportInputs
-from stratiome.report.words import interval, label, months, readable, within
+from stratiome.report.words import interval, label, months, plural, readable, within
 from stratiome.tables import TREAT_ALL
 
 QUARTERS = {"1": "lowest quarter of risk", "2": "second quarter", "3": "third quarter", "4": "highest quarter of risk"}
@@ -47,16 +47,16 @@ def decisions(inputs: ReportInputs, colours: dict[str, int]) -> list[object]:
 
 
 def _difference(inputs: ReportInputs) -> str:
-    """Where the stacked model has more net benefit than the clinical one, pointwise."""
-    rows = [r for r in inputs.rows("decisions", model="stacked", versus="clinical") if r["lower"] is not None]
-    if not rows:
+    """Where models have more net benefit than the clinical one, pointwise."""
+    said = []
+    for model in dict.fromkeys(r["model"] for r in inputs.rows("decisions", versus="clinical")):
+        rows = [r for r in inputs.rows("decisions", model=model, versus="clinical") if r["lower"] is not None]
+        if rows:
+            better, worse = sum(r["lower"] > 0 for r in rows), sum(r["upper"] < 0 for r in rows)
+            said.append(f"{within(model)} above at {better} and below at {worse} of {plural(len(rows), 'threshold')}")
+    if not said:
         return "not estimable"
-    better = sum(r["lower"] > 0 for r in rows)
-    worse = sum(r["upper"] < 0 for r in rows)
-    return (
-        f"the stacked model is above it at {better} and below it at {worse} of {len(rows)} thresholds"
-        " (each interval on its own, not corrected for their number)"
-    )
+    return f"{'; '.join(said)} (each interval on its own, not corrected for their number)"
 
 
 def bounds(inputs: ReportInputs) -> list[object]:

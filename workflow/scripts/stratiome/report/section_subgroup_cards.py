@@ -137,7 +137,7 @@ def _survival_lines(inputs: ReportInputs, row: Row) -> list[tuple[str, str]]:
         lines.append(("at risk by then", f"fewer than {inputs.settings.min_cell}"))
     if row["jaccard"] is not None:
         lines.append(("bootstrap Jaccard", number(row["jaccard"])))
-    if row["mean_probability"] is not None:
+    if row["mean_probability"] is not None and row["subgroup"]:
         lines.append(("mean membership probability", number(row["mean_probability"])))
     return lines
 

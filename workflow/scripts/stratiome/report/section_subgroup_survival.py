@@ -10,7 +10,7 @@ from stratiome.report.charts import resample_name
 from stratiome.report.disclosure import count, is_small
 from stratiome.report.inputs import ReportInputs
 from stratiome.report.section_subgroup_cards import group_name, sizes
-from stratiome.report.words import interval, months, number, p_cell, p_value, readable, term
+from stratiome.report.words import interval, join, months, number, p_cell, p_value, readable, term
 
 Row = Mapping[str, Any]
 TESTS = {
@@ -75,11 +75,19 @@ def beyond_clinical(inputs: ReportInputs) -> list[object]:
             shown = interval(r, 3, sign=name.endswith("difference"))
             method = readable(r["method"]) if name.endswith("difference") else ""
             body.append([text, shown, inputs.people(r["n"]), count(r["events"], least), method])
+    note = (
+        "Of patients with a subgroup, by models fitted on such patients: C of the clinical variables is not that of the"
+        " clinical model under Prognosis, which is of everybody."
+        if any(name in added for name in CONCORDANCE)
+        else ""
+    )
+    if inputs.settings.endpoint.competing is not None:
+        note = f"{note} Deaths of other causes count as censored here.".strip()
     head = ["Hypothesis or measure", "Result", "n", "Events", "How"]
     return [
         Heading("Do they say more than the clinical variables?"),
         Text(_beyond_words(inputs, tests.get("likelihood ratio"), added.get("uno_c_difference"))),
-        Table("Held-out subgroups and survival.", head, body, frozenset({2, 3})),
+        Table("Held-out subgroups and survival.", head, body, frozenset({2, 3}), note),
     ]
 
 
@@ -132,14 +140,18 @@ def batch(inputs: ReportInputs) -> list[object]:
     )
     blocks: list[object] = [
         Heading("Are they a batch?", anchor="subgroup-batch"),
-        *_batch_words([r for r in rows if r["role"] == "batch"]),
+        *_batch_words(inputs, [r for r in rows if r["role"] == "batch"]),
         Table("What the subgroups go with.", head, body, frozenset({3, 5}), note),
     ]
     return [*blocks, *_sites(inputs)]
 
 
-def _batch_words(rows: Sequence[Row]) -> list[object]:
+def _batch_words(inputs: ReportInputs, rows: Sequence[Row]) -> list[object]:
     known = [r for r in rows if r["strength"] is not None]
+    if not known and (rows or inputs.settings.site):
+        named = join([term(r["variable"]) for r in rows] or [term(inputs.settings.site or "")])
+        text = f"It cannot be told whether a subgroup is a batch: its association with {named} is not estimable."
+        return [Note(text, "care")]
     if not known:
         text = (
             "Nothing says where or how patients were measured (`site`, `quality.batches`, tables of samples), so it"

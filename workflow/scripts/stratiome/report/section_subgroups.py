@@ -220,6 +220,10 @@ def _survival(inputs: ReportInputs) -> list[object]:
         for g in sorted({r["subgroup"] for r in rows})
     }
     printed = dict(zip(started, counts(list(started.values()), least), strict=True))
+    if inputs.settings.endpoint.competing is not None:
+        caption += (
+            " Deaths of other causes are censored: one minus such a curve is more than the share who have the event."
+        )
     drawing = figures.curves(
         groups,
         "km-subgroups",

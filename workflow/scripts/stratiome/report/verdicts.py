@@ -9,6 +9,8 @@ from typing import Any, Literal
 from stratiome.report.words import count_word, interval, join, label, months, number, p_value, readable, reason, within
 
 Row = Mapping[str, Any]
+Calibrated = tuple[Row | None, Row | None]
+"""Rows of calibration slope and observed over expected of a model at one horizon."""
 Direction = Literal["above", "below", "covers", "unknown"]
 Tone = Literal["yes", "no", "harm", "mixed", "differs", "longer", "shorter", "unknown"]
 
@@ -273,16 +275,17 @@ def miscalibrated(slope: Row | None, ratio: Row | None) -> str:
     return join(said)
 
 
-def _of_risks(praised: Sequence[str], calibration: Mapping[str, tuple[Row | None, Row | None]]) -> str:
+def _of_risks(praised: Sequence[str], calibration: Mapping[str, Sequence[Calibrated]]) -> str:
     """Caveats on the risks of models that an answer praises, each with a space before it."""
     text = ""
     for model in praised:
-        slope, ratio = calibration.get(model, (None, None))
-        wrong = miscalibrated(slope, ratio)
-        if wrong:
-            row = slope or ratio
+        said = []
+        for slope, ratio in calibration.get(model, ()):
+            wrong, row = miscalibrated(slope, ratio), slope or ratio
             at = f" at {months(row['horizon_months'])} months" if row and row.get("horizon_months") is not None else ""
-            text += f" The risks that the {within(model)} model predicts{at} are {wrong}: not to be read as they are."
+            said += [f"{wrong}{at}"] if wrong else []
+        if said:
+            text += f" The risks that the {within(model)} model predicts are {join(said)}: not to be read as they are."
     return text
 
 
@@ -291,7 +294,7 @@ def prognosis(
     level: float,
     ipa: Mapping[str, Row | None] | None = None,
     unfitted: Mapping[str, str] | None = None,
-    calibration: Mapping[str, tuple[Row | None, Row | None]] | None = None,
+    calibration: Mapping[str, Sequence[Calibrated]] | None = None,
 ) -> Verdict:
     """Do omics add to the clinical model?
 
@@ -306,7 +309,7 @@ def prognosis(
     unfitted
         Model -> why it was not fitted; such models are not judged.
     calibration
-        Model -> rows of its calibration slope and observed over expected at the last horizon.
+        Model -> rows of its calibration slope and observed over expected, at each horizon.
     """
     question = "Do omics add to the clinical model?"
     ipa, unfitted = ipa or {}, unfitted or {}
@@ -344,7 +347,7 @@ def stacked(
     ipa: Row | None,
     level: float,
     unfitted: str = "",
-    calibration: tuple[Row | None, Row | None] | None = None,
+    calibration: Sequence[Calibrated] = (),
 ) -> Verdict:
     """Is the stacked model better than the clinical one?
 
@@ -361,7 +364,7 @@ def stacked(
     unfitted
         Why it was not fitted, or "".
     calibration
-        Rows of its calibration slope and observed over expected at the last horizon.
+        Rows of its calibration slope and observed over expected, at each horizon.
     """
     question = "Is the stacked model better than the clinical one?"
     if unfitted:
@@ -386,7 +389,7 @@ def stacked(
         f"Differences to the clinical model with {100 * level:.0f} % interval, on held-out patients. It weighs"
         " the models that were fitted, also those without proportional hazards."
     )
-    if tone in ("yes", "mixed") and calibration is not None:
+    if tone in ("yes", "mixed"):
         caveat += _of_risks(["stacked"], {"stacked": calibration})
     return Verdict(question, f"{answer}.", tone, tuple(facts), caveat, "prognosis")
 
