@@ -106,14 +106,7 @@ def fit_nuisance(
     """
     outcome = design if outcome is None else outcome
     censoring = design if censoring is None else censoring
-    if design.shape[1]:
-        propensity = fit_propensity(design, sample.treated).predict
-    else:
-        share = float(sample.treated.mean())
-
-        def propensity(rows: np.ndarray) -> np.ndarray:
-            return np.full(len(rows), share)
-
+    propensity = fit_propensity(design, sample.treated).predict if design.shape[1] else _same(sample.treated.mean())
     survival, observed = [], []
     for arm in (~sample.treated, sample.treated):
         x, time, event = outcome[arm], sample.time[arm], sample.event[arm]
@@ -124,6 +117,10 @@ def fit_nuisance(
         survival.append(model)
         observed.append(fit_censoring(censoring[arm], time, event))
     return Nuisance(propensity, (survival[0], survival[1]), (observed[0], observed[1]))
+
+
+def _same(share: float) -> Callable[[np.ndarray], np.ndarray]:
+    return lambda design: np.full(len(design), float(share))
 
 
 def influence(
