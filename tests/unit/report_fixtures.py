@@ -909,6 +909,32 @@ def _treatment(case: str) -> dict[str, list[dict[str, Any]]]:
                     **common,
                 )
             )
+    kinds = [("doubly robust", p) for p in ("all", "trimmed", "overlap")] + [("inverse probability", "trimmed")]
+    averages = [
+        claim(
+            (1.2 if case == "demo" else 0.2) * (1.0 if estimand == "rmst_difference" else 1 / 60),
+            1.1 if estimand == "rmst_difference" else 0.02,
+            593 if population != "trimmed" else 540,
+            360,
+            f"{estimator}, averaged over {population}",
+            False,
+            **key,
+            estimator=estimator,
+            population=population,
+            estimand=estimand,
+            horizon_months=horizon,
+            n_treated=290 if population != "trimmed" else 260,
+            effective_n=410.0 if estimator == "inverse probability" else None,
+            p_value=0.03,
+            truth=None,
+        )
+        for estimator, population in kinds
+        for estimand, horizon in (
+            ("rmst_difference", 60.0),
+            ("survival_difference", 36.0),
+            ("survival_difference", 60.0),
+        )
+    ]
     bins = np.linspace(0, 1, 21)
     overlap = [
         {
@@ -964,6 +990,7 @@ def _treatment(case: str) -> dict[str, list[dict[str, Any]]]:
             for r in km(0.013 + (0.004 * a if w == "none" else -0.0015 * a), 290, **key, subgroup=g, weighting=w, arm=a)
         ],
         "treatment_effects": effects,
+        "treatment_averages": averages,
         "treatment_interaction": [
             {
                 **key,

@@ -5,7 +5,7 @@ import pytest
 
 from stratiome.survival.curves import kaplan_meier
 from stratiome.treatment import effect
-from stratiome.treatment.effect import Question, compare_crude, compare_overlap, too_few
+from stratiome.treatment.effect import Question, compare_crude, compare_weighted, too_few
 from stratiome.treatment.emulate import Sample
 from stratiome.treatment.hazard import hazard_ratio, proportionality_p_value
 from stratiome.treatment.interaction import equal_effects, holm
@@ -22,7 +22,7 @@ def crude(sample, seed=0, bootstraps=50):
 
 def overlap(sample, design, seed=0, bootstraps=50):
     model = fit_propensity(design, sample.treated)
-    return compare_overlap(sample, design, model, QUESTION, bootstraps, 0.95, np.random.default_rng(seed))
+    return compare_weighted(sample, design, model, QUESTION, bootstraps, 0.95, np.random.default_rng(seed))
 
 
 def test_estimates_equal_lifelines():
@@ -65,7 +65,7 @@ def test_draws_are_fitted_anew():
     rng = np.random.default_rng(5)
     picked = np.random.default_rng(5).integers(0, 200, size=(3, 200))
     model = fit_propensity(cohort.design, cohort.sample.treated)
-    found = compare_overlap(cohort.sample, cohort.design, model, QUESTION, 3, 0.95, rng)
+    found = compare_weighted(cohort.sample, cohort.design, model, QUESTION, 3, 0.95, rng)
     for row, draw in enumerate(np.sort(picked, axis=1)):
         s = cohort.sample
         again = Sample(s.clinical[draw.tolist()], s.treated[draw], s.time[draw], s.event[draw])
@@ -87,7 +87,7 @@ def test_unit_of_time_only_scales_the_restricted_mean():
     days = Sample(s.clinical, s.treated, s.time * 30.4375, s.event)
     asked = Question(tuple(h * 30.4375 for h in QUESTION.horizons), 60.0 * 30.4375, QUESTION.grid * 30.4375)
     model = fit_propensity(cohort.design, s.treated)
-    scaled = compare_overlap(days, cohort.design, model, asked, 20, 0.95, np.random.default_rng(0))
+    scaled = compare_weighted(days, cohort.design, model, asked, 20, 0.95, np.random.default_rng(0))
     plain = overlap(s, cohort.design, bootstraps=20)
     np.testing.assert_allclose(scaled.estimate, plain.estimate * [30.4375, 1, 1], atol=1e-9)
     np.testing.assert_allclose(scaled.error, plain.error * [30.4375, 1, 1], atol=1e-9)

@@ -24,6 +24,7 @@ OUTPUTS = {
     "overlap": tables.TreatmentOverlap,
     "curves": tables.TreatmentCurves,
     "effects": tables.TreatmentEffects,
+    "averages": tables.TreatmentAverages,
     "interaction": tables.TreatmentInteraction,
 }
 
@@ -140,6 +141,30 @@ def test_effects_that_differ_are_seen_and_equal_ones_are_not(found, tmp_path):
     assert tests["p_value"].max() < 1e-4
     same = evaluate(tmp_path, planted(21, 900, log_hazard_ratios=(-0.6, -0.6)))["interaction"]
     assert same["p_value"].min() > 0.01
+
+
+def test_doubly_robust_and_inverse_probability_estimates_find_the_truth_too(found):
+    averages = found["averages"]
+    assert averages.height == 4 * 3  # estimators and populations x (two horizons, tau)
+    assert averages["n"].min() < 1600 == averages["n"].max()
+    z = (averages["estimate"] - averages["truth"]) / ((averages["upper"] - averages["lower"]) / (2 * 1.959964))
+    assert (z.abs() < 3).all()
+    crude = found["effects"].filter(subgroup=0, weighting="none", estimand="rmst_difference")["estimate"].item()
+    months = averages.filter(estimand="rmst_difference")
+    assert (months["estimate"] - crude > 3).all()
+    whole = found["effects"].filter(subgroup=0, weighting="overlap", estimand="rmst_difference").row(0, named=True)
+    same = months.filter(estimator="doubly robust", population="overlap").row(0, named=True)
+    assert same["truth"] == whole["truth"]
+    assert abs(same["estimate"] - whole["estimate"]) < 1.0
+    assert averages["effective_n"].is_null().to_list() == [True] * 9 + [False] * 3
+
+
+def test_averages_that_cannot_be_made_say_why(tmp_path):
+    cohort = planted(24, 300)
+    apart = cohort.clinical.with_columns(severity=pl.col("drug") * 2 - 1)
+    averages = evaluate(tmp_path, replace(cohort, clinical=apart))["averages"]
+    assert averages["estimate"].is_null().all()
+    assert averages["method"].str.contains("determine the treatment completely").all()
 
 
 def test_curves_and_overlap_are_consistent(found, two_groups):

@@ -72,6 +72,7 @@ rule render_report:
         treatment_overlap=treatment_table("treatment_overlap"),
         treatment_curves=treatment_table("treatment_curves"),
         treatment_effects=treatment_table("treatment_effects"),
+        treatment_averages=treatment_table("treatment_averages"),
         treatment_interaction=treatment_table("treatment_interaction"),
     output:
         report=report(

@@ -47,6 +47,7 @@ rule evaluate_treatment:
         overlap="<results>/evaluation/treatment_overlap.parquet",
         curves="<results>/evaluation/treatment_curves.parquet",
         effects="<results>/evaluation/treatment_effects.parquet",
+        averages="<results>/evaluation/treatment_averages.parquet",
         interaction="<results>/evaluation/treatment_interaction.parquet",
     log:
         "<results>/logs/evaluate_treatment.log",

@@ -4,7 +4,8 @@ import polars as pl
 
 from stratiome import tables
 from stratiome.config import DataConfig, EndpointConfig, EvaluationConfig, TreatmentConfig
-from stratiome.treatment.evaluate import Settings, evaluate_treatments
+from stratiome.treatment.averages import Settings
+from stratiome.treatment.evaluate import evaluate_treatments
 from stratiome.treatment.truth import TrueEffects
 
 MODEL = "vae"
@@ -22,6 +23,7 @@ def main(
     overlap: str,
     curves: str,
     effects: str,
+    averages: str,
     interaction: str,
     treatments: dict[str, TreatmentConfig],
     data: DataConfig,
@@ -30,7 +32,7 @@ def main(
     seed: int,
     truth: list[str] | None = None,
 ) -> None:
-    """Read cohort, labels and, for a simulated cohort, the truth; write the seven tables."""
+    """Read cohort, labels and, for a simulated cohort, the truth; write the eight tables."""
     roles = tables.read_table(resamples, tables.Resamples).filter(pl.col("resample") == "full")
     labels = tables.read_table(assignment, tables.SubgroupAssignment).filter(pl.col("model") == MODEL)
     known = pl.concat([labels["subgroup"], labels["full_subgroup"]]).unique().sort()
@@ -51,6 +53,7 @@ def main(
         (found.overlap, overlap, tables.TreatmentOverlap),
         (found.curves, curves, tables.TreatmentCurves),
         (found.effects, effects, tables.TreatmentEffects),
+        (found.averages, averages, tables.TreatmentAverages),
         (found.interaction, interaction, tables.TreatmentInteraction),
     ):
         tables.write_table(tables.from_rows(rows, model), path, model)

@@ -101,6 +101,7 @@ def main(
     treatment_overlap: list[str] | None = None,
     treatment_curves: list[str] | None = None,
     treatment_effects: list[str] | None = None,
+    treatment_averages: list[str] | None = None,
     treatment_interaction: list[str] | None = None,
 ) -> None:
     """Write the report as one HTML file."""
@@ -185,6 +186,7 @@ def main(
         "treatment_overlap": treatment_overlap or [],
         "treatment_curves": treatment_curves or [],
         "treatment_effects": treatment_effects or [],
+        "treatment_averages": treatment_averages or [],
         "treatment_interaction": treatment_interaction or [],
     }
     target = Path(report)

@@ -960,6 +960,23 @@ class TreatmentEffects(Claim):
     truth: float = _null()  # known to the simulator only
 
 
+class TreatmentAverages(Claim):
+    """Average effect of treated against untreated by other estimators and in other populations, all eligible patients.
+
+    Beside `TreatmentEffects`, which has the weighted Kaplan-Meier curves.
+    """
+
+    treatment: str
+    estimator: str = pa.Field(isin=["doubly robust", "inverse probability"])
+    population: str = pa.Field(isin=["all", "trimmed", "overlap"])  # who is averaged over, by propensity
+    estimand: str = pa.Field(isin=["survival_difference", "rmst_difference"])
+    horizon_months: float
+    n_treated: int = pa.Field(ge=0)
+    effective_n: float = _null()  # effective sample size of the weights; null where there are none
+    p_value: float = _null()
+    truth: float = _null()  # known to the simulator only
+
+
 class TreatmentInteraction(Table):
     """Omnibus test that the effect is the same in all held-out subgroups."""
 

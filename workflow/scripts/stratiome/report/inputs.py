@@ -91,6 +91,7 @@ CONTRACTS: dict[str, type[tables.Table]] = {
     "treatment_overlap": tables.TreatmentOverlap,
     "treatment_curves": tables.TreatmentCurves,
     "treatment_effects": tables.TreatmentEffects,
+    "treatment_averages": tables.TreatmentAverages,
     "treatment_interaction": tables.TreatmentInteraction,
 }
 """Contract of each table, by the name of its input."""

@@ -233,7 +233,88 @@ def _effects(inputs: ReportInputs, key: str) -> list[object]:
         Heading("Average effect"),
         table,
         *(Note(f"Not estimable: {t}.") for t in reasons),
+        *_averages(inputs, key),
         Fold("Methods of each estimate", [methods]),
+    ]
+
+
+WHO = {"all": "all eligible", "trimmed": "propensity 0.05 to 0.95", "overlap": "overlap"}
+"""Populations of averages in tables."""
+
+
+def _averages(inputs: ReportInputs, key: str) -> list[object]:
+    """The average effect by other estimators and in other populations, and whether they agree."""
+    rows = inputs.rows("treatment_averages", treatment=key)
+    if not rows:
+        return []
+    if not any(r["estimate"] is not None for r in rows):
+        why = dict.fromkeys(reason(r) for r in rows)
+        return [Note(f"No doubly robust estimate, nor one with inverse probability weights: {t}.") for t in why]
+    least = inputs.settings.min_cell
+    places = list(dict.fromkeys((r["estimand"], r["horizon_months"]) for r in rows))
+    kinds = list(dict.fromkeys((r["estimator"], r["population"]) for r in rows))
+    body = []
+    for estimator, population in kinds:
+        own = {
+            (r["estimand"], r["horizon_months"]): r
+            for r in rows
+            if (r["estimator"], r["population"]) == (estimator, population)
+        }
+        first = own[places[0]]
+        cells = [
+            interval(own[p], ESTIMANDS[p[0]][1], ESTIMANDS[p[0]][2], sign=True)
+            if own[p]["estimate"] is not None
+            else "not estimable"
+            for p in places
+        ]
+        size = f"{count(first['n'], least)} / {part(first['n_treated'], first['n'], least)}"
+        body.append([words.sentence(estimator), WHO[population], size, *cells])
+    head = ["Estimator", "Averaged over", "n / treated"]
+    head += [
+        f"{'Months gained over' if e == 'rmst_difference' else 'Percentage points at'} {months(h)} mo"
+        for e, h in places
+    ]
+    marks, notes = numbered([words.sentence(readable(r["method"])) for r in rows if r["estimand"] == places[0][0]])
+    note = (
+        "A doubly robust estimate is right if the model of survival is, or if those of treatment and of censoring are;"
+        " the weighted curves need the model of treatment. Averages over other patients are other numbers, not errors,"
+        f" where the effect differs between patients. Methods in the order of the lines: {', '.join(marks)}."
+    )
+    table = Table(
+        "Average effect by other estimators, in other populations.",
+        head,
+        body,
+        frozenset(range(2, len(head))),
+        note,
+        notes=notes,
+    )
+    return [*_disagreement(inputs, key), table]
+
+
+def _disagreement(inputs: ReportInputs, key: str) -> list[object]:
+    """A warning where the doubly robust estimate in the same patients does not say what the headline says."""
+    weighting = headline(inputs.settings.treatments[key])
+    population = "all" if weighting == "none" else "overlap"
+    said = inputs.row("treatment_effects", treatment=key, subgroup=0, estimand="rmst_difference", weighting=weighting)
+    other = inputs.row(
+        "treatment_averages",
+        treatment=key,
+        estimator="doubly robust",
+        population=population,
+        estimand="rmst_difference",
+    )
+    if said is None or other is None or said["estimate"] is None or other["estimate"] is None:
+        return []
+    one, two = (verdicts.direction(r["lower"], r["upper"]) for r in (said, other))
+    if one == two or "unknown" in (one, two):
+        return []
+    return [
+        Note(
+            f"The estimates do not agree: {interval(said, 1, sign=True)} months by the curves,"
+            f" {interval(other, 1, sign=True)} by the doubly robust estimate in the same patients. A model of"
+            " treatment, survival or censoring is wrong, or the cohort too small: conclude nothing that only one says.",
+            "care",
+        )
     ]
 
 

@@ -13,14 +13,12 @@ import numpy as np
 from stratiome.survival.censoring_model import CensoringModel, fit_censoring
 from stratiome.survival.cox import CoxError, CoxModel, fit_cox, with_baseline
 from stratiome.treatment.emulate import Sample, TreatmentError
-from stratiome.treatment.weight import fit_propensity
+from stratiome.treatment.weight import TRIM, fit_propensity
 
 MIN_UNCENSORED = 0.05
 """Probability of being uncensored to which smaller ones are raised."""
 MIN_PROPENSITY = 0.01
 """Probability of the arm received to which smaller ones are raised; patients below 0.05 are outside `trimmed`."""
-TRIM = 0.05
-"""Propensities outside `TRIM` to `1 - TRIM` are outside the trimmed population."""
 POPULATIONS = ("all", "trimmed", "overlap")
 """Patients an effect is an average over: everybody, those who could have had either, or in proportion to e(1 - e)."""
 

@@ -5,7 +5,7 @@ Nothing here knows tables or configs: patients in, arrays out.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -156,7 +156,7 @@ def compare_crude(
     return _comparison(sample, np.ones(len(sample)), question, parts, level)
 
 
-def compare_overlap(
+def compare_weighted(
     sample: Sample,
     design: np.ndarray,
     model: PropensityModel,
@@ -164,12 +164,13 @@ def compare_overlap(
     bootstraps: int,
     level: float,
     rng: np.random.Generator,
+    weigh: Callable[[np.ndarray, np.ndarray], np.ndarray] = overlap_weights,
 ) -> Comparison:
-    """Comparison with overlap weights; the propensity is estimated anew in each bootstrap draw.
+    """Comparison with weights of the propensity, by default overlap weights; it is estimated anew in each draw.
 
-    The estimand is the effect in patients in proportion to `e (1 - e)` (Li, Morgan & Zaslavsky 2018), the curves are
-    weighted Kaplan-Meier curves (Mao, Li, Yang & Shen 2018). Valid where treatment is as good as random given the
-    design, and censoring is independent within each arm.
+    With overlap weights the estimand is the effect in patients in proportion to `e (1 - e)` (Li, Morgan & Zaslavsky
+    2018); the curves are weighted Kaplan-Meier curves (Mao, Li, Yang & Shen 2018). Valid where treatment is as good as
+    random given the design, and censoring is independent within each arm.
 
     Parameters
     ----------
@@ -181,8 +182,12 @@ def compare_overlap(
         Propensity fitted on the same patients.
     question, bootstraps, level, rng
         As `compare_crude`.
+    weigh
+        Treated, shape `(n_patients,)`, and propensity, shape `(..., n_patients)` -> weights.
     """
-    weights = overlap_weights(sample.treated, model.probability)
+    weights = weigh(sample.treated, model.probability)
+    if not model.comparable.all():
+        weights = np.where(model.comparable, weights, 0.0)
     # Where covariates determine treatment in the sample they do so in every draw of it: such patients never count.
     rows = np.flatnonzero(model.comparable)
     inner, treated = sample.take(model.comparable), sample.treated[rows]
@@ -193,7 +198,7 @@ def compare_overlap(
     for counts in _draws(len(sample), bootstraps, rng):
         drawn = counts[:, rows]
         fit = fit_logistic(matrix, treated, drawn, start)
-        share = drawn * overlap_weights(treated, fit.probability)
+        share = drawn * weigh(treated, fit.probability)
         thin = np.minimum(share[:, treated].mean(axis=1), share[:, ~treated].mean(axis=1)) < _LEAST_WEIGHT
         parts.append(curves(inner, np.where((fit.settled & ~thin)[:, None], share, 0.0), question))
     return _comparison(sample, weights, question, parts, level)
@@ -213,7 +218,7 @@ def _comparison(
 ) -> Comparison:
     counted = sample.take(weights > 0)
     point = curves(counted, weights[weights > 0][None], question)
-    reasons = tuple(_unknown(counted, time) for _, time in question.contrasts)
+    reasons = tuple(undetermined(counted, time) for _, time in question.contrasts)
     estimate = np.where([bool(r) for r in reasons], np.nan, point.contrasts[0])
     draws = np.concatenate([p.contrasts for p in parts])
     survival = np.concatenate([p.survival for p in parts])
@@ -227,7 +232,8 @@ def _comparison(
     )
 
 
-def _unknown(sample: Sample, until: float) -> str:
+def undetermined(sample: Sample, until: float) -> str:
+    """Why survival of an arm is not known up to a time in months, or ""."""
     for arm in (sample.treated, ~sample.treated):
         if not is_determined(sample.time[arm], sample.event[arm], until):
             return f"follow-up of an arm ends before {until:g} months"

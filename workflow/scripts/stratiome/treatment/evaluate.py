@@ -10,15 +10,14 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from stratiome.config import EndpointConfig, EvaluationConfig, TreatmentConfig
+from stratiome.config import EvaluationConfig, TreatmentConfig
 from stratiome.survival.curves import at_risk
-from stratiome.survival.design import ClinicalDesign, ColumnType
-from stratiome.survival.outcome import time_grid
-from stratiome.treatment.effect import Comparison, Question, compare_crude, compare_overlap, too_few
+from stratiome.survival.design import ClinicalDesign
+from stratiome.treatment.averages import Settings, average_rows
+from stratiome.treatment.effect import Comparison, compare_crude, compare_weighted, too_few
 from stratiome.treatment.emulate import Sample, TreatmentError, emulate, flow_step, target_trial
 from stratiome.treatment.hazard import HazardRatio, hazard_ratio, proportionality_p_value
 from stratiome.treatment.interaction import holm, interaction_rows
-from stratiome.treatment.truth import TrueEffects
 from stratiome.treatment.weight import (
     PropensityModel,
     effective_sample_size,
@@ -43,23 +42,8 @@ class Evaluation:
     overlap: list[Row] = field(default_factory=list)
     curves: list[Row] = field(default_factory=list)
     effects: list[Row] = field(default_factory=list)
+    averages: list[Row] = field(default_factory=list)
     interaction: list[Row] = field(default_factory=list)
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What all comparisons of an analysis share."""
-
-    endpoint: EndpointConfig
-    evaluation: EvaluationConfig
-    types: dict[str, ColumnType]
-    seed: int
-    truth: TrueEffects | None = None
-
-    @property
-    def question(self) -> Question:
-        """Horizons, tau and grid in months."""
-        return Question(self.endpoint.horizons_months, self.endpoint.tau_months, time_grid(self.endpoint))
 
 
 @dataclass(frozen=True)
@@ -155,6 +139,11 @@ def _compare(group: Group, treatment: TreatmentConfig, settings: Settings, found
     reason = too_few(sample)
     if reason:
         found.effects += [r for w in WEIGHTINGS for r in _not_estimable(group, w, reason, settings)]
+        if group.subgroup == 0:
+            rng = _rng(group, settings.seed)
+            found.averages += average_rows(
+                group.name, sample, group.design, None, reason, settings.question, settings, rng
+            )
         return {}
     draws = settings.evaluation.bootstraps
     compared = {"none": compare_crude(sample, question, draws, level, _rng(group, settings.seed))}
@@ -174,10 +163,14 @@ def _compare(group: Group, treatment: TreatmentConfig, settings: Settings, found
             found.flow.append(flow_step(step, group.name, len(sample), len(counted), why))
         if not refused:
             rng = _rng(group, settings.seed)
-            compared["overlap"] = compare_overlap(sample, group.design, model, question, draws, level, rng)
+            compared["overlap"] = compare_weighted(sample, group.design, model, question, draws, level, rng)
             found.balance += _balance(group, compared["overlap"].weights)
     if refused:
         logger.warning("%s, subgroup %d: no weighted comparison: %s", group.name, group.subgroup, refused)
+    if group.subgroup == 0:
+        found.averages += average_rows(
+            group.name, sample, group.design, model, refused, question, settings, _rng(group, settings.seed)
+        )
     for weighting in WEIGHTINGS:
         if weighting in compared:
             found.effects += _effects(group, weighting, compared[weighting], treatment, settings)

@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 
 from stratiome.treatment.emulate import TreatmentError
+from stratiome.treatment.weight import TRIM
 
 
 @dataclass(frozen=True)
@@ -51,8 +52,8 @@ class TrueEffects:
         propensity = table["propensity"].cast(pl.Float64).fill_null(float("nan")).to_numpy().reshape(len(ids), width)
         return cls({p: i for i, p in enumerate(ids)}, grid, difference, propensity[:, 0] if width else propensity)
 
-    def effect(self, patients: list[str], estimand: str, until: float) -> float | None:
-        """True effect in the overlap population of some patients; None if unknown to the simulator.
+    def effect(self, patients: list[str], estimand: str, until: float, population: str = "overlap") -> float | None:
+        """True effect in a population of some patients; None if unknown to the simulator.
 
         `sum e (1 - e) d(t) / sum e (1 - e)` with the true propensity `e` and the true difference `d` in survival at
         `t`, or in the area up to `t`: what overlap weights estimate (Li, Morgan & Zaslavsky 2018).
@@ -65,6 +66,8 @@ class TrueEffects:
             survival_difference or rmst_difference; anything else has no truth.
         until
             Time in months.
+        population
+            `overlap`, or `all` for each patient counting the same, or `trimmed` for those within `TRIM` to `1 - TRIM`.
         """
         known = all(p in self.row for p in patients)
         if not patients or not known or estimand not in ("survival_difference", "rmst_difference"):
@@ -72,7 +75,12 @@ class TrueEffects:
         if len(self.grid) == 0 or until > self.grid[-1]:
             return None
         rows = [self.row[p] for p in patients]
-        tilt = self.propensity[rows] * (1.0 - self.propensity[rows])
+        e = self.propensity[rows]
+        tilt = {
+            "overlap": e * (1.0 - e),
+            "all": np.where(np.isfinite(e), 1.0, np.nan),
+            "trimmed": np.where(np.isfinite(e), (e >= TRIM) & (e <= 1.0 - TRIM), np.nan),
+        }[population]
         if not np.isfinite(tilt).all() or not tilt.sum() > 0:
             return None
         mean = np.average(self.difference[rows], axis=0, weights=tilt)

@@ -14,6 +14,8 @@ _SETTLED = 1e-8  # largest mean score at which a fit without finite maximum is a
 _ITERATIONS = 20  # without a finite maximum linear predictors grow by about one per step: e^-20 is negligible
 _DETERMINED = 1e-9  # error of a fitted probability below which the covariates determine the treatment
 _ROUNDS = 20
+TRIM = 0.05
+"""Patients with a propensity outside `TRIM` to `1 - TRIM` are outside the trimmed population."""
 
 
 @dataclass(frozen=True)
@@ -245,6 +247,25 @@ def overlap_weights(treated: np.ndarray, propensity: np.ndarray) -> np.ndarray:
         Shape `(..., n_patients)`, probability of treatment.
     """
     return np.where(treated, 1.0 - propensity, propensity)
+
+
+def trimmed_weights(treated: np.ndarray, propensity: np.ndarray) -> np.ndarray:
+    """Stabilised inverse probability weights within `TRIM` to `1 - TRIM`, outside 0 (Robins 2000; Crump et al. 2009).
+
+    `P(A = a) / P(A = a | x)`, over the patients within, so that patients who could have had either are compared,
+    each with the same weight.
+
+    Parameters
+    ----------
+    treated
+        Shape `(n_patients,)`, True = treated.
+    propensity
+        Shape `(..., n_patients)`, probability of treatment.
+    """
+    inside = (propensity >= TRIM) & (propensity <= 1.0 - TRIM)
+    of_arm = np.where(treated, propensity, 1.0 - propensity)
+    share = treated.mean()
+    return np.where(inside, np.where(treated, share, 1.0 - share) / np.maximum(of_arm, TRIM), 0.0)
 
 
 def effective_sample_size(weights: np.ndarray) -> float:

@@ -1,0 +1,55 @@
+"""Average effects by several estimators in the report: what is shown, and what is said where they disagree."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import report_fixtures as fixtures
+from stratiome import tables
+from stratiome.report import section_treatment
+from stratiome.report.inputs import CONTRACTS, ReportInputs
+
+
+def changed(inputs: ReportInputs, **frames: list[dict]) -> ReportInputs:
+    new = {name: tables.from_rows(rows, CONTRACTS[name]) for name, rows in frames.items()}
+    return dataclasses.replace(inputs, tables=dict(inputs.tables) | new)
+
+
+def averages(inputs: ReportInputs) -> list:
+    return section_treatment._averages(inputs, "treatment")
+
+
+def test_every_estimator_and_population_has_a_line():
+    (table,) = averages(fixtures.inputs("demo"))
+    assert [row[:2] for row in table.rows] == [
+        ["Doubly robust", "all eligible"],
+        ["Doubly robust", "propensity 0.05 to 0.95"],
+        ["Doubly robust", "overlap"],
+        ["Inverse probability", "propensity 0.05 to 0.95"],
+    ]
+    assert table.rows[0][2:4] == ["593 / 290", "+1.2 (0.1 to 2.3)"]
+    assert table.head[-2:] == ["Percentage points at 36 mo", "Percentage points at 60 mo"]
+
+
+def test_estimates_that_disagree_are_told():
+    inputs = fixtures.inputs("demo")
+    rows = inputs.rows("treatment_averages")
+    moved = {"estimate": 0.2, "lower": -0.9, "upper": 1.3}
+    other = [r | moved if (r["population"], r["estimand"]) == ("overlap", "rmst_difference") else r for r in rows]
+    note, _ = averages(changed(inputs, treatment_averages=other))
+    assert note.tone == "care"
+    assert "+1.3 (0.1 to 2.5) months by the curves, +0.2 (-0.9 to 1.3) by the doubly robust" in note.text.replace(
+        "−", "-"
+    )
+    elsewhere = [r | moved if (r["population"], r["estimand"]) == ("all", "rmst_difference") else r for r in rows]
+    assert len(averages(changed(inputs, treatment_averages=elsewhere))) == 1  # other patients, another number
+
+
+def test_averages_that_could_not_be_made_say_why_once():
+    inputs = fixtures.inputs("demo")
+    none = {"estimate": None, "lower": None, "upper": None, "method": "not estimable: fewer than 20 patients in an arm"}
+    blocks = averages(changed(inputs, treatment_averages=[r | none for r in inputs.rows("treatment_averages")]))
+    assert [b.text for b in blocks] == [
+        "No doubly robust estimate, nor one with inverse probability weights: fewer than 20 patients in an arm."
+    ]
+    assert averages(changed(inputs, treatment_averages=[])) == []

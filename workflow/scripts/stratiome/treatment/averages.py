@@ -1,0 +1,191 @@
+"""Average effects by other estimators and in other populations, beside the weighted curves: rows of a table."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from stratiome.config import EndpointConfig, EvaluationConfig
+from stratiome.survival.design import ColumnType
+from stratiome.survival.outcome import time_grid
+from stratiome.treatment.doubly_robust import MIN_PROPENSITY, MIN_UNCENSORED, POPULATIONS, average, cross_fit
+from stratiome.treatment.effect import Question, compare_weighted, too_few, undetermined
+from stratiome.treatment.emulate import Sample, TreatmentError
+from stratiome.treatment.truth import TrueEffects
+from stratiome.treatment.weight import TRIM, PropensityModel, effective_sample_size, trimmed_weights
+
+Row = dict[str, Any]
+FOLDS = 5
+"""Folds of the cross-fitting."""
+AVERAGED = {
+    "all": "all eligible patients",
+    "trimmed": f"patients with a propensity of {TRIM:g} to {1 - TRIM:g}",
+    "overlap": "patients in proportion to e (1 - e), e the propensity",
+}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What all comparisons of an analysis share."""
+
+    endpoint: EndpointConfig
+    evaluation: EvaluationConfig
+    types: dict[str, ColumnType]
+    seed: int
+    truth: TrueEffects | None = None
+
+    @property
+    def question(self) -> Question:
+        """Horizons, tau and grid in months."""
+        return Question(self.endpoint.horizons_months, self.endpoint.tau_months, time_grid(self.endpoint))
+
+
+def average_rows(
+    name: str,
+    sample: Sample,
+    design: np.ndarray,
+    model: PropensityModel | None,
+    refused: str,
+    question: Question,
+    settings: Settings,
+    rng: np.random.Generator,
+) -> list[Row]:
+    """Rows of `TreatmentAverages` of one treatment.
+
+    Parameters
+    ----------
+    name
+        Key of the treatment.
+    sample, design
+        All eligible patients and their confounders.
+    model
+        Propensity fitted on them, None where there is none.
+    refused
+        Why nothing is compared with weights, or "".
+    question, settings
+        What is asked, and what all comparisons share.
+    rng
+        Source of folds and draws.
+    """
+    asked = [("doubly robust", p) for p in POPULATIONS] + [("inverse probability", "trimmed")]
+    if refused or model is None:
+        return [r for e, p in asked for r in _nothing(name, e, p, sample, refused, settings)]
+    found: list[Row] = []
+    try:
+        scores = cross_fit(design, sample, np.asarray(question.horizons), question.tau, folds=FOLDS, rng=rng)
+    except TreatmentError as error:
+        why = f"in a training set of the cross-fitting, {str(error).split(' Suggestion')[0].rstrip('.')}"
+        found += [r for p in POPULATIONS for r in _nothing(name, "doubly robust", p, sample, why, settings)]
+    else:
+        method = (
+            f"cross-fitted augmented inverse probability weighting, {FOLDS} folds: unpenalised logistic propensity, Cox"
+            f" models of survival and of censoring in each arm; probabilities of the arm below {MIN_PROPENSITY:g} and"
+            f" of being uncensored below {MIN_UNCENSORED:g} raised to these; interval from influence functions"
+        )
+        for population in POPULATIONS:
+            effect = average(scores, sample.treated, population)
+            inside = _inside(scores.propensity, population)
+            found += _rows(
+                name, "doubly robust", population, sample, inside, None, effect.estimate, effect.error, method, settings
+            )
+    compared = compare_weighted(
+        sample, design, model, question, settings.evaluation.bootstraps, settings.evaluation.level, rng, trimmed_weights
+    )
+    inside = compared.weights > 0
+    if few := too_few(sample.take(inside)):
+        return found + _nothing(name, "inverse probability", "trimmed", sample, few, settings)
+    size = sum(effective_sample_size(compared.weights[a]) for a in (sample.treated, ~sample.treated))
+    method = (
+        "Kaplan-Meier by arm, stabilised inverse probability weights (unpenalised logistic propensity); normal interval"
+        f" from {len(compared.draws)} bootstrap samples of patients with the propensity estimated anew"
+    )
+    return found + _rows(
+        name,
+        "inverse probability",
+        "trimmed",
+        sample,
+        inside,
+        size,
+        compared.estimate,
+        compared.error,
+        method,
+        settings,
+    )
+
+
+def _inside(propensity: np.ndarray, population: str) -> np.ndarray:
+    if population == "trimmed":
+        return (propensity >= TRIM) & (propensity <= 1.0 - TRIM)
+    return np.ones(len(propensity), dtype=bool)
+
+
+def _rows(
+    name: str,
+    estimator: str,
+    population: str,
+    sample: Sample,
+    inside: np.ndarray,
+    effective: float | None,
+    estimate: np.ndarray,
+    error: np.ndarray,
+    method: str,
+    settings: Settings,
+) -> list[Row]:
+    from scipy.stats import norm
+
+    z = float(norm.ppf(0.5 + settings.evaluation.level / 2))
+    rows = []
+    for (estimand, time), value, spread in zip(settings.question.contrasts, estimate, error, strict=True):
+        row = _base(name, estimator, population, sample, inside, effective, settings, estimand, time)
+        row["method"] = f"{method}; averaged over {AVERAGED[population]}"
+        if why := undetermined(sample.take(inside), time) if inside.any() else "nobody is compared":
+            row["method"] = f"not estimable: {why}; {row['method']}"
+        else:
+            row["estimate"] = float(value)
+            if spread > 0:
+                row["lower"], row["upper"] = float(value - z * spread), float(value + z * spread)
+                row["p_value"] = float(2 * norm.sf(abs(value) / spread))
+        rows.append(row)
+    return rows
+
+
+def _nothing(name: str, estimator: str, population: str, sample: Sample, why: str, settings: Settings) -> list[Row]:
+    whole = np.ones(len(sample), dtype=bool)
+    return [
+        _base(name, estimator, population, sample, whole, None, settings, estimand, time)
+        | {"method": f"not estimable: {why}"}
+        for estimand, time in settings.question.contrasts
+    ]
+
+
+def _base(
+    name: str,
+    estimator: str,
+    population: str,
+    sample: Sample,
+    inside: np.ndarray,
+    effective: float | None,
+    settings: Settings,
+    estimand: str,
+    time: float,
+) -> Row:
+    truth = settings.truth
+    return {
+        "treatment": name,
+        "estimator": estimator,
+        "population": population,
+        "estimand": estimand,
+        "horizon_months": time,
+        "estimate": None,
+        "lower": None,
+        "upper": None,
+        "p_value": None,
+        "n": int(inside.sum()),
+        "events": int(sample.event[inside].sum()),
+        "n_treated": int(sample.treated[inside].sum()),
+        "effective_n": effective,
+        "held_out": False,
+        "truth": None if truth is None else truth.effect(sample.patient_ids, estimand, time, population),
+    }
