@@ -30,10 +30,18 @@ REFERENCES = {
         " for prediction based on multi-omics data. Comput Math Methods Med 2017:7691937."
     ),
     "Breiman 2001": "Breiman L. Random forests. Mach Learn 2001;45:5–32.",
+    "Chernozhukov 2018": (
+        "Chernozhukov V, Chetverikov D, Demirer M, et al. Double/debiased machine learning for treatment and structural"
+        " parameters. Econom J 2018;21:C1–68."
+    ),
     "Cox 1972": "Cox DR. Regression models and life-tables. J R Stat Soc B 1972;34:187–220.",
     "Crowson 2016": (
         "Crowson CS, Atkinson EJ, Therneau TM. Assessing calibration of prognostic risk scores. Stat Methods Med Res"
         " 2016;25:1692–706."
+    ),
+    "Crump 2009": (
+        "Crump RK, Hotz VJ, Imbens GW, Mitnik OA. Dealing with limited overlap in estimation of average treatment"
+        " effects. Biometrika 2009;96:187–99."
     ),
     "Fine 1999": (
         "Fine JP, Gray RJ. A proportional hazards model for the subdistribution of a competing risk. J Am Stat Assoc"
@@ -100,6 +108,10 @@ REFERENCES = {
         "Riley RD, Collins GS. Stability of clinical prediction models developed using statistical or machine learning"
         " methods. Biom J 2023;65:2200302."
     ),
+    "Robins 2000": (
+        "Robins JM, Hernán MA, Brumback B. Marginal structural models and causal inference in epidemiology."
+        " Epidemiology 2000;11:550–60."
+    ),
     "Röver 2015": (
         "Röver C, Knapp G, Friede T. Hartung–Knapp–Sidik–Jonkman approach and its modification for random-effects"
         " meta-analysis with few studies. BMC Med Res Methodol 2015;15:99."
@@ -129,6 +141,10 @@ REFERENCES = {
     "Wang 2014": (
         "Wang B, Mezlini AM, Demir F, et al. Similarity network fusion for aggregating data types on a genomic scale."
         " Nat Methods 2014;11:333–7."
+    ),
+    "Westling 2024": (
+        "Westling T, Luedtke A, Gilbert PB, Carone M. Inference for treatment-specific survival curves using machine"
+        " learning. J Am Stat Assoc 2024;119:1541–53."
     ),
     "Wolbers 2014": (
         "Wolbers M, Blanche P, Koller MT, Witteman JCM, Gerds TA. Concordance for prognostic models with competing"
@@ -408,9 +424,26 @@ def _treatment(inputs: ReportInputs) -> str:
         f"Treatment effects were estimated by emulating a target trial (Hernán 2016): {'; '.join(parts)}. Overlap"
         " weights (Li 2018) came from unpenalised logistic regression, refitted in each subgroup and in each bootstrap"
         " sample. Effects are differences in survival at the horizons and in restricted mean survival time (Royston"
-        " 2013) between weighted Kaplan–Meier curves. One omnibus test asked whether the effect differs between"
+        f" 2013) between weighted Kaplan–Meier curves.{_averages(inputs)} One omnibus test asked whether the effect differs between"
         " subgroups; p-values of single subgroups are adjusted after Holm (Holm 1979)."
     )
+
+
+def _averages(inputs: ReportInputs) -> str:
+    """The other estimators of the average effect, as far as they gave one."""
+    rows = [r for r in inputs.rows("treatment_averages") if r["estimate"] is not None]
+    named = {
+        "doubly robust": (
+            "a cross-fitted doubly robust estimator (Chernozhukov 2018, Westling 2024) with Cox models of survival and"
+            " of censoring in each arm"
+        ),
+        "inverse probability": (
+            "stabilised inverse probability weights (Robins 2000) among patients with a propensity of 0.05 to 0.95"
+            " (Crump 2009)"
+        ),
+    }
+    said = [text for name, text in named.items() if any(r["estimator"] == name for r in rows)]
+    return f" The average effect was estimated again by {join(said)}." if said else ""
 
 
 def _software(inputs: ReportInputs) -> str:
