@@ -22,6 +22,7 @@ _QUANTILES = {3: (0.1, 0.5, 0.9), 4: (0.05, 0.35, 0.65, 0.95)}  # Harrell (2015)
 _EXTREME = 1e-3  # risks nearer to 0 or 1 are taken for this near: one such patient would pull the end of the curve
 _LOWEST, _HIGHEST = -15.0, 3.0  # linear predictors beyond are risks of 0 and 1 to seven digits
 _STEPS = 300
+_CELLS = 2_000_000  # elements of the largest array of draws
 _CLOSE = 1e-10  # relative change of the sum of squares
 
 
@@ -215,23 +216,39 @@ def agreement(observed: np.ndarray, predicted: np.ndarray, weights: np.ndarray) 
     return Agreement((weights * distance).sum(axis=1) / total, quantile(0.5), quantile(0.9))
 
 
-def chance(observed: np.ndarray, curve: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """ICI that sampling alone gives to perfect predictions, one value per draw.
+def chance(basis: np.ndarray, pseudo: np.ndarray, draws: int, rng: np.random.Generator) -> np.ndarray:
+    """ICI that sampling alone gives to perfect predictions, shape `(n_draws,)`.
 
     An ICI is a mean of absolute values, so it is above zero for the true model too, the more the fewer the patients.
-    Deviations of bootstrapped curves from the curve of all stand for those of that curve from the truth:
-    `sum_i w_i |curve_b(p_i) - curve(p_i)| / sum_i w_i`.
+    If predictions are perfect the curve is the diagonal, and to first order its coefficients deviate from those by
+
+    `(sum_i mu_i'^2 x_i x_i')^-1 sum_i x_i mu_i' (y_i - p_i)`,
+
+    whose distribution is drawn by giving each patient's term a normal multiplier of its own (multiplier bootstrap; Lin,
+    Wei & Ying 1993). Bootstrapping patients instead gives curves that are too wiggly in a few hundred of them, and an
+    upper end that a perfect model exceeds in 2.4 % of the cases in place of 5 %.
 
     Parameters
     ----------
-    observed
-        Shape `(n_draws, n_patients)`, bootstrapped curves at the patients' predicted risks.
-    curve
-        Shape `(n_patients,)`, the curve of all patients there.
-    weights
-        Shape `(n_draws, n_patients)`.
+    basis
+        Shape `(n_patients, n_columns)`, of the predicted risks.
+    pseudo
+        Shape `(n_patients,)`, pseudo-values.
+    draws
+        Number of draws.
+    rng
+        Source of the multipliers.
     """
-    return (weights * np.abs(observed - curve)).sum(axis=1) / weights.sum(axis=1)
+    rate = np.exp(np.clip(basis[:, 1], _LOWEST, _HIGHEST))
+    left = np.exp(-rate)
+    leaning = basis * (rate * left)[:, None]
+    terms = (leaning * (pseudo - 1.0 + left)[:, None]) @ np.linalg.pinv(leaning.T @ leaning)
+    found = np.empty(draws)
+    size = max(1, _CELLS // len(basis))
+    for begin in range(0, draws, size):
+        multipliers = rng.normal(size=(min(size, draws - begin), len(basis)))
+        found[begin : begin + size] = np.abs((multipliers @ terms) @ leaning.T).mean(axis=1)
+    return found
 
 
 def hazard_at(survival: np.ndarray, grid: np.ndarray, times: np.ndarray) -> np.ndarray:

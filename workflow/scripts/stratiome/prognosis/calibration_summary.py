@@ -123,7 +123,8 @@ def calibrate(
     measures: list[Measure] = []
     for group in _groups(problem, predictions, by_site, competing):
         n, events = len(group.time), int(group.event.sum())
-        writer = _Writer(problem, n, events, bootstraps, level, by_site, competing is not None)
+        parts = [seed] if isinstance(seed, int) else seed
+        writer = _Writer(problem, n, events, bootstraps, level, by_site, competing is not None, parts)
         if not enough(problem, group.part.rows):
             why = TOO_FEW if n else NEVER_FITTED
             measures += [m for model in group.models for m in writer.nothing(model, why)]
@@ -195,12 +196,11 @@ def _at_horizon(
         return [], rows + [writer.none(model, metric, horizon, why) for metric in SUMMARIES[1:]]
     fits = [smooth.fit(basis, y, w, start=whole[0]) for y, w in zip(pseudo[1:], draws, strict=True)]
     found = smooth.agreement(curve, risk, one)
-    each, lucky = [], []
+    each = []
     for coefficients, w in zip(fits, draws, strict=True):
         drawn = smooth.risks(basis, coefficients)
         each.append(smooth.agreement(drawn, risk, w))
-        lucky.append(smooth.chance(drawn, curve[0], w))
-    by_chance = np.concatenate(lucky)
+    by_chance = smooth.chance(basis, pseudo[0][0], writer.bootstraps, np.random.default_rng([*writer.seed, 1]))
     for metric in SUMMARIES[1:]:
         value, drawn = getattr(found, metric)[0], np.concatenate([getattr(e, metric) for e in each])
         rows.append(writer.measure(model, metric, horizon, value, drawn, by_chance if metric == "ici" else None))
@@ -243,11 +243,19 @@ class _Writer:
     """Turns draws into rows with the text that says how they were made."""
 
     def __init__(
-        self, problem: Problem, n: int, events: int, bootstraps: int, level: float, by_site: bool, competing: bool
+        self,
+        problem: Problem,
+        n: int,
+        events: int,
+        bootstraps: int,
+        level: float,
+        by_site: bool,
+        competing: bool,
+        seed: list[int],
     ) -> None:
         self.problem, self.n, self.events = problem, n, events
         self.bootstraps, self.level = bootstraps, level
-        self.by_site, self.competing = by_site, competing
+        self.by_site, self.competing, self.seed = by_site, competing, seed
 
     def measure(
         self,
