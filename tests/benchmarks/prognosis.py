@@ -88,11 +88,11 @@ def table(cohort: str, folder: Path) -> list[str]:
 
 def _against_best(by_fold: pl.DataFrame, metrics: pl.DataFrame, models: list[str]) -> str:
     """Stacked model against the best other one, which is chosen with hindsight."""
-    others = [m for m in models if m not in ("stacked", "kaplan_meier")]
     score = {
         (r["model"], r["metric"]): r["estimate"]
         for r in metrics.filter(pl.col("versus").is_null(), pl.col("horizon_months").is_null()).iter_rows(named=True)
     }
+    others = [m for m in models if m not in ("stacked", "kaplan_meier") and score[m, "uno_c"] is not None]
     best = max(others, key=lambda m: score[m, "uno_c"])
     folds = by_fold.pivot(on="model", index="resample", values="uno_c").sort("resample")
     d = (folds["stacked"] - folds[best]).to_numpy()

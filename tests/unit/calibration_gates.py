@@ -230,6 +230,8 @@ def rejections(slope: float, seed: int, n: int = 500) -> dict[str, float]:
 
 COVERAGE = (0.927, 0.970)
 GRID = np.array([0.0, 10.0, 20.0, HORIZON, TAU])
+WORKFLOW_GRID = np.linspace(0.0, TAU, 61)
+"""As fine as that of the workflow, HORIZON among it: cumulative hazards are straight lines between its points."""
 SHARE = 0.6
 """Share of the standard deviation of the linear predictor that the clinical model sees."""
 Draws = Callable[[np.ndarray, int, int, np.random.Generator], Iterator[np.ndarray]]
@@ -337,8 +339,8 @@ def intervals(seed: int, draws: Callable[[np.ndarray], Draws], n: int = 500, boo
 def by_chance(seed: int, n: int = 500, bootstraps: int = 200) -> dict[str, float]:
     """Of the true model: ICI, its mean by chance, whether it lies above what chance gives, and about the intercept."""
     cohort = draw(n, [seed, 7])
-    problem = Problem(cohort.time, cohort.event, GRID, (HORIZON,), TAU)
-    curves = {"true": survival(cohort.linear[:, None], GRID)}
+    problem = Problem(cohort.time, cohort.event, WORKFLOW_GRID, (HORIZON,), TAU)
+    curves = {"true": survival(cohort.linear[:, None], WORKFLOW_GRID)}
     predictions = Predictions(np.arange(n), np.zeros(n, dtype=int), ("cv-1-1",), {"true": cohort.linear}, curves)
     _, found = calibrate(problem, predictions, by_site=False, bootstraps=bootstraps, level=0.95, seed=[seed, 8])
     kept = {m.metric: m for m in found}

@@ -935,6 +935,65 @@ def _treatment(case: str) -> dict[str, list[dict[str, Any]]]:
             ("survival_difference", 60.0),
         )
     ]
+    strong = case == "demo"
+    parts = {
+        ("baseline risk", "risk without treatment"): (
+            "lowest quarter", "second quarter", "third quarter", "highest quarter"
+        ),
+        ("covariate", "age"): ("lowest third", "middle third", "highest third"),
+        ("covariate", "sex"): ("female", "male"),
+        ("predicted effect", "Cox models of each arm"): (
+            "least benefit", "second fifth", "middle fifth", "fourth fifth", "most benefit"
+        ),
+    }  # fmt: skip
+    differences = [
+        claim(
+            (i - 1.5) * (1.5 if strong and kind == "predicted effect" else 0.1) if months_ else 1.0,
+            1.4 if months_ else 0.3,
+            560 // len(groups),
+            340 // len(groups),
+            "mean of doubly robust contributions of held-out patients" if months_ else "Cox model with treatment alone",
+            True,
+            **key,
+            kind=kind,
+            variable=variable,
+            group=group,
+            position=i + 1,
+            estimand="rmst_difference" if months_ else "hazard_ratio",
+            horizon_months=60.0 if months_ else None,
+            n_treated=270 // len(groups),
+            truth=None,
+        )
+        for (kind, variable), groups in parts.items()
+        for i, group in enumerate(groups)
+        for months_ in (True, False)
+    ]
+    asked = (
+        ("baseline risk", "risk without treatment", "equal effects", None, 0.6),
+        ("covariate", "age", "linear trend", 0.2, 0.5),
+        ("covariate", "sex", "equal effects", None, 0.7),
+        ("predicted effect", "Cox models of each arm", "rank-weighted average", 1.1 if strong else 0.1, None),
+        ("predicted effect", "Cox models of each arm", "calibration slope", 0.8 if strong else 0.1, None),
+    )
+    tests = [
+        {
+            **key,
+            "kind": kind,
+            "variable": variable,
+            "test": test,
+            "estimate": value,
+            "lower": None if value is None else value - 0.5,
+            "upper": None if value is None else value + 0.5,
+            "statistic": None,
+            "df": 0 if value is not None else 1,
+            "p_value": (0.001 if strong else 0.6) if p is None else p,
+            "p_holm": 1.0 if kind == "covariate" else None,
+            "n": 560,
+            "events": 340,
+            "method": f"{test} of held-out patients",
+        }
+        for kind, variable, test, value, p in asked
+    ]
     bins = np.linspace(0, 1, 21)
     overlap = [
         {
@@ -991,6 +1050,8 @@ def _treatment(case: str) -> dict[str, list[dict[str, Any]]]:
         ],
         "treatment_effects": effects,
         "treatment_averages": averages,
+        "treatment_differences": differences,
+        "treatment_difference_tests": tests,
         "treatment_interaction": [
             {
                 **key,

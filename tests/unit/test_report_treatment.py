@@ -53,3 +53,59 @@ def test_averages_that_could_not_be_made_say_why_once():
         "No doubly robust estimate, nor one with inverse probability weights: fewer than 20 patients in an arm."
     ]
     assert averages(changed(inputs, treatment_averages=[])) == []
+
+
+# --- differences between patients -------------------------------------------------------------------------------------
+
+
+def told(inputs: ReportInputs) -> str:
+    said = []
+    for block in section_treatment.differences(inputs, "treatment"):
+        if getattr(block, "kind", "") == "table":
+            said += [" ".join(c.text if hasattr(c, "text") else c for c in row) for row in block.rows]
+        said += [str(getattr(block, name)) for name in ("text", "caption", "note") if hasattr(block, name)]
+    return " ".join(said)
+
+
+def test_what_the_effect_differs_with_is_named_and_nothing_else():
+    said = told(fixtures.inputs("demo"))
+    assert (
+        "The effect differs with the predicted effect (p = 0.001): among held-out patients, as an association." in said
+    )
+    assert "No evidence that the effect differs between patients." in told(fixtures.inputs("null"))
+
+
+def test_an_uncorrected_p_value_of_a_covariate_claims_nothing():
+    inputs = fixtures.inputs("null")
+    rows = [
+        r | ({"p_value": 0.02, "p_holm": 0.06} if r["kind"] == "covariate" else {})
+        for r in inputs.rows("treatment_difference_tests")
+    ]
+    assert "No evidence that" in told(changed(inputs, treatment_difference_tests=rows))
+    sure = [r | ({"p_holm": 0.01} if r["variable"] == "sex" else {}) for r in rows]
+    assert "The effect differs with sex (p = 0.01" in told(changed(inputs, treatment_difference_tests=sure))
+
+
+def test_an_order_that_is_the_wrong_way_round_is_said_to_be():
+    inputs = fixtures.inputs("demo")
+    rows = [
+        r | ({"estimate": -1.1} if r["test"] == "rank-weighted average" else {})
+        for r in inputs.rows("treatment_difference_tests")
+    ]
+    assert "the predicted effect (the wrong way round)" in told(changed(inputs, treatment_difference_tests=rows))
+
+
+def test_small_groups_are_suppressed():
+    inputs = fixtures.inputs("demo")
+    rows = [
+        r | ({"n": 40, "n_treated": 3, "events": 2} if r["group"] == "male" else {})
+        for r in inputs.rows("treatment_differences")
+    ]
+    said = told(changed(inputs, treatment_differences=rows))
+    assert "too few" in said
+    assert " 40 / 3 " not in said
+
+
+def test_no_held_out_patients_are_told():
+    inputs = changed(fixtures.inputs("demo"), treatment_differences=[], treatment_difference_tests=[])
+    assert "Not asked: too few patients were held out" in told(inputs)

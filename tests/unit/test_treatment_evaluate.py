@@ -11,6 +11,9 @@ import evaluate_treatment
 import fit_treatment
 from stratiome import tables
 from stratiome.config import DataConfig, EndpointConfig, EvaluationConfig, TreatmentConfig
+from stratiome.survival.outcome import time_grid
+from stratiome.treatment import fit as fit_module
+from stratiome.treatment.effect import Question
 from treatment_cohort import Planted, planted
 
 ENDPOINT = EndpointConfig(time="t", event="e", horizons=(30, 60))
@@ -25,11 +28,27 @@ OUTPUTS = {
     "curves": tables.TreatmentCurves,
     "effects": tables.TreatmentEffects,
     "averages": tables.TreatmentAverages,
+    "differences": tables.TreatmentDifferences,
+    "difference_tests": tables.TreatmentDifferenceTests,
     "interaction": tables.TreatmentInteraction,
 }
 
 
-def evaluate(folder: Path, cohort: Planted, treatments=None, seed=1, truth=True, shuffle=False, locked=()):
+def held_out_scores(cohort: Planted, treatments, folds=3):
+    """Contributions of all patients, each by models of the other folds, and the roles of the folds."""
+    question = Question(ENDPOINT.horizons_months, ENDPOINT.tau_months, time_grid(ENDPOINT))
+    ids = cohort.clinical["patient_id"].to_list()
+    rows, split = [], []
+    for k in range(folds):
+        roles = {p: "test" if i % folds == k else "train" for i, p in enumerate(ids)}
+        name = f"cv-1-{k + 1}"
+        split += [{"patient_id": p, "resample": name, "role": r} for p, r in roles.items()]
+        made = fit_module.fit_treatment(cohort.clinical, cohort.outcome, roles, {}, treatments, {}, question)[2]
+        rows += [r | {"resample": name} for r in made]
+    return tables.from_rows(rows, tables.TreatmentScores), tables.from_rows(split, tables.Resamples)
+
+
+def evaluate(folder: Path, cohort: Planted, treatments=None, seed=1, truth=True, shuffle=False, locked=(), scores=None):
     """Run the rule on files; tables by name."""
     folder.mkdir(parents=True, exist_ok=True)
     rows = [
@@ -54,10 +73,15 @@ def evaluate(folder: Path, cohort: Planted, treatments=None, seed=1, truth=True,
         roles = roles.with_columns(
             role=pl.when(pl.col("patient_id").is_in(locked)).then(pl.lit("out")).otherwise("role")
         )
+    contributions, split = scores or (tables.from_rows([], tables.TreatmentScores), None)
+    tables.write_table(contributions, folder / "scores.parquet", tables.TreatmentScores)
+    roles = roles if split is None else pl.concat([roles, split])
     tables.write_table(roles, folder / "resamples.parquet", tables.Resamples)
     inputs = {n: str(folder / f"{n}.parquet") for n in ("clinical", "outcome", "resamples", "assignment", *OUTPUTS)}
     evaluate_treatment.main(
         **inputs,
+        scores=[str(folder / "scores.parquet")],
+        covariates=tuple(c for c in ("severity", "age", "marker") if c in clinical.columns),
         treatments={"drug": DRUG} if treatments is None else treatments,
         data=DATA,
         endpoint=ENDPOINT,
@@ -165,6 +189,53 @@ def test_averages_that_cannot_be_made_say_why(tmp_path):
     averages = evaluate(tmp_path, replace(cohort, clinical=apart))["averages"]
     assert averages["estimate"].is_null().all()
     assert averages["method"].str.contains("determine the treatment completely").all()
+
+
+def test_differences_between_held_out_patients(two_groups, tmp_path):
+    """Effects by group, PATH first; a covariate that decides who benefits is found, and one that does not is not."""
+    rng = np.random.default_rng(1)
+    helped = pl.Series([two_groups.labels[p] == 1 for p in two_groups.clinical["patient_id"]])
+    marker = (helped & pl.Series(rng.random(len(helped)) < 0.95)).cast(pl.Int64)
+    clinical = two_groups.clinical.with_columns(
+        marker=pl.when(marker == 1).then(pl.lit("high")).otherwise(pl.lit("low")),
+    )
+    cohort = replace(two_groups, clinical=clinical)
+    treatments = {"drug": DRUG.model_copy(update={"confounders": ("severity", "age", "marker")})}
+    scores = held_out_scores(cohort, treatments)
+    assert scores[0]["patient_id"].n_unique() == scores[0].height == 1600
+    found = evaluate(tmp_path, cohort, treatments, scores=scores)
+    rows, tests = found["differences"], found["difference_tests"]
+    assert rows["held_out"].all()
+    months = rows.filter(estimand="rmst_difference")
+    z = (months["estimate"] - months["truth"]) / ((months["upper"] - months["lower"]) / (2 * 1.959964))
+    assert (z.abs() < 3.5).all()
+    assert months.filter(kind="baseline risk")["group"].to_list() == [
+        "lowest quarter", "second quarter", "third quarter", "highest quarter"
+    ]  # fmt: skip
+    assert months.filter(kind="predicted effect").height == 5
+    ratio = rows.filter(estimand="hazard_ratio", kind="predicted effect").sort("position")["estimate"]
+    assert ratio[4] < 0.6 < 1.2 < ratio[0]
+    by = {r["variable"]: r for r in tests.filter(kind="covariate").to_dicts()}
+    assert {v: r["test"] for v, r in by.items()} == {
+        "severity": "linear trend",
+        "age": "linear trend",
+        "marker": "equal effects",
+    }
+    assert by["marker"]["p_holm"] < 1e-4 < min(by["severity"]["p_value"], by["age"]["p_value"])
+    high, low = (months.filter(variable="marker", group=g)["estimate"].item() for g in ("high", "low"))
+    assert high > 3 > -1 > low
+    ranked = tests.filter(test="rank-weighted average").row(0, named=True)
+    assert ranked["p_value"] < 1e-4 < ranked["lower"]
+    slope = tests.filter(test="calibration slope").row(0, named=True)
+    assert 0.7 < slope["estimate"] < 1.3
+    assert tests.filter(kind="covariate")["p_holm"].is_not_null().all()
+
+
+def test_few_held_out_patients_give_no_differences(tmp_path):
+    cohort = planted(22, 70)
+    found = evaluate(tmp_path, cohort, scores=held_out_scores(cohort, {"drug": DRUG}))
+    assert found["differences"].is_empty()
+    assert found["difference_tests"].is_empty()
 
 
 def test_curves_and_overlap_are_consistent(found, two_groups):
@@ -282,7 +353,7 @@ def fit(folder: Path, clinical: pl.DataFrame, outcome: pl.DataFrame, roles: list
     tables.write_table(tables.from_rows(groups, tables.Subgroups), folder / "assignment.parquet", tables.Subgroups)
     clinical.write_parquet(folder / "clinical.parquet")
     outcome.write_parquet(folder / "outcome.parquet")
-    names = ("clinical", "outcome", "resamples", "assignment", "propensity", "curves")
+    names = ("clinical", "outcome", "resamples", "assignment", "propensity", "curves", "scores")
     paths = {n: str(folder / f"{n}.parquet") for n in names}
     fit_treatment.main(**paths, treatments=treatments, data=DATA, endpoint=ENDPOINT, resample="cv-1-1")
     return (

@@ -73,6 +73,8 @@ rule render_report:
         treatment_curves=treatment_table("treatment_curves"),
         treatment_effects=treatment_table("treatment_effects"),
         treatment_averages=treatment_table("treatment_averages"),
+        treatment_differences=treatment_table("treatment_differences"),
+        treatment_difference_tests=treatment_table("treatment_difference_tests"),
         treatment_interaction=treatment_table("treatment_interaction"),
     output:
         report=report(

@@ -10,6 +10,7 @@ rule fit_treatment:
     output:
         propensity="<results>/resamples/{resample}/treatment/propensity.parquet",
         curves="<results>/resamples/{resample}/treatment/curves.parquet",
+        scores="<results>/resamples/{resample}/treatment/scores.parquet",
     log:
         "<results>/logs/{resample}/fit_treatment.log",
     benchmark:
@@ -36,8 +37,8 @@ rule evaluate_treatment:
         resamples="<results>/cohort/resamples.parquet",
         assignment="<results>/evaluation/subgroup_assignment.parquet",
         truth=truth,
-        fits=expand(
-            "<results>/resamples/{resample}/treatment/curves.parquet",
+        scores=expand(
+            "<results>/resamples/{resample}/treatment/scores.parquet",
             resample=RESAMPLES,
         ),
     output:
@@ -48,6 +49,8 @@ rule evaluate_treatment:
         curves="<results>/evaluation/treatment_curves.parquet",
         effects="<results>/evaluation/treatment_effects.parquet",
         averages="<results>/evaluation/treatment_averages.parquet",
+        differences="<results>/evaluation/treatment_differences.parquet",
+        difference_tests="<results>/evaluation/treatment_difference_tests.parquet",
         interaction="<results>/evaluation/treatment_interaction.parquet",
     log:
         "<results>/logs/evaluate_treatment.log",
@@ -60,8 +63,10 @@ rule evaluate_treatment:
         mem_mb=4000,
         runtime=60,
     params:
-        settings=settings("data", "endpoint", "treatments", "evaluation", "seed"),
-        library=library("treatment", "survival"),
+        settings=settings(
+            "data", "endpoint", "covariates", "treatments", "evaluation", "seed"
+        ),
+        library=library("treatment", "survival", "resample"),
     message:
         "Estimating treatment effects, overall and in held-out subgroups"
     script:

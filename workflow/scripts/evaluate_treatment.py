@@ -4,6 +4,7 @@ import polars as pl
 
 from stratiome import tables
 from stratiome.config import DataConfig, EndpointConfig, EvaluationConfig, TreatmentConfig
+from stratiome.resample.names import first_design
 from stratiome.treatment.averages import Settings
 from stratiome.treatment.evaluate import evaluate_treatments
 from stratiome.treatment.truth import TrueEffects
@@ -17,6 +18,7 @@ def main(
     outcome: str,
     resamples: str,
     assignment: str,
+    scores: list[str],
     trial: str,
     flow: str,
     balance: str,
@@ -24,16 +26,22 @@ def main(
     curves: str,
     effects: str,
     averages: str,
+    differences: str,
+    difference_tests: str,
     interaction: str,
     treatments: dict[str, TreatmentConfig],
     data: DataConfig,
     endpoint: EndpointConfig,
     evaluation: EvaluationConfig,
     seed: int,
+    covariates: tuple[str, ...] = (),
     truth: list[str] | None = None,
 ) -> None:
-    """Read cohort, labels and, for a simulated cohort, the truth; write the eight tables."""
-    roles = tables.read_table(resamples, tables.Resamples).filter(pl.col("resample") == "full")
+    """Read cohort, labels and, for a simulated cohort, the truth; write the tables."""
+    split = tables.read_table(resamples, tables.Resamples)
+    roles = split.filter(pl.col("resample") == "full")
+    first = first_design(split["resample"].unique(maintain_order=True).to_list(), tables.DESIGNS)
+    contributions = pl.concat([tables.read_table(p, tables.TreatmentScores) for p in scores])
     labels = tables.read_table(assignment, tables.SubgroupAssignment).filter(pl.col("model") == MODEL)
     known = pl.concat([labels["subgroup"], labels["full_subgroup"]]).unique().sort()
     planted = TrueEffects.of(tables.read_table(truth[0], tables.Truth)) if truth else None
@@ -45,6 +53,8 @@ def main(
         treatments,
         Settings(endpoint, evaluation, data.types, seed, planted),
         frozenset(roles.filter(pl.col("role") == "out")["patient_id"]),
+        contributions.filter(pl.col("resample").is_in(first)),
+        covariates,
     )
     for rows, path, model in (
         (found.trial, trial, tables.TreatmentTrial),
@@ -54,6 +64,8 @@ def main(
         (found.curves, curves, tables.TreatmentCurves),
         (found.effects, effects, tables.TreatmentEffects),
         (found.averages, averages, tables.TreatmentAverages),
+        (found.differences, differences, tables.TreatmentDifferences),
+        (found.difference_tests, difference_tests, tables.TreatmentDifferenceTests),
         (found.interaction, interaction, tables.TreatmentInteraction),
     ):
         tables.write_table(tables.from_rows(rows, model), path, model)

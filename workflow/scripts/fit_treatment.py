@@ -5,6 +5,7 @@ import polars as pl
 from stratiome import tables
 from stratiome.config import DataConfig, EndpointConfig, TreatmentConfig
 from stratiome.survival.outcome import time_grid
+from stratiome.treatment.effect import Question
 from stratiome.treatment.fit import fit_treatment
 
 MODEL = "vae"
@@ -18,26 +19,28 @@ def main(
     assignment: str,
     propensity: str,
     curves: str,
+    scores: str,
     treatments: dict[str, TreatmentConfig],
     data: DataConfig,
     endpoint: EndpointConfig,
     resample: str,
 ) -> None:
-    """Read what the stages above wrote, fit, and write both tables."""
+    """Read what the stages above wrote, fit, and write the tables."""
     roles = tables.read_table(resamples, tables.Resamples).filter(pl.col("resample") == resample)
     labels = tables.read_table(assignment, tables.Subgroups).filter(pl.col("model") == MODEL)
-    propensities, survival = fit_treatment(
+    propensities, survival, contributions = fit_treatment(
         pl.read_parquet(clinical),
         tables.read_table(outcome, tables.Outcome),
         dict(zip(roles["patient_id"], roles["role"], strict=True)),
         dict(zip(labels["patient_id"], labels["subgroup"], strict=True)),
         treatments,
         data.types,
-        time_grid(endpoint),
+        Question(endpoint.horizons_months, endpoint.tau_months, time_grid(endpoint)),
     )
     for rows, path, model in (
         (propensities, propensity, tables.Propensity),
         (survival, curves, tables.CounterfactualCurves),
+        (contributions, scores, tables.TreatmentScores),
     ):
         tables.write_table(tables.from_rows([{"resample": resample, **row} for row in rows], model), path, model)
 

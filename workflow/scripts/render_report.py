@@ -102,6 +102,8 @@ def main(
     treatment_curves: list[str] | None = None,
     treatment_effects: list[str] | None = None,
     treatment_averages: list[str] | None = None,
+    treatment_differences: list[str] | None = None,
+    treatment_difference_tests: list[str] | None = None,
     treatment_interaction: list[str] | None = None,
 ) -> None:
     """Write the report as one HTML file."""
@@ -187,6 +189,8 @@ def main(
         "treatment_curves": treatment_curves or [],
         "treatment_effects": treatment_effects or [],
         "treatment_averages": treatment_averages or [],
+        "treatment_differences": treatment_differences or [],
+        "treatment_difference_tests": treatment_difference_tests or [],
         "treatment_interaction": treatment_interaction or [],
     }
     target = Path(report)

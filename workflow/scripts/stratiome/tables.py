@@ -464,6 +464,18 @@ class CounterfactualCurves(Table):
     n: int = pa.Field(ge=0)
 
 
+class TreatmentScores(Table):
+    """What held-out patients contribute to an effect, by models that have not seen them."""
+
+    patient_id: str
+    resample: str
+    treatment: str
+    contribution: float  # doubly robust, to the difference in restricted mean survival, months
+    predicted: float  # the difference that Cox models of each arm predict, months
+    untreated_risk: float = pa.Field(ge=0, le=1)  # predicted risk at the last horizon without treatment
+    propensity: float = pa.Field(ge=0, le=1)
+
+
 class LatentMap(Table):
     """Two-dimensional picture of the latent space (no identifiers)."""
 
@@ -975,6 +987,39 @@ class TreatmentAverages(Claim):
     effective_n: float = _null()  # effective sample size of the weights; null where there are none
     p_value: float = _null()
     truth: float = _null()  # known to the simulator only
+
+
+class TreatmentDifferences(Claim):
+    """Effect in groups of held-out patients, by what the groups are made of."""
+
+    treatment: str
+    kind: str = pa.Field(isin=["baseline risk", "covariate", "predicted effect"])
+    variable: str
+    group: str
+    position: int = pa.Field(ge=1)  # order of the groups
+    estimand: str = pa.Field(isin=["rmst_difference", "hazard_ratio"])
+    horizon_months: float = _null()  # null for hazard_ratio
+    n_treated: int = pa.Field(ge=0)
+    truth: float = _null()  # known to the simulator only
+
+
+class TreatmentDifferenceTests(Table):
+    """Whether an effect differs between held-out patients, one row a test."""
+
+    treatment: str
+    kind: str = pa.Field(isin=["baseline risk", "covariate", "predicted effect"])
+    variable: str
+    test: str = pa.Field(isin=["equal effects", "linear trend", "rank-weighted average", "calibration slope"])
+    estimate: float = _null()
+    lower: float = _null()
+    upper: float = _null()
+    statistic: float = _null()
+    df: int = pa.Field(ge=0)  # 0 where the test has none
+    p_value: float = _null()
+    p_holm: float = _null()  # over the covariates of a treatment
+    n: int = pa.Field(ge=0)
+    events: int = pa.Field(ge=0)
+    method: str
 
 
 class TreatmentInteraction(Table):

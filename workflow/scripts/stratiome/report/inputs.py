@@ -92,6 +92,8 @@ CONTRACTS: dict[str, type[tables.Table]] = {
     "treatment_curves": tables.TreatmentCurves,
     "treatment_effects": tables.TreatmentEffects,
     "treatment_averages": tables.TreatmentAverages,
+    "treatment_differences": tables.TreatmentDifferences,
+    "treatment_difference_tests": tables.TreatmentDifferenceTests,
     "treatment_interaction": tables.TreatmentInteraction,
 }
 """Contract of each table, by the name of its input."""

@@ -12,6 +12,7 @@ from stratiome.report.disclosure import count, is_small, part
 from stratiome.report.inputs import ReportInputs
 from stratiome.report.section_cohort import flow_table
 from stratiome.report.section_subgroups import group_name, reproducible
+from stratiome.report.section_treatment_differences import differences
 from stratiome.report.verdicts import Verdict
 from stratiome.report.words import interval, label, months, number, p_cell, p_value, readable, reason
 
@@ -67,7 +68,12 @@ def treatment(inputs: ReportInputs) -> Section:
             *_compared(inputs, key, settings),
             *_curves(inputs, key, settings),
         ]
-        blocks += [*_effects(inputs, key), *_subgroups(inputs, key, settings), *_assumptions(inputs, key, settings)]
+        blocks += [
+            *_effects(inputs, key),
+            *differences(inputs, key),
+            *_subgroups(inputs, key, settings),
+            *_assumptions(inputs, key, settings),
+        ]
     return Section("treatment", "Treatment", lede, blocks)
 
 

@@ -14,6 +14,7 @@ from stratiome.config import EvaluationConfig, TreatmentConfig
 from stratiome.survival.curves import at_risk
 from stratiome.survival.design import ClinicalDesign
 from stratiome.treatment.averages import Settings, average_rows
+from stratiome.treatment.differences import HeldOut, difference_rows
 from stratiome.treatment.effect import Comparison, compare_crude, compare_weighted, too_few
 from stratiome.treatment.emulate import Sample, TreatmentError, emulate, flow_step, target_trial
 from stratiome.treatment.hazard import HazardRatio, hazard_ratio, proportionality_p_value
@@ -43,6 +44,8 @@ class Evaluation:
     curves: list[Row] = field(default_factory=list)
     effects: list[Row] = field(default_factory=list)
     averages: list[Row] = field(default_factory=list)
+    differences: list[Row] = field(default_factory=list)
+    difference_tests: list[Row] = field(default_factory=list)
     interaction: list[Row] = field(default_factory=list)
 
 
@@ -70,6 +73,8 @@ def evaluate_treatments(
     treatments: dict[str, TreatmentConfig],
     settings: Settings,
     locked: frozenset[str] = frozenset(),
+    scores: pl.DataFrame | None = None,
+    covariates: tuple[str, ...] = (),
 ) -> Evaluation:
     """Evaluate every treatment.
 
@@ -87,6 +92,11 @@ def evaluate_treatments(
         Endpoint, bootstrap, types, seed and, for a simulated cohort, the truth.
     locked
         Patients of the locked test set, who are not looked at and counted in the flow.
+    scores
+        Rows of `TreatmentScores` of splits that hold each patient out at most once; None asks for no differences but
+        those between subgroups.
+    covariates
+        Clinical columns by which differences are looked for.
     """
     found = Evaluation()
     free = clinical.filter(~pl.col("patient_id").is_in(locked)) if locked else clinical
@@ -101,6 +111,11 @@ def evaluate_treatments(
         whole = Group(name, 0, sample, design.transform(sample.clinical), tuple(design.names))
         _compare(whole, treatment, settings, found)
         _compare_subgroups(whole, labels, subgroups, treatment, settings, found)
+        if scores is not None:
+            held_out = HeldOut.of(name, sample, scores, treatment.design == "randomised")
+            effects, tests = difference_rows(held_out, covariates, settings, _rng(whole, settings.seed))
+            found.differences += effects
+            found.difference_tests += tests
     return found
 
 

@@ -11,7 +11,8 @@ import polars as pl
 from stratiome.config import TreatmentConfig
 from stratiome.survival.curves import kaplan_meier
 from stratiome.survival.design import ClinicalDesign, ColumnType
-from stratiome.treatment.effect import too_few
+from stratiome.treatment.doubly_robust import fit_nuisance, influence
+from stratiome.treatment.effect import Question, too_few
 from stratiome.treatment.emulate import Sample, TreatmentError, assigned, emulate
 from stratiome.treatment.weight import fit_propensity, overlap_weights
 
@@ -25,8 +26,8 @@ def fit_treatment(
     labels: dict[str, int],
     treatments: dict[str, TreatmentConfig],
     types: dict[str, ColumnType],
-    grid: np.ndarray,
-) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    question: Question,
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]], list[dict[str, Any]]]:
     """Fit on training patients and apply to held-out ones.
 
     Parameters
@@ -41,17 +42,18 @@ def fit_treatment(
         Settings by name.
     types
         Declared types of clinical columns.
-    grid
-        Shape `(n_times,)`, months.
+    question
+        Horizons, tau and grid in months.
 
     Returns
     -------
     tuple of list
-        Rows of `Propensity` and `CounterfactualCurves`, without `resample`. A treatment that cannot be compared in
-        these training patients has none; the log says why.
+        Rows of `Propensity`, `CounterfactualCurves` and `TreatmentScores`, without `resample`. A treatment that cannot
+        be compared in these training patients has none; the log says why.
     """
     propensities: list[dict[str, Any]] = []
     curves: list[dict[str, Any]] = []
+    scores: list[dict[str, Any]] = []
     for name, treatment in treatments.items():
         train = _with_role(clinical, roles, ("train",))
         try:
@@ -68,8 +70,48 @@ def fit_treatment(
             {"patient_id": p, "treatment": name, "role": roles[p], "treated": int(a), "propensity": float(e)}
             for p, a, e in rows
         ]
-        curves += _curves(name, treatment, sample, design, labels, grid)
-    return propensities, curves
+        curves += _curves(name, treatment, sample, design, labels, question.grid)
+        held_out = _with_role(clinical, roles, ("test",))
+        if held_out.height and not too_few(sample):
+            scores += _scores(name, treatment, sample, design, held_out, outcome, question)
+    return propensities, curves, scores
+
+
+def _scores(
+    name: str,
+    treatment: TreatmentConfig,
+    sample: Sample,
+    design: ClinicalDesign,
+    held_out: pl.DataFrame,
+    outcome: pl.DataFrame,
+    question: Question,
+) -> list[dict[str, Any]]:
+    """What held-out patients contribute to the effect; none where nobody of them is eligible."""
+    try:
+        judged, _ = emulate(held_out, outcome, name, treatment)
+        nuisance = fit_nuisance(design.transform(sample.clinical), sample)
+    except TreatmentError as error:
+        logger.warning("%s: no contributions of held-out patients: %s", name, error)
+        return []
+    horizons = np.asarray(question.horizons)
+    found = influence(nuisance, design.transform(judged.clinical), judged, horizons, question.tau)
+    columns = (
+        found.contrasts[:, 0],
+        found.predicted[:, 0],
+        np.clip(1.0 - found.predicted_survival[0][:, -1], 0.0, 1.0),
+        found.propensity,
+    )
+    return [
+        {
+            "patient_id": p,
+            "treatment": name,
+            "contribution": float(c),
+            "predicted": float(d),
+            "untreated_risk": float(r),
+            "propensity": float(e),
+        }
+        for p, c, d, r, e in zip(judged.patient_ids, *columns, strict=True)
+    ]
 
 
 def _with_role(clinical: pl.DataFrame, roles: dict[str, str], wanted: tuple[str, ...]) -> pl.DataFrame:

@@ -1,0 +1,157 @@
+"""Part of the section on treatment: whether the effect differs between patients, by contributions of held-out ones."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from stratiome.report import charts, words
+from stratiome.report.blocks import Cell, Figure, Heading, Note, Table, Text, numbered
+from stratiome.report.disclosure import count, counts, is_small, part
+from stratiome.report.inputs import ReportInputs
+from stratiome.report.words import interval, join, label, months, p_cell, p_value, readable, reason, term
+
+Row = Mapping[str, Any]
+KINDS = {
+    "baseline risk": "By the risk without treatment",
+    "covariate": "By clinical variable",
+    "predicted effect": "By the effect that a model predicts",
+}
+
+
+def differences(inputs: ReportInputs, key: str) -> list[object]:
+    """Effects in groups of held-out patients, with the tests that they are the same.
+
+    Parameters
+    ----------
+    inputs
+        The results.
+    key
+        Key of the treatment.
+    """
+    rows = inputs.rows("treatment_differences", treatment=key)
+    tests = inputs.rows("treatment_difference_tests", treatment=key)
+    heading = Heading("Does the effect differ between patients?")
+    if not rows:
+        if inputs.rows("treatment_effects", treatment=key, subgroup=0):
+            return [heading, Note("Not asked: too few patients were held out with a comparison in training.")]
+        return []
+    return [
+        heading,
+        Text(
+            "Each patient's contribution to the average effect comes from models that have not seen this patient. The"
+            " order was fixed before: the risk without treatment, clinical variables, and last what a model predicts."
+            " The more is looked at, the more differs by chance."
+        ),
+        _verdict(inputs, tests),
+        _figure(inputs, key, rows),
+        _tests(inputs, tests),
+        _table(inputs, rows),
+    ]
+
+
+def _verdict(inputs: ReportInputs, tests: list[dict[str, Any]]) -> Note:
+    alpha, said = inputs.settings.alpha, []
+    for r in tests:
+        p = r["p_holm"] if r["kind"] == "covariate" else r["p_value"]
+        if p is None or p >= alpha or r["test"] == "calibration slope":
+            continue
+        name = {"baseline risk": "the risk without treatment", "predicted effect": "the predicted effect"}.get(
+            r["kind"], term(r["variable"])
+        )
+        if r["test"] == "rank-weighted average" and r["estimate"] < 0:
+            name += " (the wrong way round)"
+        said.append(f"{name} ({p_value(p)})")
+    if not said:
+        return Note(
+            "No evidence that the effect differs between patients. That is not proof that it does not: differences are"
+            " much harder to see than averages."
+        )
+    return Note(f"The effect differs with {join(said)}: among held-out patients, as an association.")
+
+
+def _name(kind: str, variable: str) -> str:
+    return KINDS[kind] if kind != "covariate" else words.sentence(term(variable))
+
+
+def _figure(inputs: ReportInputs, key: str, rows: list[dict[str, Any]]) -> Figure:
+    shown = [r for r in rows if r["estimand"] == "rmst_difference"]
+    least = inputs.settings.min_cell
+    lines: list[charts.Line] = []
+    for kind, variable in dict.fromkeys((r["kind"], r["variable"]) for r in shown):
+        lines.append(charts.Line(_name(kind, variable), heading=True))
+        for r in [r for r in shown if (r["kind"], r["variable"]) == (kind, variable)]:
+            if r["estimate"] is None or _few(r, least):
+                lines.append(charts.Line(label(r["group"]), text="too few"))
+                continue
+            text = interval(r, 1, sign=True)
+            lines.append(charts.Line(label(r["group"]), r["estimate"], r["lower"], r["upper"], text, 1))
+    told = "; ".join(f"{i.name} {i.text}" if not i.heading else f"{i.name}:" for i in lines)
+    horizon = months(shown[0]["horizon_months"])
+    drawing = charts.forest(
+        lines,
+        f"differences-{key}",
+        f"Difference in restricted mean survival by group: {told}.",
+        f"Difference in mean survival over {horizon} months, months",
+        ("shorter with treatment", "longer with treatment"),
+    )
+    whole = [r for r in shown if r["kind"] == "baseline risk"]
+    n, events = sum(r["n"] for r in whole), sum(r["events"] for r in whole)
+    caption = (
+        f"n = {count(n, least)}, {count(events, least)} events; held out."
+        f" {words.sentence(readable(shown[0]['method']))}, {inputs.settings.level}. Intervals are not corrected for the"
+        " number of groups."
+    )
+    return Figure(drawing, "Effect by group of patients", caption, 820)
+
+
+def _few(row: Row, least: int) -> bool:
+    return is_small(row["n_treated"], least) or is_small(row["n"] - row["n_treated"], least)
+
+
+def _tests(inputs: ReportInputs, tests: list[dict[str, Any]]) -> Table:
+    marks, notes = numbered([words.sentence(readable(r["method"])) for r in tests])
+    body: list[list[Cell | str]] = []
+    for r, mark in zip(tests, marks, strict=True):
+        value = "–" if r["estimate"] is None else interval(r, 2, sign=True)
+        p = p_cell(r["p_value"]) if r["p_value"] is not None else reason(r)
+        body.append([_name(r["kind"], r["variable"]), words.sentence(r["test"]), value, p, p_cell(r["p_holm"]), mark])
+    return Table(
+        "Is the effect the same? Tests on held-out patients.",
+        ["Patients compared", "Test", "Value", "p", "p, Holm", "Method"],
+        body,
+        frozenset({2, 3, 4, 5}),
+        "Holm's correction is over the clinical variables. A calibration slope of 1 says that predicted differences"
+        " come true, 0 that they tell nothing.",
+        notes,
+    )
+
+
+def _table(inputs: ReportInputs, rows: list[dict[str, Any]]) -> Table:
+    least = inputs.settings.min_cell
+    body: list[list[Cell | str]] = []
+    for kind, variable in dict.fromkeys((r["kind"], r["variable"]) for r in rows):
+        own = [r for r in rows if (r["kind"], r["variable"]) == (kind, variable)]
+        absolute = sorted((r for r in own if r["estimand"] == "rmst_difference"), key=lambda r: r["position"])
+        relative = {r["position"]: r for r in own if r["estimand"] == "hazard_ratio"}
+        sizes = counts([r["n"] for r in absolute], least)
+        events = counts([r["events"] for r in absolute], least)
+        for r, size, failed in zip(absolute, sizes, events, strict=True):
+            ratio, few = relative[r["position"]], _few(r, least) or r["estimate"] is None
+            body.append(
+                [
+                    _name(kind, variable),
+                    label(r["group"]),
+                    f"{size} / {part(r['n_treated'], r['n'], least)}",
+                    failed,
+                    "too few" if few else interval(r, 1, sign=True),
+                    "–" if few or ratio["estimate"] is None else interval(ratio, 2),
+                ]
+            )
+    return Table(
+        "Effect by group, absolute and relative.",
+        ["Patients compared", "Group", "n / treated", "Events", "Months gained", "Hazard ratio"],
+        body,
+        frozenset({2, 3, 4, 5}),
+        "A constant hazard ratio means more months gained where the risk is higher: read the absolute effect first.",
+    )
