@@ -95,7 +95,7 @@ def _against_best(by_fold: pl.DataFrame, metrics: pl.DataFrame, models: list[str
     others = [m for m in models if m not in ("stacked", "kaplan_meier") and score[m, "uno_c"] is not None]
     best = max(others, key=lambda m: score[m, "uno_c"])
     folds = by_fold.pivot(on="model", index="resample", values="uno_c").sort("resample")
-    d = (folds["stacked"] - folds[best]).to_numpy()
+    d = (folds["stacked"] - folds[best]).drop_nulls().drop_nans().to_numpy()
     error = d.std(ddof=1) / np.sqrt(len(d))
     least = min(others, key=lambda m: score[m, "ibs"])
     return (
@@ -167,11 +167,13 @@ def main() -> None:
         if (folder / "evaluation/prognosis_metrics.parquet").exists():
             text += [*table(cohort, folder), ""]
             found[cohort] = folder
-    text += reference_points(found)
+    text += reference_points(found) if given.seed is None else []
     if given.what == "run":
         print("\n".join(text))
     else:
-        write_table("prognosis", "Survival models side by side", "\n".join(text))
+        other = "" if given.seed is None else f" on other folds (seed {given.seed})"
+        name = "prognosis" if given.seed is None else f"prognosis seed {given.seed}"
+        write_table(name, f"Survival models side by side{other}", "\n".join(text))
 
 
 if __name__ == "__main__":

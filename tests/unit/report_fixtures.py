@@ -534,6 +534,8 @@ def _prognosis(case: str) -> dict[str, list[dict[str, Any]]]:
         "clinical_omics": (0.645 + gain, 0.183, 0.12),
         "clinical_latent": (0.645 + gain * 0.9, 0.184, 0.12),
     }
+    if case != "demo":  # no score is told from the clinical one
+        scores = {m: (c, ibs if m == "kaplan_meier" else 0.189, ipa) for m, (c, ibs, ipa) in scores.items()}
     metrics, by_resample, calibration = [], [], []
     designs = ("cross-validation", "leave-site-out") if case == "demo" else ("cross-validation",)
     for design in designs:
@@ -565,6 +567,7 @@ def _prognosis(case: str) -> dict[str, list[dict[str, Any]]]:
             add("uno_c", c, 0.025, method="Uno's C, tau 60 months, ties in score count 1/2; " + METHOD)
             add("harrell_c", c + 0.004, 0.024)
             add("ibs", ibs, 0.01)
+            add("ipa", ipa, 0.03)
             add("ipa", ipa, 0.03, horizon=60.0)
             for horizon in (36.0, 60.0):
                 add("auc", c + 0.02, 0.03, horizon)

@@ -484,6 +484,16 @@ def test_the_key_of_a_time_that_is_too_early_or_too_late_is_named(tiny):
         _read(tiny)
 
 
+@pytest.mark.parametrize("kind", ["class", "number"])
+def test_a_covariate_that_is_the_outcome_is_remarked_on(tiny, kind):
+    event, age = pl.col("os_event"), pl.col("age")
+    copied = pl.when(event == 1).then(pl.lit("D")).otherwise(pl.lit("A")) if kind == "class" else 1000 * event + age
+    _edit(tiny, seen=copied, rank=pl.int_range(pl.len()))
+    tiny["covariates"] = [*tiny.get("covariates", []), "seen", "rank"]
+    (note,) = _read(tiny).notes
+    assert note.startswith("covariate `seen` nearly tells who has the event (area under the ROC curve above 0.98)")
+
+
 def test_a_long_follow_up_is_remarked_on(tiny):
     assert _read(tiny).notes == ()
     _edit(tiny, os_months=pl.col("os_months") * 800 / pl.col("os_months").max())

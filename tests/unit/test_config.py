@@ -51,6 +51,8 @@ def test_all_mistakes_are_reported_together():
         ({"known_labels": ["x", "x"]}, "twice"),
         ({"known_labels": ["patient_id"]}, "patient identifier `patient_id`"),
         ({"subgroups": {"reference_draws": 19}}, "at least 39 reference_draws"),
+        ({"covariates": ["age", "age"]}, "stand there twice"),
+        ({"cohort": False}, "put it in quotes"),
         ({"covariates": ["t"]}, "known at time zero"),
         ({"data": {"clinical": "c.tsv"}}, "no omics given"),
         ({"data": MINIMAL["data"] | {"example": "transbig"}}, "exactly one of"),

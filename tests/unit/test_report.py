@@ -325,13 +325,31 @@ def test_direction_around_one() -> None:
         ((0.01, 0.05), (0.001, 0.01), "ranks better, predicts worse"),
         ((-0.05, -0.01), (-0.01, 0.01), "worse"),
         ((-0.05, -0.01), (-0.02, -0.01), "ranks worse, predicts better"),
-        ((-0.01, 0.05), (-0.02, -0.01), "no evidence that it adds"),
+        ((-0.01, 0.05), (-0.02, -0.01), "predicts better, no evidence that it ranks better"),
+        ((-0.01, 0.05), (-0.02, 0.01), "no evidence that it adds"),
         ((0.0, 0.05), (0.0, 0.01), "no evidence that it adds"),
         ((None, None), (-0.02, -0.01), "not estimable"),
     ],
 )
 def test_adds(c: tuple, ibs: tuple, said: str) -> None:
     assert verdicts.adds(claim(*c), claim(*ibs))[1] == said
+
+
+def test_risks_no_better_than_one_curve_take_from_the_verdict() -> None:
+    flat = claim(-0.01, 0.03)
+    assert verdicts.adds(claim(0.01, 0.05), claim(-0.02, -0.01), flat) == (
+        "mixed",
+        "ranks better, risks no better than one curve for all",
+    )
+    assert verdicts.adds(claim(-0.01, 0.05), claim(-0.02, -0.01), flat) == ("no", "no evidence that it adds")
+
+
+def test_a_better_score_alone_is_said_in_the_answer() -> None:
+    same, better = claim(-0.01, 0.05), claim(-0.02, -0.01)
+    found = verdicts.prognosis([("clinical_omics", same, better), ("clinical_latent", same, better)], 0.95)
+    assert found.tone == "mixed"
+    assert found.answer.startswith("In part: with omics, risks are predicted better than by the clinical model alone")
+    assert any("Brier" in name for name, _ in found.facts)
 
 
 @pytest.mark.parametrize(
@@ -460,6 +478,14 @@ def test_transport_verdicts() -> None:
     assert verdicts.transport("site", cross, claim(0.55, 0.65), None, 4).tone == "yes"
     assert verdicts.transport("site", cross, claim(0.45, 0.65), None, 4).tone == "no"
     assert verdicts.transport("site", cross, claim(0.4, 0.48), None, 4).tone == "harm"
+    ahead = {"of": 4, "sites": 3, "prediction_lower": 0.3, "prediction_upper": 0.8}
+    found = verdicts.transport("site", cross, claim(0.55, 0.65), None, 3, ahead=ahead)
+    assert found.tone == "mixed"
+    assert found.answer.endswith("at one more it may rank no better than chance.")
+    assert ("C expected at one more site", "0.30 to 0.80") in found.facts
+    assert "One more could not be judged on its own" in found.caveat
+    ahead |= {"prediction_lower": 0.52}
+    assert verdicts.transport("site", cross, claim(0.55, 0.65), None, 4, ahead=ahead).tone == "yes"
     assert "no site was given" in verdicts.transport(None, cross, None, None, 0).answer
     assert "no site was held out" in verdicts.transport("site", cross, None, None, 0).answer
 
@@ -717,7 +743,7 @@ def test_one_model_that_was_not_fitted_leaves_the_others() -> None:
     text = Page(render(found)).text
     assert "Calibration at 60 months" in text
     assert "Difference in Uno's C to the clinical model: Clinical + omics +0.052" in text
-    assert section_prognosis.transport(found).tone == "yes"
+    assert section_prognosis.transport(found).answer.startswith("The clinical model keeps ranking risk better")
 
 
 def test_folds_without_a_model_are_counted() -> None:
@@ -753,7 +779,7 @@ def test_a_model_that_was_not_fitted_for_most_held_out_patients_claims_nothing()
     assert "Sites site_2 + site_9" in text
     one = not_fitted(found, ALL, 12, sites[0])
     verdict = section_prognosis.transport(one)
-    assert verdict.tone == "yes"
+    assert verdict.answer.startswith("The clinical model keeps ranking risk better")
     assert "Clinical was not fitted in 1 of 4 training sets" in verdict.caveat
     assert section_prognosis.verdict(not_fitted(found, ("clinical_omics",), 12, "cv-")).tone == "yes"
 

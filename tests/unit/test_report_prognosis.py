@@ -73,6 +73,8 @@ def with_stacked(gain: float) -> ReportInputs:
                 continue
             if r["versus"] == "clinical" and r["metric"] == "uno_c":
                 r = r | {"estimate": shift, "lower": shift - 0.01, "upper": shift + 0.01}
+            if r["versus"] == "clinical" and r["metric"] == "ibs":
+                r = r | {"estimate": -shift / 10, "lower": -shift / 10 - 0.004, "upper": -shift / 10 + 0.004}
             more.append(r | {"model": model})
     known = inputs.rows("models")
     fits = [r | {"model": m} for r in known if r["model"] == "clinical_omics" for m in ("stacked", "clinical_forest")]
@@ -117,6 +119,41 @@ def test_verdicts_from_few_draws_say_so():
             evaluation = inputs.settings.evaluation.model_copy(update={"bootstraps": draws})
             found = verdict(with_settings(inputs, evaluation=evaluation))
             assert (f"they are of {draws} bootstrap samples only" in found.caveat) == said
+
+
+def test_a_clinical_model_that_knows_the_outcome_voids_what_is_beside_it():
+    inputs = fixtures.inputs("demo")
+    assert "before that is mended" not in section_prognosis.verdict(inputs).caveat
+    note = {"scope": "clinical table", "file": "c.tsv", "note": f"covariate `x` {tables.TELLS_OUTCOME} (area 0.98)"}
+    found = section_prognosis.verdict(changed(inputs, notes=[*inputs.rows("notes"), note]))
+    assert found.caveat.startswith("Covariate `x` nearly tells who has the event: nothing that is compared with")
+
+
+def test_an_ici_beyond_chance_is_named():
+    inputs = fixtures.inputs("demo")
+    rows = inputs.rows("calibration_measures")
+    high = [r | ({"estimate": 0.2, "chance_upper": 0.05} if r["metric"] == "ici" else {}) for r in rows]
+    low = [r | ({"estimate": 0.01, "chance_upper": 0.05} if r["metric"] == "ici" else {}) for r in rows]
+
+    def said(measures: list[dict]) -> str:
+        found = changed(inputs, calibration_measures=measures)
+        models = section_prognosis.fitted(found)
+        return str(section_prognosis_calibration._said(found, "cross-validation", models))
+
+    assert "further from the curve than by chance (ICI 0.200, at most 0.050)" in said(high)
+    assert "than by chance" not in said(low)
+
+
+def test_few_patients_in_the_words_of_a_method_are_suppressed(tmp_path):
+    from stratiome.report.inputs import _masked
+
+    inputs = fixtures.inputs("demo")
+    texts = {"truncated (4 patients)": "truncated (<10 patients)", "(0 patients)": "(0 patients)",
+             "(14 patients)": "(14 patients)", "1 patient left": "<10 patients left"}  # fmt: skip
+    for text, expected in texts.items():
+        rows = [inputs.rows("prognosis_metrics")[0] | {"method": text}]
+        frame = tables.from_rows(rows, CONTRACTS["prognosis_metrics"])
+        assert _masked(frame, 10)["method"].to_list() == [expected]
 
 
 def test_models_with_few_events_for_their_size_are_named_with_their_training_sets():

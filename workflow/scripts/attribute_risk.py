@@ -78,10 +78,12 @@ def main(
             shuffled = rank_agreement(own[block.present], blind.omics[:, block.columns][block.present])
             said.append(_check(resample, block.name, int(block.present.sum()), found, shuffled))
         named += _of_variables(read.inputs, found.clinical, rows)
+        present = {b.name: b.present for b in blocks}  # an omic that a patient lacks contributes nothing to the mean
         for name, values in by_block(blocks, found, CLINICAL).items():
+            has = present.get(name, np.ones(len(rows), dtype=bool))
             parts += [
                 {"patient_id": measured.patient_ids[i], "resample": resample, "block": name, "contribution": float(v)}
-                for i, v in zip(rows, values, strict=True)
+                for i, v in zip(rows[has], values[has], strict=True)
             ]
     tables.write_table(
         tables.from_rows(parts, tables.PrognosisContributions), contributions, tables.PrognosisContributions

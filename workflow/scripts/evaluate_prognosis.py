@@ -11,6 +11,7 @@ from stratiome.config import EndpointConfig, EvaluationConfig, PrognosisConfig
 from stratiome.prognosis import calibration_summary, evaluate, risk_distribution, use
 from stratiome.prognosis.models import MODELS
 from stratiome.resample.names import repeats_of
+from stratiome.survival.censoring import MIN_CENSORING_SURVIVAL
 from stratiome.survival.outcome import check_outcome, time_grid
 
 logger = logging.getLogger("stratiome.prognosis")
@@ -197,9 +198,10 @@ def _coverage(found: list[use.Covered], design: str, nominal: float, evaluation:
             "n": c.n,
             "events": c.events,
             "method": (
-                f"share who outlive their bound, {c.known} of {c.n} with known status, inverse probability of censoring"
-                f" weights of a Cox model on clinical columns ({c.truncated} truncated); {100 * evaluation.level:g} %"
-                f" percentile interval of {evaluation.bootstraps} bootstraps of held-out patients"
+                f"share who outlive their bound, of those whose status is known ({c.known} patients), inverse"
+                " probability of censoring weights of a Cox model on clinical columns, truncated at G ="
+                f" {MIN_CENSORING_SURVIVAL:g} ({c.truncated} patients); {100 * evaluation.level:g} % percentile"
+                f" interval of {evaluation.bootstraps} bootstraps of held-out patients"
             ),
             "held_out": True,
             "design": design,

@@ -179,7 +179,8 @@ def _shares(
                 "events": sum(p in dead for p in own["patient_id"]),
                 "method": (
                     f"mean absolute sum of integrated gradients of the risk at {horizon:g} months, Cox model on"
-                    " clinical columns and latents, against the average training patient with the same omics;"
+                    " clinical columns and latents, of the patients who have the block, against the average training"
+                    " patient with the same omics;"
                     f" {100 * evaluation.level:g} % percentile interval of {evaluation.bootstraps} bootstraps of"
                     " held-out patients, models kept fixed"
                 ),

@@ -711,7 +711,7 @@ class Config(Section):
     evaluation: EvaluationConfig = Field(EvaluationConfig(), description="Evaluation.")
     audit: AuditConfig = Field(AuditConfig(), description="Audit and disclosure.")
 
-    @field_validator("known_labels")
+    @field_validator("known_labels", "covariates")
     @classmethod
     def _labels_once(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         if twice := sorted({n for n in value if value.count(n) > 1}):
@@ -1058,6 +1058,8 @@ def _describe(error: Any) -> str:
         near = difflib.get_close_matches(str(given).lower(), choices, n=1, cutoff=0.6)
         fix = f"Did you mean `{near[0]}`?" if near else f"Suggestion: one of {', '.join(choices)}."
         return f"`{path}`: must be {error['ctx']['expected']}{shown}. {fix}"
+    if error["type"] == "string_type" and isinstance(given, bool):
+        return f"`{path}`: must be text, but YAML reads {given} as true or false. Suggestion: put it in quotes"
     if error["type"] == "too_short":
         return f"`{path}`: is empty, at least {error['ctx']['min_length']} must stand there.{expected}"
     if error["type"] == "string_pattern_mismatch":

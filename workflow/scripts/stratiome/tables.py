@@ -409,6 +409,9 @@ class PrognosisCoefficients(Table):
 NOT_FITTED = "not fitted: "
 """Begins the note of a model that was wanted and could not be fitted, before the reason."""
 
+TELLS_OUTCOME = "nearly tells who has the event"
+"""In the note on a covariate that may be the outcome itself."""
+
 EVENTS_PER_COEFFICIENT = "events per coefficient"
 """In the note of a model that has few of them for its size, after their number."""
 

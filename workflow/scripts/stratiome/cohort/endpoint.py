@@ -13,12 +13,16 @@ from stratiome.cohort.condition import judge
 from stratiome.cohort.errors import some_ids
 from stratiome.cohort.spelling import SHOWN_TEXTS, UNKNOWN, entry, written
 from stratiome.config import Config, EndpointConfig
-from stratiome.tables import OutcomeCounts, from_rows
+from stratiome.tables import TELLS_OUTCOME, OutcomeCounts, from_rows
 
 LONGEST_YEARS, LONG_YEARS = 100, 50
 """Follow-up in years that is refused, and that is remarked on."""
 MIN_AT_RISK = 10
 """Patients who must still be followed at the last horizon."""
+FEWEST_OF_CLASS = 5
+"""Patients of a class below which its event rate says nothing."""
+TELLS = 0.98
+"""Area under the ROC curve from which a covariate is said to tell the outcome; none known at time zero comes near."""
 YES = {"yes", "y", "true", "t", "dead", "deceased", "died", "event", "treated", "given", "recurred", "progressed"}
 NO = {"no", "n", "false", "f", "alive", "living", "censored", "untreated", "none", "not given"}
 
@@ -148,7 +152,37 @@ def endpoint_notes(frame: pl.DataFrame, config: Config) -> tuple[str, ...]:
                 f"everybody without an event meets `{endpoint.competing}`, so that nobody is censored; check"
                 " `endpoint.competing`"
             )
-    return tuple(notes)
+    return (*notes, *(n for c in config.covariates if (n := _tells_outcome(frame, c, endpoint))))
+
+
+def _tells_outcome(frame: pl.DataFrame, column: str, endpoint: EndpointConfig) -> str:
+    """That a covariate nearly tells who has the event, as what is recorded after it would; "" if it does not.
+
+    By the area under the ROC curve of a number, or of the event rates of the classes; those of fewer than
+    `FEWEST_OF_CLASS` patients count together.
+    """
+    if column not in frame.columns:
+        return ""
+    known = frame.select(x=pl.col(column), event=pl.col(endpoint.event)).drop_nulls()
+    events = int((known["event"] == 1).sum())
+    if min(events, int((known["event"] == 0).sum())) < MIN_AT_RISK:
+        return ""
+    from sklearn.metrics import roc_auc_score
+
+    if known["x"].dtype.is_numeric() and known["x"].n_unique() > SHOWN_TEXTS:
+        score = known["x"].cast(pl.Float64)
+    else:
+        text = known.select(x=pl.col("x").cast(pl.String), event="event")
+        size = pl.len().over("x")
+        text = text.with_columns(x=pl.when(size < FEWEST_OF_CLASS).then(pl.lit("")).otherwise("x"))
+        score = text.select(rate=pl.col("event").mean().over("x"))["rate"]
+    area = float(roc_auc_score(known["event"].to_numpy(), score.to_numpy()))
+    if max(area, 1.0 - area) < TELLS:
+        return ""
+    return (
+        f"covariate `{column}` {TELLS_OUTCOME} (area under the ROC curve above {TELLS:g}), as something recorded after"
+        " it or made from it would; leave it out of `covariates`, or every comparison with the clinical model is void"
+    )
 
 
 def check_horizons(path: Path, outcome: pl.DataFrame, config: Config) -> list[str]:

@@ -7,7 +7,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from stratiome.report import svg
-from stratiome.report.disclosure import count, counts
+from stratiome.report.disclosure import about, count, is_small
 from stratiome.report.words import label, months
 
 if TYPE_CHECKING:
@@ -205,7 +205,10 @@ def omic_overlap(rows: Sequence[Row], slug: str, description: str, min_cell: int
         Sets drawn, from the most frequent.
     """
     rows = sorted(rows, key=lambda r: (-r["n"], r["omics"]))
-    text = counts([r["n"] for r in rows], min_cell)[:most]
+    sizes = [r["n"] for r in rows]
+    # Who has which omic is told elsewhere: with these totals several small sets could be had by subtraction too.
+    small = any(is_small(n, min_cell) for n in sizes)
+    text = [about(n, min_cell) if small and n >= min_cell else count(n, min_cell) for n in sizes][:most]
     rows = rows[:most]
     sets = [() if r["omics"] == "none" else tuple(r["omics"].split(" + ")) for r in rows]
     names = list(dict.fromkeys(name for members in sets for name in members))

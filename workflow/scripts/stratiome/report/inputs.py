@@ -223,6 +223,14 @@ class ReportInputs:
         return int(row["k"]) if row else None
 
 
+def _masked(frame: pl.DataFrame, min_cell: int) -> pl.DataFrame:
+    """Numbers of few patients in the words of methods, as `truncated at G = 0.05 (3 patients)`, suppressed."""
+    if "method" not in frame.columns or min_cell < 2:
+        return frame
+    few = "|".join(str(n) for n in range(1, min_cell))
+    return frame.with_columns(pl.col("method").str.replace_all(rf"\b(?:{few}) patients?\b", f"<{min_cell} patients"))
+
+
 def read_inputs(
     settings: Settings,
     manifest: str,
@@ -251,7 +259,8 @@ def read_inputs(
     read: dict[str, pl.DataFrame] = {}
     for name, given in paths.items():
         parts = [tables.read_table(p, CONTRACTS[name]) for p in ([given] if isinstance(given, str) else given)]
-        read[name] = pl.concat(parts) if parts else tables.from_rows([], CONTRACTS[name])
+        frame = pl.concat(parts) if parts else tables.from_rows([], CONTRACTS[name])
+        read[name] = _masked(frame, settings.min_cell)
     return ReportInputs(
         settings=settings,
         manifest=json.loads(Path(manifest).read_text(encoding="utf-8")),

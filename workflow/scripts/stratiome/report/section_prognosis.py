@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from stratiome import tables
 from stratiome.report import charts, verdicts, words
 from stratiome.report.blocks import Cell, Figure, Finding, Fold, Heading, Note, Section, Table, Text, numbered
 from stratiome.report.disclosure import count, part
@@ -86,6 +87,12 @@ def _claim(
     return rows[0] if rows else None
 
 
+def _accuracy(inputs: ReportInputs, model: str, design: str | None = None) -> Row | None:
+    """Integrated index of prediction accuracy, up to tau as C and the integrated Brier score."""
+    rows = inputs.rows("prognosis_metrics", design=design or inputs.headline, model=model, metric="ipa", versus=None)
+    return next((r for r in rows if r["horizon_months"] is None), None)
+
+
 def verdict(inputs: ReportInputs) -> Verdict:
     """Do omics add to the clinical model?"""
     deltas = [
@@ -93,8 +100,7 @@ def verdict(inputs: ReportInputs) -> Verdict:
         for m in challengers(inputs)
         if m in OF_OMICS
     ]
-    last = inputs.settings.endpoint.horizons_months[-1]
-    ipa = {m: _claim(inputs, m, "ipa", horizon=last) for m in fitted(inputs) if m in ("clinical", *OF_OMICS)}
+    ipa = {m: _accuracy(inputs, m) for m in fitted(inputs) if m in ("clinical", *OF_OMICS)}
     judged = [m for m in models(inputs) if m in ("kaplan_meier", "clinical", *OF_OMICS)]
     missing = {m: why for m in judged if (why := unfitted(inputs, m, inputs.headline))}
     found = verdicts.prognosis(deltas, inputs.settings.evaluation.level, ipa, missing, _calibrated(inputs))
@@ -107,7 +113,13 @@ def verdict(inputs: ReportInputs) -> Verdict:
     else:
         weak = ""
     praised = [m for m, c, b in deltas if m not in missing and verdicts.adds(c, b, ipa.get(m))[0] == "yes"]
-    said = (found.caveat, weak, too_few(inputs, praised), _rough(inputs) if found.facts else "")
+    void = " ".join(
+        f"{words.sentence(readable(r['note'].split(' (')[0]))}: nothing that is compared with the clinical model means"
+        " anything before that is mended."
+        for r in inputs.rows("notes")
+        if tables.TELLS_OUTCOME in r["note"]
+    )
+    said = (void, found.caveat, weak, too_few(inputs, praised), _rough(inputs) if found.facts else "")
     return replace(found, caveat=" ".join(part for part in said if part))
 
 
@@ -127,7 +139,6 @@ def stacked(inputs: ReportInputs) -> Verdict | None:
     if "stacked" not in models(inputs):
         return None
     why = unfitted(inputs, "stacked", inputs.headline)
-    last = inputs.settings.endpoint.horizons_months[-1]
     beside = {
         m: (_claim(inputs, m, "uno_c", "clinical"), _claim(inputs, m, "ibs", "clinical"))
         for m in ("stacked", "clinical_forest")
@@ -136,7 +147,7 @@ def stacked(inputs: ReportInputs) -> Verdict | None:
     found = verdicts.stacked(
         beside["stacked"],
         beside.get("clinical_forest"),
-        _claim(inputs, "stacked", "ipa", horizon=last),
+        _accuracy(inputs, "stacked"),
         inputs.settings.evaluation.level,
         why,
         _calibrated(inputs).get("stacked", ()),
@@ -171,7 +182,8 @@ def transport(inputs: ReportInputs) -> Verdict:
     why = unfitted(inputs, "clinical", SITES)
     within = inputs.headline if inputs.resamples(inputs.headline) else None
     aside = f"{small_sites(inputs)} {partly(inputs, 'clinical', SITES) if left_out and not why else ''}".strip()
-    return verdicts.transport(inputs.settings.site, cross, left_out, agreement, len(sites), aside, why, within)
+    ahead = inputs.row("site_summary", model="clinical")
+    return verdicts.transport(inputs.settings.site, cross, left_out, agreement, len(sites), aside, why, within, ahead)
 
 
 def prognosis(inputs: ReportInputs) -> Section:
@@ -251,7 +263,7 @@ def _columns(inputs: ReportInputs, design: str) -> list[tuple[str, float | None]
                     metric,
                     (
                         None
-                        if horizons == {None} or len(horizons) == 1
+                        if None in horizons or len(horizons) == 1
                         else last
                         if last in horizons
                         else max(h for h in horizons if h is not None)
@@ -297,8 +309,9 @@ def _design(inputs: ReportInputs, design: str) -> list[object]:
     note = (
         f"{size}Estimate ({inputs.settings.level} interval). C, AUC and IPA: higher is better; integrated Brier score:"
         f" lower is better; calibration slope and observed/expected: 1 is best. C: {readable(method) or 'see below'}."
-        " Verdicts are read from the intervals of C and Brier score, each on its own, without correction for the number"
-        " of models; a slope far from 1 says that risks are too extreme or too tame all the same."
+        f" C, integrated Brier score and IPA are up to {months(inputs.settings.endpoint.tau_months)} months; verdicts"
+        " are read from their intervals, each on its own, without correction for the number of models; a slope far from"
+        " 1 says that risks are too extreme or too tame all the same."
     )
     blocks: list[object] = [
         Heading(title),
@@ -329,8 +342,7 @@ def _delta(inputs: ReportInputs, model: str, design: str) -> list[Cell | str]:
         return [Cell("ranks the same", "unknown"), "–"]
     if model == "clinical_forest":
         return [Cell("no omics"), two_lines(c, 3, sign=True)]
-    last = inputs.settings.endpoint.horizons_months[-1]
-    tone, phrase = verdicts.adds(c, b, _claim(inputs, model, "ipa", design=design, horizon=last))
+    tone, phrase = verdicts.adds(c, b, _accuracy(inputs, model, design))
     return [Cell(phrase, tone), two_lines(c, 3, sign=True)]
 
 
@@ -350,7 +362,12 @@ def _alike(inputs: ReportInputs, design: str) -> list[str]:
         rows = inputs.rows("coefficients", resample="full", model=model)
         none = rows and not any(r["feature"].startswith(omics) and r["coefficient"] for r in rows)
         why = ": it has chosen no omic, so it is the clinical model" if none and model == "clinical_omics" else ""
-        said.append(f"{label(model)} ranks these patients just as the clinical model does{why}.")
+        beside = (
+            " In all patients it has chosen omics; that model, whose coefficients are shown, was not judged so."
+            if rows and not none and model == "clinical_omics"
+            else ""
+        )
+        said.append(f"{label(model)} ranks these patients just as the clinical model does{why}.{beside}")
     return said
 
 

@@ -126,6 +126,12 @@ def _said(inputs: ReportInputs, design: str, models: Sequence[str]) -> list[obje
             level = _measure(inputs, design, model, "intercept", horizon)
             known = known or any(r is not None and r["lower"] is not None for r in (slope, level))
             found = tendencies(slope, level)
+            ici = _measure(inputs, design, model, "ici", horizon)
+            if ici is not None and ici["chance_upper"] is not None and ici["estimate"] > ici["chance_upper"]:
+                most = number(ici["chance_upper"], 3)
+                found.append(
+                    f"further from the curve than by chance (ICI {number(ici['estimate'], 3)}, at most {most})"
+                )
             parts += [f"{join(found)} at {months(horizon)} months"] if found else []
         if parts:
             off.append(f"{label(model)}: risks are {'; '.join(parts)}.")

@@ -182,17 +182,21 @@ def _features(inputs: ReportInputs) -> list[object]:
     rows = _visible(inputs, "explained", level="feature")
     if not rows:
         return []
-    body = [
-        [
-            term(r["name"]) if r["block"] == "clinical" else r["name"],
-            _name(r["block"]),
-            number(100 * r["mean_absolute"], 2),
-            _range(r),
-            _direction(r["direction"]),
-            number(r["coefficient"], 3, sign=True) if r["coefficient"] is not None else "–",
-        ]
-        for r in rows[:SHOWN]
-    ]
+    named = {r["feature"] for r in inputs.rows("coefficients", resample="full", model="clinical_omics")}
+    body = []
+    for r in rows[:SHOWN]:
+        classes = r["block"] == "clinical" and any(f.startswith(f"{r['name']}: ") for f in named)
+        classes = classes and r["name"] not in named
+        body.append(
+            [
+                term(r["name"]) if r["block"] == "clinical" else r["name"],
+                _name(r["block"]),
+                number(100 * r["mean_absolute"], 2),
+                _range(r),
+                "classes, see coefficients" if classes else _direction(r["direction"]),
+                number(r["coefficient"], 3, sign=True) if r["coefficient"] is not None else "–",
+            ]
+        )
     return [
         Table(
             f"The {len(body)} features of {len(rows)} that move the predicted risk most, percentage points; mean over"

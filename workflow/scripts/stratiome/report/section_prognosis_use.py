@@ -81,7 +81,7 @@ def bounds(inputs: ReportInputs) -> list[object]:
             "all" if r["by"] == "all" else QUARTERS.get(r["group"], r["group"]),
             interval(r, 2) if r["estimate"] is not None else "not estimable",
             f"{months(round(r['median_months'], 1))}",
-            f"{inputs.people(r['n'])} / {events[r['model'], r['by'], r['group']]}",
+            f"{inputs.people(r['n']) if r['by'] == 'all' else 'a quarter'} / {events[r['model'], r['by'], r['group']]}",
         ]
         for r in rows
     ]

@@ -7,7 +7,7 @@ from typing import Any
 
 from stratiome.report import figures, maps
 from stratiome.report.blocks import Explorer, Figure, Fold, Heading, Note, Portraits, Table, Text
-from stratiome.report.disclosure import count, counts, is_small, share
+from stratiome.report.disclosure import count, counts, is_small, part, share
 from stratiome.report.inputs import ReportInputs
 from stratiome.report.words import interval, label, months, number, plural, readable, sentence, term
 
@@ -53,10 +53,10 @@ def latent_map(inputs: ReportInputs) -> list[object]:
     choices = [(group_name(g), g) for g in groups] if max(groups) > 1 else []
     thinned = f" A random {figures.MOST_POINTS:,} are drawn." if most > figures.MOST_POINTS else ""
     caption = (
-        f"n = {count(most, least)} patients, fitted on all of them (not held out).{thinned} Colour and mark show the"
-        " subgroup; grey dots are unassigned. UMAP keeps neighbours together, but sizes and distances of its islands"
-        " mean nothing, and it can draw islands where there are none: the evidence is above, not here. One mark is one"
-        " patient, without identifier: for internal use; leave this figure out of what you publish."
+        f"n = {_patients(inputs, most)} patients, fitted on all of them (not held out).{thinned} Colour and mark show"
+        " the subgroup; grey dots are unassigned. UMAP keeps neighbours together, but sizes and distances of its"
+        " islands mean nothing, and it can draw islands where there are none: the evidence is above, not here. One mark"
+        " is one patient, without identifier: for internal use; leave this figure out of what you publish."
     )
     return [
         Heading("The latent space"),
@@ -122,6 +122,12 @@ def cards(inputs: ReportInputs) -> list[object]:
         f" subgroups. Molecular traits are of {inputs.everyone} and descriptive: these features defined the groups."
     )
     return [Heading("What they are", anchor="subgroup-cards"), Portraits(made), Text(text)]
+
+
+def _patients(inputs: ReportInputs, n: int) -> str:
+    """Patients of a map, who have an omic, blurred where all of the cohort would tell how many have none."""
+    whole = sum(r["n"] for r in inputs.rows("overlap_omics"))
+    return part(n, whole or None, inputs.settings.min_cell)
 
 
 def sizes(inputs: ReportInputs) -> dict[int, str]:

@@ -214,8 +214,9 @@ def adds(delta_c: Row | None, delta_ibs: Row | None = None, ipa: Row | None = No
     """Verdict on a model beside the clinical one, from the intervals of its paired differences.
 
     Positive differences of C and negative ones of the integrated Brier score favour the model. C decides; a Brier
-    score that says the opposite makes it mixed, and so does an index of prediction accuracy (`ipa`) that does not lie
-    above zero: such a model ranks patients, but its risks are no better than one curve for all.
+    score that says the opposite makes it mixed, and so does a better Brier score alone. An integrated index of
+    prediction accuracy (`ipa`) that does not lie above zero takes from either: the risks are no better than one curve
+    for all.
     """
     c = direction(delta_c.get("lower"), delta_c.get("upper")) if delta_c else "unknown"
     b = direction(delta_ibs.get("lower"), delta_ibs.get("upper")) if delta_ibs else "unknown"
@@ -227,8 +228,12 @@ def adds(delta_c: Row | None, delta_ibs: Row | None = None, ipa: Row | None = No
         return ("mixed", f"ranks better, {FLAT}") if _flat(ipa) else ("yes", "adds")
     if c == "below":
         return ("mixed", "ranks worse, predicts better") if b == "below" else ("harm", "worse")
+    if b == "below" and not _flat(ipa):
+        return "mixed", PREDICTS
     return "no", "no evidence that it adds"
 
+
+PREDICTS = "predicts better, no evidence that it ranks better"
 
 FLAT = "risks no better than one curve for all"
 
@@ -243,7 +248,7 @@ def predicts(ipa: Mapping[str, Row | None]) -> str:
     Parameters
     ----------
     ipa
-        Model -> its row of the index of prediction accuracy at the last horizon.
+        Model -> its row of the integrated index of prediction accuracy.
     """
     flat = {m: direction(r["lower"], r["upper"]) for m, r in ipa.items() if r is not None and _flat(r)}
     said = ""
@@ -305,7 +310,7 @@ def prognosis(
     level
         Level of the intervals.
     ipa
-        Model, also the clinical one -> row of its index of prediction accuracy at the last horizon.
+        Model, also the clinical one -> row of its integrated index of prediction accuracy.
     unfitted
         Model -> why it was not fitted; such models are not judged.
     calibration
@@ -325,7 +330,13 @@ def prognosis(
         )
         for name, c, _ in deltas
     ]
-    facts += [(f"IPA, {within(m)}", interval(r, 3)) for m, r in ipa.items() if r is not None and _flat(r)]
+    if any(r is not None and _flat(r) for r in ipa.values()):
+        facts += [(f"IPA, {within(m)}", interval(r, 3)) for m, r in ipa.items() if r is not None]
+    facts += [
+        (f"Δ integrated Brier score, {within(name)}", interval(b, 4, sign=True))
+        for (name, _, b), (_, _, phrase) in zip(judged, found, strict=True)
+        if b is not None and phrase == PREDICTS
+    ]
     if {tone for _, tone, _ in found} <= {"unknown"}:
         why = next((f": {reason(c)}" for _, c, _ in judged if c and c.get("estimate") is None and c.get("method")), "")
         return Verdict(question, f"This could not be estimated{why}.", "unknown", tuple(facts), link="prognosis")
@@ -358,7 +369,7 @@ def stacked(
     of_clinical
         The same of the forest on clinical variables, if it was fitted: a gain that it has as well is none of omics.
     ipa
-        Row of the index of prediction accuracy of the stacked model at the last horizon.
+        Row of the integrated index of prediction accuracy of the stacked model.
     level
         Level of the intervals.
     unfitted
@@ -414,6 +425,13 @@ def _prognosis_answer(
         return "yes", f"Yes: with omics, risk is ranked {much} than by the clinical model alone.", small
     if tones == {"mixed"} and all(phrase.endswith(FLAT) for _, _, phrase in found):
         return "mixed", f"In part: with omics, risk is ranked {much} than by the clinical model alone.", small
+    if tones == {"mixed"} and all(phrase == PREDICTS for _, _, phrase in found):
+        return (
+            "mixed",
+            "In part: with omics, risks are predicted better than by the clinical model alone, but there is no evidence"
+            " that patients are ranked better.",
+            False,
+        )
     if tones == {"harm"}:
         return "harm", "No: with omics, predictions are worse than those of the clinical model.", False
     if tones <= {"no", "unknown"}:
@@ -542,6 +560,7 @@ def transport(
     aside: str = "",
     unfitted: str = "",
     design: str | None = "cross-validation",
+    ahead: Row | None = None,
 ) -> Verdict:
     """Does it hold across sites? Told of the clinical model.
 
@@ -561,6 +580,8 @@ def transport(
         Why the clinical model was not fitted with sites held out, or "".
     design
         How patients were held out within the cohort, None if neither by folds nor as given.
+    ahead
+        Row of `PrognosisSites` of the clinical model: C at one more site, and how many sites have an estimate.
     """
     question = "Does it hold across sites?"
     facts: list[tuple[str, str]] = []
@@ -597,4 +618,16 @@ def transport(
         "below": ("harm", f"No: the clinical model ranks risk worse than chance, {pooled}."),
         "covers": ("no", f"No evidence that the clinical model still ranks risk better than chance, {pooled}."),
     }[where]
+    if ahead is not None and ahead["of"] > ahead["sites"]:
+        lost = ahead["of"] - ahead["sites"]
+        caveat = (
+            f"{count_word(lost).capitalize()} more could not be judged on {'their' if lost > 1 else 'its'} own."
+            f" {caveat}"
+        )
+    if ahead is not None and ahead["prediction_lower"] is not None:
+        low, high = number(ahead["prediction_lower"]), number(ahead["prediction_upper"])
+        facts.append(("C expected at one more site", f"{low} to {high}"))
+        if where == "above" and ahead["prediction_lower"] <= 0.5:
+            tone = "mixed"
+            answer = f"{answer} But sites differ: at one more it may rank no better than chance."
     return Verdict(question, answer, tone, tuple(facts), caveat, "prognosis")  # type: ignore[arg-type]

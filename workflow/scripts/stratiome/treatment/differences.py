@@ -106,8 +106,16 @@ class HeldOut:
 
     def take(self, rows: np.ndarray) -> HeldOut:
         """Those where `rows`, shape `(n_patients,)`, is True."""
-        arrays = (self.contribution, self.predicted, self.risk, self.propensity, self.fold)
-        return HeldOut(self.name, self.sample.take(rows), *(a[rows] for a in arrays), self.randomised)
+        return HeldOut(
+            self.name,
+            self.sample.take(rows),
+            self.contribution[rows],
+            self.predicted[rows],
+            self.risk[rows],
+            self.propensity[rows],
+            self.fold[rows],
+            self.randomised,
+        )
 
 
 def difference_rows(
