@@ -146,7 +146,8 @@ def _fit(folder: Path, cohort: dict[str, np.ndarray], roles: pl.DataFrame, resam
 def _evaluate(folder: Path, fitted: list[dict[str, str]], **changes) -> dict[str, pl.DataFrame]:
     outputs = {n: str(folder / f"{n}.parquet") for n in CONTRACTS}
     settings = {"endpoint": ENDPOINT, "prognosis": PROGNOSIS, "evaluation": EVALUATION, "seed": 1}
-    inputs = {"outcome": fitted[0]["outcome"], "resamples": fitted[0]["resamples"]}
+    settings |= {"covariates": ("age", "er")}
+    inputs = {"clinical": fitted[0]["clinical"], "outcome": fitted[0]["outcome"], "resamples": fitted[0]["resamples"]}
     inputs |= {n: [f[n] for f in fitted] for n in ("curves", "risks", "models", "bounds", "censoring")}
     evaluate_prognosis.main(**inputs, **outputs, **(settings | changes))
     return {n: tables.read_table(outputs[n], c) for n, c in CONTRACTS.items()}
@@ -546,6 +547,10 @@ def test_lower_bounds_are_judged_by_quarter_of_risk(run):
         assert parts["group"].to_list() == ["1", "2", "3", "4"]
         assert parts["n"].sum() == whole["n"] == N - len(range(0, N, 29))
         assert parts["median_months"].is_sorted(descending=True)
+        classes = own.filter(pl.col("by") == "er")
+        assert classes["group"].to_list() == ["neg", "pos"]
+        assert classes["n"].sum() == whole["n"]
+        assert set(own["by"]) == {"all", "risk quarter", "er"}  # age has too many values
         assert 0.7 < whole["estimate"] <= 1  # 75 calibration patients in each of two folds
     bounds = tables.read_table(fitted["cv-1-1"]["bounds"], tables.PrognosisBounds)
     held_out = roles.filter((pl.col("resample") == "cv-1-1") & (pl.col("role") == "test")).height

@@ -190,6 +190,30 @@ def test_bounds_that_cover_too_little_are_named():
     assert section_prognosis_use.bounds(changed(inputs, coverage=[])) == []
 
 
+def test_bounds_by_class_are_folded_and_those_that_cover_too_little_named():
+    inputs = fixtures.inputs("demo")
+    rows = inputs.rows("coverage")
+    low = {"estimate": 0.7, "lower": 0.6, "upper": 0.8}
+    more = [rows[0] | {"by": "stage", "group": g, "n": n, "events": 40} | e
+            for g, n, e in (("1", 300, {}), ("2", 200, low), ("3", 6, low))]  # fmt: skip
+    blocks = section_prognosis_use.bounds(changed(inputs, coverage=rows + more))
+    table = next(b for b in blocks if getattr(b, "kind", "") == "fold").blocks[0]
+    assert [row[1] for row in table.rows] == ["Stage: 1", "Stage: 2", "Stage: 3"]
+    assert table.rows[2][2] == "too few"
+    assert table.rows[2][4].startswith("<10")
+    assert "clinical (stage: 2)" in blocks[-1].text
+    assert "stage: 3" not in blocks[-1].text
+
+
+def test_what_omics_add_is_drawn_for_concordance_and_for_the_brier_score():
+    figures = section_prognosis._forest(fixtures.inputs("demo"))
+    assert [f.title for f in figures] == [
+        "What omics add to the clinical model",
+        "What omics add to the clinical model: accuracy of the risks",
+    ]
+    assert "Difference in the integrated Brier score to the clinical model" in figures[1].svg
+
+
 def test_a_clinical_forest_is_not_judged_as_a_model_of_omics():
     blocks = section_prognosis.prognosis(with_stacked(0.05)).blocks
     table = next(b for b in blocks if getattr(b, "kind", "") == "table")

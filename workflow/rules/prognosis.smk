@@ -40,6 +40,7 @@ rule fit_prognosis:
 
 rule evaluate_prognosis:
     input:
+        clinical="<results>/cohort/clinical.parquet",
         outcome="<results>/cohort/outcome.parquet",
         resamples="<results>/cohort/resamples.parquet",
         curves=expand(
@@ -82,7 +83,9 @@ rule evaluate_prognosis:
         mem_mb=4000,
         runtime=60,
     params:
-        settings=settings("endpoint", "prognosis", "evaluation", "seed"),
+        settings=settings(
+            "covariates", "site", "endpoint", "prognosis", "evaluation", "seed"
+        ),
         library=library("prognosis", "survival", "resample"),
     message:
         "Judging the survival models on held-out patients"

@@ -19,6 +19,7 @@ logger = logging.getLogger("stratiome.prognosis")
 
 def main(
     *,
+    clinical: str,
     outcome: str,
     resamples: str,
     curves: list[str],
@@ -34,10 +35,12 @@ def main(
     calibration_curves: str,
     calibration_measures: str,
     risks_by_outcome: str,
+    covariates: tuple[str, ...],
     endpoint: EndpointConfig,
     prognosis: PrognosisConfig,
     evaluation: EvaluationConfig,
     seed: int,
+    site: str | None = None,
 ) -> None:
     """Read outcome and predictions, evaluate each design, and write the tables."""
     patients = tables.read_table(outcome, tables.Outcome).sort("patient_id")
@@ -68,7 +71,9 @@ def main(
         given = _bounds(patients["patient_id"], repeat, bounds)
         assert repeat.uncensored is not None
         rng = np.random.default_rng([seed, 2])
-        covered = use.coverage_of_bounds(problem, repeat, given, repeat.uncensored, rng=rng, **settings)
+        classes = _classes(pl.read_parquet(clinical), (*covariates, site), patients["patient_id"])
+        classes = {name: values[repeat.rows] for name, values in classes.items()}
+        covered = use.coverage_of_bounds(problem, repeat, given, repeat.uncensored, rng=rng, groups=classes, **settings)
     name = designs[0].name if designs else ""
     observed = "Kaplan-Meier survival" if competing is None else "Aalen-Johansen cumulative incidence"
     tables.write_table(_decisions(benefits, name, observed, evaluation), decisions, tables.PrognosisDecisions)
@@ -84,6 +89,18 @@ def main(
         strict=True,
     ):
         tables.write_table(table, path, contract)
+
+
+MOST_CLASSES = 12
+"""Classes of a clinical column beyond which lower bounds are not judged by it."""
+
+
+def _classes(clinical: pl.DataFrame, columns: tuple[str | None, ...], patients: pl.Series) -> dict[str, np.ndarray]:
+    """Class of each patient in every clinical column of few values, "" where it is not known."""
+    joined = pl.DataFrame({"patient_id": patients}).join(clinical, on="patient_id", how="left", maintain_order="left")
+    named = dict.fromkeys(c for c in columns if c is not None and c in joined.columns)
+    few = [c for c in named if 2 <= joined[c].drop_nulls().n_unique() <= MOST_CLASSES]
+    return {c: joined[c].cast(pl.String).fill_null("").to_numpy().astype(str) for c in few}
 
 
 def _designs(

@@ -709,8 +709,8 @@ class PrognosisCoverage(Claim):
     design: str = pa.Field(isin=DESIGNS)
     model: str
     nominal: float = pa.Field(ge=0, le=1)
-    by: str  # "all" or "risk quarter"
-    group: str  # "" for all, "1" (lowest) to "4"
+    by: str  # "all", "risk quarter", or a clinical column
+    group: str  # "" for all, "1" (lowest) to "4", or the class
     median_months: float = pa.Field(ge=0)  # median bound
 
 

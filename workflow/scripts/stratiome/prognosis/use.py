@@ -8,7 +8,7 @@ import numpy as np
 
 from stratiome.prognosis.conformal import coverage, curve_at, risk_quarters
 from stratiome.prognosis.decision import net_benefit, treat_all
-from stratiome.prognosis.evaluate import YARDSTICK, Predictions, Problem, draw_weights, enough
+from stratiome.prognosis.evaluate import FEWEST_PATIENTS, YARDSTICK, Predictions, Problem, draw_weights, enough
 from stratiome.survival.concordance import Sample
 from stratiome.survival.interval import percentile_interval
 from stratiome.tables import TREAT_ALL
@@ -109,8 +109,11 @@ def coverage_of_bounds(
     bootstraps: int,
     level: float,
     rng: np.random.Generator,
+    groups: dict[str, np.ndarray] | None = None,
 ) -> list[Covered]:
-    """Share of held-out patients who outlive their bound, of all and by quarter of predicted risk within the fold.
+    """Share of held-out patients who outlive their bound: of all, by quarter of predicted risk, by group.
+
+    Quarters are made within the fold. Groups of fewer than `FEWEST_PATIENTS` patients are left out.
 
     Parameters
     ----------
@@ -126,6 +129,8 @@ def coverage_of_bounds(
         Draws and level of intervals.
     rng
         Source of the draws.
+    groups
+        Clinical column -> shape `(n_held_out,)`, class of each patient; "" where it is not known.
     """
     found = []
     for model, lower in bounds.items():
@@ -138,16 +143,20 @@ def coverage_of_bounds(
             [np.ones((1, len(rows))), *draw_weights(np.arange(len(rows)), len(rows), bootstraps, rng)]
         )
         quarter = risk_quarters(predictions.risk[model][known], predictions.fold[known]).astype(str)
+        by_group = {name: values[known] for name, values in (groups or {}).items()}
+        groupings = {"risk quarter": quarter, **by_group}
         made = coverage(
             time,
             event,
             lower[known],
-            groupings={"risk quarter": quarter},
+            groupings=groupings,
             weights=weights,
             uncensored=curve_at(uncensored[known], problem.grid, np.minimum(time, lower[known])),
         )
         for c in made:
-            own = np.ones(len(rows), dtype=bool) if c.by == "all" else quarter == c.group
+            own = np.ones(len(rows), dtype=bool) if c.by == "all" else groupings[c.by] == c.group
+            if c.by in by_group and (c.group == "" or c.n < FEWEST_PATIENTS):
+                continue
             ends = _claim(c.covered[0], c.covered[1:], level)
             found.append(
                 Covered(

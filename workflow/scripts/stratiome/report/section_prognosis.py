@@ -448,28 +448,34 @@ def _everything(inputs: ReportInputs, design: str) -> Table:
 
 
 def _forest(inputs: ReportInputs) -> list[object]:
+    """Differences to the clinical model in concordance, and in the integrated Brier score."""
+    made = [
+        _one_forest(inputs, "uno_c", "forest-c", 3, ("clinical is better", "omics add")),
+        _one_forest(inputs, "ibs", "forest-ibs", 4, ("omics add", "clinical is better")),
+    ]
+    return [figure for figure in made if figure is not None]
+
+
+def _one_forest(inputs: ReportInputs, metric: str, slug: str, decimals: int, sides: tuple[str, str]) -> Figure | None:
     lines: list[charts.Line] = []
     claims: list[Row] = []
     for design in TITLES:
         judged = [m for m in challengers(inputs, design) if m in fitted(inputs, design) and m != "clinical_forest"]
-        rows = [(m, c) for m in judged if (c := _claim(inputs, m, "uno_c", "clinical", design)) is not None]
+        rows = [(m, c) for m in judged if (c := _claim(inputs, m, metric, "clinical", design)) is not None]
         rows = [(m, c) for m, c in rows if c["estimate"] is not None]
         if rows:
             lines.append(charts.Line(words.sentence(design), heading=True))
         lines += [
-            charts.Line(label(m), c["estimate"], c["lower"], c["upper"], interval(c, 3, sign=True), _colour(m))
+            charts.Line(label(m), c["estimate"], c["lower"], c["upper"], interval(c, decimals, sign=True), _colour(m))
             for m, c in rows
         ]
         claims += [c for _, c in rows]
     if not lines:
-        return []
+        return None
+    what = {"uno_c": "Uno's C", "ibs": "the integrated Brier score"}[metric]
     told = "; ".join(f"{i.name} {i.text}" for i in lines if not i.heading)
     drawing = charts.forest(
-        lines,
-        "forest-c",
-        f"Difference in Uno's C to the clinical model: {told}.",
-        "Difference in Uno's C",
-        ("clinical is better", "omics add"),
+        lines, slug, f"Difference in {what} to the clinical model: {told}.", f"Difference in {what}", sides
     )
     claim = claims[0]
     least = inputs.settings.min_cell
@@ -477,7 +483,8 @@ def _forest(inputs: ReportInputs) -> list[object]:
         f"{inputs.size(claim['n'])}, {count(claim['events'], least)} events; held out."
         f" {words.sentence(readable(claim['method']))}. An interval that covers zero is no evidence that omics add."
     )
-    return [Figure(drawing, "What omics add to the clinical model", caption, 820)]
+    title = "What omics add to the clinical model" + (": accuracy of the risks" if metric == "ibs" else "")
+    return Figure(drawing, title, caption, 820)
 
 
 def _colour(model: str) -> int:

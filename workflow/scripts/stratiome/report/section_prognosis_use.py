@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from stratiome.report import charts, words
-from stratiome.report.blocks import Heading, Note, Panels, Table, Text
-from stratiome.report.disclosure import count, counts
+from stratiome.report.blocks import Fold, Heading, Note, Panels, Table, Text
+from stratiome.report.disclosure import count, counts, is_small
 from stratiome.report.inputs import ReportInputs
-from stratiome.report.words import interval, label, months, plural, readable, within
+from stratiome.report.words import interval, label, months, plural, readable, term, within
 from stratiome.tables import TREAT_ALL
 
 QUARTERS = {"1": "lowest quarter of risk", "2": "second quarter", "3": "third quarter", "4": "highest quarter of risk"}
@@ -61,7 +61,8 @@ def _difference(inputs: ReportInputs) -> str:
 
 def bounds(inputs: ReportInputs) -> list[object]:
     """Whether lower bounds on survival time hold."""
-    rows = inputs.rows("coverage")
+    every = inputs.rows("coverage")
+    rows = [r for r in every if r["by"] in ("all", "risk quarter")]
     if inputs.settings.endpoint.competing is not None:
         return [
             Heading("Lower bounds on survival time"),
@@ -103,13 +104,38 @@ def bounds(inputs: ReportInputs) -> list[object]:
             note,
         ),
     ]
-    low = [r for r in rows if r["upper"] is not None and r["upper"] < nominal]
+    blocks += _by_class(inputs, [r for r in every if r not in rows], nominal)
+    low = [r for r in every if r["upper"] is not None and r["upper"] < nominal]
+    low = [r for r in low if not is_small(r["n"], inputs.settings.min_cell)]
     if low:
-        named = words.join(
-            [f"{within(r['model'])} ({'all' if r['by'] == 'all' else QUARTERS.get(r['group'], '')})" for r in low]
-        )
+        named = words.join([f"{within(r['model'])} ({_who(r)})" for r in low])
         blocks.append(Note(f"Covered less than asked for: {named}. Do not read these bounds as promised.", "care"))
     return blocks
+
+
+def _who(row: dict) -> str:
+    if row["by"] == "all":
+        return "all"
+    return QUARTERS.get(row["group"], "") if row["by"] == "risk quarter" else f"{term(row['by'])}: {row['group']}"
+
+
+def _by_class(inputs: ReportInputs, rows: list[dict], nominal: float) -> list[object]:
+    """The same by classes of clinical columns."""
+    least = inputs.settings.min_cell
+    body = []
+    for model, by in dict.fromkeys((r["model"], r["by"]) for r in rows):
+        own = [r for r in rows if (r["model"], r["by"]) == (model, by)]
+        sizes, events = (counts([r[name] for r in own], least) for name in ("n", "events"))
+        for r, size, failed in zip(own, sizes, events, strict=True):
+            small = is_small(r["n"], least)
+            value = "too few" if small else interval(r, 2) if r["estimate"] is not None else "not estimable"
+            median = "–" if small else months(round(r["median_months"], 1))
+            body.append([label(model), words.sentence(_who(r)), value, median, f"{size} / {failed}"])
+    if not body:
+        return []
+    head = ["Model", "Patients", "Outlive their bound", "Median bound, months", "n / events"]
+    caption = f"Share who outlive their bound by class of a clinical variable; {nominal:.2f} is asked for."
+    return [Fold("Lower bounds by clinical variable", [Table(caption, head, body, frozenset({2, 3, 4}))])]
 
 
 def _events(inputs: ReportInputs) -> dict[tuple[str, str, str], str]:
