@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import polars as pl
 import pytest
 from scipy.special import expit
 
 from stratiome.survival.cox import with_baseline
-from stratiome.treatment.doubly_robust import average, cross_fit, fit_nuisance, influence
+from stratiome.treatment.doubly_robust import average, cross_fit, fit_nuisance, influence, over_splits
 from stratiome.treatment.emulate import Sample, TreatmentError
 
 HORIZONS = np.array([6.0, 20.0, 36.0])
@@ -112,6 +114,19 @@ def test_folds_do_not_depend_on_other_patients_and_seeds_repeat():
     np.testing.assert_array_equal(once, again)
     other = cross_fit(x, sample, HORIZONS, TAU, folds=4, rng=np.random.default_rng(6)).contrasts
     assert not np.array_equal(once, other)
+
+
+def test_one_odd_split_does_not_decide():
+    x, sample = simulated(12)
+    split = [cross_fit(x, sample, HORIZONS, TAU, folds=4, rng=np.random.default_rng(k)) for k in range(5)]
+    effects = [average(s, sample.treated, "all") for s in split]
+    whole = over_splits(effects)
+    odd = dataclasses.replace(effects[0], estimate=effects[0].estimate + 50, error=effects[0].error * 9)
+    found = over_splits([odd, *effects[1:]])
+    spread = np.ptp([e.estimate for e in effects], axis=0)
+    assert (np.abs(found.estimate - whole.estimate) <= spread).all()
+    assert (found.error < 1.5 * whole.error).all()
+    assert (whole.error >= np.min([e.error for e in effects], axis=0)).all()
 
 
 def test_confounders_that_determine_the_treatment_are_refused():

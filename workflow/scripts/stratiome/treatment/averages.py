@@ -10,15 +10,22 @@ import numpy as np
 from stratiome.config import EndpointConfig, EvaluationConfig
 from stratiome.survival.design import ColumnType
 from stratiome.survival.outcome import time_grid
-from stratiome.treatment.doubly_robust import MIN_PROPENSITY, MIN_UNCENSORED, POPULATIONS, average, cross_fit
+from stratiome.treatment.doubly_robust import (
+    MIN_PROPENSITY,
+    MIN_UNCENSORED,
+    POPULATIONS,
+    average,
+    cross_fit,
+    over_splits,
+)
 from stratiome.treatment.effect import Question, compare_weighted, too_few, undetermined
 from stratiome.treatment.emulate import Sample, TreatmentError
 from stratiome.treatment.truth import TrueEffects
 from stratiome.treatment.weight import TRIM, PropensityModel, effective_sample_size, trimmed_weights
 
 Row = dict[str, Any]
-FOLDS = 5
-"""Folds of the cross-fitting."""
+FOLDS, SPLITS = 5, 5
+"""Folds of the cross-fitting, and splits into them, of which the median counts."""
 AVERAGED = {
     "all": "all eligible patients",
     "trimmed": f"patients with a propensity of {TRIM:g} to {1 - TRIM:g}",
@@ -74,19 +81,21 @@ def average_rows(
         return [r for e, p in asked for r in _nothing(name, e, p, sample, refused, settings)]
     found: list[Row] = []
     try:
-        scores = cross_fit(design, sample, np.asarray(question.horizons), question.tau, folds=FOLDS, rng=rng)
+        times = np.asarray(question.horizons)
+        splits = [cross_fit(design, sample, times, question.tau, folds=FOLDS, rng=rng) for _ in range(SPLITS)]
     except TreatmentError as error:
         why = f"in a training set of the cross-fitting, {str(error).split(' Suggestion')[0].rstrip('.')}"
         found += [r for p in POPULATIONS for r in _nothing(name, "doubly robust", p, sample, why, settings)]
     else:
         method = (
-            f"cross-fitted augmented inverse probability weighting, {FOLDS} folds: unpenalised logistic propensity, Cox"
-            f" models of survival and of censoring in each arm; probabilities of the arm below {MIN_PROPENSITY:g} and"
-            f" of being uncensored below {MIN_UNCENSORED:g} raised to these; interval from influence functions"
+            f"cross-fitted augmented inverse probability weighting, {FOLDS} folds, median of {SPLITS} splits: unpenalised"
+            " logistic propensity, Cox models of survival and of censoring in each arm; probabilities of the arm below"
+            f" {MIN_PROPENSITY:g} and of being uncensored below {MIN_UNCENSORED:g} raised to these; interval from"
+            " influence functions"
         )
         for population in POPULATIONS:
-            effect = average(scores, sample.treated, population)
-            inside = _inside(scores.propensity, population)
+            effect = over_splits([average(s, sample.treated, population) for s in splits])
+            inside = _inside(splits[0].propensity, population)
             found += _rows(
                 name, "doubly robust", population, sample, inside, None, effect.estimate, effect.error, method, settings
             )

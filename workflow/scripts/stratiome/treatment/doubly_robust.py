@@ -5,7 +5,7 @@ Right if the model of survival is, or if those of treatment and of censoring are
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -343,3 +343,21 @@ def average(scores: Scores, treated: np.ndarray, population: str) -> Effect:
     centred = centred / mean
     error = centred.std(axis=0, ddof=1) / np.sqrt(len(e))
     return Effect(estimate, error, int((weight > 0).sum()), centred)
+
+
+def over_splits(effects: Sequence[Effect]) -> Effect:
+    """Median of the estimates of several splits into folds, with their spread in the standard error.
+
+    The variance is the median of `error^2 + (estimate - median)^2` (Chernozhukov et al. 2018, definition 3.3): in one
+    split a training set may lack what a rare column needs, and such an estimate would stand for itself.
+
+    Parameters
+    ----------
+    effects
+        One for each split, of the same patients.
+    """
+    estimates = np.stack([e.estimate for e in effects])
+    estimate = np.median(estimates, axis=0)
+    variances = np.stack([e.error for e in effects]) ** 2 + (estimates - estimate) ** 2
+    mean = np.mean([e.influence for e in effects], axis=0)
+    return Effect(estimate, np.sqrt(np.median(variances, axis=0)), effects[0].n, mean)
