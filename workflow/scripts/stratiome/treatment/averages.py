@@ -88,9 +88,9 @@ def average_rows(
         found += [r for p in POPULATIONS for r in _nothing(name, "doubly robust", p, sample, why, settings)]
     else:
         method = (
-            f"cross-fitted augmented inverse probability weighting, {FOLDS} folds, median of {SPLITS} splits: unpenalised"
-            " logistic propensity, Cox models of survival and of censoring in each arm; probabilities of the arm below"
-            f" {MIN_PROPENSITY:g} and of being uncensored below {MIN_UNCENSORED:g} raised to these; interval from"
+            f"cross-fitted augmented inverse probability weighting, {FOLDS} folds, median of {SPLITS} splits:"
+            " unpenalised logistic propensity, Cox models of survival and of censoring in each arm; probabilities of the"
+            f" arm below {MIN_PROPENSITY:g} and of being uncensored below {MIN_UNCENSORED:g} raised to these; interval from"
             " influence functions"
         )
         for population in POPULATIONS:
