@@ -89,9 +89,9 @@ def average_rows(
     else:
         method = (
             f"cross-fitted augmented inverse probability weighting, {FOLDS} folds, median of {SPLITS} splits:"
-            " unpenalised logistic propensity, Cox models of survival and of censoring in each arm; probabilities of the"
-            f" arm below {MIN_PROPENSITY:g} and of being uncensored below {MIN_UNCENSORED:g} raised to these; interval from"
-            " influence functions"
+            " unpenalised logistic propensity, Cox models of survival and of censoring in each arm;"
+            f" probabilities of the arm below {MIN_PROPENSITY:g} and of being uncensored below {MIN_UNCENSORED:g} raised"
+            " to these; interval from influence functions"
         )
         for population in POPULATIONS:
             effect = over_splits([average(s, sample.treated, population) for s in splits])
