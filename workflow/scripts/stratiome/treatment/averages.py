@@ -90,8 +90,8 @@ def average_rows(
         method = (
             f"cross-fitted augmented inverse probability weighting, {FOLDS} folds, median of {SPLITS} splits:"
             " unpenalised logistic propensity, Cox models of survival and of censoring in each arm;"
-            f" probabilities of the arm below {MIN_PROPENSITY:g} and of being uncensored below {MIN_UNCENSORED:g} raised"
-            " to these; interval from influence functions"
+            f" probabilities of the arm below {MIN_PROPENSITY:g} and of being uncensored below {MIN_UNCENSORED:g}"
+            " raised to these; interval from influence functions"
         )
         for population in POPULATIONS:
             effect = over_splits([average(s, sample.treated, population) for s in splits])
