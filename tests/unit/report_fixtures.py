@@ -1053,6 +1053,16 @@ def _treatment(case: str) -> dict[str, list[dict[str, Any]]]:
         ],
         "treatment_effects": effects,
         "treatment_averages": averages,
+        "treatment_sensitivity": [
+            {
+                **key,
+                "hazard_ratio": 0.8,
+                "risk_ratio": 0.86,
+                "e_value": 1.6,
+                "e_value_limit": 1.2 if case == "demo" else 1.0,
+                "method": "E-value",
+            }
+        ],
         "treatment_differences": differences,
         "treatment_difference_tests": tests,
         "treatment_interaction": [

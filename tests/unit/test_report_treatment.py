@@ -109,3 +109,13 @@ def test_small_groups_are_suppressed():
 def test_no_held_out_patients_are_told():
     inputs = changed(fixtures.inputs("demo"), treatment_differences=[], treatment_difference_tests=[])
     assert "Not asked: too few patients were held out" in told(inputs)
+
+
+def test_how_strong_an_unmeasured_confounder_would_have_to_be_is_said():
+    said = section_treatment._unmeasured(fixtures.inputs("demo"), "treatment")
+    assert "hazard ratio of 0.80 away" in said
+    assert "a risk ratio of 1.60 each" in said
+    assert "1.20 would do for the interval" in said
+    assert "holds no effect as it is" in section_treatment._unmeasured(fixtures.inputs("null"), "treatment")
+    none = changed(fixtures.inputs("demo"), treatment_sensitivity=[])
+    assert section_treatment._unmeasured(none, "treatment") == ""

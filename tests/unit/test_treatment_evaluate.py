@@ -30,6 +30,7 @@ OUTPUTS = {
     "averages": tables.TreatmentAverages,
     "differences": tables.TreatmentDifferences,
     "difference_tests": tables.TreatmentDifferenceTests,
+    "sensitivity": tables.TreatmentSensitivity,
     "interaction": tables.TreatmentInteraction,
 }
 
@@ -181,6 +182,17 @@ def test_doubly_robust_and_inverse_probability_estimates_find_the_truth_too(foun
     assert same["truth"] == whole["truth"]
     assert abs(same["estimate"] - whole["estimate"]) < 1.0
     assert averages["effective_n"].is_null().to_list() == [True] * 9 + [False] * 3
+
+
+def test_the_e_value_is_that_of_the_weighted_hazard_ratio(found, two_groups, tmp_path):
+    row = found["sensitivity"].row(0, named=True)
+    ratio = found["effects"].filter(subgroup=0, weighting="overlap", estimand="hazard_ratio").row(0, named=True)
+    assert row["hazard_ratio"] == ratio["estimate"]
+    assert row["e_value"] > 1.0
+    assert (row["e_value_limit"] == 1.0) == (ratio["lower"] <= 1.0 <= ratio["upper"])
+    coin = two_groups.clinical.with_columns(drug=pl.int_range(pl.len()).mod(2).cast(pl.Float64))
+    chance = TreatmentConfig(column="drug", design="randomised")
+    assert evaluate(tmp_path, replace(two_groups, clinical=coin), {"drug": chance})["sensitivity"].is_empty()
 
 
 def test_averages_that_cannot_be_made_say_why(tmp_path):

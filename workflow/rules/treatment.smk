@@ -51,6 +51,7 @@ rule evaluate_treatment:
         averages="<results>/evaluation/treatment_averages.parquet",
         differences="<results>/evaluation/treatment_differences.parquet",
         difference_tests="<results>/evaluation/treatment_difference_tests.parquet",
+        sensitivity="<results>/evaluation/treatment_sensitivity.parquet",
         interaction="<results>/evaluation/treatment_interaction.parquet",
     log:
         "<results>/logs/evaluate_treatment.log",

@@ -28,6 +28,7 @@ def main(
     averages: str,
     differences: str,
     difference_tests: str,
+    sensitivity: str,
     interaction: str,
     treatments: dict[str, TreatmentConfig],
     data: DataConfig,
@@ -66,6 +67,7 @@ def main(
         (found.averages, averages, tables.TreatmentAverages),
         (found.differences, differences, tables.TreatmentDifferences),
         (found.difference_tests, difference_tests, tables.TreatmentDifferenceTests),
+        (found.sensitivity, sensitivity, tables.TreatmentSensitivity),
         (found.interaction, interaction, tables.TreatmentInteraction),
     ):
         tables.write_table(tables.from_rows(rows, model), path, model)

@@ -104,6 +104,7 @@ def main(
     treatment_averages: list[str] | None = None,
     treatment_differences: list[str] | None = None,
     treatment_difference_tests: list[str] | None = None,
+    treatment_sensitivity: list[str] | None = None,
     treatment_interaction: list[str] | None = None,
 ) -> None:
     """Write the report as one HTML file."""
@@ -191,6 +192,7 @@ def main(
         "treatment_averages": treatment_averages or [],
         "treatment_differences": treatment_differences or [],
         "treatment_difference_tests": treatment_difference_tests or [],
+        "treatment_sensitivity": treatment_sensitivity or [],
         "treatment_interaction": treatment_interaction or [],
     }
     target = Path(report)

@@ -1025,6 +1025,17 @@ class TreatmentDifferenceTests(Table):
     method: str
 
 
+class TreatmentSensitivity(Table):
+    """How strong an unmeasured confounder would have to be to explain an effect away."""
+
+    treatment: str
+    hazard_ratio: float  # that is asked about
+    risk_ratio: float  # what it is as a risk ratio, about
+    e_value: float = pa.Field(ge=1)
+    e_value_limit: float = pa.Field(ge=1)  # of the end of the interval nearer to no effect; 1 = it holds no effect
+    method: str
+
+
 class TreatmentInteraction(Table):
     """Omnibus test that the effect is the same in all held-out subgroups."""
 

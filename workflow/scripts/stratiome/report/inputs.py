@@ -94,6 +94,7 @@ CONTRACTS: dict[str, type[tables.Table]] = {
     "treatment_averages": tables.TreatmentAverages,
     "treatment_differences": tables.TreatmentDifferences,
     "treatment_difference_tests": tables.TreatmentDifferenceTests,
+    "treatment_sensitivity": tables.TreatmentSensitivity,
     "treatment_interaction": tables.TreatmentInteraction,
 }
 """Contract of each table, by the name of its input."""

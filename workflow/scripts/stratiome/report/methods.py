@@ -87,6 +87,10 @@ REFERENCES = {
     "Kaplan 1958": (
         "Kaplan EL, Meier P. Nonparametric estimation from incomplete observations. J Am Stat Assoc 1958;53:457–81."
     ),
+    "Kent 2020": (
+        "Kent DM, Paulus JK, van Klaveren D, et al. The predictive approaches to treatment effect heterogeneity (PATH)"
+        " statement. Ann Intern Med 2020;172:35–45."
+    ),
     "Kingma 2014": "Kingma DP, Welling M. Auto-encoding variational Bayes. ICLR 2014.",
     "Li 2018": (
         "Li F, Morgan KL, Zaslavsky AM. Balancing covariates via propensity score weighting. J Am Stat Assoc"
@@ -137,6 +141,10 @@ REFERENCES = {
         "Uno H, Cai T, Pencina MJ, D'Agostino RB, Wei LJ. On the C-statistics for evaluating overall adequacy of risk"
         " prediction procedures with censored survival data. Stat Med 2011;30:1105–17."
     ),
+    "VanderWeele 2017": (
+        "VanderWeele TJ, Ding P. Sensitivity analysis in observational research: introducing the E-value. Ann Intern Med"
+        " 2017;167:268–74."
+    ),
     "van der Laan 2007": ("van der Laan MJ, Polley EC, Hubbard AE. Super learner. Stat Appl Genet Mol Biol 2007;6:25."),
     "Wang 2014": (
         "Wang B, Mezlini AM, Demir F, et al. Similarity network fusion for aggregating data types on a genomic scale."
@@ -149,6 +157,10 @@ REFERENCES = {
     "Wolbers 2014": (
         "Wolbers M, Blanche P, Koller MT, Witteman JCM, Gerds TA. Concordance for prognostic models with competing"
         " risks. Biostatistics 2014;15:526–39."
+    ),
+    "Yadlowsky 2025": (
+        "Yadlowsky S, Fleming S, Shah N, Brunskill E, Wager S. Evaluating treatment prioritization rules via"
+        " rank-weighted average treatment effects. J Am Stat Assoc 2025;120:38–51."
     ),
     "Wu 2018": "Wu M, Goodman N. Multimodal generative models for scalable weakly-supervised learning. NeurIPS 2018.",
 }
@@ -443,7 +455,16 @@ def _averages(inputs: ReportInputs) -> str:
         ),
     }
     said = [text for name, text in named.items() if any(r["estimator"] == name for r in rows)]
-    return f" The average effect was estimated again by {join(said)}." if said else ""
+    text = f" The average effect was estimated again by {join(said)}." if said else ""
+    if inputs.rows("treatment_differences"):
+        text += (
+            " Differences between patients were looked for in held-out patients, in doubly robust contributions to the"
+            " effect: by predicted risk without treatment (Kent 2020), by clinical variables with Holm's correction, and"
+            " by the effect predicted by Cox models of each arm, with a rank-weighted average effect (Yadlowsky 2025)."
+        )
+    if inputs.rows("treatment_sensitivity"):
+        text += " E-values say how strong an unmeasured confounder would have to be (VanderWeele 2017)."
+    return text
 
 
 def _software(inputs: ReportInputs) -> str:

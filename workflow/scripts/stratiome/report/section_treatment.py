@@ -409,6 +409,20 @@ def _subgroups(inputs: ReportInputs, key: str, settings: TreatmentConfig) -> lis
     ]
 
 
+def _unmeasured(inputs: ReportInputs, key: str) -> str:
+    """How strong a confounder that nobody measured would have to be."""
+    row = inputs.row("treatment_sensitivity", treatment=key)
+    if row is None:
+        return ""
+    said = (
+        f" To explain the weighted hazard ratio of {number(row['hazard_ratio'])} away, it would have to go with both by"
+        f" a risk ratio of {number(row['e_value'])} each, beside all that were measured (E-value)"
+    )
+    if row["e_value_limit"] > 1:
+        return f"{said}; {number(row['e_value_limit'])} would do for the interval to hold no effect."
+    return f"{said}; the interval holds no effect as it is."
+
+
 def _assumptions(inputs: ReportInputs, key: str, settings: TreatmentConfig) -> list[object]:
     heading = Heading("What could be wrong")
     if settings.design == "randomised":
@@ -430,7 +444,7 @@ def _assumptions(inputs: ReportInputs, key: str, settings: TreatmentConfig) -> l
             [
                 (
                     f"No unmeasured confounding: given {names}, treatment is as good as random. A cause of both"
-                    " treatment and survival that is not listed biases the result."
+                    f" treatment and survival that is not listed biases the result.{_unmeasured(inputs, key)}"
                 ),
                 (
                     "Time zero: if treatment started later than follow-up, patients had to survive to be treated"

@@ -19,6 +19,7 @@ from stratiome.treatment.effect import Comparison, compare_crude, compare_weight
 from stratiome.treatment.emulate import Sample, TreatmentError, emulate, flow_step, target_trial
 from stratiome.treatment.hazard import HazardRatio, hazard_ratio, proportionality_p_value
 from stratiome.treatment.interaction import holm, interaction_rows
+from stratiome.treatment.sensitivity import e_value
 from stratiome.treatment.weight import (
     PropensityModel,
     effective_sample_size,
@@ -46,6 +47,7 @@ class Evaluation:
     averages: list[Row] = field(default_factory=list)
     differences: list[Row] = field(default_factory=list)
     difference_tests: list[Row] = field(default_factory=list)
+    sensitivity: list[Row] = field(default_factory=list)
     interaction: list[Row] = field(default_factory=list)
 
 
@@ -110,6 +112,8 @@ def evaluate_treatments(
         found.trial += target_trial(name, treatment, settings.endpoint, settings.evaluation, design.remarks)
         whole = Group(name, 0, sample, design.transform(sample.clinical), tuple(design.names))
         _compare(whole, treatment, settings, found)
+        if treatment.design == "observational":
+            found.sensitivity += _unmeasured(name, found.effects)
         _compare_subgroups(whole, labels, subgroups, treatment, settings, found)
         if scores is not None:
             held_out = HeldOut.of(name, sample, scores, treatment.design == "randomised")
@@ -117,6 +121,26 @@ def evaluate_treatments(
             found.differences += effects
             found.difference_tests += tests
     return found
+
+
+def _unmeasured(name: str, effects: list[Row]) -> list[Row]:
+    """E-value of the weighted hazard ratio of all eligible patients; no row where there is none."""
+    key = {"treatment": name, "subgroup": 0, "weighting": "overlap", "estimand": "hazard_ratio"}
+    row = next((r for r in effects if all(r[k] == v for k, v in key.items())), None)
+    if row is None or row["estimate"] is None:
+        return []
+    found = e_value(row["estimate"], row["lower"], row["upper"])
+    return [
+        {
+            "treatment": name,
+            "hazard_ratio": row["estimate"],
+            "risk_ratio": found.ratio,
+            "e_value": found.estimate,
+            "e_value_limit": found.limit,
+            "method": "E-value of the overlap-weighted hazard ratio, as a risk ratio of a common event (VanderWeele &"
+            " Ding 2017)",
+        }
+    ]
 
 
 def _compare_subgroups(
