@@ -142,8 +142,8 @@ REFERENCES = {
         " prediction procedures with censored survival data. Stat Med 2011;30:1105–17."
     ),
     "VanderWeele 2017": (
-        "VanderWeele TJ, Ding P. Sensitivity analysis in observational research: introducing the E-value. Ann Intern Med"
-        " 2017;167:268–74."
+        "VanderWeele TJ, Ding P. Sensitivity analysis in observational research: introducing the E-value. Ann Intern"
+        " Med 2017;167:268–74."
     ),
     "van der Laan 2007": ("van der Laan MJ, Polley EC, Hubbard AE. Super learner. Stat Appl Genet Mol Biol 2007;6:25."),
     "Wang 2014": (
@@ -459,8 +459,8 @@ def _averages(inputs: ReportInputs) -> str:
     if inputs.rows("treatment_differences"):
         text += (
             " Differences between patients were looked for in held-out patients, in doubly robust contributions to the"
-            " effect: by predicted risk without treatment (Kent 2020), by clinical variables with Holm's correction, and"
-            " by the effect predicted by Cox models of each arm, with a rank-weighted average effect (Yadlowsky 2025)."
+            " effect: by predicted risk without treatment (Kent 2020), by clinical variables with Holm's correction,"
+            " and by the effect predicted by Cox models of each arm, with a rank-weighted average effect (Yadlowsky 2025)."
         )
     if inputs.rows("treatment_sensitivity"):
         text += " E-values say how strong an unmeasured confounder would have to be (VanderWeele 2017)."
