@@ -460,7 +460,8 @@ def _averages(inputs: ReportInputs) -> str:
         text += (
             " Differences between patients were looked for in held-out patients, in doubly robust contributions to the"
             " effect: by predicted risk without treatment (Kent 2020), by clinical variables with Holm's correction,"
-            " and by the effect predicted by Cox models of each arm, with a rank-weighted average effect (Yadlowsky 2025)."
+            " and by the effect predicted by Cox models of each arm, with a rank-weighted average effect"
+            " (Yadlowsky 2025)."
         )
     if inputs.rows("treatment_sensitivity"):
         text += " E-values say how strong an unmeasured confounder would have to be (VanderWeele 2017)."
