@@ -1,4 +1,5 @@
-"""Gates of what is said about treatments (METHODS §6): double robustness and coverage.
+"""Gates of what is said about treatments (METHODS §6): double robustness, coverage, and the size of tests that effects
+differ.
 
     python tests/benchmarks/treatment_gates.py [--replicates 1000] [--parts double_robust ...] [--write]
 
@@ -40,7 +41,25 @@ def double_robust(seeds: range) -> list[Line]:
     return lines
 
 
-PARTS: dict[str, Callable[[range], list[Line]]] = {"double_robust": double_robust}
+def no_differences(seeds: range) -> list[Line]:
+    """How often tests find differences between patients that are not there."""
+    import effect_gates as gates
+
+    found = [gates.no_differences(s) for s in seeds]
+    lines = []
+    for key in found[0]:
+        test, _, who = key.rpartition(", ")
+        method = f"ours, {who}" if who == "held out" else f"{test} on {who}"
+        # One-sided with HC3 errors, which are wide: asked is that it does not reject too often.
+        bounds = (0.0, gates.SIZE[1]) if test == "calibration slope" else gates.SIZE
+        lines.append(Line("no differences", "hazard ratio 1", method, test, columns(found, key), bounds))
+    return lines
+
+
+PARTS: dict[str, Callable[[range], list[Line]]] = {
+    "double_robust": double_robust,
+    "no_differences": no_differences,
+}
 
 
 if __name__ == "__main__":

@@ -14,8 +14,11 @@ import polars as pl
 from scipy.special import expit
 from scipy.stats import norm
 
-from stratiome.treatment.doubly_robust import average, cross_fit
+from stratiome.treatment.doubly_robust import average, cross_fit, fit_nuisance, influence
 from stratiome.treatment.emulate import Sample
+from stratiome.treatment.heterogeneity import effect_calibration, group_effects, linear_projection, quarters
+from stratiome.treatment.rate import rate
+from stratiome.treatment.weight import TRIM
 
 SIZE, COVERAGE = (0.030, 0.073), (0.927, 0.970)
 """Bounds of METHODS F2 for a test at 5 % and for a 95 % interval, in 1000 replicates."""
@@ -103,3 +106,39 @@ def four_cells(seed: int, n: int = 1000, folds: int = 5) -> dict[str, dict[str, 
             "months covered": float(held[0]),
         }
     return found
+
+
+# --- differences between patients where there are none ---------------------------------------------------------------
+
+COLUMNS = 15
+"""Covariates, of which two drive survival and treatment; none changes the hazard ratio."""
+
+
+def no_differences(seed: int, n: int = 600) -> dict[str, float]:
+    """Whether 5 % tests say that a constant effect differs: on patients held out, and (mutant) on those it saw.
+
+    Survival is exponential with a hazard ratio of 1, so that neither the absolute nor the relative effect differs.
+    """
+    rng = np.random.default_rng([seed, 3])
+    x = rng.normal(size=(n, COLUMNS))
+    treated = rng.random(n) < expit(0.5 * x[:, 0])
+    death = rng.exponential(30.0 / np.exp(0.6 * x[:, 0] + 0.4 * x[:, 1]))
+    lost = rng.exponential(60.0, size=n)
+    sample = sample_of(treated, np.minimum(death, lost), death <= lost)
+    seen = np.arange(n) < n // 2
+    nuisance = fit_nuisance(x[seen], sample.take(seen))
+    horizons, found = np.array([HORIZON]), {}
+    for name, rows in (("held out", ~seen), ("training patients", seen)):
+        scores = influence(nuisance, x[rows], sample.take(rows), horizons, TAU)
+        inside = (scores.propensity >= TRIM) & (scores.propensity <= 1 - TRIM)
+        contrast, predicted = scores.contrasts[inside, 0], scores.predicted[inside, 0]
+        one = np.zeros(inside.sum(), dtype=np.int64)
+        found |= {
+            f"rank-weighted, {name}": rate(contrast, predicted, draws=200, rng=rng).p_value < 0.05,
+            f"calibration slope, {name}": effect_calibration(contrast, predicted, one).p_value < 0.05,
+        }
+        if name == "held out":
+            risk = quarters(1 - scores.predicted_survival[0][inside, 0])
+            found["equal effects by baseline risk, held out"] = group_effects(contrast, risk).p_value < 0.05
+            found["linear trend, held out"] = linear_projection(contrast, x[rows][inside][:, :1]).p_value < 0.05
+    return {k: float(v) for k, v in found.items()}

@@ -5,6 +5,14 @@ import numpy as np
 import effect_gates as gates
 
 
+def test_differences_that_are_not_there_are_found_on_training_patients_only():
+    found = [gates.no_differences(s) for s in range(40)]
+    share = {key: np.mean([f[key] for f in found]) for key in found[0]}
+    assert share["rank-weighted, training patients"] > 0.8
+    assert share["calibration slope, training patients"] > 0.8
+    assert max(v for key, v in share.items() if key.endswith("held out")) <= 0.2
+
+
 def test_one_right_model_is_enough_and_two_wrong_ones_are_not():
     found = [gates.four_cells(s, folds=2) for s in range(25)]
     off = {cell: np.array([f[cell]["error of survival"] for f in found]) for cell in gates.CELLS}
