@@ -46,10 +46,14 @@ def test_another_way_of_writing_the_cohort_changes_no_number(tmp_path):
     first = run(tmp_path / "first", tmp_path / "data", features=FEATURES)
     changes = _write_otherwise(tmp_path / "data", tmp_path / "otherwise")
     second = run(tmp_path / "second", tmp_path / "otherwise", **changes, features=FEATURES)
+    sites = {f"hospital {c}": f"site_{i}" for i, c in enumerate("zyxwv", 1)}
     names = sorted(p.name for p in (first / "evaluation").glob("*.parquet"))
     assert len(names) > 15
     for name in names:
         one, other = (pl.read_parquet(r / "evaluation" / name) for r in (first, second))
+        if name == "prognosis_coverage.parquet":  # sites, whose names are others, come in another order
+            one, other = (t.with_columns(group=pl.col("group").replace(sites)) for t in (one, other))
+            one, other = (t.sort("model", "by", "group") for t in (one, other))
         words = [
             c for c in one.columns if one[c].dtype == pl.String and c not in ("site", "method", "target", "emulation")
         ]
