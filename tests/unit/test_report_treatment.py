@@ -119,3 +119,23 @@ def test_how_strong_an_unmeasured_confounder_would_have_to_be_is_said():
     assert "holds no effect as it is" in section_treatment._unmeasured(fixtures.inputs("null"), "treatment")
     none = changed(fixtures.inputs("demo"), treatment_sensitivity=[])
     assert section_treatment._unmeasured(none, "treatment") == ""
+
+
+def test_few_patients_outside_the_trimmed_population_are_not_told_by_subtraction():
+    inputs = fixtures.inputs("demo")
+    rows = [r | ({"n": 591, "n_treated": 289} if r["n"] == 540 else {}) for r in inputs.rows("treatment_averages")]
+    (table,) = averages(changed(inputs, treatment_averages=rows))
+    assert [row[2] for row in table.rows] == ["593 / 290", ">583 / >280", "593 / 290", ">583 / >280"]
+
+
+def test_group_sizes_do_not_add_up_to_who_was_left_out():
+    inputs = fixtures.inputs("demo")
+    rows = inputs.rows("treatment_differences")
+    quarter = {"lowest quarter": 149, "second quarter": 148, "third quarter": 147, "highest quarter": 147}
+    near = [r | {"n": quarter.get(r["group"], r["n"])} for r in rows]  # 591 of 593
+    blocks = section_treatment.differences(changed(inputs, treatment_differences=near), "treatment")
+    table = next(b for b in blocks if getattr(b, "caption", "").startswith("Effect by group, absolute"))
+    assert [row[2].split(" / ")[0] for row in table.rows[:4]] == ["≈150"] * 4
+    assert [row[2].split(" / ")[0] for row in table.rows[4:7]] == ["186"] * 3
+    figure = next(b for b in blocks if getattr(b, "kind", "") == "figure")
+    assert figure.caption.startswith("n = >583, ")

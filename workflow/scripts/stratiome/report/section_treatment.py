@@ -259,6 +259,7 @@ def _averages(inputs: ReportInputs, key: str) -> list[object]:
     least = inputs.settings.min_cell
     places = list(dict.fromkeys((r["estimand"], r["horizon_months"]) for r in rows))
     kinds = list(dict.fromkeys((r["estimator"], r["population"]) for r in rows))
+    whole = max(rows, key=lambda r: r["n"])
     body = []
     for estimator, population in kinds:
         own = {
@@ -273,7 +274,9 @@ def _averages(inputs: ReportInputs, key: str) -> list[object]:
             else "not estimable"
             for p in places
         ]
-        size = f"{count(first['n'], least)} / {part(first['n_treated'], first['n'], least)}"
+        # Few patients outside the trimmed population would be told by the difference to all.
+        treated = part(first["n_treated"], whole["n_treated"], least)
+        size = f"{part(first['n'], whole['n'], least)} / {treated}"
         body.append([words.sentence(estimator), WHO[population], size, *cells])
     head = ["Estimator", "Averaged over", "n / treated"]
     head += [

@@ -7,7 +7,7 @@ from typing import Any
 
 from stratiome.report import charts, words
 from stratiome.report.blocks import Cell, Figure, Heading, Note, Table, Text, numbered
-from stratiome.report.disclosure import count, counts, is_small, part
+from stratiome.report.disclosure import about, count, counts, is_small, part
 from stratiome.report.inputs import ReportInputs
 from stratiome.report.words import interval, join, label, months, p_cell, p_value, readable, reason, term
 
@@ -46,7 +46,7 @@ def differences(inputs: ReportInputs, key: str) -> list[object]:
         _verdict(inputs, tests),
         _figure(inputs, key, rows),
         _tests(inputs, tests),
-        _table(inputs, rows),
+        _table(inputs, key, rows),
     ]
 
 
@@ -97,8 +97,10 @@ def _figure(inputs: ReportInputs, key: str, rows: list[dict[str, Any]]) -> Figur
     )
     whole = [r for r in shown if r["kind"] == "baseline risk"]
     n, events = sum(r["n"] for r in whole), sum(r["events"] for r in whole)
+    eligible = inputs.row("treatment_effects", treatment=key, subgroup=0)
+    size = part(n, eligible["n"] if eligible else None, least)
     caption = (
-        f"n = {count(n, least)}, {count(events, least)} events; held out."
+        f"n = {size}, {count(events, least)} events; held out."
         f" {words.sentence(readable(shown[0]['method']))}, {inputs.settings.level}. Intervals are not corrected for the"
         " number of groups."
     )
@@ -127,14 +129,18 @@ def _tests(inputs: ReportInputs, tests: list[dict[str, Any]]) -> Table:
     )
 
 
-def _table(inputs: ReportInputs, rows: list[dict[str, Any]]) -> Table:
+def _table(inputs: ReportInputs, key: str, rows: list[dict[str, Any]]) -> Table:
     least = inputs.settings.min_cell
+    eligible = inputs.row("treatment_effects", treatment=key, subgroup=0)
     body: list[list[Cell | str]] = []
     for kind, variable in dict.fromkeys((r["kind"], r["variable"]) for r in rows):
         own = [r for r in rows if (r["kind"], r["variable"]) == (kind, variable)]
         absolute = sorted((r for r in own if r["estimand"] == "rmst_difference"), key=lambda r: r["position"])
         relative = {r["position"]: r for r in own if r["estimand"] == "hazard_ratio"}
         sizes = counts([r["n"] for r in absolute], least)
+        whole = sum(r["n"] for r in absolute)
+        if eligible is not None and is_small(eligible["n"] - whole, least):  # the sum would tell who was left out
+            sizes = [about(r["n"], least) if r["n"] >= least else s for r, s in zip(absolute, sizes, strict=True)]
         events = counts([r["events"] for r in absolute], least)
         for r, size, failed in zip(absolute, sizes, events, strict=True):
             ratio, few = relative[r["position"]], _few(r, least) or r["estimate"] is None
