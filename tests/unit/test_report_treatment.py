@@ -138,4 +138,4 @@ def test_group_sizes_do_not_add_up_to_who_was_left_out():
     assert [row[2].split(" / ")[0] for row in table.rows[:4]] == ["≈150"] * 4
     assert [row[2].split(" / ")[0] for row in table.rows[4:7]] == ["186"] * 3
     figure = next(b for b in blocks if getattr(b, "kind", "") == "figure")
-    assert figure.caption.startswith("n = >583, ")
+    assert figure.caption.startswith("n >583, ")

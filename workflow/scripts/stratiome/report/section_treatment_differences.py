@@ -100,7 +100,7 @@ def _figure(inputs: ReportInputs, key: str, rows: list[dict[str, Any]]) -> Figur
     eligible = inputs.row("treatment_effects", treatment=key, subgroup=0)
     size = part(n, eligible["n"] if eligible else None, least)
     caption = (
-        f"n = {size}, {count(events, least)} events; held out."
+        f"{'n' if size.startswith(('>', '<')) else 'n ='} {size}, {count(events, least)} events; held out."
         f" {words.sentence(readable(shown[0]['method']))}, {inputs.settings.level}. Intervals are not corrected for the"
         " number of groups."
     )
