@@ -141,11 +141,11 @@ REFERENCES = {
         "Uno H, Cai T, Pencina MJ, D'Agostino RB, Wei LJ. On the C-statistics for evaluating overall adequacy of risk"
         " prediction procedures with censored survival data. Stat Med 2011;30:1105–17."
     ),
+    "van der Laan 2007": ("van der Laan MJ, Polley EC, Hubbard AE. Super learner. Stat Appl Genet Mol Biol 2007;6:25."),
     "VanderWeele 2017": (
         "VanderWeele TJ, Ding P. Sensitivity analysis in observational research: introducing the E-value. Ann Intern"
         " Med 2017;167:268–74."
     ),
-    "van der Laan 2007": ("van der Laan MJ, Polley EC, Hubbard AE. Super learner. Stat Appl Genet Mol Biol 2007;6:25."),
     "Wang 2014": (
         "Wang B, Mezlini AM, Demir F, et al. Similarity network fusion for aggregating data types on a genomic scale."
         " Nat Methods 2014;11:333–7."
@@ -158,11 +158,11 @@ REFERENCES = {
         "Wolbers M, Blanche P, Koller MT, Witteman JCM, Gerds TA. Concordance for prognostic models with competing"
         " risks. Biostatistics 2014;15:526–39."
     ),
+    "Wu 2018": "Wu M, Goodman N. Multimodal generative models for scalable weakly-supervised learning. NeurIPS 2018.",
     "Yadlowsky 2025": (
         "Yadlowsky S, Fleming S, Shah N, Brunskill E, Wager S. Evaluating treatment prioritization rules via"
         " rank-weighted average treatment effects. J Am Stat Assoc 2025;120:38–51."
     ),
-    "Wu 2018": "Wu M, Goodman N. Multimodal generative models for scalable weakly-supervised learning. NeurIPS 2018.",
 }
 
 
