@@ -18,7 +18,7 @@ from stratiome.treatment.doubly_robust import (
     cross_fit,
     over_splits,
 )
-from stratiome.treatment.effect import Question, compare_weighted, too_few, undetermined
+from stratiome.treatment.effect import Question, compare_weighted, normal_claim, too_few, undetermined
 from stratiome.treatment.emulate import Sample, TreatmentError
 from stratiome.treatment.truth import TrueEffects
 from stratiome.treatment.weight import TRIM, PropensityModel, effective_sample_size, trimmed_weights
@@ -142,9 +142,6 @@ def _rows(
     method: str,
     settings: Settings,
 ) -> list[Row]:
-    from scipy.stats import norm
-
-    z = float(norm.ppf(0.5 + settings.evaluation.level / 2))
     rows = []
     for (estimand, time), value, spread in zip(settings.question.contrasts, estimate, error, strict=True):
         row = _base(name, estimator, population, sample, inside, effective, settings, estimand, time)
@@ -152,10 +149,7 @@ def _rows(
         if why := undetermined(sample.take(inside), time) if inside.any() else "nobody is compared":
             row["method"] = f"not estimable: {why}; {row['method']}"
         else:
-            row["estimate"] = float(value)
-            if spread > 0:
-                row["lower"], row["upper"] = float(value - z * spread), float(value + z * spread)
-                row["p_value"] = float(2 * norm.sf(abs(value) / spread))
+            row |= normal_claim(value, spread, settings.evaluation.level)
         rows.append(row)
     return rows
 

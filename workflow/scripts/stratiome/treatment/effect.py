@@ -232,6 +232,18 @@ def _comparison(
     )
 
 
+def normal_claim(estimate: float, error: float, level: float) -> dict[str, float | None]:
+    """Estimate with its normal interval and two-sided p-value; neither without a standard error."""
+    from scipy.stats import norm
+
+    found: dict[str, float | None] = {"estimate": float(estimate), "lower": None, "upper": None, "p_value": None}
+    if error > 0:
+        z = float(norm.ppf(0.5 + level / 2))
+        found |= {"lower": float(estimate - z * error), "upper": float(estimate + z * error)}
+        found["p_value"] = float(2 * norm.sf(abs(estimate) / error))
+    return found
+
+
 def undetermined(sample: Sample, until: float) -> str:
     """Why survival of an arm is not known up to a time in months, or ""."""
     for arm in (sample.treated, ~sample.treated):

@@ -15,7 +15,7 @@ from stratiome.survival.curves import at_risk
 from stratiome.survival.design import ClinicalDesign
 from stratiome.treatment.averages import Settings, average_rows
 from stratiome.treatment.differences import HeldOut, difference_rows
-from stratiome.treatment.effect import Comparison, compare_crude, compare_weighted, too_few
+from stratiome.treatment.effect import Comparison, compare_crude, compare_weighted, normal_claim, too_few
 from stratiome.treatment.emulate import Sample, TreatmentError, emulate, flow_step, target_trial
 from stratiome.treatment.hazard import HazardRatio, hazard_ratio, proportionality_p_value
 from stratiome.treatment.interaction import holm, interaction_rows
@@ -235,9 +235,6 @@ def _rng(group: Group, seed: int) -> np.random.Generator:
 def _effects(
     group: Group, weighting: str, comparison: Comparison, treatment: TreatmentConfig, settings: Settings
 ) -> list[Row]:
-    from scipy.stats import norm
-
-    z = float(norm.ppf(0.5 + settings.evaluation.level / 2))
     method = _method(group, weighting, comparison, treatment, settings.evaluation)
     base = _base(group, weighting, comparison.weights)
     rows = []
@@ -249,10 +246,7 @@ def _effects(
         if reason:
             row["method"] = f"not estimable: {reason}"
         else:
-            row["estimate"] = float(estimate)
-            if error > 0:
-                row["lower"], row["upper"] = float(estimate - z * error), float(estimate + z * error)
-                row["p_value"] = float(2 * norm.sf(abs(estimate) / error))
+            row |= normal_claim(estimate, error, settings.evaluation.level)
         rows.append(row)
     weights = None if weighting == "none" else comparison.weights
     ratio = hazard_ratio(group.sample, weights, settings.evaluation.level)
