@@ -132,10 +132,10 @@ def test_group_sizes_do_not_add_up_to_who_was_left_out():
     inputs = fixtures.inputs("demo")
     rows = inputs.rows("treatment_differences")
     quarter = {"lowest quarter": 149, "second quarter": 148, "third quarter": 147, "highest quarter": 147}
-    near = [r | {"n": quarter.get(r["group"], r["n"])} for r in rows]  # 591 of 593
+    near = [r | {"n": quarter.get(r["group"], r["n"]), "events": 89} for r in rows]  # 591 of 593, 356 of 360
     blocks = section_treatment.differences(changed(inputs, treatment_differences=near), "treatment")
     table = next(b for b in blocks if getattr(b, "caption", "").startswith("Effect by group, absolute"))
     assert [row[2].split(" / ")[0] for row in table.rows[:4]] == ["≈150"] * 4
     assert [row[2].split(" / ")[0] for row in table.rows[4:7]] == ["186"] * 3
     figure = next(b for b in blocks if getattr(b, "kind", "") == "figure")
-    assert figure.caption.startswith("n >583, ")
+    assert figure.caption.startswith("n >583, >350 events; ")

@@ -7,7 +7,7 @@ from typing import Any
 
 from stratiome.report import charts, words
 from stratiome.report.blocks import Cell, Figure, Heading, Note, Table, Text, numbered
-from stratiome.report.disclosure import about, count, counts, is_small, part
+from stratiome.report.disclosure import about, counts, is_small, part
 from stratiome.report.inputs import ReportInputs
 from stratiome.report.words import interval, join, label, months, p_cell, p_value, readable, reason, term
 
@@ -99,8 +99,9 @@ def _figure(inputs: ReportInputs, key: str, rows: list[dict[str, Any]]) -> Figur
     n, events = sum(r["n"] for r in whole), sum(r["events"] for r in whole)
     eligible = inputs.row("treatment_effects", treatment=key, subgroup=0)
     size = part(n, eligible["n"] if eligible else None, least)
+    failed = part(events, eligible["events"] if eligible else None, least)
     caption = (
-        f"{'n' if size.startswith(('>', '<')) else 'n ='} {size}, {count(events, least)} events; held out."
+        f"{'n' if size.startswith(('>', '<')) else 'n ='} {size}, {failed} events; held out."
         f" {words.sentence(readable(shown[0]['method']))}, {inputs.settings.level}. Intervals are not corrected for the"
         " number of groups."
     )
