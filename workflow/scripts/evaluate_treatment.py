@@ -45,7 +45,9 @@ def main(
     contributions = pl.concat([tables.read_table(p, tables.TreatmentScores) for p in scores])
     labels = tables.read_table(assignment, tables.SubgroupAssignment).filter(pl.col("model") == MODEL)
     known = pl.concat([labels["subgroup"], labels["full_subgroup"]]).unique().sort()
-    planted = TrueEffects.of(tables.read_table(truth[0], tables.Truth)) if truth else None
+    # The truth of a simulated cohort is of survival, which is not what is compared where other causes compete.
+    known_truth = truth if endpoint.competing is None else None
+    planted = TrueEffects.of(tables.read_table(known_truth[0], tables.Truth)) if known_truth else None
     found = evaluate_treatments(
         pl.read_parquet(clinical),
         tables.read_table(outcome, tables.Outcome),

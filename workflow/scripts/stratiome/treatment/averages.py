@@ -18,7 +18,7 @@ from stratiome.treatment.doubly_robust import (
     cross_fit,
     over_splits,
 )
-from stratiome.treatment.effect import Question, compare_weighted, normal_claim, too_few, undetermined
+from stratiome.treatment.effect import Question, compare_weighted, curve_name, normal_claim, too_few, undetermined
 from stratiome.treatment.emulate import Sample, TreatmentError
 from stratiome.treatment.truth import TrueEffects
 from stratiome.treatment.weight import TRIM, PropensityModel, effective_sample_size, trimmed_weights
@@ -87,9 +87,12 @@ def average_rows(
         why = f"in a training set of the cross-fitting, {str(error).split(' Suggestion')[0].rstrip('.')}"
         found += [r for p in POPULATIONS for r in _nothing(name, "doubly robust", p, sample, why, settings)]
     else:
+        models = "Cox models of survival and of censoring"
+        if sample.other is not None:
+            models = "cause-specific Cox models of the event and of other causes, and a Cox model of censoring,"
         method = (
             f"cross-fitted augmented inverse probability weighting, {FOLDS} folds, median of {SPLITS} splits:"
-            " unpenalised logistic propensity, Cox models of survival and of censoring in each arm;"
+            f" unpenalised logistic propensity, {models} in each arm;"
             f" probabilities of the arm below {MIN_PROPENSITY:g} and of being uncensored below {MIN_UNCENSORED:g}"
             " raised to these; interval from influence functions"
         )
@@ -107,8 +110,8 @@ def average_rows(
         return found + _nothing(name, "inverse probability", "trimmed", sample, few, settings)
     size = sum(effective_sample_size(compared.weights[a]) for a in (sample.treated, ~sample.treated))
     method = (
-        "Kaplan-Meier by arm, stabilised inverse probability weights (unpenalised logistic propensity); normal interval"
-        f" from {len(compared.draws)} bootstrap samples of patients with the propensity estimated anew"
+        f"{curve_name(sample)} by arm, stabilised inverse probability weights (unpenalised logistic propensity); normal"
+        f" interval from {len(compared.draws)} bootstrap samples of patients with the propensity estimated anew"
     )
     return found + _rows(
         name,

@@ -1,6 +1,7 @@
 """Doubly robust effects of treatment on survival: cross-fitted augmented inverse probability weighting.
 
-Right if the model of survival is, or if those of treatment and of censoring are. Nothing here knows tables or configs.
+Right if the model of survival is, or if those of treatment and of censoring are. With competing risks "survival" is one
+minus the cumulative incidence of the event. Nothing here knows tables or configs.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import numpy as np
 from stratiome.survival.censoring_model import CensoringModel, fit_censoring
 from stratiome.survival.cox import CoxError, CoxModel, fit_cox, with_baseline
 from stratiome.treatment.emulate import Sample, TreatmentError
+from stratiome.treatment.incidence import incidence_scores
 from stratiome.treatment.weight import TRIM, fit_propensity
 
 MIN_UNCENSORED = 0.05
@@ -34,12 +36,15 @@ class Nuisance:
     propensity
         Design -> probability of treatment.
     survival, censoring
-        Of the untreated and of the treated.
+        Of the untreated and of the treated; with competing risks `survival` is of the hazard of the event.
+    other
+        Of the hazard of other causes; None without competing risks.
     """
 
     propensity: Callable[[np.ndarray], np.ndarray]
     survival: tuple[CoxModel, CoxModel]
     censoring: tuple[CensoringModel, CensoringModel]
+    other: tuple[CoxModel, CoxModel] | None = None
 
 
 @dataclass(frozen=True)
@@ -105,16 +110,22 @@ def fit_nuisance(
     outcome = design if outcome is None else outcome
     censoring = design if censoring is None else censoring
     propensity = fit_propensity(design, sample.treated).predict if design.shape[1] else _same(sample.treated.mean())
-    survival, observed = [], []
+    survival, observed, other = [], [], []
     for arm in (~sample.treated, sample.treated):
-        x, time, event = outcome[arm], sample.time[arm], sample.event[arm]
-        try:
-            model = fit_cox(x, time, event)
-        except CoxError:
-            model = with_baseline(x, time, event, np.zeros(x.shape[1]))
-        survival.append(model)
-        observed.append(fit_censoring(censoring[arm], time, event))
-    return Nuisance(propensity, (survival[0], survival[1]), (observed[0], observed[1]))
+        x, time = outcome[arm], sample.time[arm]
+        survival.append(_hazard(x, time, sample.event[arm]))
+        observed.append(fit_censoring(censoring[arm], time, sample.ended[arm]))
+        if sample.other is not None:
+            other.append(_hazard(x, time, sample.other[arm]))
+    competing = (other[0], other[1]) if other else None
+    return Nuisance(propensity, (survival[0], survival[1]), (observed[0], observed[1]), competing)
+
+
+def _hazard(x: np.ndarray, time: np.ndarray, event: np.ndarray) -> CoxModel:
+    try:
+        return fit_cox(x, time, event)
+    except CoxError:
+        return with_baseline(x, time, event, np.zeros(x.shape[1]))
 
 
 def _same(share: float) -> Callable[[np.ndarray], np.ndarray]:
@@ -163,9 +174,12 @@ def influence(
         of_arm = probability if arm else 1.0 - probability
         raised |= here & (of_arm < MIN_PROPENSITY)
         weight = here / np.maximum(of_arm, MIN_PROPENSITY)
-        score, low = _of_arm(
-            nuisance.survival[arm], nuisance.censoring[arm], outcome, censoring, sample, weight, horizons, tau
-        )
+        observed, model = nuisance.censoring[arm], nuisance.survival[arm]
+        if nuisance.other is None:
+            score, low = _of_arm(model, observed, outcome, censoring, sample, weight, horizons, tau)
+        else:
+            causes = (model, nuisance.other[arm])
+            score, low = _with_other(causes, observed, outcome, censoring, sample, weight, horizons, tau)
         raised |= here & low
         made.append(score)
     survival, restricted, plain, plain_restricted = (np.stack(part) for part in zip(*made, strict=True))
@@ -209,6 +223,25 @@ def _of_arm(
     reached = area[rows, own] + survival[rows, own] * np.maximum(until - edges[own], 0.0)
     augmented = (survival * paid * width).sum(axis=1) - seen * (whole - reached)
     return (score, whole + weight * augmented, plain, whole), low
+
+
+def _with_other(
+    causes: tuple[CoxModel, CoxModel],
+    observed: CensoringModel,
+    outcome: np.ndarray,
+    censoring: np.ndarray,
+    sample: Sample,
+    weight: np.ndarray,
+    horizons: np.ndarray,
+    tau: float,
+) -> tuple[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray], np.ndarray]:
+    steps = np.union1d(causes[0].times, causes[1].times)
+    known = np.maximum(observed.uncensored(censoring, steps), MIN_UNCENSORED)
+    at_end = _diagonal(observed, censoring, sample.time)
+    low = sample.ended & (at_end < MIN_UNCENSORED) & (sample.time <= max(tau, float(np.max(horizons, initial=0.0))))
+    end = np.maximum(at_end, MIN_UNCENSORED)
+    found = incidence_scores(causes, outcome, sample.time, sample.cause, weight, known, end, horizons, tau)
+    return (found.score, found.restricted, found.predicted, found.predicted_restricted), low
 
 
 def _diagonal(observed: CensoringModel, x: np.ndarray, times: np.ndarray) -> np.ndarray:
@@ -278,7 +311,7 @@ def cross_fit(
 
 def _folds(sample: Sample, folds: int, rng: np.random.Generator) -> np.ndarray:
     fold = np.empty(len(sample), dtype=np.int64)
-    stratum = sample.treated * 2 + sample.event
+    stratum = sample.treated * 3 + sample.cause
     begin = 0
     for s in np.unique(stratum):
         rows = rng.permutation(np.flatnonzero(stratum == s))

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from stratiome.survival.censoring import survival_curve
+from stratiome.survival.censoring import StepCurve, survival_curve
+from stratiome.survival.competing import aalen_johansen
 from stratiome.survival.curves import area, is_determined
 from stratiome.survival.interval import ENOUGH_DRAWS, percentile_ends
 from stratiome.treatment.emulate import Sample
@@ -110,7 +111,10 @@ def too_few(sample: Sample) -> str:
 
 
 def curves(sample: Sample, weights: np.ndarray, question: Question) -> Curves:
-    """Weighted Kaplan-Meier curves by arm, their values at the horizons, and the areas under them up to tau.
+    """Weighted curves by arm, their values at the horizons, and the areas under them up to tau.
+
+    Where other causes compete, a curve is one minus the Aalen-Johansen cumulative incidence of the event, and its area
+    the mean time free of the event (tau less the time lost to it; Andersen 2013, Stat Med 32:5278).
 
     Parameters
     ----------
@@ -125,13 +129,36 @@ def curves(sample: Sample, weights: np.ndarray, question: Question) -> Curves:
     survival, at, means = [], [], []
     for arm in (~sample.treated, sample.treated):
         share = weights[:, arm]
-        curve = survival_curve(sample.time[arm], sample.event[arm], share)
+        curve = event_free(sample, arm, share)
         survival.append(curve.at(question.grid))
         nobody = ~(share.sum(axis=1) > 0)
         at.append(np.where(nobody[:, None], np.nan, curve.at(horizons)))
         means.append(np.where(nobody, np.nan, area(curve, question.tau)))
     contrasts = np.column_stack([means[1] - means[0], at[1] - at[0]])
     return Curves(np.stack(survival, axis=1), contrasts)
+
+
+def event_free(sample: Sample, rows: np.ndarray, weights: np.ndarray) -> StepCurve:
+    """Probability of being free of the event: Kaplan-Meier, or one minus Aalen-Johansen where other causes compete.
+
+    Parameters
+    ----------
+    sample
+        Patients.
+    rows
+        Shape `(n_patients,)`, True = counts.
+    weights
+        Shape `(n_draws, n_rows)`, not negative.
+    """
+    if sample.other is None:
+        return survival_curve(sample.time[rows], sample.event[rows], weights)
+    found = aalen_johansen(sample.time[rows], sample.cause[rows], weights, causes=2)
+    return StepCurve(found.times, np.clip(1.0 - found.incidence[:, 0], 0.0, 1.0))
+
+
+def curve_name(sample: Sample) -> str:
+    """What `event_free` is, to be printed."""
+    return "Kaplan-Meier" if sample.other is None else "one minus Aalen-Johansen cumulative incidence"
 
 
 def compare_crude(
@@ -247,6 +274,6 @@ def normal_claim(estimate: float, error: float, level: float) -> dict[str, float
 def undetermined(sample: Sample, until: float) -> str:
     """Why survival of an arm is not known up to a time in months, or ""."""
     for arm in (sample.treated, ~sample.treated):
-        if not is_determined(sample.time[arm], sample.event[arm], until):
+        if not is_determined(sample.time[arm], sample.ended[arm], until):
             return f"follow-up of an arm ends before {until:g} months"
     return ""

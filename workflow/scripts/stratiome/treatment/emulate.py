@@ -31,16 +31,33 @@ class Sample:
         Shape `(n_patients,)`, True = treated.
     time, event
         Shape `(n_patients,)`, follow-up in months and True = observed.
+    other
+        Shape `(n_patients,)`, True = failed of another cause at `time`, which ends follow-up too; None where there are
+        no competing risks.
     """
 
     clinical: pl.DataFrame
     treated: np.ndarray
     time: np.ndarray
     event: np.ndarray
+    other: np.ndarray | None = None
 
     def take(self, rows: np.ndarray) -> Sample:
         """The patients where `rows`, shape `(n_patients,)`, is True."""
-        return Sample(self.clinical.filter(pl.Series(rows)), self.treated[rows], self.time[rows], self.event[rows])
+        other = None if self.other is None else self.other[rows]
+        return Sample(
+            self.clinical.filter(pl.Series(rows)), self.treated[rows], self.time[rows], self.event[rows], other
+        )
+
+    @property
+    def ended(self) -> np.ndarray:
+        """Shape `(n_patients,)`, True where follow-up ended with the event or with a failure of another cause."""
+        return self.event if self.other is None else self.event | self.other
+
+    @property
+    def cause(self) -> np.ndarray:
+        """Shape `(n_patients,)`, 1 = event, 2 = another cause, 0 = censored."""
+        return np.where(self.event, 1, np.where(self.ended, 2, 0))
 
     @property
     def patient_ids(self) -> list[str]:
@@ -107,7 +124,8 @@ def emulate(
     clinical
         One row per patient with `patient_id`; null = missing.
     outcome
-        `patient_id`, `time_months`, `event` of the patients with a usable outcome.
+        `patient_id`, `time_months`, `event` and, with competing risks, `competing` of the patients with a usable
+        outcome.
     name, treatment
         Key and settings of the treatment.
 
@@ -132,7 +150,10 @@ def emulate(
             f"Suggestion: check `eligible` ({treatment.eligible or 'not given'}) and the column `{treatment.column}`"
         )
     time, event = check_outcome(known["time_months"].to_numpy(), known["event"].to_numpy())
-    return Sample(given.filter(usable), treated[usable.to_numpy()], time, event), flow
+    other = known["competing"].fill_null(0).to_numpy() == 1 if "competing" in known.columns else None
+    if other is not None and not other.any():
+        other = None
+    return Sample(given.filter(usable), treated[usable.to_numpy()], time, event, other), flow
 
 
 def _condition(clinical: pl.DataFrame, name: str, condition: str | None) -> pl.Series:
@@ -228,7 +249,8 @@ def _when_and_how(
             f"Time to the event `{endpoint.event}`.",
             f"`{endpoint.event}` as recorded (1 = event), without blinded review; the same for both arms."
             + (
-                f" Deaths of another cause ({endpoint.competing}) are censored: effects are cause-specific."
+                f" Deaths of another cause ({endpoint.competing}) come first for some: differences are of the risk of"
+                " the event where other causes remain; hazard ratios are cause-specific."
                 if endpoint.competing
                 else ""
             ),

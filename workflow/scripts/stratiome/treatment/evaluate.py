@@ -15,7 +15,7 @@ from stratiome.survival.curves import at_risk
 from stratiome.survival.design import ClinicalDesign
 from stratiome.treatment.averages import Settings, average_rows
 from stratiome.treatment.differences import HeldOut, difference_rows
-from stratiome.treatment.effect import Comparison, compare_crude, compare_weighted, normal_claim, too_few
+from stratiome.treatment.effect import Comparison, compare_crude, compare_weighted, curve_name, normal_claim, too_few
 from stratiome.treatment.emulate import Sample, TreatmentError, emulate, flow_step, target_trial
 from stratiome.treatment.hazard import HazardRatio, hazard_ratio, proportionality_p_value
 from stratiome.treatment.interaction import holm, interaction_rows
@@ -263,18 +263,20 @@ def _hazard(group: Group, weighting: str, ratio: HazardRatio | None) -> Row:
     tested = (
         f"unweighted test of proportional hazards p = {p:.2g}" if np.isfinite(p) else "proportionality not testable"
     )
-    return row | {"method": f"Cox model with treatment alone, {how}; not collapsible; {tested}; {_scope(group)}"}
+    which = "" if group.sample.other is None else "cause-specific "
+    return row | {"method": f"{which}Cox model with treatment alone, {how}; not collapsible; {tested}; {_scope(group)}"}
 
 
 def _method(
     group: Group, weighting: str, comparison: Comparison, treatment: TreatmentConfig, evaluation: EvaluationConfig
 ) -> str:
+    curve = curve_name(group.sample)
     kind = {
-        ("none", "observational"): "Kaplan-Meier by arm, unweighted: differences include confounding",
-        ("none", "randomised"): "Kaplan-Meier by arm, as randomised",
-    }.get((weighting, treatment.design), "Kaplan-Meier by arm, overlap weights (unpenalised logistic propensity)")
+        ("none", "observational"): f"{curve} by arm, unweighted: differences include confounding",
+        ("none", "randomised"): f"{curve} by arm, as randomised",
+    }.get((weighting, treatment.design), f"{curve} by arm, overlap weights (unpenalised logistic propensity)")
     if weighting == "overlap" and not group.columns:
-        kind = "Kaplan-Meier by arm, no confounder to adjust for: equals the unweighted"
+        kind = f"{curve} by arm, no confounder to adjust for: equals the unweighted"
     done = len(comparison.draws)
     interval = (
         f"normal interval from {done} bootstrap samples of patients"

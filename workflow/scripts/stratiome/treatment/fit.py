@@ -9,10 +9,9 @@ import numpy as np
 import polars as pl
 
 from stratiome.config import TreatmentConfig
-from stratiome.survival.curves import kaplan_meier
 from stratiome.survival.design import ClinicalDesign, ColumnType
 from stratiome.treatment.doubly_robust import fit_nuisance, influence
-from stratiome.treatment.effect import Question, too_few
+from stratiome.treatment.effect import Question, event_free, too_few
 from stratiome.treatment.emulate import Sample, TreatmentError, assigned, emulate
 from stratiome.treatment.weight import fit_propensity, overlap_weights
 
@@ -137,7 +136,7 @@ def _curves(
             continue
         for arm in (0, 1):
             here = (part.treated == bool(arm)) & (weights > 0)
-            survival = kaplan_meier(part.time[here], part.event[here], grid, weights[here])
+            survival = event_free(part, here, weights[here]).at(grid)[0]
             keys = {"treatment": name, "subgroup": group, "arm": arm, "n": int(here.sum())}
             rows += [
                 {**keys, "time_months": float(t), "survival": float(s)} for t, s in zip(grid, survival, strict=True)
