@@ -105,6 +105,7 @@ def run_rule(rule: str, patients: int, genes: int, folder: Path) -> None:
     dumped = {name: getattr(analysis, name) for name in type(analysis).model_fields}
     known = dumped | {"analysis": analysis, "sites": splits.sites, "strata": []}
     known |= {"patient_id": analysis.data.patient_id, "show_ids": True, "other_files": [], "splits": [], "samples": []}
+    known["negative_controls"] = {}
     known |= paths
     main = _main_of(rule)["main"]
     names = inspect.signature(main).parameters

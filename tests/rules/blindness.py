@@ -55,6 +55,8 @@ class Run:
             flow=self.path("cohort/patient_flow.parquet"),
             inputs_file=self.path("cohort/inputs.json"),
             analysis=self.config.for_reading(),
+            controls=self.path("cohort/negative_controls.parquet"),
+            negative_controls={},
             **{name: self.path(f"cohort/{name}.parquet") for name in tables},
         )
 

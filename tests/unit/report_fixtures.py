@@ -1063,6 +1063,33 @@ def _treatment(case: str) -> dict[str, list[dict[str, Any]]]:
                 "method": "E-value",
             }
         ],
+        "treatment_robustness": [
+            {
+                **key,
+                "check": check,
+                "variant": variant,
+                "estimand": estimand,
+                "horizon_months": until,
+                "estimate": size,
+                "lower": size - 2.1,
+                "upper": size + 2.1,
+                "n": n,
+                "events": 250,
+                "n_treated": 290,
+                "effective_n": 480.0,
+                "p_value": 0.2,
+                "held_out": False,
+                "method": "Kaplan-Meier by arm, overlap weights",
+            }
+            for check, variant, until, size, n in (
+                ("main analysis", "as reported above", 60.0, 1.1, 593),
+                ("trimmed", "propensity 0.05 to 0.95", 60.0, 1.0, 580),
+                ("restriction time", "up to 30 months", 30.0, 0.4, 593),
+                ("omics in propensity", "with 16 latent dimensions of the omics", 60.0, 1.2, 593),
+                ("negative control", "death by accident", 60.0, 0.1, 593),
+            )
+            for estimand in ("rmst_difference", "survival_difference")
+        ],
         "treatment_differences": differences,
         "treatment_difference_tests": tests,
         "treatment_interaction": [

@@ -68,6 +68,7 @@ rule ingest_cohort:
         clinical="<results>/cohort/clinical.parquet",
         outcome="<results>/cohort/outcome.parquet",
         outcome_counts="<results>/cohort/outcome_counts.parquet",
+        controls="<results>/cohort/negative_controls.parquet",
         flow="<results>/cohort/patient_flow.parquet",
         overlap="<results>/cohort/omic_overlap.parquet",
         notes="<results>/cohort/notes.parquet",
@@ -84,6 +85,7 @@ rule ingest_cohort:
         runtime=60,
     params:
         settings=settings() | {"analysis": CONFIG.for_reading().model_dump(mode="json")},
+        negative_controls=NEGATIVE_CONTROLS,
         library=library("cohort", "omics", "survival"),
     message:
         "Reading and checking the cohort"

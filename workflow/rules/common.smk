@@ -9,6 +9,7 @@ from snakemake.exceptions import WorkflowError
 WORKFLOW = Path(workflow.current_basedir.get_path_or_uri(secret_free=True)).parent
 sys.path.insert(0, str(WORKFLOW / "scripts"))
 
+from stratiome.cohort.controls import controls_of
 from stratiome.plan import (
     clinical_file,
     gene_set_file,
@@ -40,6 +41,10 @@ FIRST_HELD_OUT = first_design(RESAMPLES, DESIGNS)
 SPLIT_FILES = [str(path) for path in [split_file(CONFIG)] if path]
 GENE_SETS = [str(path) for path in [gene_set_file(CONFIG)] if path]
 OMICS = list(CONFIG.omics)
+NEGATIVE_CONTROLS = {
+    name: control.model_dump(mode="json")
+    for name, control in controls_of(CONFIG).items()
+}
 HAS_TRUTH = CONFIG.data.simulate is not None
 
 

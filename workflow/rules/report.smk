@@ -76,6 +76,7 @@ rule render_report:
         treatment_differences=treatment_table("treatment_differences"),
         treatment_difference_tests=treatment_table("treatment_difference_tests"),
         treatment_sensitivity=treatment_table("treatment_sensitivity"),
+        treatment_robustness=treatment_table("treatment_robustness"),
         treatment_interaction=treatment_table("treatment_interaction"),
     output:
         report=report(

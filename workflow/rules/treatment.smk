@@ -36,6 +36,8 @@ rule evaluate_treatment:
         outcome="<results>/cohort/outcome.parquet",
         resamples="<results>/cohort/resamples.parquet",
         assignment="<results>/evaluation/subgroup_assignment.parquet",
+        latents="<results>/resamples/full/latent.h5ad",
+        controls="<results>/cohort/negative_controls.parquet",
         truth=truth,
         scores=expand(
             "<results>/resamples/{resample}/treatment/scores.parquet",
@@ -52,6 +54,7 @@ rule evaluate_treatment:
         differences="<results>/evaluation/treatment_differences.parquet",
         difference_tests="<results>/evaluation/treatment_difference_tests.parquet",
         sensitivity="<results>/evaluation/treatment_sensitivity.parquet",
+        robustness="<results>/evaluation/treatment_robustness.parquet",
         interaction="<results>/evaluation/treatment_interaction.parquet",
     log:
         "<results>/logs/evaluate_treatment.log",

@@ -1,5 +1,6 @@
 """Estimate the effect of each treatment, in all eligible patients and in held-out subgroups."""
 
+import numpy as np
 import polars as pl
 
 from stratiome import tables
@@ -18,6 +19,8 @@ def main(
     outcome: str,
     resamples: str,
     assignment: str,
+    latents: str,
+    controls: str,
     scores: list[str],
     trial: str,
     flow: str,
@@ -29,6 +32,7 @@ def main(
     differences: str,
     difference_tests: str,
     sensitivity: str,
+    robustness: str,
     interaction: str,
     treatments: dict[str, TreatmentConfig],
     data: DataConfig,
@@ -58,6 +62,8 @@ def main(
         frozenset(roles.filter(pl.col("role") == "out")["patient_id"]),
         contributions.filter(pl.col("resample").is_in(first)),
         covariates,
+        _dimensions(latents),
+        tables.read_table(controls, tables.NegativeControls),
     )
     for rows, path, model in (
         (found.trial, trial, tables.TreatmentTrial),
@@ -70,9 +76,20 @@ def main(
         (found.differences, differences, tables.TreatmentDifferences),
         (found.difference_tests, difference_tests, tables.TreatmentDifferenceTests),
         (found.sensitivity, sensitivity, tables.TreatmentSensitivity),
+        (found.robustness, robustness, tables.TreatmentRobustness),
         (found.interaction, interaction, tables.TreatmentInteraction),
     ):
         tables.write_table(tables.from_rows(rows, model), path, model)
+
+
+def _dimensions(path: str) -> pl.DataFrame:
+    """What the latent model of all training patients says of each patient."""
+    import anndata
+
+    space = anndata.read_h5ad(path)
+    values = np.asarray(space.obsm[MODEL], dtype=np.float64)
+    table = pl.DataFrame(values, schema=[f"latent_{k + 1}" for k in range(values.shape[1])])
+    return table.insert_column(0, pl.Series("patient_id", space.obs_names.to_list(), dtype=pl.String))
 
 
 if "snakemake" in globals():

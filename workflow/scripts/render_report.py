@@ -105,6 +105,7 @@ def main(
     treatment_differences: list[str] | None = None,
     treatment_difference_tests: list[str] | None = None,
     treatment_sensitivity: list[str] | None = None,
+    treatment_robustness: list[str] | None = None,
     treatment_interaction: list[str] | None = None,
 ) -> None:
     """Write the report as one HTML file."""
@@ -193,6 +194,7 @@ def main(
         "treatment_differences": treatment_differences or [],
         "treatment_difference_tests": treatment_difference_tests or [],
         "treatment_sensitivity": treatment_sensitivity or [],
+        "treatment_robustness": treatment_robustness or [],
         "treatment_interaction": treatment_interaction or [],
     }
     target = Path(report)

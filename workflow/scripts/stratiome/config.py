@@ -362,6 +362,18 @@ class EndpointConfig(Section):
         return max(self.horizons_months) if self.tau is None else round(self.tau * self.months_per_unit, 6)
 
 
+class NegativeControlConfig(Section):
+    """An outcome that the treatment cannot change: a difference in it is confounding that was not removed."""
+
+    label: str = Field(description="Name in the report, as `death from other causes`.")
+    event: Condition = Field(
+        description="SQL condition on clinical columns that patients meet who had it; others count as censored."
+    )
+    time: str | None = Field(
+        None, description="Column of its time from time zero, in the endpoint's unit; default that of the endpoint."
+    )
+
+
 class TreatmentConfig(Section):
     """A target trial: who is eligible, what is compared, and what has to be balanced."""
 
@@ -374,6 +386,9 @@ class TreatmentConfig(Section):
         (), description="Clinical columns measured before treatment that drive both treatment and outcome."
     )
     label: str | None = Field(None, description="Name in the report; default the key.")
+    negative_control: NegativeControlConfig | None = Field(
+        None, description="An outcome that the treatment cannot change."
+    )
 
     @model_validator(mode="after")
     def _observational_needs_confounders(self) -> TreatmentConfig:

@@ -77,6 +77,15 @@ class Outcome(Table):
     competing: int = pa.Field(isin=[0, 1])  # 1 = died of another cause (event 0)
 
 
+class NegativeControls(Table):
+    """Follow-up to an outcome that a treatment cannot change."""
+
+    patient_id: str
+    treatment: str
+    time_months: float = pa.Field(gt=0)
+    event: int = pa.Field(isin=[0, 1])  # 1 = it happened, 0 = censored
+
+
 class OutcomeCounts(Table):
     """How the follow-up of the patients with a usable outcome ended."""
 
@@ -1023,6 +1032,21 @@ class TreatmentDifferenceTests(Table):
     n: int = pa.Field(ge=0)
     events: int = pa.Field(ge=0)
     method: str
+
+
+class TreatmentRobustness(Claim):
+    """The effect in all eligible patients when one thing of the analysis is changed."""
+
+    treatment: str
+    check: str = pa.Field(
+        isin=["main analysis", "trimmed", "restriction time", "omics in propensity", "negative control"]
+    )
+    variant: str
+    estimand: str = pa.Field(isin=["survival_difference", "rmst_difference"])
+    horizon_months: float
+    n_treated: int = pa.Field(ge=0)
+    effective_n: float = _null()  # effective sample size of the weights; null where there are none
+    p_value: float = _null()
 
 
 class TreatmentSensitivity(Table):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ import polars as pl
 
 from stratiome.cohort.columns import at_time_zero, check_columns, typed
 from stratiome.cohort.condition import columns_of, judge
+from stratiome.cohort.controls import Controls, control_columns, control_outcomes, controls_of
 from stratiome.cohort.endpoint import (
     as_values,
     check_endpoint,
@@ -25,6 +26,7 @@ from stratiome.cohort.sentinel import sentinel_notes
 from stratiome.cohort.spelling import apply_values, cell_notes, meant_texts, spelling_notes, written
 from stratiome.cohort.study import read_study
 from stratiome.config import Config, resolve
+from stratiome.tables import NegativeControls, from_rows
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,8 @@ class Clinical:
         What was changed on reading or looks wrong, one sentence each; counts of few patients are not given.
     flow
         Rows of `PatientFlow` on what was known only after time zero.
+    controls
+        Contract `NegativeControls`.
     """
 
     covariates: pl.DataFrame
@@ -50,10 +54,20 @@ class Clinical:
     without_outcome: dict[str, int]
     notes: tuple[str, ...] = ()
     flow: tuple[dict[str, Any], ...] = ()
+    controls: pl.DataFrame = field(default_factory=lambda: from_rows([], NegativeControls))
 
 
-def read_clinical(path: Path, config: Config) -> Clinical:
+def read_clinical(path: Path, config: Config, controls: Controls | None = None) -> Clinical:
     """Read and check the clinical table.
+
+    Parameters
+    ----------
+    path
+        The table.
+    config
+        The config.
+    controls
+        Treatment -> negative-control outcome; default those of the config.
 
     Raises
     ------
@@ -61,9 +75,10 @@ def read_clinical(path: Path, config: Config) -> Clinical:
         With every problem found: absent columns, values that do not fit, an outcome that makes no sense.
     """
     config = config.at_time_zero()
+    controls = controls_of(config) if controls is None else controls
     frame, found = _rows(path, config)
     mapped = apply_values(frame, config)
-    columns, problems = _columns(path, mapped.frame.columns, config)
+    columns, problems = _columns(path, mapped.frame.columns, config, controls)
     for check in (check_columns, check_endpoint, _check_treatments, _check_sex):
         problems += check(path, mapped.frame, config)
     if problems:
@@ -71,6 +86,8 @@ def read_clinical(path: Path, config: Config) -> Clinical:
     cast = typed(mapped.frame, config)
     otherwise, problems = died_otherwise(path, cast.frame, config)
     usable, reasons = outcome(cast.frame, otherwise, config)
+    controlled, texts = control_outcomes(path, cast.frame, usable, config, controls)
+    problems += texts
     early = at_time_zero(cast.frame, config)
     problems += _check_comparisons(path, early.frame, usable, config)
     if problems:
@@ -80,7 +97,7 @@ def read_clinical(path: Path, config: Config) -> Clinical:
     notes = found + cell_notes(path, config) + mapped.notes + cast.notes + spelling_notes(covariates, config)
     numbers = [config.endpoint.time, *(c for c in early.frame.columns if c in columns)]
     notes += sentinel_notes(cast.frame, numbers) + endpoint_notes(cast.frame, config) + early.notes
-    return Clinical(covariates, usable, reasons, notes, early.flow)
+    return Clinical(covariates, usable, reasons, notes, early.flow, controlled)
 
 
 def _rows(path: Path, config: Config) -> tuple[pl.DataFrame, tuple[str, ...]]:
@@ -94,7 +111,7 @@ def _rows(path: Path, config: Config) -> tuple[pl.DataFrame, tuple[str, ...]]:
     return read_patients(path, config.data.patient_id, show_ids, notes, meant_texts(config)), tuple(notes)
 
 
-def _columns(path: Path, present: list[str], config: Config) -> tuple[set[str], list[str]]:
+def _columns(path: Path, present: list[str], config: Config, controls: Controls) -> tuple[set[str], list[str]]:
     """Columns to keep beside identifier and outcome, and what is wrong with those that the config names."""
     asked = config.clinical_columns()
     problems = [missing_column(path, c, present, key) for c, key in asked.items() if c not in present]
@@ -117,8 +134,10 @@ def _columns(path: Path, present: list[str], config: Config) -> tuple[set[str], 
         "Suggestion: remove it there; a predictor must be known at time zero"
         for c in sorted(cause & predictors)
     ]
+    named, texts = control_columns(path, present, config, controls)
+    problems += texts
     # A column that is declared only because the outcome or an availability needs it is no part of the clinical data.
-    only_declared = {c for c, key in asked.items() if key.startswith("data.columns.") and c in cause}
+    only_declared = {c for c, key in asked.items() if key.startswith("data.columns.") and c in cause | set(named)}
     only_dates = {c for c, key in asked.items() if key.endswith(".available_at")}
     fixed = {config.data.patient_id, config.endpoint.time, config.endpoint.event}
     return (set(asked) - only_declared - only_dates - fixed) | eligible, problems

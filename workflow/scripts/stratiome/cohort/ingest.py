@@ -16,6 +16,7 @@ import polars as pl
 
 from stratiome import omics
 from stratiome.cohort.clinical import Clinical, read_clinical
+from stratiome.cohort.controls import Controls
 from stratiome.cohort.errors import CohortError, some_ids
 from stratiome.cohort.manifest import describe_input
 from stratiome.cohort.matrix import MatrixFile, rows_at_once
@@ -105,8 +106,19 @@ class Cohort:
     notes: pl.DataFrame
 
 
-def read_cohort(config: Config, clinical_path: Path, omic_paths: dict[str, Path]) -> Cohort:
+def read_cohort(
+    config: Config, clinical_path: Path, omic_paths: dict[str, Path], controls: Controls | None = None
+) -> Cohort:
     """Read the clinical table and open every matrix; the values of matrices are read by `write_cohort`.
+
+    Parameters
+    ----------
+    config
+        The config.
+    clinical_path, omic_paths
+        Files, those of omics by name.
+    controls
+        Treatment -> negative-control outcome; default those of the config.
 
     Raises
     ------
@@ -116,7 +128,7 @@ def read_cohort(config: Config, clinical_path: Path, omic_paths: dict[str, Path]
     problems: list[str] = []
     clinical = None
     try:
-        clinical = read_clinical(clinical_path, config)
+        clinical = read_clinical(clinical_path, config, controls)
     except CohortError as error:
         problems += error.problems
     matrices: dict[str, MatrixFile] = {}

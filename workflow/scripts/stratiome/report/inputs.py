@@ -95,6 +95,7 @@ CONTRACTS: dict[str, type[tables.Table]] = {
     "treatment_differences": tables.TreatmentDifferences,
     "treatment_difference_tests": tables.TreatmentDifferenceTests,
     "treatment_sensitivity": tables.TreatmentSensitivity,
+    "treatment_robustness": tables.TreatmentRobustness,
     "treatment_interaction": tables.TreatmentInteraction,
 }
 """Contract of each table, by the name of its input."""

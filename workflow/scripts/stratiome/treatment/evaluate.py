@@ -19,6 +19,7 @@ from stratiome.treatment.effect import Comparison, compare_crude, compare_weight
 from stratiome.treatment.emulate import Sample, TreatmentError, emulate, flow_step, target_trial
 from stratiome.treatment.hazard import HazardRatio, hazard_ratio, proportionality_p_value
 from stratiome.treatment.interaction import holm, interaction_rows
+from stratiome.treatment.robustness import robustness_rows
 from stratiome.treatment.sensitivity import e_value
 from stratiome.treatment.weight import (
     PropensityModel,
@@ -48,6 +49,7 @@ class Evaluation:
     differences: list[Row] = field(default_factory=list)
     difference_tests: list[Row] = field(default_factory=list)
     sensitivity: list[Row] = field(default_factory=list)
+    robustness: list[Row] = field(default_factory=list)
     interaction: list[Row] = field(default_factory=list)
 
 
@@ -77,6 +79,8 @@ def evaluate_treatments(
     locked: frozenset[str] = frozenset(),
     scores: pl.DataFrame | None = None,
     covariates: tuple[str, ...] = (),
+    latent: pl.DataFrame | None = None,
+    controls: pl.DataFrame | None = None,
 ) -> Evaluation:
     """Evaluate every treatment.
 
@@ -99,6 +103,10 @@ def evaluate_treatments(
         those between subgroups.
     covariates
         Clinical columns by which differences are looked for.
+    latent
+        `patient_id` and the dimensions learned from omics, to be added to the propensity in a check; None for none.
+    controls
+        Rows of `NegativeControls`.
     """
     found = Evaluation()
     free = clinical.filter(~pl.col("patient_id").is_in(locked)) if locked else clinical
@@ -114,6 +122,7 @@ def evaluate_treatments(
         _compare(whole, treatment, settings, found)
         if treatment.design == "observational":
             found.sensitivity += _unmeasured(name, found.effects)
+        found.robustness += _robustness(whole, treatment, settings, latent, controls)
         _compare_subgroups(whole, labels, subgroups, treatment, settings, found)
         if scores is not None:
             held_out = HeldOut.of(name, sample, scores, treatment.design == "randomised")
@@ -121,6 +130,29 @@ def evaluate_treatments(
             found.differences += effects
             found.difference_tests += tests
     return found
+
+
+def _robustness(
+    whole: Group,
+    treatment: TreatmentConfig,
+    settings: Settings,
+    latent: pl.DataFrame | None,
+    controls: pl.DataFrame | None,
+) -> list[Row]:
+    control = None
+    if treatment.negative_control is not None and controls is not None:
+        own = controls.filter(pl.col("treatment") == whole.name).drop("treatment")
+        control = (treatment.negative_control.label, own)
+    return robustness_rows(
+        whole.name,
+        whole.sample,
+        whole.design,
+        treatment.design == "randomised",
+        settings,
+        _rng(whole, settings.seed),
+        latent,
+        control,
+    )
 
 
 def _unmeasured(name: str, effects: list[Row]) -> list[Row]:

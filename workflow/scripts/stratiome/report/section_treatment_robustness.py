@@ -1,0 +1,124 @@
+"""Does the effect hold when the analysis is changed, and is there one where there can be none?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from stratiome.report import charts, verdicts
+from stratiome.report.blocks import Figure, Heading, Note, Table, numbered
+from stratiome.report.disclosure import count, part
+from stratiome.report.inputs import ReportInputs
+from stratiome.report.words import interval, months, readable, reason, sentence
+
+Row = Mapping[str, Any]
+CHECKS = {
+    "main analysis": "main analysis",
+    "trimmed": "patients kept",
+    "restriction time": "mean over a shorter time",
+    "omics in propensity": "propensity",
+    "negative control": "negative control",
+}
+"""What each check is called."""
+
+
+def robustness(inputs: ReportInputs, key: str) -> list[object]:
+    """The effect with one thing changed at a time; nothing where it was not worked out."""
+    rows = [r for r in inputs.rows("treatment_robustness", treatment=key) if r["estimand"] == "rmst_difference"]
+    if not rows:
+        return []
+    least = inputs.settings.min_cell
+    whole = max(rows, key=lambda r: r["n"])
+    changed = [r for r in rows if r["check"] != "negative control"]
+    lines, body = [], []
+    marks, notes = numbered([sentence(readable(r["method"])) for r in rows])
+    for row, mark in zip(rows, marks, strict=True):
+        text = interval(row, 1, sign=True) if row["estimate"] is not None else "not estimable"
+        name = f"{CHECKS[row['check']]}: {readable(row['variant'])}"
+        if row["check"] == "main analysis":
+            name = "as reported above"
+        # How many were left out by a trimming would be told by the difference to all.
+        size = f"{part(row['n'], whole['n'], least)} / {part(row['n_treated'], whole['n_treated'], least)}"
+        body.append([sentence(name), size, months(row["horizon_months"]), text, mark])
+        if row in changed and row["estimate"] is not None:
+            lines.append(charts.Line(sentence(name), row["estimate"], row["lower"], row["upper"], text))
+    blocks: list[object] = [Heading("Does it hold when the analysis is changed?"), *_control(inputs, key)]
+    blocks += _changed(changed)
+    if len(lines) > 1:
+        told = "; ".join(f"{i.name} {i.text}" for i in lines)
+        blocks.append(
+            Figure(
+                charts.forest(
+                    lines,
+                    f"robustness-{key}",
+                    f"Difference in months gained by analysis: {told}.",
+                    "Months gained",
+                    ("fewer with treatment", "more with treatment"),
+                ),
+                "One thing changed at a time",
+                f"n = {count(whole['n'], least)} or fewer, {count(whole['events'], least)} events in all; treated minus"
+                f" untreated with {inputs.settings.level} interval; not held out, as only weights are learned."
+                " Means over a shorter time are smaller numbers of months by what they are.",
+                820,
+            )
+        )
+    blocks.append(
+        Table(
+            "The effect with one thing changed at a time; the last lines are outcomes that cannot change.",
+            ["Analysis", "n / treated", "Up to, months", "Months gained", "Method"],
+            body,
+            frozenset({1, 2, 3, 4}),
+            notes=notes,
+        )
+    )
+    return blocks
+
+
+def _changed(rows: Sequence[Row]) -> list[object]:
+    """A warning where a change of the analysis turns the answer, or takes it away."""
+    main = rows[0]
+    said = verdicts.direction(main["lower"], main["upper"])
+    blocks: list[object] = []
+    if said in ("above", "below"):
+        other = [r for r in rows[1:] if r["estimate"] is not None and r["estimate"] * main["estimate"] < 0]
+        gone = [
+            r
+            for r in rows[1:]
+            if r not in other
+            and r["check"] != "restriction time"
+            and verdicts.direction(r["lower"], r["upper"]) != said
+        ]
+        for found, text in ((other, "turns round"), (gone, "is no longer clear")):
+            if found:
+                names = "; ".join(f"{CHECKS[r['check']]}: {readable(r['variant'])}" for r in found)
+                blocks.append(Note(f"The effect {text} with {names}.", "care"))
+    return blocks + [
+        Note(f"{sentence(CHECKS[r['check']])}, {readable(r['variant'])}, not estimable: {reason(r)}.")
+        for r in rows[1:]
+        if r["estimate"] is None
+    ]
+
+
+def _control(inputs: ReportInputs, key: str) -> list[object]:
+    found = [r for r in inputs.rows("treatment_robustness", treatment=key) if r["check"] == "negative control"]
+    row = next((r for r in found if r["estimand"] == "rmst_difference"), None)
+    if row is None:
+        return []
+    name = readable(row["variant"])
+    if row["estimate"] is None:
+        return [Note(f"Negative control, {name}: not estimable: {reason(row)}.")]
+    text = f"{interval(row, 1, sign=True)} months without it over {months(row['horizon_months'])} months"
+    if verdicts.direction(row["lower"], row["upper"]) in ("above", "below"):
+        return [
+            Note(
+                f"Treated and untreated differ in {name}, which the treatment cannot change ({text}). So they differed"
+                " in more than what was balanced, and the effect above is confounded by it.",
+                "care",
+            )
+        ]
+    return [
+        Note(
+            f"Negative control: no difference is seen in {name} ({text}), which the treatment cannot change. That is no"
+            " proof that nothing was missed."
+        )
+    ]
