@@ -3,6 +3,7 @@
 import numpy as np
 
 import effect_gates as gates
+import subgroup_effect_gates as subgroups
 
 
 def test_differences_that_are_not_there_are_found_on_training_patients_only():
@@ -20,3 +21,21 @@ def test_one_right_model_is_enough_and_two_wrong_ones_are_not():
         assert abs(off[cell].mean()) < 3.5 * off[cell].std(ddof=1) / 5
     assert off["both wrong"].mean() < -0.1
     assert np.mean([f["both right"]["survival covered"] for f in found]) >= 0.84
+
+
+def test_unpenalised_weights_balance_exactly_and_penalised_ones_do_not():
+    found = [subgroups.balance(s) for s in range(10)]
+    assert max(f["ours"] for f in found) < 1e-8
+    assert min(f["penalised"] for f in found) > 1e-3
+
+
+def test_subgroups_that_do_not_differ_are_found_to_by_labels_from_the_same_outcomes_only():
+    share = subgroups.shares(subgroups.no_interaction, range(50))
+    assert max(v for key, v in share.items() if key.endswith("held-out labels")) <= 0.18
+    assert share["months, labels from the same outcomes"] > 0.2
+
+
+def test_a_subgroup_that_benefits_and_one_that_is_harmed_are_found():
+    share = subgroups.shares(subgroups.power, range(20))
+    assert share["difference found, planted labels"] >= 0.8
+    assert share["truth covered, planted labels"] >= 0.83
