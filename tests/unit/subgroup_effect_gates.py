@@ -88,7 +88,8 @@ def no_interaction(seed: int, n: int = 900) -> dict[str, float]:
     lost = rng.exponential(60.0, size=n)
     sample = sample_of(treated, np.minimum(death, lost), death <= lost)
     question = Question((HORIZON,), TAU, np.array([0.0]))
-    predicted = influence(fit_nuisance(x, sample), x, sample, np.array([HORIZON]), TAU).predicted[:, 0]
+    wide = np.column_stack([x, rng.normal(size=(n, 13))])  # as omics would be: columns that tell nothing
+    predicted = influence(fit_nuisance(wide, sample), wide, sample, np.array([HORIZON]), TAU).predicted[:, 0]
     found = {}
     for name, labels in (("held-out labels", given), ("labels from the same outcomes", quarters(predicted, parts=3))):
         effects = compared(sample, x, labels, question, rng)
