@@ -139,3 +139,13 @@ def test_group_sizes_do_not_add_up_to_who_was_left_out():
     assert [row[2].split(" / ")[0] for row in table.rows[4:7]] == ["186"] * 3
     figure = next(b for b in blocks if getattr(b, "kind", "") == "figure")
     assert figure.caption.startswith("n >583, >350 events; ")
+
+
+def test_an_event_that_is_not_death_is_called_by_its_name():
+    inputs = fixtures.inputs("demo")
+    relapse = dataclasses.replace(inputs, settings=dataclasses.replace(inputs.settings, event_name="relapse"))
+    said = section_treatment.verdict(relapse, "treatment").answer
+    assert "free of relapse" in said
+    assert "live" not in said
+    assert section_treatment.estimand_name(relapse, "survival_difference") == "Free of relapse, percentage points"
+    assert "live" in section_treatment.verdict(inputs, "treatment").answer

@@ -98,6 +98,7 @@ rule render_report:
         settings=settings(
             "cohort",
             "title",
+            "event_name",
             "description",
             "endpoint",
             "covariates",

@@ -701,6 +701,9 @@ class Config(Section):
 
     cohort: Name = Field(description="Short name of the cohort; names the results folder.")
     title: str | None = Field(None, description="Title of the report; default the cohort's name.")
+    event_name: str | None = Field(
+        None, description="What the event is called in the report, as `relapse or death`; default death of any cause."
+    )
     description: str = Field("", description="A sentence or two on the cohort for the report.")
     results: str | None = Field(None, description="Folder of the results; default `results/<cohort>`.")
     seed: int = Field(1, ge=0, lt=2**31, description="Seed of everything random.")

@@ -109,6 +109,7 @@ class Settings:
     data: DataConfig
     endpoint: EndpointConfig
     title: str | None = None
+    event_name: str | None = None
     description: str = ""
     covariates: tuple[str, ...] = ()
     site: str | None = None
@@ -128,6 +129,13 @@ class Settings:
     def min_cell(self) -> int:
         """Smallest count that may be printed."""
         return self.audit.min_cell
+
+    @property
+    def event(self) -> str | None:
+        """What patients stay free of, where it is not just death."""
+        if self.event_name is None and self.endpoint.competing is not None:
+            return "the event"
+        return self.event_name
 
     @property
     def alpha(self) -> float:

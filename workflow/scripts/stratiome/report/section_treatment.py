@@ -26,6 +26,21 @@ ESTIMANDS = {
 """Label, decimals and scale of each estimand."""
 
 
+def estimand_name(inputs: ReportInputs, estimand: str) -> str:
+    """What is compared, in the words of the endpoint."""
+    event = inputs.settings.event
+    if event is None or estimand == "hazard_ratio":
+        return ESTIMANDS[estimand][0]
+    free = {"rmst_difference": "Mean time free of {}, months", "survival_difference": "Free of {}, percentage points"}
+    return free[estimand].format(event)
+
+
+def lives_longer(inputs: ReportInputs) -> str:
+    """What a positive difference means."""
+    event = inputs.settings.event
+    return "the treated live longer" if event is None else f"the treated stay free of {event} longer"
+
+
 def name_of(key: str, treatment: TreatmentConfig) -> str:
     """Name of a treatment in sentences."""
     return treatment.label or label(key)
@@ -50,6 +65,7 @@ def verdict(inputs: ReportInputs, key: str) -> Verdict:
         treatment.design == "randomised",
         inputs.settings.alpha,
         reproducible(inputs),
+        inputs.settings.event,
     )
 
 
@@ -198,7 +214,8 @@ def _effects(inputs: ReportInputs, key: str) -> list[object]:
     body = []
     places = dict.fromkeys((r["estimand"], r["horizon_months"]) for e in ESTIMANDS for r in rows if r["estimand"] == e)
     for estimand, horizon in places:
-        name, decimals, scale = ESTIMANDS[estimand]
+        _, decimals, scale = ESTIMANDS[estimand]
+        name = estimand_name(inputs, estimand)
         cells = {r["weighting"]: r for r in rows if (r["estimand"], r["horizon_months"]) == (estimand, horizon)}
         at = "" if horizon is None else f" {'over' if estimand == 'rmst_difference' else 'at'} {months(horizon)} months"
         text = [
@@ -211,7 +228,7 @@ def _effects(inputs: ReportInputs, key: str) -> list[object]:
     weighted = next((r for r in rows if r["weighting"] == "overlap" and r["effective_n"] is not None), None)
     effective = f" Effective sample size after weighting: {weighted['effective_n']:.0f}." if weighted else ""
     note = (
-        f"Treated minus untreated ({inputs.settings.level} interval); above zero, the treated live longer. n ="
+        f"Treated minus untreated ({inputs.settings.level} interval); above zero, {lives_longer(inputs)}. n ="
         f" {count(overall['n'], least)}, {part(overall['n_treated'], overall['n'], least)} treated,"
         f" {count(overall['events'], least)} events; not held out, as nothing but the weights is"
         f" learned.{effective}{_cut(inputs, key, 0, [h for _, h in places])}"
@@ -229,7 +246,12 @@ def _effects(inputs: ReportInputs, key: str) -> list[object]:
         "Methods; numbers in the last column are those of the methods below.",
         ["Estimate", "Months", "Weighting", "Method"],
         [
-            [ESTIMANDS[r["estimand"]][0], "–" if r["horizon_months"] is None else months(r["horizon_months"]), w, mark]
+            [
+                estimand_name(inputs, r["estimand"]),
+                "–" if r["horizon_months"] is None else months(r["horizon_months"]),
+                w,
+                mark,
+            ]
             for r, mark in zip(rows, marks, strict=True)
             for w in [r["weighting"]]
         ],
@@ -378,8 +400,8 @@ def _subgroups(inputs: ReportInputs, key: str, settings: TreatmentConfig) -> lis
     drawing = charts.forest(
         lines,
         f"forest-{key}",
-        f"Difference in restricted mean survival: {told}.",
-        f"Difference in mean survival{over}, months",
+        f"{estimand_name(inputs, 'rmst_difference')}, difference: {told}.",
+        f"{estimand_name(inputs, 'rmst_difference').removesuffix(', months')}, difference{over}, months",
         ("shorter with treatment", "longer with treatment"),
     )
     test = inputs.row("treatment_interaction", treatment=key, estimand="rmst_difference")

@@ -443,11 +443,13 @@ def _prognosis_answer(
     return "mixed", f"It depends on the model: {'; '.join(said)}.", False
 
 
-def effect(row: Row | None, randomised: bool = True) -> tuple[Tone, str]:
+def effect(row: Row | None, randomised: bool = True, event: str | None = None) -> tuple[Tone, str]:
     """Plain sentence on one difference in restricted mean survival (positive: the treated live longer).
 
-    Without random assignment the sentence says what was seen, not what treatment does.
+    Without random assignment the sentence says what was seen, not what treatment does. `event` is what patients stay
+    free of where it is not just death.
     """
+    live, lived = _live(event)
     if row is None or row.get("estimate") is None:
         why = f": {reason(row)}" if row is not None and row.get("method") else ""
         return "unknown", f"The effect is not estimable{why}."
@@ -457,12 +459,17 @@ def effect(row: Row | None, randomised: bool = True) -> tuple[Tone, str]:
     if where in ("above", "below"):
         more = "longer" if where == "above" else "less long"
         if randomised:
-            return ("yes" if where == "above" else "harm"), f"Patients live {more} with it: {size} on average{over}."
-        answer = f"After balancing, treated patients lived {more}: {size} on average{over}."
+            return ("yes" if where == "above" else "harm"), f"Patients {live} {more} with it: {size} on average{over}."
+        answer = f"After balancing, treated patients {lived} {more}: {size} on average{over}."
         return ("longer" if where == "above" else "shorter"), answer
     if where == "unknown":
         return "unknown", "The effect has no interval, so nothing is concluded."
-    return "no", f"No evidence of an effect on survival{over}."
+    return "no", f"No evidence of an effect on {'survival' if event is None else f'the time free of {event}'}{over}."
+
+
+def _live(event: str | None) -> tuple[str, str]:
+    """What patients do longer or less long, now and then."""
+    return ("live", "lived") if event is None else (f"stay free of {event}", f"stayed free of {event}")
 
 
 def benefit(rows: Sequence[Row], alpha: float) -> dict[str, list[int]]:
@@ -487,6 +494,7 @@ def treatment(
     randomised: bool,
     alpha: float,
     reproducible: bool = True,
+    event: str | None = None,
 ) -> Verdict:
     """Who benefits from a treatment?
 
@@ -504,8 +512,10 @@ def treatment(
         Level of the tests.
     reproducible
         Whether the subgroups come back when the model is refitted; if not, nothing is said by subgroup.
+    event
+        What patients stay free of where it is not just death.
     """
-    tone, answer = effect(overall, randomised)
+    tone, answer = effect(overall, randomised, event)
     facts = [("Average, months", interval(overall, 1, sign=True) if overall else "not estimable")]
     known = overall is not None and overall.get("estimate") is not None
     caveat = (
@@ -521,7 +531,7 @@ def treatment(
         )
     elif len(estimable) > 1 and p is not None:
         if p < alpha:
-            tone, answer = "differs", _who(benefit(by_subgroup, alpha), randomised)
+            tone, answer = "differs", _who(benefit(by_subgroup, alpha), randomised, event)
         else:
             answer = f"{answer} No evidence that the effect differs between subgroups."
         facts.append(("Same in all subgroups?", p_value(p)))
@@ -532,12 +542,12 @@ def treatment(
     return Verdict(f"Who benefits from {name}?", answer, tone, tuple(facts), caveat, "treatment")
 
 
-def _who(groups: dict[str, list[int]], randomised: bool) -> str:
+def _who(groups: dict[str, list[int]], randomised: bool, event: str | None) -> str:
     def named(ids: list[int]) -> str:
         return f"subgroup{'s' if len(ids) > 1 else ''} {join([str(i) for i in ids])}"
 
-    live, lived = ("patients in {} live {} with it", "treated patients of {} lived {}")
-    text = live if randomised else lived
+    live, lived = _live(event)
+    text = f"patients in {{}} {live} {{}} with it" if randomised else f"treated patients of {{}} {lived} {{}}"
     parts = []
     if groups["gain"]:
         parts.append(text.format(named(groups["gain"]), "longer"))
