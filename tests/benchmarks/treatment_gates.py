@@ -1,5 +1,5 @@
 """Gates of what is said about treatments (METHODS §6): double robustness, coverage, and the size of tests that effects
-differ.
+differ, and a drug without effect that is started while patients live.
 
     python tests/benchmarks/treatment_gates.py [--replicates 1000] [--parts double_robust ...] [--write]
 
@@ -12,6 +12,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from pathlib import Path
+
+import numpy as np
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "workflow" / "scripts"), str(ROOT / "tests" / "unit"), str(ROOT / "tests" / "benchmarks")]
@@ -95,12 +97,37 @@ def power(seeds: range) -> list[Line]:
     return lines
 
 
+def immortal(seeds: range) -> list[Line]:
+    """What is said of a drug without effect that is started while patients live, by the sicker ones later."""
+    import effect_gates as gates
+
+    found = [gates.inert_drug(s) for s in seeds]
+    ratio, survival = (float(np.log(0.97)), float(np.log(1.03))), (-0.01, 0.01)
+    lines = []
+    for key, method, quantity, bounds in (
+        ("landmark", "ours, landmark, overlap weights", "log hazard ratio", ratio),
+        ("counting process", "ours, Cox model, treated from the start on", "log hazard ratio", ratio),
+        ("ever treated", "ever treated from time zero", "log hazard ratio", ratio),
+        ("clone-censor-weight", "ours, clone-censor-weight", "difference in survival", survival),
+        (
+            "copies without weights of confounders",
+            "copies, weights without confounders",
+            "difference in survival",
+            survival,
+        ),
+        ("ever treated, survival", "ever treated from time zero", "difference in survival", survival),
+    ):
+        lines.append(Line("immortal", "no effect", method, quantity, columns(found, key), bounds))
+    return lines
+
+
 PARTS: dict[str, Callable[[range], list[Line]]] = {
     "double_robust": double_robust,
     "no_differences": no_differences,
     "balance": balance,
     "no_interaction": no_interaction,
     "power": power,
+    "immortal": immortal,
 }
 
 

@@ -14,11 +14,17 @@ import polars as pl
 from scipy.special import expit
 from scipy.stats import norm
 
+from stratiome.config import TreatmentConfig
+from stratiome.survival.censoring import survival_curve
+from stratiome.survival.cox import fit_cox
+from stratiome.treatment.clones import Cohort, compare_strategies
 from stratiome.treatment.doubly_robust import average, cross_fit, fit_nuisance, influence
-from stratiome.treatment.emulate import Sample
+from stratiome.treatment.effect import Question
+from stratiome.treatment.emulate import Sample, emulate
+from stratiome.treatment.hazard import hazard_ratio
 from stratiome.treatment.heterogeneity import effect_calibration, group_effects, linear_projection, quarters
 from stratiome.treatment.rate import rate
-from stratiome.treatment.weight import TRIM
+from stratiome.treatment.weight import TRIM, fit_propensity, overlap_weights
 
 SIZE, COVERAGE = (0.030, 0.073), (0.927, 0.970)
 """Bounds of METHODS F2 for a test at 5 % and for a 95 % interval, in 1000 replicates."""
@@ -142,3 +148,56 @@ def no_differences(seed: int, n: int = 600) -> dict[str, float]:
             found["equal effects by baseline risk, held out"] = group_effects(contrast, risk).p_value < 0.05
             found["linear trend, held out"] = linear_projection(contrast, x[rows][inside][:, :1]).p_value < 0.05
     return {k: float(v) for k, v in found.items()}
+
+
+# --- a drug that does nothing, started while patients live -----------------------------------------------------------
+
+GRACE = 4.0
+INERT = TreatmentConfig(
+    column="drug", design="observational", confounders=("severity", "marker"), start="start", landmark=GRACE
+)
+
+
+def inert_drug(seed: int, n: int = 600) -> dict[str, float]:
+    """Log hazard ratios, and differences in survival, of a drug without effect that sicker patients get later.
+
+    Wrong ones: treated at any time against never, from time zero; and copies of patients whose weights know no
+    confounder.
+    """
+    rng = np.random.default_rng([seed, 4])
+    x = covariates(rng, n)
+    death = rng.exponential(20.0 / np.exp(0.8 * x[:, 0] + 0.3 * x[:, 1]))
+    planned = rng.exponential(6.0 / np.exp(-0.7 * x[:, 0] + 0.3 * x[:, 1]))
+    lost = rng.uniform(20.0, 80.0, n)
+    time, event = np.minimum(death, lost), death <= lost
+    given = planned < time
+    ids = [f"P{i:06d}" for i in range(n)]
+    start = pl.Series([float(s) if g else None for s, g in zip(planned, given, strict=True)], dtype=pl.Float64)
+    clinical = pl.DataFrame(
+        {"patient_id": ids, "drug": given.astype(float), "start": start, "severity": x[:, 0], "marker": x[:, 1]}
+    )
+    outcome = pl.DataFrame({"patient_id": ids, "time_months": time, "event": event.astype(np.int64)})
+    sample, _ = emulate(clinical, outcome, "drug", INERT)
+    design = sample.clinical.select("severity", "marker").to_numpy()
+    weights = overlap_weights(sample.treated, fit_propensity(design, sample.treated).probability)
+    landmark = hazard_ratio(sample, weights, 0.95)
+    ever = hazard_ratio(sample_of(given, time, event), None, 0.95)
+    # Counting process: untreated up to the start, treated from it on.
+    x_split = np.vstack([np.column_stack([np.zeros(n), x]), np.column_stack([np.ones(n), x])[given]])
+    entry = np.concatenate([np.zeros(n), planned[given]])
+    until = np.concatenate([np.where(given, planned, time), time[given]])
+    died = np.concatenate([event & ~given, event[given]])
+    moving = fit_cox(x_split, until, died, entry=entry).coefficients[0]
+    question = Question((HORIZON,), HORIZON, np.array([0.0]))
+    right = Cohort(x, time, event, np.where(given, planned, np.inf), GRACE)
+    found = compare_strategies(right, question, 0, rng).estimate
+    plain = compare_strategies(Cohort(np.zeros((n, 0)), time, event, right.start, GRACE), question, 0, rng).estimate
+    curves = [survival_curve(time[a], event[a]).at(HORIZON)[0, 0] for a in (given, ~given)]
+    return {
+        "landmark": float(np.log(landmark.estimate)),
+        "counting process": float(moving),
+        "ever treated": float(np.log(ever.estimate)),
+        "clone-censor-weight": float(found[1]),
+        "copies without weights of confounders": float(plain[1]),
+        "ever treated, survival": float(curves[0] - curves[1]),
+    }

@@ -39,3 +39,13 @@ def test_a_subgroup_that_benefits_and_one_that_is_harmed_are_found():
     share = subgroups.shares(subgroups.power, range(20))
     assert share["difference found, planted labels"] >= 0.8
     assert share["truth covered, planted labels"] >= 0.83
+
+
+def test_a_drug_that_does_nothing_looks_as_if_where_start_times_count():
+    found = [gates.inert_drug(s) for s in range(40)]
+    values = {key: np.array([f[key] for f in found]) for key in found[0]}
+    for key in ("landmark", "counting process", "clone-censor-weight"):
+        assert abs(values[key].mean()) < 3.5 * values[key].std(ddof=1) / np.sqrt(40)
+    assert np.exp(values["ever treated"].mean()) < 0.5
+    assert values["copies without weights of confounders"].mean() > 0.1
+    assert values["ever treated, survival"].mean() > 0.2

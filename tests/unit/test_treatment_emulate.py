@@ -87,3 +87,130 @@ def test_trial_is_complete_and_admits_immortal_time(design):
     assert ("as good as random given stage" in told["assignment"]["emulation"]) == (design == "observational")
     assert "60 months" in told["contrast"]["target"]
     assert "drug A" in told["strategies"]["target"]
+
+
+# --- start times ------------------------------------------------------------------------------------------------------
+
+STARTED = pl.DataFrame(
+    {
+        "patient_id": list("abcdefg"),
+        "drug": [1.0, 1.0, 0.0, 1.0, 0.0, None, 1.0],
+        "weeks": [4.0, 30.0, None, 2.0, None, None, 8.0],
+        "stage": [1.0, 2.0, 3.0, 1.0, 2.0, 3.0, 1.0],
+        "tested": [0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0],
+    }
+)
+FOLLOWED = pl.DataFrame(
+    {
+        "patient_id": list("abcdefg"),
+        "time_months": [20.0, 21.0, 22.0, 1.5, 1.0, 9.0, 24.0],
+        "event": [1, 0, 1, 1, 1, 1, 0],
+    }
+)
+LATE = {"start": "weeks", "landmark": 8.0, "unit": "weeks"}
+
+
+def test_at_the_landmark_who_started_by_then_is_treated_and_time_counts_from_it():
+    sample, flow = emulate(STARTED, FOLLOWED, "drug", drug(**LATE))
+    landmark = drug(**LATE).landmark_months
+    assert landmark == pytest.approx(8 * 7 / 30.4375)
+    assert sample.patient_ids == ["a", "b", "c", "g"]  # d and e died before; f is not recorded, and not untreated
+    assert sample.treated.tolist() == [True, False, False, True]  # b starts later, g at the landmark itself
+    assert sample.time.tolist() == pytest.approx([t - landmark for t in (20.0, 21.0, 22.0, 24.0)])
+    assert [(r["step"], r["n_in"], r["n_out"]) for r in flow][-1] == ("landmark", 6, 4)
+    assert "within 8 weeks" in flow[-1]["reason"]
+    assert assigned(STARTED, "drug", drug(**LATE))[1].tolist() == [True, False, False, True, False, True]
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"weeks": [4.0, None, None, 2.0, None, None, 8.0]}, "a treated patient has no time in `weeks`"),
+        ({"weeks": [4.0, 30.0, 5.0, 2.0, None, None, 8.0]}, "an untreated patient"),
+        ({"weeks": [-1.0, 30.0, None, 2.0, None, None, 8.0]}, "negative times"),
+        ({"weeks": ["x", "30", None, "2", None, None, "8"]}, "must hold times as numbers"),
+    ],
+)
+def test_starts_that_contradict_the_treatment_are_refused_without_ids(changed, said):
+    bad = STARTED.with_columns(**{k: pl.Series(v) for k, v in changed.items()})
+    with pytest.raises(TreatmentError, match=f"`treatments.drug.start`: .*{said}.*Suggestion") as error:
+        emulate(bad, FOLLOWED, "drug", drug(**LATE))
+    assert not any(f" {p} " in str(error.value).replace(" a ", " ") for p in "bcdefg")
+
+
+def test_confounder_measured_after_treatment_is_refused():
+    late = STARTED.with_columns(tested=pl.lit(5.0))
+    with pytest.raises(TreatmentError, match=r"`treatments.drug.measured`: the confounder `stage` was measured after"):
+        emulate(late, FOLLOWED, "drug", drug(**LATE, measured={"stage": "tested"}))
+    early, _ = emulate(STARTED, FOLLOWED, "drug", drug(**LATE, measured={"stage": "tested"}))
+    assert len(early) == 4
+    with pytest.raises(TreatmentError, match="after time zero, when treatment is taken to start"):
+        emulate(STARTED, FOLLOWED, "drug", drug(measured={"stage": "tested"}))
+
+
+def test_trial_says_what_was_done_about_start_times():
+    told = {r["component"]: r["emulation"] for r in target_trial("drug", drug(**LATE), ENDPOINT, EvaluationConfig())}
+    assert "no immortal time" in told["time zero"]
+    assert "cannot be excluded" not in told["time zero"]
+    rows = target_trial("drug", drug(**LATE), ENDPOINT, EvaluationConfig(), later=3)
+    assert "start later (fewer than 100) count as untreated" in rows[1]["emulation"]
+    later = target_trial("drug", drug(starts="later"), ENDPOINT, EvaluationConfig())
+    assert "nothing is compared" in later[3]["emulation"]
+
+
+# --- several arms -----------------------------------------------------------------------------------------------------
+
+ARMS = {"both": "drug = 1 AND stage = 1", "one": "drug = 1 AND stage = 2", "none": "drug = 0"}
+
+
+def arms(**changes):
+    return TreatmentConfig(**{"arms": ARMS, "reference": "none", "design": "randomised"} | changes)
+
+
+def test_arms_become_comparisons_of_two_with_the_reference():
+    pairs = arms(label="Drugs").pairs("drugs")
+    assert {k: v.label for k, v in pairs.items()} == {
+        "drugs_both": "Drugs: both against none",
+        "drugs_one": "Drugs: one against none",
+    }
+    assert {n: list(t.pairs(n)) for n, t in pairs.items()} == {"drugs_both": ["drugs_both"], "drugs_one": ["drugs_one"]}
+    sample, flow = emulate(STARTED, FOLLOWED, "drugs_one", pairs["drugs_one"])
+    assert sample.patient_ids == ["b", "c", "e"]
+    assert sample.treated.tolist() == [True, False, False]
+    steps = {r["step"]: (r["n_in"], r["n_out"]) for r in flow}
+    assert steps["treatment"] == (7, 6)  # f
+    assert steps["arms"] == (6, 3)
+    with pytest.raises(TreatmentError, match="both `both` and `one`"):
+        emulate(STARTED, FOLLOWED, "x", arms(arms=ARMS | {"one": "drug = 1"}, compare="both"))
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"reference": "placebo"}, "`placebo` is none of the arms. Suggestion: one of both, one, none"),
+        ({"reference": None}, "need a `reference`"),
+        ({"column": "drug"}, "exactly one of `column` and `arms`"),
+        ({"compare": "none"}, "no arm to compare"),
+        ({"arms": {"none": "drug = 0"}}, "names one arm"),
+        ({"start": "weeks", "landmark": 2.0}, "not for `arms`"),
+        ({"arms": ARMS | {"a b": "drug = 2"}}, "pattern"),
+    ],
+)
+def test_arms_that_make_no_sense_are_refused(changed, said):
+    with pytest.raises(ValueError, match=said):
+        arms(**changed)
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"start": "weeks"}, "belong together"),
+        ({"landmark": 3.0}, "belong together"),
+        ({"start": "weeks", "landmark": 3.0, "starts": "later"}, "without `start`"),
+        ({"start": "weeks", "landmark": 3.0, "design": "randomised"}, "as assigned"),
+        ({"measured": {"age": "when"}}, "no confounders"),
+    ],
+)
+def test_times_that_make_no_sense_are_refused(changed, said):
+    with pytest.raises(ValueError, match=said):
+        drug(**changed)

@@ -1,11 +1,16 @@
 """Trials and cohorts with published answers (METHODS 6); skipped where the real cohorts are absent."""
 
+from pathlib import Path
+
 import polars as pl
 import pytest
+import yaml
 
-from stratiome.config import EndpointConfig, EvaluationConfig, TreatmentConfig
+from stratiome.cohort.clinical import read_clinical
+from stratiome.config import EndpointConfig, EvaluationConfig, TreatmentConfig, load_config
 from stratiome.treatment.evaluate import Settings, evaluate_treatments
 
+ROOT = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.real
 
 
@@ -82,3 +87,22 @@ def test_pbc_trial_has_no_effect(shared_data):
         assert row["lower"] < 0 < row["upper"]
     for row in robust.values():
         assert row["lower"] < 0 < row["upper"]
+
+
+def test_glioma_chemotherapy_is_compared_from_a_landmark(shared_data):
+    """Crude, ever treated against never, the hazard ratio is 0.18: the untreated died before it could start."""
+    config = load_config(yaml.safe_load((ROOT / "config/cohorts/tcga_gbmlgg.yaml").read_text(encoding="utf-8")))
+    read = read_clinical(shared_data / "tcga_gbmlgg" / "clinical.tsv", config)
+    settings = Settings(config.endpoint, EvaluationConfig(bootstraps=50), config.data.types, 1)
+    plain = {"chemotherapy": config.treatments["chemotherapy"].model_copy(update={"start": None, "landmark": None})}
+    ratios = []
+    for treatments in (plain, config.treatments):
+        found = evaluate_treatments(read.covariates, read.outcome, {}, (), treatments, settings)
+        key = ("overlap", "hazard_ratio")
+        ratios.append(next(r for r in found.effects if (r["weighting"], r["estimand"]) == key)["estimate"])
+    assert ratios[0] < 0.5
+    assert ratios[1] == pytest.approx(0.94, abs=0.01)
+    months = {r["population"]: r for r in found.averages if r["estimator"] == "clone-censor-weight"}["all"]
+    assert months["lower"] is not None
+    flow = {r["step"]: r for r in found.flow}
+    assert flow["landmark"]["n_in"] > flow["landmark"]["n_out"]

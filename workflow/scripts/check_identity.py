@@ -14,6 +14,7 @@ from stratiome.quality.identity import check_identity
 from stratiome.quality.missingness import block_subjects, column_subject, missingness_rows, omic_subject
 from stratiome.quality.treatments import treatment_rows
 from stratiome.quality.variables import Variable, all_variables, read_samples
+from stratiome.strategies import received
 from stratiome.tables import (
     QualityBatch,
     QualityIdentity,
@@ -53,7 +54,9 @@ def main(
     patients = table["patient_id"].to_list()
     columns = [v for v in variables if ": " not in v.name]
     lacking = [omic_subject(o, patients) for o in stored] + [s for o in stored for s in block_subjects(o, patients)]
-    lacking += [column_subject(v) for v in columns if v.name != "event"]
+    # Who is in neither of two arms lacks nothing.
+    made = {"event", *(name for name, treatment in analysis.treatments.items() if treatment.arms)}
+    lacking += [column_subject(v) for v in columns if v.name not in made]
     tests = missingness_rows(lacking, variables)
     write_table(from_rows(tests, QualityMissingness), missingness, QualityMissingness)
     recorded_as = _treatments(analysis, table, follow, variables)
@@ -76,7 +79,11 @@ def _treatments(
     rows = []
     for key, treatment in analysis.treatments.items():
         names = dict.fromkeys((*treatment.confounders, *analysis.covariates))
-        rows += treatment_rows(key, by_name[treatment.column], [by_name[n] for n in names], time, event)
+        given = by_name[treatment.column or key]
+        here = treatment_rows(key, given, [by_name[n] for n in names], time, event)
+        # Patients of another arm, or of none, are recorded all the same.
+        unknown = int((~received(table, treatment).recorded).sum())
+        rows += [r | {"n_missing": unknown} if r["finding"] == "recorded" else r for r in here]
     return rows
 
 

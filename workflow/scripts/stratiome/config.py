@@ -30,6 +30,13 @@ Kind = Literal[
     "counts", "expression", "methylation", "copy_number", "mutation", "protein", "mirna", "metabolite", "features"
 ]
 TimeUnit = Literal["days", "weeks", "months", "years"]
+
+
+def months_per(unit: TimeUnit) -> float:
+    """Months in one unit."""
+    return {"days": 1 / DAYS_PER_MONTH, "weeks": 7 / DAYS_PER_MONTH, "months": 1.0, "years": 12.0}[unit]
+
+
 Name = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")]
 """A name that is safe in a path and in a table: a letter, then letters, digits or underscores."""
 
@@ -349,7 +356,7 @@ class EndpointConfig(Section):
     @property
     def months_per_unit(self) -> float:
         """Months in one `unit`."""
-        return {"days": 1 / DAYS_PER_MONTH, "weeks": 7 / DAYS_PER_MONTH, "months": 1.0, "years": 12.0}[self.unit]
+        return months_per(self.unit)
 
     @property
     def horizons_months(self) -> tuple[float, ...]:
@@ -377,13 +384,49 @@ class NegativeControlConfig(Section):
 class TreatmentConfig(Section):
     """A target trial: who is eligible, what is compared, and what has to be balanced."""
 
-    column: str = Field(description="Column of the treatment: 1 = treated, 0 = untreated; missing is not untreated.")
+    column: str | None = Field(
+        None, description="Column of the treatment: 1 = treated, 0 = untreated; missing is not untreated."
+    )
+    arms: dict[Name, Condition] = Field(
+        {},
+        description="In place of `column`: arm -> SQL condition on clinical columns that its patients meet, as "
+        "`both: drug_a = 1 AND drug_b = 1`. A patient meets one at most; patients of no arm are left out.",
+    )
+    reference: Name | None = Field(None, description="Arm of `arms` that the others are compared with, one by one.")
+    compare: Name | None = Field(
+        None, description="The only arm of `arms` to compare with `reference`; default each, as `<name>_<arm>`."
+    )
     design: Literal["observational", "randomised"] = Field(description="How treatment was assigned.")
     eligible: Condition | None = Field(
         None, description="SQL condition on clinical columns that eligible patients meet, as `stage IN (1, 2, 3)`."
     )
     confounders: tuple[str, ...] = Field(
         (), description="Clinical columns measured before treatment that drive both treatment and outcome."
+    )
+    start: str | None = Field(
+        None,
+        description="Column of the time from time zero to the start of treatment, empty where untreated; needs "
+        "`landmark`.",
+    )
+    landmark: float | None = Field(
+        None,
+        gt=0,
+        allow_inf_nan=False,
+        description="Time after time zero at which patients still followed are compared, treated = started by then; "
+        "also the grace period of the comparison of strategies from time zero.",
+    )
+    starts: Literal["at time zero", "later"] | None = Field(
+        None,
+        description="Without `start`, what is known: every treatment starts at time zero, or some start later, and "
+        "nothing is compared then, because of immortal time; default unknown, which the report says.",
+    )
+    measured: dict[str, str] = Field(
+        {},
+        description="Confounder -> column of the time from time zero at which it was measured; one measured after the "
+        "start of treatment is refused.",
+    )
+    unit: TimeUnit | None = Field(
+        None, description="Unit of `start`, `landmark` and `measured`; default that of `endpoint`."
     )
     label: str | None = Field(None, description="Name in the report; default the key.")
     negative_control: NegativeControlConfig | None = Field(
@@ -398,6 +441,102 @@ class TreatmentConfig(Section):
                 "the decision to treat, or set `design: randomised` if it was assigned by chance"
             )
         return self
+
+    @model_validator(mode="after")
+    def _column_or_arms(self) -> TreatmentConfig:
+        if (self.column is None) == (not self.arms):
+            raise ValueError(
+                f"exactly one of `column` and `arms` must be given, not {'both' if self.arms else 'none'}. "
+                "Suggestion: `column` for treated against untreated, `arms` with `reference` for more"
+            )
+        if self.column is not None and (self.reference or self.compare):
+            raise ValueError("`reference` and `compare` are names of `arms`. Suggestion: leave them out with `column`")
+        if self.arms and len(self.arms) < 2:
+            raise ValueError("`arms` names one arm, which is compared with nothing. Suggestion: name at least two")
+        if self.arms and self.reference not in self.arms:
+            given = f"`{self.reference}` is none of the arms" if self.reference else "`arms` need a `reference`"
+            raise ValueError(f"{given}. Suggestion: one of {', '.join(self.arms)}")
+        if self.compare is not None and (self.compare not in self.arms or self.compare == self.reference):
+            others = ", ".join(a for a in self.arms if a != self.reference)
+            raise ValueError(
+                f"`compare: {self.compare}` is no arm to compare with `{self.reference}`. Suggestion: one of {others}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _times_fit_together(self) -> TreatmentConfig:
+        if (self.start is None) != (self.landmark is None):
+            raise ValueError(
+                "`start` and `landmark` belong together: without start times nobody knows who was treated at the "
+                "landmark. Suggestion: give both, or neither"
+            )
+        if self.start is not None and self.arms:
+            raise ValueError(
+                "`start` is for a `column` of treated and untreated, not for `arms`. Suggestion: one treatment with "
+                "`column`, `start` and `eligible` for each comparison"
+            )
+        if self.start is not None and self.starts is not None:
+            raise ValueError("`starts` is for treatments without `start`. Suggestion: leave it out")
+        if self.design == "randomised" and (self.start or self.starts):
+            raise ValueError(
+                "a randomised treatment is compared as assigned, whenever it started. Suggestion: leave out `start`, "
+                "`landmark` and `starts`"
+            )
+        if bad := [n for n in self.measured if n not in self.confounders]:
+            raise ValueError(f"`measured` names {bad}, which are no confounders. Suggestion: add them there, or remove")
+        return self
+
+    @property
+    def control(self) -> str:
+        """Name of what the treatment is compared with."""
+        return "untreated" if self.reference is None else self.reference.replace("_", " ")
+
+    @property
+    def compared(self) -> str:
+        """Name of the arm that counts as treated."""
+        others = [a for a in self.arms if a != self.reference]
+        arm = self.compare or (others[0] if others else "treated")
+        return arm.replace("_", " ")
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Columns that tell who got what."""
+        if self.column is not None:
+            return (self.column,)
+        return tuple(dict.fromkeys(c for condition in self.arms.values() for c in sorted(_columns_of(condition))))
+
+    @property
+    def times(self) -> tuple[str, ...]:
+        """Columns of times: of the start, and of measurements."""
+        return tuple(dict.fromkeys([*([self.start] if self.start else []), *self.measured.values()]))
+
+    @property
+    def months_per_unit(self) -> float:
+        """Months in one `unit`."""
+        return months_per(self.unit or "months")
+
+    @property
+    def landmark_months(self) -> float | None:
+        """The landmark in months after time zero, None without one."""
+        return None if self.landmark is None else round(self.landmark * self.months_per_unit, 6)
+
+    def pairs(self, name: str) -> dict[str, TreatmentConfig]:
+        """Comparisons of two arms, by name; this one where there is nothing to split.
+
+        Parameters
+        ----------
+        name
+            Key of the treatment.
+        """
+        others = [a for a in self.arms if a != self.reference]
+        if not others or self.compare is not None:
+            return {name: self}
+        found = {}
+        for arm in others:
+            label = f"{arm} against {self.reference}".replace("_", " ")
+            changed = {"compare": arm, "label": f"{self.label}: {label}" if self.label else label}
+            found[f"{name}_{arm}"] = self.model_copy(update=changed)
+        return found
 
 
 class TemporalConfig(Section):
@@ -772,10 +911,14 @@ class Config(Section):
                 "Suggestion: give the year or date of time zero"
             )
         for name, treatment in self.treatments.items():
-            if treatment.column in treatment.confounders:
+            if given := [c for c in (*treatment.columns, *treatment.times) if c in treatment.confounders]:
                 raise ValueError(
-                    f"`treatments.{name}.confounders` contains the treatment `{treatment.column}` itself. "
-                    "Suggestion: remove it"
+                    f"`treatments.{name}.confounders` contains the treatment `{given[0]}` itself. Suggestion: remove it"
+                )
+            if twice := [n for n in treatment.pairs(name) if n != name and n in self.treatments]:
+                raise ValueError(
+                    f"`treatments.{name}.arms`: the comparison `{twice[0]}` has the name of a treatment of its own. "
+                    "Suggestion: another name for that treatment"
                 )
         return self
 
@@ -786,7 +929,10 @@ class Config(Section):
         fixed |= {self.site: "site"} if self.site else {}
         fixed |= {self.resamples.temporal.column: "resamples.temporal.column"} if self.resamples.temporal else {}
         fixed |= {self.endpoint.index_date: "endpoint.index_date"} if self.endpoint.index_date else {}
-        fixed |= {t.column: f"treatments.{name}.column" for name, t in self.treatments.items()}
+        for name, treatment in self.treatments.items():
+            given = "column" if treatment.column else "arms"
+            fixed |= dict.fromkeys(treatment.columns, f"treatments.{name}.{given}")
+            fixed |= dict.fromkeys(treatment.times, f"treatments.{name}.{'start' if treatment.start else 'measured'}")
         fixed |= dict.fromkeys(self.quality.batches, "quality.batches")
         fixed |= {self.quality.sex.column: "quality.sex.column"} if self.quality.sex else {}
         fixed |= dict.fromkeys(self.features.protect, "features.protect")
@@ -821,7 +967,13 @@ class Config(Section):
             return tuple(n for n in names if n not in late)
 
         treatments = {
-            name: t.model_copy(update={"confounders": kept(t.confounders)}) for name, t in self.treatments.items()
+            name: t.model_copy(
+                update={
+                    "confounders": kept(t.confounders),
+                    "measured": {c: when for c, when in t.measured.items() if c not in late},
+                }
+            )
+            for name, t in self.treatments.items()
         }
         changed = {
             "covariates": kept(self.covariates),
@@ -829,6 +981,12 @@ class Config(Section):
             "treatments": treatments,
         }
         return self.model_copy(update=changed) if late else self
+
+    def in_pairs(self) -> Config:
+        """The same analysis with each treatment of several arms as comparisons of two, and units of times filled in."""
+        pairs = {n: t for name, treatment in self.treatments.items() for n, t in treatment.pairs(name).items()}
+        units = {n: t.model_copy(update={"unit": t.unit or self.endpoint.unit}) for n, t in pairs.items() if t.times}
+        return self.model_copy(update={"treatments": pairs | units}) if self.treatments else self
 
     @model_validator(mode="after")
     def _protected_is_known_at_time_zero(self) -> Config:
@@ -865,7 +1023,9 @@ class Config(Section):
             "endpoint.index_date": (self.endpoint.index_date,) if self.endpoint.index_date else (),
         }
         for name, treatment in self.treatments.items():
-            found[f"treatments.{name}.column"] = (treatment.column,)
+            found[f"treatments.{name}.{'column' if treatment.column else 'arms'}"] = treatment.columns
+            found[f"treatments.{name}.start"] = (treatment.start,) if treatment.start else ()
+            found[f"treatments.{name}.measured"] = tuple(treatment.measured.values())
             found[f"treatments.{name}.eligible"] = tuple(sorted(_columns_of(treatment.eligible)))
         return found
 
@@ -884,7 +1044,7 @@ class Config(Section):
         return {n: o.kind for n, o in self.data.omics.items()}
 
     def clinical_columns(self) -> dict[str, str]:
-        """Clinical column -> key path of the config that asks for it (columns of `eligible` are not included)."""
+        """Clinical column -> key path of the config that asks for it (columns of conditions are not included)."""
         asked = {self.endpoint.time: "endpoint.time", self.endpoint.event: "endpoint.event"}
         if self.site:
             asked.setdefault(self.site, "site")
@@ -893,7 +1053,12 @@ class Config(Section):
             for name in names:
                 asked.setdefault(name, key)
         for name, treatment in self.treatments.items():
-            asked.setdefault(treatment.column, f"treatments.{name}.column")
+            if treatment.column:
+                asked.setdefault(treatment.column, f"treatments.{name}.column")
+            if treatment.start:
+                asked.setdefault(treatment.start, f"treatments.{name}.start")
+            for confounder, when in treatment.measured.items():
+                asked.setdefault(when, f"treatments.{name}.measured.{confounder}")
         if self.resamples.temporal is not None:
             asked.setdefault(self.resamples.temporal.column, "resamples.temporal.column")
         if self.quality.sex:
@@ -908,12 +1073,13 @@ class Config(Section):
         return asked
 
     def treated_columns(self) -> list[str]:
-        """Columns of the treatments, which folds are balanced by."""
-        return [treatment.column for treatment in self.treatments.values()]
+        """Columns of the treatments, or conditions of their arms, which folds are balanced by."""
+        found = [[t.column] if t.column else list(t.arms.values()) for t in self.treatments.values()]
+        return list(dict.fromkeys(c for here in found for c in here))
 
     def described_columns(self) -> list[str]:
         """Clinical columns that describe the patients: those that have a role, and those that are declared."""
-        named = [*self.covariates, *(t.column for t in self.treatments.values())]
+        named = [*self.covariates, *(t.column for t in self.treatments.values() if t.column)]
         named += [c for t in self.treatments.values() for c in t.confounders]
         outcome = (self.endpoint.time, self.endpoint.event)
         declared = [n for n, c in self.data.columns.items() if c.type != "date" and n not in outcome]
@@ -927,15 +1093,20 @@ class Config(Section):
         decides on their type; which of them is a confounder and which a covariate does not matter.
         """
         dated = self.resamples.temporal
-        used = {*self.covariates, *(t.column for t in self.treatments.values())}
+        used = {*self.covariates, *(t.column for t in self.treatments.values() if t.column)}
         asked: set[str] = set()
+        times: set[str] = set()
         for treatment in self.treatments.values():
             used |= {*treatment.confounders}
-            asked |= _columns_of(treatment.eligible)
+            times |= {*treatment.times}
+            asked |= _columns_of(treatment.eligible) | ({*treatment.columns} if treatment.arms else set())
         other = {self.endpoint.time, self.endpoint.event, self.data.patient_id, self.site, *self.known_labels}
         used -= other
         # Columns of conditions are kept, but may be constant, dates or free text, as predictors may not.
-        columns = {name: ColumnConfig() for name in sorted(asked - used - other)} | self.data.columns
+        columns = {name: ColumnConfig() for name in sorted(asked - times - used - other)} | self.data.columns
+        for name in sorted(times - used - other):
+            given = columns.get(name, ColumnConfig())
+            columns[name] = given.model_copy(update={"type": given.type or "numeric"})
         return Config(
             cohort=self.cohort,
             data=self.data.model_copy(update={"columns": columns}),
@@ -1020,7 +1191,7 @@ def check_config(raw: dict[str, Any]) -> tuple[Config | None, list[str]]:
     pruned: set[tuple[Any, ...]] = set()
     for _ in range(3):
         try:
-            return Config.model_validate(raw).at_time_zero(), problems
+            return Config.model_validate(raw).at_time_zero().in_pairs(), problems
         except ValidationError as error:
             found = error.errors()
             problems += [_describe(e) for e in found if e["loc"] not in pruned]

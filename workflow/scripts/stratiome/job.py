@@ -20,6 +20,7 @@ _EXPECTED = (
     "TableError",
     "OmicError",
     "LatentError",
+    "StrategyError",
     "TreatmentError",
     "CoxError",
 )

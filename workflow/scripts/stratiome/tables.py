@@ -980,7 +980,7 @@ class TreatmentEffects(Claim):
     n_treated: int = pa.Field(ge=0)
     effective_n: float = _null()  # effective sample size of the weights
     p_value: float = _null()
-    p_holm: float = _null()  # over the subgroups of one treatment and estimand
+    p_holm: float = _null()  # over the subgroups of one treatment and estimand; for all patients, over compared arms
     truth: float = _null()  # known to the simulator only
 
 
@@ -991,7 +991,7 @@ class TreatmentAverages(Claim):
     """
 
     treatment: str
-    estimator: str = pa.Field(isin=["doubly robust", "inverse probability"])
+    estimator: str = pa.Field(isin=["doubly robust", "inverse probability", "clone-censor-weight"])
     population: str = pa.Field(isin=["all", "trimmed", "overlap"])  # who is averaged over, by propensity
     estimand: str = pa.Field(isin=["survival_difference", "rmst_difference"])
     horizon_months: float

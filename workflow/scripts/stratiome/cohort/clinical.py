@@ -25,7 +25,8 @@ from stratiome.cohort.read import missing_column, read_patients
 from stratiome.cohort.sentinel import sentinel_notes
 from stratiome.cohort.spelling import apply_values, cell_notes, meant_texts, spelling_notes, written
 from stratiome.cohort.study import read_study
-from stratiome.config import Config, resolve
+from stratiome.config import Config, TreatmentConfig, resolve
+from stratiome.strategies import StrategyError, check_measured, received, start_months
 from stratiome.tables import NegativeControls, from_rows
 
 
@@ -117,9 +118,14 @@ def _columns(path: Path, present: list[str], config: Config, controls: Controls)
     problems = [missing_column(path, c, present, key) for c, key in asked.items() if c not in present]
     late = {name for name, c in config.data.columns.items() if c.known_late}
     eligible: set[str] = set()
+    arms: set[str] = set()
     for name, treatment in config.treatments.items():
         key = f"treatments.{name}.eligible"
         found, texts = columns_of(treatment.eligible, key, path, present)
+        for arm, condition in treatment.arms.items():
+            of_arm, wrong = columns_of(condition, f"treatments.{name}.arms.{arm}", path, present)
+            arms |= of_arm
+            texts += wrong
         eligible |= found
         problems += texts + [
             f"`{key}`: column `{c}` is known only after time zero (`data.columns.{c}.available_at`). "
@@ -128,7 +134,8 @@ def _columns(path: Path, present: list[str], config: Config, controls: Controls)
         ]
     cause, texts = columns_of(config.endpoint.competing, "endpoint.competing", path, present)
     problems += texts
-    predictors = {*config.covariates, *(c for t in config.treatments.values() for c in t.confounders), *eligible}
+    predictors = {*config.covariates, *(c for t in config.treatments.values() for c in t.confounders)}
+    predictors |= eligible | arms
     problems += [
         f"`endpoint.competing`: column `{c}` tells how patients died, and is a predictor or in `eligible` as well. "
         "Suggestion: remove it there; a predictor must be known at time zero"
@@ -140,13 +147,13 @@ def _columns(path: Path, present: list[str], config: Config, controls: Controls)
     only_declared = {c for c, key in asked.items() if key.startswith("data.columns.") and c in cause | set(named)}
     only_dates = {c for c, key in asked.items() if key.endswith(".available_at")}
     fixed = {config.data.patient_id, config.endpoint.time, config.endpoint.event}
-    return (set(asked) - only_declared - only_dates - fixed) | eligible, problems
+    return (set(asked) - only_declared - only_dates - fixed) | eligible | arms, problems
 
 
 def _check_treatments(path: Path, frame: pl.DataFrame, config: Config) -> list[str]:
     problems = []
     for name, treatment in config.treatments.items():
-        if treatment.column not in frame.columns:
+        if treatment.column is None or treatment.column not in frame.columns:
             continue
         values = frame[treatment.column]
         key = f"`treatments.{name}.column`: {path}, column `{treatment.column}`"
@@ -195,12 +202,35 @@ def _check_comparisons(path: Path, frame: pl.DataFrame, outcome: pl.DataFrame, c
             eligible = frame.filter(met)
         known = outcome["patient_id"].implode()
         compared = eligible.filter(pl.col(config.data.patient_id).is_in(known))
-        if compared[treatment.column].drop_nulls().n_unique() < 2:
+        try:
+            treated = received(compared, treatment).treated
+        except StrategyError as error:
+            problems.append(f"`treatments.{name}.{'arms' if treatment.arms else 'column'}`: {path}, {error}")
+            continue
+        if treated.drop_nulls().n_unique() < 2:
+            both = "treated and untreated ones" if treatment.column else f"{treatment.compared} and {treatment.control}"
             problems.append(
-                f"{key}: among {compared.height} eligible patients with an outcome there are not both treated and "
-                f"untreated ones (column `{treatment.column}`). Suggestion: widen the condition, or check its values"
+                f"{key}: among {compared.height} eligible patients with an outcome there are not both {both} "
+                f"(column `{', '.join(treatment.columns)}`). Suggestion: widen the condition, or check its values"
             )
+        problems += _check_times(path, name, treatment, compared.filter(treated.is_not_null()), treated.drop_nulls())
     return problems
+
+
+def _check_times(
+    path: Path, name: str, treatment: TreatmentConfig, compared: pl.DataFrame, treated: pl.Series
+) -> list[str]:
+    """Starts that contradict the treatment, and confounders measured after it."""
+    key = "start"
+    try:
+        start = None
+        if treatment.start is not None:
+            start = start_months(compared, treatment, treated.to_numpy() == 1.0)
+        key = "measured"
+        check_measured(compared, treatment, start)
+    except StrategyError as error:
+        return [f"`treatments.{name}.{key}`: {path}, {error}"]
+    return []
 
 
 def site_counts(clinical: pl.DataFrame, site: str) -> dict[str, int]:

@@ -46,6 +46,7 @@ def check_columns(path: Path, frame: pl.DataFrame, config: Config) -> list[str]:
     show, of_dates = config.audit.ids_in_messages, date_columns(config)
     ids = frame[config.data.patient_id]
     predictors = dict.fromkeys((*config.covariates, *(c for t in config.treatments.values() for c in t.confounders)))
+    numbers = {config.endpoint.time, *(c for t in config.treatments.values() for c in t.times)}
     for name in config.clinical_columns():
         if name not in frame.columns:
             continue
@@ -53,7 +54,7 @@ def check_columns(path: Path, frame: pl.DataFrame, config: Config) -> list[str]:
         if name in of_dates:
             problems += _check_dates(path, series, of_dates[name])
             continue
-        said = _check_numbers(path, series, column, name == config.endpoint.time, name in predictors)
+        said = _check_numbers(path, series, column, name in numbers, name in predictors)
         problems += said
         if series.dtype.is_numeric():
             problems += _check_bounds(path, series, column, ids, show)

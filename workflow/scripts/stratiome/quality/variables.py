@@ -11,6 +11,7 @@ import polars as pl
 from stratiome.cohort.errors import CohortError
 from stratiome.cohort.read import missing_column, read_patients
 from stratiome.config import Config
+from stratiome.strategies import received
 
 MAX_LEVELS_OF_NUMBERS = 50
 """Levels up to which a batch written as whole numbers (plate, year) is a class and not a quantity."""
@@ -104,8 +105,8 @@ def all_variables(
     follow = ids.join(outcome, on="patient_id", how="left", maintain_order="left")
     add("event", "outcome", follow["event"], classes=True)
     add("follow-up time (log)", "outcome", follow["time_months"].log(), classes=False)
-    for treatment in config.treatments.values():
-        add(treatment.column, "treatment", clinical[treatment.column], classes=True)
+    for name, treatment in config.treatments.items():
+        add(treatment.column or name, "treatment", received(clinical, treatment).treated, classes=True)
     for name in config.known_labels:
         add(name, "known label", clinical[name], classes=True)
     confounders = [c for t in config.treatments.values() for c in t.confounders]

@@ -13,6 +13,9 @@ REFERENCES = {
         "Andersen PK, Klein JP, Rosthøj S. Generalised linear models for correlated pseudo-observations, with"
         " applications to multi-state models. Biometrika 2003;90:15–27."
     ),
+    "Anderson 1983": (
+        "Anderson JR, Cain KC, Gelber RD. Analysis of survival by tumor response. J Clin Oncol 1983;1:710–9."
+    ),
     "Argelaguet 2020": (
         "Argelaguet R, Arnol D, Bredikhin D, et al. MOFA+: a statistical framework for comprehensive integration of"
         " multi-modal single-cell data. Genome Biol 2020;21:111."
@@ -95,6 +98,10 @@ REFERENCES = {
     "Li 2018": (
         "Li F, Morgan KL, Zaslavsky AM. Balancing covariates via propensity score weighting. J Am Stat Assoc"
         " 2018;113:390–400."
+    ),
+    "Maringe 2020": (
+        "Maringe C, Benitez Majano S, Exarchakou A, et al. Reflection on modern methods: trial emulation in the"
+        " presence of immortal-time bias. Int J Epidemiol 2020;49:1719–29."
     ),
     "McInnes 2018": (
         "McInnes L, Healy J, Melville J. UMAP: uniform manifold approximation and projection for dimension reduction."
@@ -431,7 +438,14 @@ def _treatment(inputs: ReportInputs) -> str:
         if t.design == "randomised":
             parts.append(f"{name} (randomised) was compared as assigned")
         else:
-            parts.append(f"{name} (observational) was adjusted for {join([label(c) for c in t.confounders])}")
+            said = f"{name} (observational) was adjusted for {join([label(c) for c in t.confounders])}"
+            if t.start is not None:
+                said += (
+                    f", from a landmark {t.landmark:g} {t.unit or 'months'} after time zero on, treated being who had"
+                    " started by then (Anderson 1983), and, from time zero on, by copies of patients in both"
+                    " strategies, censored where they deviate and weighted for it (Maringe 2020)"
+                )
+            parts.append(said)
     return (
         f"Treatment effects were estimated by emulating a target trial (Hernán 2016): {'; '.join(parts)}. Overlap"
         " weights (Li 2018) came from unpenalised logistic regression, refitted in each subgroup and in each bootstrap"

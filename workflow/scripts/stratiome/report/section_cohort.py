@@ -116,7 +116,7 @@ def _baseline(inputs: ReportInputs) -> list[object]:
     least = inputs.settings.min_cell
     body: list[list[Cell | str]] = []
     folds: list[object] = []
-    given = {t.column for t in inputs.settings.treatments.values()}
+    given = {t.column for t in inputs.settings.treatments.values() if t.column}
     for variable in dict.fromkeys(r["variable"] for r in rows):
         here = [r for r in rows if r["variable"] == variable]
         classes = [r for r in here if r["kind"] == "share"]

@@ -45,7 +45,7 @@ def treatment_records(inputs: ReportInputs) -> list[object]:
         " than later is a sign of immortal time. Goes with: columns of the config that differ most between treated and"
         " untreated, with Cramer's V or the correlation ratio (0 to 1)."
     )
-    if any(t.design == "observational" for t in inputs.settings.treatments.values()):
+    if any(t.design == "observational" and t.start is None for t in inputs.settings.treatments.values()):
         note += (
             " When a treatment started is not part of the analysis, so immortal time can never be excluded where it was"
             " not assigned by chance."

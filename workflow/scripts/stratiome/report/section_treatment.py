@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from stratiome.config import TreatmentConfig
@@ -57,7 +58,7 @@ def verdict(inputs: ReportInputs, key: str) -> Verdict:
     rows = inputs.rows("treatment_effects", treatment=key, estimand="rmst_difference", weighting=headline(treatment))
     overall = next((r for r in rows if r["subgroup"] == 0), None)
     tests = inputs.rows("treatment_interaction", treatment=key, estimand="rmst_difference")
-    return verdicts.treatment(
+    found = verdicts.treatment(
         name_of(key, treatment),
         overall,
         sorted((r for r in rows if r["subgroup"] > 0), key=lambda r: r["subgroup"]),
@@ -67,6 +68,42 @@ def verdict(inputs: ReportInputs, key: str) -> Verdict:
         reproducible(inputs),
         inputs.settings.event,
     )
+    said = [found.caveat, _immortal(treatment), _corrected(overall)]
+    return replace(found, caveat=" ".join(s for s in said if s))
+
+
+def _immortal(treatment: TreatmentConfig) -> str:
+    """What has to be said of starts of treatment beside the answer."""
+    if treatment.design == "randomised" or treatment.starts is not None:
+        return ""
+    if treatment.start is not None:
+        return f"Of patients who were still followed {landmark(treatment)} after time zero."
+    return (
+        "When treatment started is not known: patients may have had to live to be treated (immortal-time bias cannot be"
+        " excluded)."
+    )
+
+
+def landmark(treatment: TreatmentConfig) -> str:
+    """The landmark with its unit, as `90 days`."""
+    return f"{treatment.landmark:g} {treatment.unit or 'months'}"
+
+
+def _corrected(overall: Row | None) -> str:
+    """The p-value corrected for the number of arms that are compared with the same reference."""
+    if overall is None or overall.get("p_holm") is None:
+        return ""
+    p = p_value(overall["p_holm"])
+    return f"Corrected for the number of arms that are compared with the same reference (Holm): {p}."
+
+
+def _arms(treatment: TreatmentConfig) -> list[object]:
+    """Which arms are called treated and untreated in tables and figures."""
+    if not treatment.arms:
+        return []
+    return [
+        Text(f"“Treated” stands for {treatment.compared}, “untreated” for the reference, {treatment.control}, below.")
+    ]
 
 
 def treatment(inputs: ReportInputs) -> Section:
@@ -81,6 +118,7 @@ def treatment(inputs: ReportInputs) -> Section:
             blocks.append(Heading(words.sentence(name_of(key, settings)), anchor=f"treatment-{key}"))
         blocks += [
             Finding(verdict(inputs, key)),
+            *_arms(settings),
             *_trial(inputs, key),
             *_compared(inputs, key, settings),
             *_curves(inputs, key, settings),
@@ -193,6 +231,8 @@ def _curves(inputs: ReportInputs, key: str, settings: TreatmentConfig) -> list[o
         f" not held out; numbers at risk are not weighted. A curve ends where fewer than {inputs.settings.min_cell} are"
         " at risk."
     )
+    if settings.start is not None:
+        caption += f" Months count from the landmark, {landmark(settings)} after time zero."
     if settings.design == "observational":
         caption += " As observed, the arms differ in more than the treatment; compare the weighted curves."
     return [Heading("Survival in both arms"), Panels("Survival by arm", panels, caption, 430)]
@@ -234,6 +274,9 @@ def _effects(inputs: ReportInputs, key: str) -> list[object]:
         f" learned.{effective}{_cut(inputs, key, 0, [h for _, h in places])}"
         " Hazard ratios come second: they are not collapsible and need proportional hazards."
     )
+    main = next((r for r in rows if r["weighting"] == headline(inputs.settings.treatments[key])), overall)
+    if main["p_holm"] is not None:
+        note += f" These p-values are not corrected for the number of arms. {_corrected(main)}"
     table = Table(
         "Average effect, before and after weighting.",
         ["Difference", "As observed", "Weighted", "Weighted, p"],
@@ -307,11 +350,16 @@ def _averages(inputs: ReportInputs, key: str) -> list[object]:
         f"{'Months gained over' if e == 'rmst_difference' else 'Percentage points at'} {months(h)} mo"
         for e, h in places
     ]
+    apart = (
+        " Clone-censor-weight counts months from time zero, all others from the landmark."
+        if any(r["estimator"] == "clone-censor-weight" for r in rows)
+        else ""
+    )
     marks, notes = numbered([words.sentence(readable(r["method"])) for r in rows if r["estimand"] == places[0][0]])
     note = (
         "A doubly robust estimate is right if the model of survival is, or if those of treatment and of censoring are;"
         " the weighted curves need the model of treatment. Averages over other patients are other numbers, not errors,"
-        f" where the effect differs between patients. Methods in the order of the lines: {', '.join(marks)}."
+        f" where the effect differs between patients.{apart} Methods in the order of the lines: {', '.join(marks)}."
     )
     table = Table(
         "Average effect by other estimators, in other populations.",
@@ -450,6 +498,27 @@ def _unmeasured(inputs: ReportInputs, key: str) -> str:
     return f"{said}; the interval holds no effect as it is."
 
 
+def _time_zero(settings: TreatmentConfig) -> str:
+    """What may be wrong with time zero, by what is known of starts of treatment."""
+    if settings.start is not None:
+        return (
+            f"Time zero: treatment started at different times, so patients were compared from the landmark,"
+            f" {landmark(settings)} after time zero, by whether they had started by then; this says nothing of patients"
+            " who died before. Those who started later count as untreated, which draws the arms together. Copies of"
+            " patients with weights (clone-censor-weight) start at time zero, and need that the confounders tell who"
+            " starts when."
+        )
+    if settings.starts == "at time zero":
+        return (
+            "Time zero: the config says that treatment started then. If some started later, patients had to survive to"
+            " be treated (immortal time), which flatters the treatment."
+        )
+    return (
+        "Time zero: start times are not known. If treatment started later than follow-up, patients had to survive to be"
+        " treated, which flatters the treatment: immortal-time bias cannot be excluded."
+    )
+
+
 def _assumptions(inputs: ReportInputs, key: str, settings: TreatmentConfig) -> list[object]:
     heading = Heading("What could be wrong")
     if settings.design == "randomised":
@@ -473,10 +542,7 @@ def _assumptions(inputs: ReportInputs, key: str, settings: TreatmentConfig) -> l
                     f"No unmeasured confounding: given {names}, treatment is as good as random. A cause of both"
                     f" treatment and survival that is not listed biases the result.{_unmeasured(inputs, key)}"
                 ),
-                (
-                    "Time zero: if treatment started later than follow-up, patients had to survive to be treated"
-                    " (immortal time), which flatters the treatment."
-                ),
+                _time_zero(settings),
                 (
                     "Positivity: every kind of patient had a chance of either. Overlap weights answer for those in"
                     " between; patients who always or never get the treatment count little."

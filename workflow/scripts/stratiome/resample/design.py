@@ -39,7 +39,7 @@ def patients_to_split(
     settings
         Designs asked for.
     strata
-        Columns to balance beside event and site (treatments).
+        Columns to balance beside event and site (treatments), or conditions in SQL on them (arms).
     site
         Column of the site, or None.
     seed
@@ -73,12 +73,16 @@ def patients_to_split(
             later = is_later(clinical[settings.temporal.column], settings.temporal)
         except DateError as error:
             raise CohortError(str(error)) from None
-    levels = [event, *(clinical[c] for c in strata), *([where] if site else [])]
+    levels = [event, *(_stratum(clinical, c) for c in strata), *([where] if site else [])]
     codes = [_codes(values) for values in levels]
     locked = _lock(codes, ids.height, settings.test_fraction, np.random.default_rng([seed, _LOCK]))
     columns = [ids["patient_id"], event, where.alias("site"), later.alias("later")]
     balanced = [pl.Series(f"stratum_{i}", c) for i, c in enumerate(codes)]
     return pl.DataFrame([*columns, pl.Series("locked", locked), *balanced])
+
+
+def _stratum(clinical: pl.DataFrame, named: str) -> pl.Series:
+    return clinical[named] if named in clinical.columns else clinical.select(met=pl.sql_expr(named))["met"]
 
 
 def _codes(values: pl.Series) -> np.ndarray:

@@ -7,9 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from stratiome.config import EndpointConfig, EvaluationConfig
-from stratiome.survival.design import ColumnType
+from stratiome.config import EndpointConfig, EvaluationConfig, TreatmentConfig
+from stratiome.strategies import known_at_time_zero
+from stratiome.survival.design import ClinicalDesign, ColumnType
 from stratiome.survival.outcome import time_grid
+from stratiome.treatment.clones import Cohort, compare_strategies
 from stratiome.treatment.doubly_robust import (
     MIN_PROPENSITY,
     MIN_UNCENSORED,
@@ -19,7 +21,8 @@ from stratiome.treatment.doubly_robust import (
     over_splits,
 )
 from stratiome.treatment.effect import Question, compare_weighted, curve_name, normal_claim, too_few, undetermined
-from stratiome.treatment.emulate import Sample, TreatmentError
+from stratiome.treatment.emulate import FromTimeZero, Sample, TreatmentError
+from stratiome.treatment.timing import landmark_text
 from stratiome.treatment.truth import TrueEffects
 from stratiome.treatment.weight import TRIM, PropensityModel, effective_sample_size, trimmed_weights
 
@@ -125,6 +128,53 @@ def average_rows(
         method,
         settings,
     )
+
+
+def strategy_rows(
+    name: str, found: FromTimeZero, treatment: TreatmentConfig, settings: Settings, rng: np.random.Generator
+) -> list[Row]:
+    """Rows of `TreatmentAverages` of starting within the grace period against not starting, from time zero on.
+
+    Parameters
+    ----------
+    name, treatment
+        Key and settings of a treatment with start times; the landmark is the grace period.
+    found
+        Patients from time zero on.
+    settings
+        What all comparisons share.
+    rng
+        Source of the draws.
+    """
+    kind, sample, question = "clone-censor-weight", found.sample, settings.question
+    rows = np.ones(len(sample), dtype=bool)
+    design = ClinicalDesign.fit(sample.clinical, treatment.confounders, settings.types, rows)
+    cohort = Cohort.of(sample, found.start, design.transform(sample.clinical), float(treatment.landmark_months or 0.0))
+    apart = Sample(sample.clinical, cohort.started, sample.time, sample.event)
+    beyond = apart.take(cohort.beyond)
+    why = "" if known_at_time_zero(sample.clinical, treatment) else "a confounder is measured after time zero"
+    if sample.other is not None:
+        why = "failures of another cause compete, which copies of patients do not allow for"
+    if why := why or too_few(beyond):
+        return _nothing(name, kind, "all", apart, why, settings)
+    compared = compare_strategies(cohort, question, settings.evaluation.bootstraps, rng)
+    method = (
+        f"copies of patients in both strategies, start within {landmark_text(treatment)} or not, from the time zero of"
+        " the endpoint (months count from it, not from the landmark), censored where they deviate; weighted"
+        " Kaplan-Meier, weights from an unpenalised logistic regression of starting and a Cox model of the time to"
+        f" start; normal interval from {compared.draws} bootstrap samples of patients with all models fitted anew"
+    ) + (f"; {compared.note}" if compared.note else "")
+    made = []
+    for (estimand, time), value, spread in zip(question.contrasts, compared.estimate, compared.error, strict=True):
+        row = _base(name, kind, "all", apart, rows, compared.effective, settings, estimand, time)
+        row["method"] = f"{method}; averaged over {AVERAGED['all']}"
+        reason = undetermined(beyond, time) or ("" if np.isfinite(value) else compared.note or "no estimate")
+        if reason:
+            row["method"] = f"not estimable: {reason}; {row['method']}"
+        else:
+            row |= normal_claim(value, spread, settings.evaluation.level)
+        made.append(row)
+    return made
 
 
 def _inside(propensity: np.ndarray, population: str) -> np.ndarray:

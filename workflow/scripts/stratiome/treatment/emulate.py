@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import polars as pl
 
 from stratiome.config import EndpointConfig, EvaluationConfig, TreatmentConfig
+from stratiome.strategies import StrategyError, check_measured, judged, received, start_months
 from stratiome.survival.outcome import check_outcome
+from stratiome.treatment.timing import since, strategies, time_zero
 
 COMPONENTS = ("eligibility", "strategies", "assignment", "time zero", "follow-up", "outcome", "contrast", "analysis")
 """Components of a target trial (Hernán & Robins 2016; TARGET statement 2025)."""
@@ -85,39 +89,67 @@ def assigned(
     Returns
     -------
     tuple
-        Rows sorted by patient, True where treated, and rows of `PatientFlow`.
+        Rows sorted by patient, True where treated (with start times, where treatment started by the landmark), and
+        rows of `PatientFlow`.
 
     Raises
     ------
     TreatmentError
-        If a column is absent, the condition is no condition, or the treatment is not coded 0/1.
+        If a column is absent, a condition is no condition, the treatment is not coded 0/1, a patient is in two arms,
+        or starts and treatment contradict each other.
     """
-    absent = [c for c in (treatment.column, *treatment.confounders) if c not in clinical.columns]
+    wanted = (*treatment.columns, *treatment.times, *treatment.confounders)
+    absent = [c for c in dict.fromkeys(wanted) if c not in clinical.columns]
     if absent:
         raise TreatmentError(
             f"`treatments.{name}`: the clinical table has no column {absent}. "
             "Suggestion: correct the name in the config"
         )
     clinical = clinical.sort("patient_id")
-    met = _condition(clinical, name, treatment.eligible)
-    eligible = clinical.filter(met.fill_null(False))
-    reason = "kept" if treatment.eligible is None else f"does not meet {treatment.eligible}, or cannot be judged"
-    flow = [flow_step("eligibility", name, clinical.height, eligible.height, reason)]
-    given = eligible.filter(pl.col(treatment.column).is_not_null())
-    flow.append(flow_step("treatment", name, eligible.height, given.height, "treatment not recorded"))
-    values = given[treatment.column].cast(pl.Float64, strict=False)
-    if values.null_count() or not values.is_in([0.0, 1.0]).all():
-        raise TreatmentError(
-            f"`treatments.{name}.column`: `{treatment.column}` must be 0 (untreated) or 1 (treated). "
-            "Suggestion: recode it; leave unknown cells empty"
-        )
-    return given, values.to_numpy() == 1.0, flow
+    eligible, step = _eligible(clinical, name, treatment)
+    flow = [step]
+    with _named(f"treatments.{name}.{'column' if treatment.column else 'arms'}"):
+        got = received(eligible, treatment)
+    recorded = eligible.filter(got.recorded)
+    flow.append(flow_step("treatment", name, eligible.height, recorded.height, "treatment not recorded"))
+    given = eligible.filter(got.treated.is_not_null())
+    if treatment.arms:
+        reason = f"neither {treatment.compared} nor {treatment.control}"
+        flow.append(flow_step("arms", name, recorded.height, given.height, reason))
+    treated = got.treated.drop_nulls().to_numpy() == 1.0
+    if treatment.start is not None:
+        treated = starts_of(given, name, treatment, treated) <= float(treatment.landmark_months or 0.0)
+    return given, treated, flow
+
+
+def starts_of(given: pl.DataFrame, name: str, treatment: TreatmentConfig, treated: np.ndarray) -> np.ndarray:
+    """Months from time zero to the start of treatment, infinite where untreated, shape `(n_patients,)`.
+
+    Parameters
+    ----------
+    given
+        Patients whose treatment is recorded.
+    name, treatment
+        Key and settings of a treatment with start times.
+    treated
+        Shape `(n_patients,)`, True = treated at any time.
+
+    Raises
+    ------
+    TreatmentError
+        If starts and treatment contradict each other, or a start is before time zero.
+    """
+    with _named(f"treatments.{name}.start"):
+        return start_months(given, treatment, treated)
 
 
 def emulate(
     clinical: pl.DataFrame, outcome: pl.DataFrame, name: str, treatment: TreatmentConfig
 ) -> tuple[Sample, list[dict[str, Any]]]:
-    """Patients who are compared: eligible, with treatment and outcome recorded.
+    """Patients who are compared: eligible, with treatment and outcome recorded, and followed beyond the landmark.
+
+    With start times, time zero is the landmark, and who starts later counts as untreated (Anderson, Cain & Gelber 1983;
+    Dafni 2011): whether a patient was treated is known when follow-up starts, so that nobody had to live for it.
 
     Parameters
     ----------
@@ -137,39 +169,94 @@ def emulate(
     Raises
     ------
     TreatmentError
-        As `assigned`, and if nobody remains.
+        As `assigned`, if a confounder was measured after treatment, and if nobody remains.
     """
-    given, treated, flow = assigned(clinical, name, treatment)
+    found = from_time_zero(clinical, outcome, name, treatment)
+    landmark = treatment.landmark_months
+    if landmark is None:
+        return found.sample, found.flow
+    sample = found.sample.take(found.sample.time > landmark)
+    unit = treatment.unit or "months"
+    reason = f"event or end of follow-up within {treatment.landmark:g} {unit}, before the arms are told apart"
+    flow = [*found.flow, flow_step("landmark", name, len(found.sample), len(sample), reason)]
+    if len(sample) == 0:
+        raise TreatmentError(
+            f"`treatments.{name}.landmark`: nobody is followed beyond {treatment.landmark:g} {unit}. "
+            "Suggestion: an earlier landmark; it is in `unit`, by default that of `endpoint`"
+        )
+    started = found.start[found.sample.time > landmark] <= landmark
+    return replace(sample, treated=started, time=sample.time - landmark), flow
+
+
+@dataclass(frozen=True)
+class FromTimeZero:
+    """Patients from the time zero of the endpoint on.
+
+    Attributes
+    ----------
+    sample
+        Patients; treated = at any time.
+    start
+        Shape `(n_patients,)`, months from time zero to the start of treatment, infinite where untreated; all 0 or
+        infinite without start times.
+    flow
+        Rows of `PatientFlow`.
+    undated
+        Confounders with values whose time of measurement is not known, of those that have one.
+    """
+
+    sample: Sample
+    start: np.ndarray
+    flow: list[dict[str, Any]]
+    undated: tuple[str, ...]
+
+
+def from_time_zero(
+    clinical: pl.DataFrame, outcome: pl.DataFrame, name: str, treatment: TreatmentConfig
+) -> FromTimeZero:
+    """Patients as `emulate`, before any of them leaves for a landmark. Parameters and errors as there."""
+    given, _, flow = assigned(clinical, name, treatment)
+    with _named(f"treatments.{name}"):
+        ever = received(given, treatment).treated.to_numpy() == 1.0
     joined = given.select("patient_id").join(outcome, on="patient_id", how="left", maintain_order="left")
     usable = joined["time_months"].is_not_null() & joined["event"].is_not_null()
     known = joined.filter(usable)
     flow.append(flow_step("outcome", name, given.height, known.height, "no usable outcome"))
     if known.is_empty():
         raise TreatmentError(
-            f"`treatments.{name}`: no patient is eligible with treatment and outcome recorded. "
-            f"Suggestion: check `eligible` ({treatment.eligible or 'not given'}) and the column `{treatment.column}`"
+            f"`treatments.{name}`: no patient is eligible with treatment and outcome recorded. Suggestion: check "
+            f"`eligible` ({treatment.eligible or 'not given'}) and the column `{', '.join(treatment.columns)}`"
         )
     time, event = check_outcome(known["time_months"].to_numpy(), known["event"].to_numpy())
     other = known["competing"].fill_null(0).to_numpy() == 1 if "competing" in known.columns else None
     if other is not None and not other.any():
         other = None
-    return Sample(given.filter(usable), treated[usable.to_numpy()], time, event, other), flow
+    kept = given.filter(usable)
+    mine = ever[usable.to_numpy()]
+    start = np.where(mine, 0.0, np.inf)
+    if treatment.start is not None:
+        start = starts_of(kept, name, treatment, mine)
+    with _named(f"treatments.{name}.measured"):
+        undated = check_measured(kept, treatment, None if treatment.start is None else start)
+    return FromTimeZero(Sample(kept, mine, time, event, other), start, flow, tuple(undated))
 
 
-def _condition(clinical: pl.DataFrame, name: str, condition: str | None) -> pl.Series:
-    if condition is None:
-        return pl.Series([True] * clinical.height, dtype=pl.Boolean)
-    hint = "Suggestion: a condition on clinical columns in SQL, as `stage IN (1, 2, 3) AND age >= 18`"
+def _eligible(clinical: pl.DataFrame, name: str, treatment: TreatmentConfig) -> tuple[pl.DataFrame, dict[str, Any]]:
+    kept, reason = clinical, "kept"
+    if treatment.eligible is not None:
+        with _named(f"treatments.{name}.eligible"):
+            kept = clinical.filter(judged(clinical, treatment.eligible).fill_null(False))
+        reason = f"does not meet {treatment.eligible}, or cannot be judged"
+    return kept, flow_step("eligibility", name, clinical.height, kept.height, reason)
+
+
+@contextmanager
+def _named(key: str) -> Iterator[None]:
+    """Errors of `stratiome.strategies` with the key of the config that they concern."""
     try:
-        met = clinical.select(met=pl.sql_expr(condition))["met"]
-    except pl.exceptions.PolarsError as error:
-        text = str(error).splitlines()[0]
-        raise TreatmentError(f"`treatments.{name}.eligible`: `{condition}` cannot be judged ({text}). {hint}") from None
-    if met.dtype != pl.Boolean or len(met) != clinical.height:
-        raise TreatmentError(
-            f"`treatments.{name}.eligible`: `{condition}` is not true or false for each patient. {hint}"
-        )
-    return met
+        yield
+    except StrategyError as error:
+        raise TreatmentError(f"`{key}`: {error}") from None
 
 
 def flow_step(step: str, name: str, n_in: int, n_out: int, reason: str) -> dict[str, Any]:
@@ -178,21 +265,28 @@ def flow_step(step: str, name: str, n_in: int, n_out: int, reason: str) -> dict[
 
 
 def target_trial(
-    name: str, treatment: TreatmentConfig, endpoint: EndpointConfig, evaluation: EvaluationConfig, remarks: str = ""
+    name: str,
+    treatment: TreatmentConfig,
+    endpoint: EndpointConfig,
+    evaluation: EvaluationConfig,
+    remarks: str = "",
+    later: int | None = None,
 ) -> list[dict[str, str]]:
     """The trial one would run, beside how the data emulate it: rows of `TreatmentTrial`.
 
     After the TARGET statement (2025). What the config cannot promise is said, above all that without start times of
     treatment an immortal-time bias cannot be excluded (Hernán et al. 2016; Suissa 2008). `remarks` says what could not
-    be balanced on its own (`ClinicalDesign.remarks`).
+    be balanced on its own (`ClinicalDesign.remarks`), `later` how many start treatment after the landmark.
     """
     randomised = treatment.design == "randomised"
-    texts = _who_and_what(treatment, randomised, remarks) | _when_and_how(treatment, endpoint, evaluation, randomised)
+    texts = _who_and_what(treatment, randomised, remarks, later)
+    texts |= _when_and_how(treatment, endpoint, evaluation, randomised)
     return [{"treatment": name, "component": c, "target": texts[c][0], "emulation": texts[c][1]} for c in COMPONENTS]
 
 
-def _who_and_what(treatment: TreatmentConfig, randomised: bool, remarks: str) -> dict[str, tuple[str, str]]:
-    label = treatment.label or treatment.column
+def _who_and_what(
+    treatment: TreatmentConfig, randomised: bool, remarks: str, later: int | None
+) -> dict[str, tuple[str, str]]:
     condition = f"patients who meet: {treatment.eligible}" if treatment.eligible else "all patients of the cohort"
     names = ", ".join(treatment.confounders)
     by_chance = "By chance, as in the trial that gave the data."
@@ -206,10 +300,7 @@ def _who_and_what(treatment: TreatmentConfig, randomised: bool, remarks: str) ->
             "The same condition on recorded values; a patient for whom it cannot be judged is not eligible. Patients "
             "without a recorded treatment or outcome are left out.",
         ),
-        "strategies": (
-            f"{label} from time zero, against no {label}.",
-            f"`{treatment.column}` = 1 against 0 as recorded; doses, schedules and reasons to stop are not known.",
-        ),
+        "strategies": strategies(treatment, later),
         "assignment": (
             "At random, without blinding, at time zero.",
             by_chance if randomised else given,
@@ -221,13 +312,10 @@ def _when_and_how(
     treatment: TreatmentConfig, endpoint: EndpointConfig, evaluation: EvaluationConfig, randomised: bool
 ) -> dict[str, tuple[str, str]]:
     horizons, tau = ", ".join(f"{h:g}" for h in endpoint.horizons_months), f"{endpoint.tau_months:g}"
-    contrast = f"Survival at {horizons} months and mean survival within {tau} months, treated minus untreated"
+    arms = f"{treatment.compared} minus {treatment.control}"
+    contrast = f"Survival at {horizons} months{since(treatment)} and mean survival within {tau} months, {arms}"
     adjusted = (
         f"an analysis adjusted for {', '.join(treatment.confounders)}" if treatment.confounders else "no adjustment"
-    )
-    immortal = (
-        f"Where `{endpoint.time}` starts to count. Start times of treatment are not in the data: patients had to live "
-        "long enough to be treated, so an immortal-time bias in favour of treatment cannot be excluded."
     )
     weighting = (
         f"Kaplan-Meier curves by arm, unweighted; beside them {adjusted} by overlap weights"
@@ -239,11 +327,12 @@ def _when_and_how(
     return {
         "time zero": (
             "Eligibility, assignment and start of follow-up coincide.",
-            f"Randomisation, provided that `{endpoint.time}` counts from it." if randomised else immortal,
+            time_zero(treatment, endpoint),
         ),
         "follow-up": (
             f"From time zero to the event or the end of follow-up; compared up to {tau} months.",
-            f"`{endpoint.time}` as recorded. Censoring is taken to be unrelated to prognosis within each arm.",
+            f"`{endpoint.time}` as recorded{', less the landmark' if treatment.start else ''}. "
+            "Censoring is taken to be unrelated to prognosis within each arm.",
         ),
         "outcome": (
             f"Time to the event `{endpoint.event}`.",

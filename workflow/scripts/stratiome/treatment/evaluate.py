@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import zlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -13,14 +13,23 @@ import polars as pl
 from stratiome.config import EvaluationConfig, TreatmentConfig
 from stratiome.survival.curves import at_risk
 from stratiome.survival.design import ClinicalDesign
-from stratiome.treatment.averages import Settings, average_rows
+from stratiome.treatment.averages import Settings, average_rows, strategy_rows
 from stratiome.treatment.differences import HeldOut, difference_rows
 from stratiome.treatment.effect import Comparison, compare_crude, compare_weighted, curve_name, normal_claim, too_few
-from stratiome.treatment.emulate import Sample, TreatmentError, emulate, flow_step, target_trial
+from stratiome.treatment.emulate import (
+    Sample,
+    TreatmentError,
+    emulate,
+    flow_step,
+    from_time_zero,
+    target_trial,
+)
 from stratiome.treatment.hazard import HazardRatio, hazard_ratio, proportionality_p_value
 from stratiome.treatment.interaction import holm, interaction_rows
 from stratiome.treatment.robustness import robustness_rows
 from stratiome.treatment.sensitivity import e_value
+from stratiome.treatment.suspicion import remarks
+from stratiome.treatment.timing import not_compared
 from stratiome.treatment.weight import (
     PropensityModel,
     effective_sample_size,
@@ -117,18 +126,26 @@ def evaluate_treatments(
         found.flow += flow
         rows = np.ones(len(sample), dtype=bool)
         design = ClinicalDesign.fit(sample.clinical, treatment.confounders, settings.types, rows)
-        found.trial += target_trial(name, treatment, settings.endpoint, settings.evaluation, design.remarks)
         whole = Group(name, 0, sample, design.transform(sample.clinical), tuple(design.names))
-        _compare(whole, treatment, settings, found)
+        # The simulator knows the effect of treatment at time zero against none.
+        here = settings if treatment.column and not treatment.start else replace(settings, truth=None)
+        _state_trial(whole, treatment, free, outcome, design.remarks, here, found)
+        _compare(whole, treatment, here, found)
+        if treatment.start is not None:
+            rng = np.random.default_rng([settings.seed, zlib.crc32(name.encode()), 0, 1])
+            whole_time = from_time_zero(free, outcome, name, treatment)
+            found.averages += strategy_rows(name, whole_time, treatment, here, rng)
         if treatment.design == "observational":
             found.sensitivity += _unmeasured(name, found.effects)
-        found.robustness += _robustness(whole, treatment, settings, latent, controls)
-        _compare_subgroups(whole, labels, subgroups, treatment, settings, found)
+        if not not_compared(treatment):
+            found.robustness += _robustness(whole, treatment, here, latent, controls)
+        _compare_subgroups(whole, labels, subgroups, treatment, here, found)
         if scores is not None:
             held_out = HeldOut.of(name, sample, scores, treatment.design == "randomised")
-            effects, tests = difference_rows(held_out, covariates, settings, _rng(whole, settings.seed))
+            effects, tests = difference_rows(held_out, covariates, here, _rng(whole, settings.seed))
             found.differences += effects
             found.difference_tests += tests
+    found.effects = _over_arms(found.effects, treatments)
     return found
 
 
@@ -142,6 +159,8 @@ def _robustness(
     control = None
     if treatment.negative_control is not None and controls is not None:
         own = controls.filter(pl.col("treatment") == whole.name).drop("treatment")
+        landmark = treatment.landmark_months or 0.0
+        own = own.filter(pl.col("time_months") > landmark).with_columns(pl.col("time_months") - landmark)
         control = (treatment.negative_control.label, own)
     return robustness_rows(
         whole.name,
@@ -153,6 +172,44 @@ def _robustness(
         latent,
         control,
     )
+
+
+def _state_trial(
+    whole: Group,
+    treatment: TreatmentConfig,
+    clinical: pl.DataFrame,
+    outcome: pl.DataFrame,
+    unbalanced: str,
+    settings: Settings,
+    found: Evaluation,
+) -> None:
+    """Rows of the target trial, with remarks on what looks wrong."""
+    every = from_time_zero(clinical, outcome, whole.name, treatment)
+    later = None
+    if treatment.landmark_months is not None:
+        followed = every.sample.time > treatment.landmark_months
+        later = int((np.isfinite(every.start) & (every.start > treatment.landmark_months) & followed).sum())
+    said = [unbalanced] * bool(unbalanced)
+    if treatment.design == "observational":
+        said += remarks(whole.sample, treatment, settings.types, every.undated)
+    text = ". ".join(f"{s[0].upper()}{s[1:]}" for s in said)
+    found.trial += target_trial(whole.name, treatment, settings.endpoint, settings.evaluation, text, later)
+
+
+def _over_arms(effects: list[Row], treatments: dict[str, TreatmentConfig]) -> list[Row]:
+    """Fill `p_holm` of average effects over the arms that are compared with the same reference (Holm 1979)."""
+    families: dict[tuple[object, ...], list[str]] = {}
+    for name, treatment in treatments.items():
+        if treatment.arms:
+            key = (tuple(sorted(treatment.arms.items())), treatment.reference, treatment.eligible)
+            families.setdefault(key, []).append(name)
+    filled = list(effects)
+    for names in families.values():
+        mine = [i for i, r in enumerate(filled) if r["subgroup"] == 0 and r["treatment"] in names]
+        if len(names) > 1:
+            for i, row in zip(mine, holm([filled[i] for i in mine]), strict=True):
+                filled[i] = row
+    return filled
 
 
 def _unmeasured(name: str, effects: list[Row]) -> list[Row]:
@@ -207,7 +264,7 @@ def _compare_subgroups(
 def _compare(group: Group, treatment: TreatmentConfig, settings: Settings, found: Evaluation) -> dict[str, Comparison]:
     """Both weightings in one group; rows are added to `found`."""
     sample, question, level = group.sample, settings.question, settings.evaluation.level
-    reason = too_few(sample)
+    reason = not_compared(treatment) or too_few(sample)
     if reason:
         found.effects += [r for w in WEIGHTINGS for r in _not_estimable(group, w, reason, settings)]
         if group.subgroup == 0:

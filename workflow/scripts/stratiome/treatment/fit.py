@@ -13,6 +13,7 @@ from stratiome.survival.design import ClinicalDesign, ColumnType
 from stratiome.treatment.doubly_robust import fit_nuisance, influence
 from stratiome.treatment.effect import Question, event_free, too_few
 from stratiome.treatment.emulate import Sample, TreatmentError, assigned, emulate
+from stratiome.treatment.timing import not_compared
 from stratiome.treatment.weight import fit_propensity, overlap_weights
 
 logger = logging.getLogger(__name__)
@@ -55,6 +56,9 @@ def fit_treatment(
     scores: list[dict[str, Any]] = []
     for name, treatment in treatments.items():
         train = _with_role(clinical, roles, ("train",))
+        if why := not_compared(treatment):
+            logger.warning("%s: no propensity or curve: %s", name, why)
+            continue
         try:
             sample, _ = emulate(train, outcome, name, treatment)
             design = ClinicalDesign.fit(sample.clinical, treatment.confounders, types, np.ones(len(sample), dtype=bool))
