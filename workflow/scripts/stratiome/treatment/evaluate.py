@@ -159,9 +159,6 @@ def _robustness(
     control = None
     if treatment.negative_control is not None and controls is not None:
         own = controls.filter(pl.col("treatment") == whole.name).drop("treatment")
-        if treatment.landmark_months is not None:
-            moved = pl.col("time_months") - treatment.landmark_months
-            own = own.with_columns(time_months=moved).filter(pl.col("time_months") > 0)
         landmark = treatment.landmark_months or 0.0
         own = own.filter(pl.col("time_months") > landmark).with_columns(pl.col("time_months") - landmark)
         control = (treatment.negative_control.label, own)
