@@ -19,6 +19,8 @@ from stratiome.treatment.effect import Comparison, compare_crude, compare_weight
 from stratiome.treatment.emulate import Sample, TreatmentError, emulate, flow_step, target_trial
 from stratiome.treatment.hazard import HazardRatio, hazard_ratio, proportionality_p_value
 from stratiome.treatment.interaction import holm, interaction_rows
+from stratiome.treatment.policy_rows import policy_rows
+from stratiome.treatment.profiles import profile_rows
 from stratiome.treatment.robustness import robustness_rows
 from stratiome.treatment.sensitivity import e_value
 from stratiome.treatment.weight import (
@@ -48,6 +50,9 @@ class Evaluation:
     averages: list[Row] = field(default_factory=list)
     differences: list[Row] = field(default_factory=list)
     difference_tests: list[Row] = field(default_factory=list)
+    policy: list[Row] = field(default_factory=list)
+    profiles: list[Row] = field(default_factory=list)
+    profile_effects: list[Row] = field(default_factory=list)
     sensitivity: list[Row] = field(default_factory=list)
     robustness: list[Row] = field(default_factory=list)
     interaction: list[Row] = field(default_factory=list)
@@ -81,6 +86,7 @@ def evaluate_treatments(
     covariates: tuple[str, ...] = (),
     latent: pl.DataFrame | None = None,
     controls: pl.DataFrame | None = None,
+    decisions: pl.DataFrame | None = None,
 ) -> Evaluation:
     """Evaluate every treatment.
 
@@ -107,6 +113,8 @@ def evaluate_treatments(
         `patient_id` and the dimensions learned from omics, to be added to the propensity in a check; None for none.
     controls
         Rows of `NegativeControls`.
+    decisions
+        Rows of `TreatmentPolicies` of the same splits; None asks for no rules.
     """
     found = Evaluation()
     free = clinical.filter(~pl.col("patient_id").is_in(locked)) if locked else clinical
@@ -129,6 +137,11 @@ def evaluate_treatments(
             effects, tests = difference_rows(held_out, covariates, settings, _rng(whole, settings.seed))
             found.differences += effects
             found.difference_tests += tests
+            if decisions is not None:
+                found.policy += policy_rows(held_out, decisions, settings)
+        curves, effects = profile_rows(name, treatment, sample, free, settings, _rng(whole, settings.seed))
+        found.profiles += curves
+        found.profile_effects += effects
     return found
 
 
