@@ -1,5 +1,5 @@
-"""Gates of what is said about treatments (METHODS §6): double robustness, coverage, and the size of tests that effects
-differ, and a drug without effect that is started while patients live.
+"""Gates of what is said about treatments (METHODS §6): double robustness, coverage, the size of tests that effects
+differ, a drug without effect that is started while patients live, and rules that are recommended where none should be.
 
     python tests/benchmarks/treatment_gates.py [--replicates 1000] [--parts double_robust ...] [--write]
 
@@ -121,6 +121,23 @@ def immortal(seeds: range) -> list[Line]:
     return lines
 
 
+def policy(seeds: range) -> list[Line]:
+    """How often a rule whom to treat is recommended where none is better than one size for all, and where one is."""
+    import effect_gates as gates
+
+    lines = []
+    for truth, n in (*((t, 400) for t in gates.POLICY_TRUTHS), (list(gates.POLICY_TRUTHS)[-1], 800)):
+        found = [gates.policies(s, truth, n) for s in seeds]
+        null = "harms" not in truth
+        for key in found[0]:
+            first, who = key.split(", ", 1)
+            method = f"ours, {who}" if who == "held out" else f"value on {who}" if first == "recommended" else first
+            bounds = gates.RECOMMENDED if null and first == "recommended" else None
+            quantity = first if first == "recommended" else who
+            lines.append(Line("policy", f"{truth}, n = {n}", method, quantity, columns(found, key), bounds))
+    return lines
+
+
 PARTS: dict[str, Callable[[range], list[Line]]] = {
     "double_robust": double_robust,
     "no_differences": no_differences,
@@ -128,6 +145,7 @@ PARTS: dict[str, Callable[[range], list[Line]]] = {
     "no_interaction": no_interaction,
     "power": power,
     "immortal": immortal,
+    "policy": policy,
 }
 
 

@@ -23,6 +23,7 @@ from stratiome.treatment.effect import Question
 from stratiome.treatment.emulate import Sample, emulate
 from stratiome.treatment.hazard import hazard_ratio
 from stratiome.treatment.heterogeneity import effect_calibration, group_effects, linear_projection, quarters
+from stratiome.treatment.policy import beats_both, decide, gains, learn_threshold, learn_tree, value
 from stratiome.treatment.rate import rate
 from stratiome.treatment.weight import TRIM, fit_propensity, overlap_weights
 
@@ -201,3 +202,76 @@ def inert_drug(seed: int, n: int = 600) -> dict[str, float]:
         "copies without weights of confounders": float(plain[1]),
         "ever treated, survival": float(curves[0] - curves[1]),
     }
+
+
+# --- rules whom to treat ---------------------------------------------------------------------------------------------
+
+POLICY_TRUTHS = {
+    "no effect": lambda x: np.zeros(len(x)),
+    "constant effect": lambda x: np.full(len(x), -0.6),
+    "helps half, harms half": lambda x: np.where(x[:, 2] > 0, -1.0, 1.0),
+}
+"""Covariates -> log hazard ratio of treatment; only in the last does a rule beat treating everybody or nobody."""
+POLICY_COLUMNS, POLICY_FOLDS = 6, 3
+RECOMMENDED = (0.0, 0.05)
+"""Bounds of METHODS §6: under the null nothing is recommended in at least 95 % of the runs."""
+
+
+def policies(seed: int, truth: str, n: int = 400) -> dict[str, float]:
+    """Whether a rule is recommended: by held-out patients, and (mutant) by the patients it was learned from."""
+    rng = np.random.default_rng([seed, 4])
+    x = rng.normal(size=(n, POLICY_COLUMNS))
+    treated = rng.random(n) < expit(0.5 * x[:, 0])
+    ratio = np.exp(POLICY_TRUTHS[truth](x)) ** treated
+    death = rng.exponential(30.0 / (np.exp(0.6 * x[:, 0] + 0.4 * x[:, 1]) * ratio))
+    lost = rng.exponential(60.0, size=n)
+    sample = sample_of(treated, np.minimum(death, lost), death <= lost)
+    fold = rng.permutation(n) % POLICY_FOLDS
+    made: dict[tuple[str, str], list[dict]] = {}  # who, rule -> gains in each fold
+    for k in range(POLICY_FOLDS):
+        seen, held = fold != k, fold == k
+        nuisance = fit_nuisance(x[seen], sample.take(seen))
+        judged = influence(nuisance, x[held], sample.take(held), np.array([HORIZON]), TAU)
+        learned = cross_fit(x[seen], sample.take(seen), np.array([HORIZON]), TAU, folds=2, rng=rng)
+        looked = {"held out": (judged, x[held], treated[held]), "training patients": (learned, x[seen], treated[seen])}
+        for name, rule in _rules(learned, x[seen]).items():
+            for who, (scores, columns, done) in looked.items():
+                asked = columns if name == "tree" else scores.predicted[:, :1]
+                made.setdefault((who, name), []).append(_gains(rule, asked, scores, done))
+    found = {}
+    for who in ("held out", "training patients"):
+        p_values = []
+        for name in ("tree", "threshold"):
+            folds = made[who, name] if who == "held out" else made[who, name][:1]
+            against = [
+                value(*(np.concatenate([part[a][i] for part in folds]) for i in (0, 1))) for a in ("none", "all")
+            ]
+            p_values.append(beats_both(*against))
+            if who == "held out":
+                found[f"{name}, months over the better of all and none"] = min(v.estimate for v in against)
+        found[f"recommended, {who}"] = float(2 * min(p_values) < 0.05)  # some rule is, with Holm's correction
+    return found
+
+
+def _rules(learned, x):
+    inside = _either(learned)
+    contribution = learned.contrasts[inside, 0]
+    return {
+        "tree": learn_tree(x[inside], contribution),
+        "threshold": learn_threshold(learned.predicted[inside, 0], contribution),
+    }
+
+
+def _either(scores):
+    return (scores.propensity >= TRIM) & (scores.propensity <= 1 - TRIM)
+
+
+def _gains(rule, asked, scores, treated):
+    inside = _either(scores)
+    return gains(
+        decide(rule, asked[inside]),
+        scores.contrasts[inside, 0],
+        scores.predicted[inside, 0],
+        scores.propensity[inside],
+        treated[inside],
+    )

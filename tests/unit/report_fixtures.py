@@ -66,7 +66,11 @@ def settings(case: str) -> Settings:
     """Config of a case."""
     treatments = {
         "treatment": TreatmentConfig(
-            column="treatment", design="observational", confounders=("age", "stage", "marker"), label="drug A"
+            column="treatment",
+            design="observational",
+            confounders=("age", "stage", "marker"),
+            label="drug A",
+            profiles={"older": {"age": 75, "stage": "III"}, "too old": {"age": 99}},
         )
     }
     simulated = DataConfig(simulate=SimulateConfig(subgroups=3 if case == "demo" else 1))
@@ -1053,6 +1057,7 @@ def _treatment(case: str) -> dict[str, list[dict[str, Any]]]:
         ],
         "treatment_effects": effects,
         "treatment_averages": averages,
+        **_rules_and_profiles(case),
         "treatment_sensitivity": [
             {
                 **key,
@@ -1103,6 +1108,76 @@ def _treatment(case: str) -> dict[str, list[dict[str, Any]]]:
                 "method": "Wald test, bootstrap variances" if differs else "one subgroup: nothing to compare",
             }
         ],
+    }
+
+
+def _rules_and_profiles(case: str) -> dict[str, list[dict[str, Any]]]:
+    key, strong = {"treatment": "treatment"}, case == "demo"
+    gain = {"none": 4.2, "all": 3.1, "practice": 2.2}
+    policy = [
+        claim(
+            gain[against] if strong and rule == "tree" else -0.3,
+            1.4,
+            560,
+            340,
+            "mean of doubly robust contributions of held-out patients",
+            **key,
+            rule=rule,
+            against=against,
+            p_value=0.001 if strong else 0.7,
+            p_rule=0.001 if strong and rule == "tree" else 1.0,
+            p_holm=0.002 if strong and rule == "tree" else 1.0,
+            recommended=strong and rule == "tree",
+            n_treat=210,
+            share_treated=0.375,
+            truth=2.9 if strong else 0.0,
+        )
+        for rule in ("tree", "threshold")
+        for against in gain
+    ]
+    blank = {"parent": None, "branch": "", "kind": "end", "variable": "", "level": "", "threshold": None, "treat": None}
+
+    def node(rule: str, n: int, size: int, **more: Any) -> dict[str, Any]:
+        return {"resample": "full", **key, "rule": rule, "node": n, "n": size} | blank | more
+
+    trees = [
+        node("tree", 0, 480, kind="number", variable="age", threshold=63.21),
+        node("tree", 1, 200, parent=0, branch="no", treat=0),
+        node("tree", 2, 280, parent=0, branch="yes", kind="subgroup", variable="subgroup", level="1"),
+        node("tree", 3, 275, parent=2, branch="no", treat=0),
+        node("tree", 4, 5, parent=2, branch="yes", treat=1),
+        node("threshold", 0, 480, kind="predicted effect", threshold=-0.51),
+        node("threshold", 1, 300, parent=0, branch="no", treat=0),
+        node("threshold", 2, 180, parent=0, branch="yes", treat=1),
+    ]
+    older = {**key, "profile": "older"}
+    shown = "Cox models of survival in each arm"
+    hidden = "not estimable: age 99 is outside the range of the eligible patients"
+    asked = (("rmst_difference", 60.0), ("survival_difference", 36.0), ("survival_difference", 60.0))
+    effects = [
+        claim(
+            None if name == "too old" else 3.3 if e == "rmst_difference" else 0.06,
+            None if name == "too old" else 2.0 if e == "rmst_difference" else 0.04,
+            593,
+            360,
+            hidden if name == "too old" else shown,
+            False,
+            **key,
+            profile=name,
+            estimand=e,
+            horizon_months=h,
+            p_value=None if name == "too old" else 0.002,
+            propensity=None if name == "too old" else 0.6,
+            n_like=4 if name == "too old" else 61,
+        )
+        for name in ("older", "too old")
+        for e, h in asked
+    ]
+    return {
+        "treatment_policy": policy,
+        "treatment_policy_trees": trees,
+        "treatment_profiles": [r for a in (0, 1) for r in km(0.02 - 0.004 * a, 290, **older, arm=a)],
+        "treatment_profile_effects": effects,
     }
 
 

@@ -49,3 +49,16 @@ def test_a_drug_that_does_nothing_looks_as_if_where_start_times_count():
     assert np.exp(values["ever treated"].mean()) < 0.5
     assert values["copies without weights of confounders"].mean() > 0.1
     assert values["ever treated, survival"].mean() > 0.2
+
+
+def test_no_rule_is_recommended_where_none_is_right_unless_it_is_judged_by_those_it_was_learned_from():
+    null = [gates.policies(s, "no effect") for s in range(30)]
+    constant = [gates.policies(s, "constant effect") for s in range(30)]
+    planted = [gates.policies(s, "helps half, harms half", 600) for s in range(20)]
+    share = {k: [np.mean([f[k] for f in found]) for found in (null, constant, planted)] for k in null[0]}
+    assert max(share["recommended, held out"][:2]) <= 0.1
+    assert share["recommended, training patients"][0] > 0.2
+    assert share["recommended, held out"][2] > 0.6
+    for rule in ("tree", "threshold"):
+        lost = share[f"{rule}, months over the better of all and none"]
+        assert max(lost[:2]) < 0 < 1 < lost[2]

@@ -149,3 +149,67 @@ def test_an_event_that_is_not_death_is_called_by_its_name():
     assert "live" not in said
     assert section_treatment.estimand_name(relapse, "survival_difference") == "Free of relapse, percentage points"
     assert "live" in section_treatment.verdict(inputs, "treatment").answer
+
+
+# --- whom to treat, and patients like a profile -----------------------------------------------------------------------
+
+
+def said_by(blocks: list) -> str:
+    said = []
+    for block in blocks:
+        if getattr(block, "kind", "") == "fold":
+            said += [block.summary, said_by(block.blocks)]
+        if getattr(block, "kind", "") == "table":
+            said += [" ".join(f"{c.text} {c.below}" if hasattr(c, "text") else c for c in row) for row in block.rows]
+        said += [str(getattr(block, name)) for name in ("text", "caption", "note") if hasattr(block, name)]
+    return " ".join(said).replace("−", "-")
+
+
+def test_a_rule_that_is_recommended_is_told_with_what_it_gains_and_in_words():
+    blocks = section_treatment.policy(fixtures.inputs("demo"), "treatment")
+    said = said_by(blocks)
+    assert (
+        "the decision tree gains +3.1 (1.7 to 4.5) months per patient over treating everybody and +4.2 (2.8 to 5.6)"
+        " over treating nobody (p = 0.002 for both, corrected for the number of rules)." in said
+    )
+    assert "As an association" in said
+    tree = next(b for b in blocks if getattr(b, "kind", "") == "table")
+    assert [row[:2] for row in tree.rows] == [
+        ["Age at most 63.2", "Do not treat"],
+        ["Age above 63.2 and not in subgroup 1", "Do not treat"],
+        ["Age above 63.2 and in subgroup 1", "Treat"],
+    ]
+    assert [row[2] for row in tree.rows] == ["≈200", "275", "<10"]
+    fold = next(b for b in blocks if getattr(b, "kind", "") == "fold")
+    assert "not recommended" in fold.summary
+    assert "predicted effect above -0.51 months" in said_by(fold.blocks).lower()
+
+
+def test_no_recommendation_is_an_answer():
+    blocks = section_treatment.policy(fixtures.inputs("null"), "treatment")
+    assert "No rule is recommended" in said_by(blocks)
+    assert not [b for b in blocks if getattr(b, "kind", "") == "table"]  # no tree to follow in the open
+    assert section_treatment.policy(changed(fixtures.inputs("null"), treatment_policy=[]), "treatment")[1].text == (
+        "No rule was learned: too few training patients could have had either."
+    )
+
+
+def test_patients_like_a_profile_are_shown_or_it_is_said_why_not():
+    blocks = section_treatment.profiles(fixtures.inputs("demo"), "treatment")
+    said = said_by(blocks)
+    assert "The average for patients like this" in said
+    assert "Older age 75, stage III 61 +3.3 (1.3 to 5.3) +6.0 (2.0 to 10.0)" in said
+    assert "Too old is not shown: age 99 is outside the range of the eligible patients." in said
+    assert "Too old age 99 <10 – – – –" in said
+    panels = next(b for b in blocks if getattr(b, "kind", "") == "panels")
+    assert [title for title, _ in panels.figures] == ["Older"]
+    assert "Untreated" in panels.figures[0][1]
+    none = changed(fixtures.inputs("demo"), treatment_profiles=[], treatment_profile_effects=[])
+    assert section_treatment.profiles(none, "treatment") == []
+
+
+def test_every_subgroup_has_curves_of_both_arms():
+    (panels,) = section_treatment.subgroup_curves(fixtures.inputs("demo"), "treatment", "overlap")
+    assert [title for title, _ in panels.figures] == ["Subgroup 1", "Subgroup 2", "Subgroup 3"]
+    assert all("Treated" in svg and "Untreated" in svg for _, svg in panels.figures)
+    assert section_treatment.subgroup_curves(fixtures.inputs("null"), "treatment", "overlap") == []

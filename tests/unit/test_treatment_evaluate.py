@@ -3,7 +3,9 @@
 from dataclasses import replace
 from pathlib import Path
 
+import anndata
 import numpy as np
+import pandas as pd
 import polars as pl
 import pytest
 
@@ -30,7 +32,11 @@ OUTPUTS = {
     "averages": tables.TreatmentAverages,
     "differences": tables.TreatmentDifferences,
     "difference_tests": tables.TreatmentDifferenceTests,
+    "policy": tables.TreatmentPolicy,
+    "profiles": tables.TreatmentProfiles,
+    "profile_effects": tables.TreatmentProfileEffects,
     "sensitivity": tables.TreatmentSensitivity,
+    "robustness": tables.TreatmentRobustness,
     "interaction": tables.TreatmentInteraction,
 }
 
@@ -49,7 +55,17 @@ def held_out_scores(cohort: Planted, treatments, folds=3):
     return tables.from_rows(rows, tables.TreatmentScores), tables.from_rows(split, tables.Resamples)
 
 
-def evaluate(folder: Path, cohort: Planted, treatments=None, seed=1, truth=True, shuffle=False, locked=(), scores=None):
+def evaluate(
+    folder: Path,
+    cohort: Planted,
+    treatments=None,
+    seed=1,
+    truth=True,
+    shuffle=False,
+    locked=(),
+    scores=None,
+    decisions=None,
+):
     """Run the rule on files; tables by name."""
     folder.mkdir(parents=True, exist_ok=True)
     rows = [
@@ -76,12 +92,24 @@ def evaluate(folder: Path, cohort: Planted, treatments=None, seed=1, truth=True,
         )
     contributions, split = scores or (tables.from_rows([], tables.TreatmentScores), None)
     tables.write_table(contributions, folder / "scores.parquet", tables.TreatmentScores)
+    decisions = tables.from_rows([], tables.TreatmentPolicies) if decisions is None else decisions
+    tables.write_table(decisions, folder / "policies.parquet", tables.TreatmentPolicies)
     roles = roles if split is None else pl.concat([roles, split])
     tables.write_table(roles, folder / "resamples.parquet", tables.Resamples)
+    tables.write_table(
+        tables.from_rows([], tables.NegativeControls), folder / "controls.parquet", tables.NegativeControls
+    )
+    ids = clinical["patient_id"].sort().to_list()
+    space = anndata.AnnData(np.zeros((len(ids), 1)), obs=pd.DataFrame(index=ids))
+    space.obsm["vae"] = np.random.default_rng(0).normal(size=(len(ids), 2))
+    space.write_h5ad(folder / "latents.h5ad")
     inputs = {n: str(folder / f"{n}.parquet") for n in ("clinical", "outcome", "resamples", "assignment", *OUTPUTS)}
     evaluate_treatment.main(
         **inputs,
         scores=[str(folder / "scores.parquet")],
+        latents=str(folder / "latents.h5ad"),
+        controls=str(folder / "controls.parquet"),
+        policies=[str(folder / "policies.parquet")],
         covariates=tuple(c for c in ("severity", "age", "marker") if c in clinical.columns),
         treatments={"drug": DRUG} if treatments is None else treatments,
         data=DATA,
@@ -366,8 +394,9 @@ def fit(folder: Path, clinical: pl.DataFrame, outcome: pl.DataFrame, roles: list
     clinical.write_parquet(folder / "clinical.parquet")
     outcome.write_parquet(folder / "outcome.parquet")
     names = ("clinical", "outcome", "resamples", "assignment", "propensity", "curves", "scores")
+    names += ("policies", "policy_trees")
     paths = {n: str(folder / f"{n}.parquet") for n in names}
-    fit_treatment.main(**paths, treatments=treatments, data=DATA, endpoint=ENDPOINT, resample="cv-1-1")
+    fit_treatment.main(**paths, treatments=treatments, data=DATA, endpoint=ENDPOINT, resample="cv-1-1", seed=1)
     return (
         tables.read_table(paths["propensity"], tables.Propensity),
         tables.read_table(paths["curves"], tables.CounterfactualCurves),

@@ -75,6 +75,14 @@ rule render_report:
         treatment_averages=treatment_table("treatment_averages"),
         treatment_differences=treatment_table("treatment_differences"),
         treatment_difference_tests=treatment_table("treatment_difference_tests"),
+        treatment_policy=treatment_table("treatment_policy"),
+        treatment_policy_trees=(
+            ["<results>/resamples/full/treatment/policy_trees.parquet"]
+            if CONFIG.treatments
+            else []
+        ),
+        treatment_profiles=treatment_table("treatment_profiles"),
+        treatment_profile_effects=treatment_table("treatment_profile_effects"),
         treatment_sensitivity=treatment_table("treatment_sensitivity"),
         treatment_robustness=treatment_table("treatment_robustness"),
         treatment_interaction=treatment_table("treatment_interaction"),

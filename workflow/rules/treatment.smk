@@ -11,6 +11,8 @@ rule fit_treatment:
         propensity="<results>/resamples/{resample}/treatment/propensity.parquet",
         curves="<results>/resamples/{resample}/treatment/curves.parquet",
         scores="<results>/resamples/{resample}/treatment/scores.parquet",
+        policies="<results>/resamples/{resample}/treatment/policies.parquet",
+        policy_trees="<results>/resamples/{resample}/treatment/policy_trees.parquet",
     log:
         "<results>/logs/{resample}/fit_treatment.log",
     benchmark:
@@ -22,7 +24,7 @@ rule fit_treatment:
         mem_mb=2000,
         runtime=60,
     params:
-        settings=settings("data", "endpoint", "treatments", "seed"),
+        settings=settings("data", "endpoint", "covariates", "treatments", "seed"),
         library=library("treatment", "survival"),
     message:
         "{wildcards.resample}: survival under each treatment arm"
@@ -43,6 +45,10 @@ rule evaluate_treatment:
             "<results>/resamples/{resample}/treatment/scores.parquet",
             resample=RESAMPLES,
         ),
+        policies=expand(
+            "<results>/resamples/{resample}/treatment/policies.parquet",
+            resample=RESAMPLES,
+        ),
     output:
         trial="<results>/evaluation/treatment_trial.parquet",
         flow="<results>/evaluation/treatment_flow.parquet",
@@ -53,6 +59,9 @@ rule evaluate_treatment:
         averages="<results>/evaluation/treatment_averages.parquet",
         differences="<results>/evaluation/treatment_differences.parquet",
         difference_tests="<results>/evaluation/treatment_difference_tests.parquet",
+        policy="<results>/evaluation/treatment_policy.parquet",
+        profiles="<results>/evaluation/treatment_profiles.parquet",
+        profile_effects="<results>/evaluation/treatment_profile_effects.parquet",
         sensitivity="<results>/evaluation/treatment_sensitivity.parquet",
         robustness="<results>/evaluation/treatment_robustness.parquet",
         interaction="<results>/evaluation/treatment_interaction.parquet",

@@ -22,6 +22,7 @@ def main(
     latents: str,
     controls: str,
     scores: list[str],
+    policies: list[str],
     trial: str,
     flow: str,
     balance: str,
@@ -31,6 +32,9 @@ def main(
     averages: str,
     differences: str,
     difference_tests: str,
+    policy: str,
+    profiles: str,
+    profile_effects: str,
     sensitivity: str,
     robustness: str,
     interaction: str,
@@ -47,6 +51,7 @@ def main(
     roles = split.filter(pl.col("resample") == "full")
     first = first_design(split["resample"].unique(maintain_order=True).to_list(), tables.DESIGNS)
     contributions = pl.concat([tables.read_table(p, tables.TreatmentScores) for p in scores])
+    decisions = pl.concat([tables.read_table(p, tables.TreatmentPolicies) for p in policies])
     labels = tables.read_table(assignment, tables.SubgroupAssignment).filter(pl.col("model") == MODEL)
     known = pl.concat([labels["subgroup"], labels["full_subgroup"]]).unique().sort()
     # The truth of a simulated cohort is of survival, which is not what is compared where other causes compete.
@@ -64,6 +69,7 @@ def main(
         covariates,
         _dimensions(latents),
         tables.read_table(controls, tables.NegativeControls),
+        decisions.filter(pl.col("resample").is_in(first)),
     )
     for rows, path, model in (
         (found.trial, trial, tables.TreatmentTrial),
@@ -75,6 +81,9 @@ def main(
         (found.averages, averages, tables.TreatmentAverages),
         (found.differences, differences, tables.TreatmentDifferences),
         (found.difference_tests, difference_tests, tables.TreatmentDifferenceTests),
+        (found.policy, policy, tables.TreatmentPolicy),
+        (found.profiles, profiles, tables.TreatmentProfiles),
+        (found.profile_effects, profile_effects, tables.TreatmentProfileEffects),
         (found.sensitivity, sensitivity, tables.TreatmentSensitivity),
         (found.robustness, robustness, tables.TreatmentRobustness),
         (found.interaction, interaction, tables.TreatmentInteraction),

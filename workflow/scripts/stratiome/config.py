@@ -432,6 +432,26 @@ class TreatmentConfig(Section):
     negative_control: NegativeControlConfig | None = Field(
         None, description="An outcome that the treatment cannot change."
     )
+    profiles: dict[str, dict[str, bool | int | float | str]] = Field(
+        {},
+        description="Patients for whom survival under both arms is shown: name -> values of confounders, as `{age: 70, "
+        "stage: 2}`; over confounders that are not given the eligible patients are averaged.",
+    )
+
+    @model_validator(mode="after")
+    def _profiles_are_of_confounders(self) -> TreatmentConfig:
+        for name, profile in self.profiles.items():
+            if not profile:
+                raise ValueError(f"`profiles.{name}` has no values. Suggestion: give some, as `{{age: 70}}`")
+            for column in profile:
+                if column in self.confounders:
+                    continue
+                near = difflib.get_close_matches(column, self.confounders, n=1)
+                raise ValueError(
+                    f"`profiles.{name}`: `{column}` is not one of the `confounders`. Suggestion: "
+                    + (f"`{near[0]}`?" if near else "a profile may name confounders only; add it there if it is one")
+                )
+        return self
 
     @model_validator(mode="after")
     def _observational_needs_confounders(self) -> TreatmentConfig:
@@ -953,6 +973,12 @@ class Config(Section):
                     f"`treatments.{name}.confounders`: all of them are known only after time zero (`available_at`). "
                     "Suggestion: list columns that were known when the treatment was chosen"
                 )
+            for profile, values in treatment.profiles.items():
+                if bad := sorted(late.intersection(values)):
+                    raise ValueError(
+                        f"`treatments.{name}.profiles.{profile}` contains {bad}, known only after time zero "
+                        "(`available_at`). Suggestion: remove it there"
+                    )
         dates = {name for name, c in self.data.columns.items() if c.type == "date"}
         for key, names in self._predictors().items():
             if bad := [n for n in names if n in dates]:
@@ -1133,7 +1159,7 @@ class Config(Section):
             covariates=self.covariates,
             site=self.site,
             known_labels=self.known_labels,
-            treatments={n: t.model_copy(update={"label": None}) for n, t in self.treatments.items()},
+            treatments={n: t.model_copy(update={"label": None, "profiles": {}}) for n, t in self.treatments.items()},
             quality=self.quality,
             features=FeatureConfig(adjust_site=self.features.adjust_site, protect=self.features.protect),
             audit=AuditConfig(ids_in_messages=self.audit.ids_in_messages),

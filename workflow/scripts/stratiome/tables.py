@@ -488,6 +488,33 @@ class TreatmentScores(Table):
     propensity: float = pa.Field(ge=0, le=1)
 
 
+class TreatmentPolicies(Table):
+    """Whom of the held-out patients a rule would treat that was learned without them."""
+
+    patient_id: str
+    resample: str
+    treatment: str
+    rule: str = pa.Field(isin=["tree", "threshold"])
+    treat: int = pa.Field(isin=[0, 1])
+
+
+class TreatmentPolicyTrees(Table):
+    """Rules in words, one row a node from the top: a question, or an end where something is done."""
+
+    resample: str
+    treatment: str
+    rule: str = pa.Field(isin=["tree", "threshold"])
+    node: int = pa.Field(ge=0)  # 0 = the first question
+    parent: int = _null(ge=0)
+    branch: str = pa.Field(isin=["", "no", "yes"])  # answer to the question of the parent
+    kind: str = pa.Field(isin=["number", "class", "missing", "subgroup", "predicted effect", "end"])
+    variable: str  # asked about; "" at an end
+    level: str  # of `class` and `subgroup`: is it this one?
+    threshold: float = _null()  # of `number` and `predicted effect`: is it above this one, in its own unit?
+    treat: int = _null(isin=[0, 1])  # what is done at an end
+    n: int = pa.Field(ge=0)  # training patients who get here
+
+
 class LatentMap(Table):
     """Two-dimensional picture of the latent space (no identifiers)."""
 
@@ -1047,6 +1074,46 @@ class TreatmentRobustness(Claim):
     n_treated: int = pa.Field(ge=0)
     effective_n: float = _null()  # effective sample size of the weights; null where there are none
     p_value: float = _null()
+
+
+class TreatmentPolicy(Claim):
+    """Months that a rule gains per patient over another way to decide, on held-out patients."""
+
+    treatment: str
+    rule: str = pa.Field(isin=["tree", "threshold"])
+    against: str = pa.Field(isin=["none", "all", "practice"])  # treat nobody, everybody, or as was done
+    p_value: float = _null()
+    p_rule: float = pa.Field(ge=0, le=1)  # that the rule beats at most one of treating nobody and everybody
+    p_holm: float = pa.Field(ge=0, le=1)  # the same, corrected over the rules of a treatment
+    recommended: bool
+    n_treat: int = pa.Field(ge=0)  # whom the rule treats
+    share_treated: float = pa.Field(ge=0, le=1)
+    truth: float = _null()  # known to the simulator only
+
+
+class TreatmentProfiles(Table):
+    """Survival under both arms, the average for patients like a profile of the config."""
+
+    treatment: str
+    profile: str
+    arm: int = pa.Field(isin=[0, 1])
+    time_months: float = pa.Field(ge=0)
+    survival: float = pa.Field(ge=0, le=1)
+    lower: float = pa.Field(ge=0, le=1)
+    upper: float = pa.Field(ge=0, le=1)
+    at_risk: int = pa.Field(ge=0)  # of all eligible patients of the arm
+
+
+class TreatmentProfileEffects(Claim):
+    """Effect of treated against untreated, the average for patients like a profile of the config."""
+
+    treatment: str
+    profile: str
+    estimand: str = pa.Field(isin=["survival_difference", "rmst_difference"])
+    horizon_months: float
+    p_value: float = _null()
+    propensity: float = _null(ge=0, le=1)  # mean probability of treatment of patients like this
+    n_like: int = pa.Field(ge=0)  # eligible patients with the classes, and the numbers within half an SD
 
 
 class TreatmentSensitivity(Table):

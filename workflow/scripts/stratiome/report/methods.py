@@ -20,9 +20,13 @@ REFERENCES = {
         "Argelaguet R, Arnol D, Bredikhin D, et al. MOFA+: a statistical framework for comprehensive integration of"
         " multi-modal single-cell data. Genome Biol 2020;21:111."
     ),
+    "Athey 2021": "Athey S, Wager S. Policy learning with observational data. Econometrica 2021;89:133–61.",
     "Austin 2020": (
         "Austin PC, Harrell FE Jr, van Klaveren D. Graphical calibration curves and the integrated calibration index"
         " (ICI) for survival models. Stat Med 2020;39:2714–42."
+    ),
+    "Berger 1982": (
+        "Berger RL. Multiparameter hypothesis testing and acceptance sampling. Technometrics 1982;24:295–300."
     ),
     "Blanche 2013": (
         "Blanche P, Dartigues JF, Jacqmin-Gadda H. Estimating and comparing time-dependent areas under receiver"
@@ -118,6 +122,10 @@ REFERENCES = {
     "Riley 2023": (
         "Riley RD, Collins GS. Stability of clinical prediction models developed using statistical or machine learning"
         " methods. Biom J 2023;65:2200302."
+    ),
+    "Robins 1986": (
+        "Robins J. A new approach to causal inference in mortality studies with a sustained exposure period. Math"
+        " Modelling 1986;7:1393–512."
     ),
     "Robins 2000": (
         "Robins JM, Hernán MA, Brumback B. Marginal structural models and causal inference in epidemiology."
@@ -476,6 +484,18 @@ def _averages(inputs: ReportInputs) -> str:
             " effect: by predicted risk without treatment (Kent 2020), by clinical variables with Holm's correction,"
             " and by the effect predicted by Cox models of each arm, with a rank-weighted average effect"
             " (Yadlowsky 2025)."
+        )
+    if inputs.rows("treatment_policy"):
+        text += (
+            " Rules whom to treat were learned in training patients, from cross-fitted doubly robust contributions: a"
+            " tree of two questions (Athey 2021) and a threshold of the predicted effect. Their gain was estimated in"
+            " held-out patients; a rule is recommended if it gains over treating everybody and over treating nobody, by"
+            " an intersection–union test (Berger 1982) with Holm's correction."
+        )
+    if inputs.rows("treatment_profiles"):
+        text += (
+            " Curves for patients like a given profile are averages over the eligible patients of Cox models of each"
+            " arm (Robins 1986), with bootstrap bands; they are not shown where the propensity is outside 0.05 to 0.95."
         )
     if inputs.rows("treatment_sensitivity"):
         text += " E-values say how strong an unmeasured confounder would have to be (VanderWeele 2017)."

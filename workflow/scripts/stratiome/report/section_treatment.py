@@ -14,6 +14,7 @@ from stratiome.report.inputs import ReportInputs
 from stratiome.report.section_cohort import flow_table
 from stratiome.report.section_subgroups import group_name, reproducible
 from stratiome.report.section_treatment_differences import differences
+from stratiome.report.section_treatment_policy import policy, profiles, subgroup_curves
 from stratiome.report.section_treatment_robustness import robustness
 from stratiome.report.verdicts import Verdict
 from stratiome.report.words import interval, label, months, number, p_cell, p_value, readable, reason
@@ -127,6 +128,9 @@ def treatment(inputs: ReportInputs) -> Section:
             *_effects(inputs, key),
             *differences(inputs, key),
             *_subgroups(inputs, key, settings),
+            *subgroup_curves(inputs, key, headline(settings)),
+            *policy(inputs, key),
+            *profiles(inputs, key),
             *robustness(inputs, key),
             *_assumptions(inputs, key, settings),
         ]

@@ -26,6 +26,8 @@ from stratiome.treatment.emulate import (
 )
 from stratiome.treatment.hazard import HazardRatio, hazard_ratio, proportionality_p_value
 from stratiome.treatment.interaction import holm, interaction_rows
+from stratiome.treatment.policy_rows import policy_rows
+from stratiome.treatment.profiles import profile_rows
 from stratiome.treatment.robustness import robustness_rows
 from stratiome.treatment.sensitivity import e_value
 from stratiome.treatment.suspicion import remarks
@@ -57,6 +59,9 @@ class Evaluation:
     averages: list[Row] = field(default_factory=list)
     differences: list[Row] = field(default_factory=list)
     difference_tests: list[Row] = field(default_factory=list)
+    policy: list[Row] = field(default_factory=list)
+    profiles: list[Row] = field(default_factory=list)
+    profile_effects: list[Row] = field(default_factory=list)
     sensitivity: list[Row] = field(default_factory=list)
     robustness: list[Row] = field(default_factory=list)
     interaction: list[Row] = field(default_factory=list)
@@ -90,6 +95,7 @@ def evaluate_treatments(
     covariates: tuple[str, ...] = (),
     latent: pl.DataFrame | None = None,
     controls: pl.DataFrame | None = None,
+    decisions: pl.DataFrame | None = None,
 ) -> Evaluation:
     """Evaluate every treatment.
 
@@ -116,6 +122,8 @@ def evaluate_treatments(
         `patient_id` and the dimensions learned from omics, to be added to the propensity in a check; None for none.
     controls
         Rows of `NegativeControls`.
+    decisions
+        Rows of `TreatmentPolicies` of the same splits; None asks for no rules.
     """
     found = Evaluation()
     free = clinical.filter(~pl.col("patient_id").is_in(locked)) if locked else clinical
@@ -145,6 +153,12 @@ def evaluate_treatments(
             effects, tests = difference_rows(held_out, covariates, here, _rng(whole, settings.seed))
             found.differences += effects
             found.difference_tests += tests
+            if decisions is not None:
+                found.policy += policy_rows(held_out, decisions, here)
+        if not not_compared(treatment):
+            curves, effects = profile_rows(name, treatment, sample, free, here, _rng(whole, settings.seed))
+            found.profiles += curves
+            found.profile_effects += effects
     found.effects = _over_arms(found.effects, treatments)
     return found
 

@@ -87,6 +87,29 @@ class TrueEffects:
         last = float(np.interp(until, self.grid, mean))
         if estimand == "survival_difference":
             return last
+        return float(self._areas(mean[None], until)[0])
+
+    def months(self, patients: list[str], until: float) -> np.ndarray | None:
+        """True difference in restricted mean survival of each patient, months; None if unknown to the simulator.
+
+        Parameters
+        ----------
+        patients
+            Identifiers.
+        until
+            Time in months.
+        """
+        known = all(p in self.row for p in patients)
+        if not patients or not known or len(self.grid) == 0 or until > self.grid[-1]:
+            return None
+        return self._areas(self.difference[[self.row[p] for p in patients]], until)
+
+    def _areas(self, difference: np.ndarray, until: float) -> np.ndarray:
+        """Area under differences of shape `(n, n_times)` up to a time.
+
+        Before the first time of the grid nobody has died: the difference starts from 0.
+        """
         inner = self.grid < until
-        # Before the first time of the grid nobody has died: the difference starts from 0.
-        return float(np.trapezoid([0.0, *mean[inner], last], [0.0, *self.grid[inner], until]))
+        last = np.array([np.interp(until, self.grid, d) for d in difference])
+        values = np.column_stack([np.zeros(len(difference)), difference[:, inner], last])
+        return np.asarray(np.trapezoid(values, np.array([0.0, *self.grid[inner], until]), axis=1))

@@ -1,0 +1,256 @@
+"""Parts of the section on treatment: whom to treat, curves by subgroup, and patients like a profile of the config."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from stratiome.numbers import rounded
+from stratiome.report import charts, figures, words
+from stratiome.report.blocks import Cell, Figure, Fold, Heading, Note, Panels, Table, Text
+from stratiome.report.disclosure import count, counts, part, share
+from stratiome.report.inputs import ReportInputs
+from stratiome.report.words import interval, join, label, level, months, number, p_cell, p_value, readable, reason, term
+
+Row = Mapping[str, Any]
+RULES = {"tree": "decision tree", "threshold": "threshold of the predicted effect"}
+AGAINST = {"none": "Than treating nobody", "all": "Than treating everybody", "practice": "Than what was done"}
+
+
+def policy(inputs: ReportInputs, key: str) -> list[object]:
+    """Whether a rule whom to treat is worth more than the same answer for all, and how it reads.
+
+    Parameters
+    ----------
+    inputs
+        The results.
+    key
+        Key of the treatment.
+    """
+    rows = inputs.rows("treatment_policy", treatment=key)
+    heading = Heading("Whom to treat?")
+    if not rows:
+        if inputs.rows("treatment_differences", treatment=key):
+            return [heading, Note("No rule was learned: too few training patients could have had either.")]
+        return []
+    lede = (
+        "In each split, rules were learned from the training patients and judged on those held out. A rule is"
+        " recommended only if it gains over treating everybody and over treating nobody. None may be."
+    )
+    return [heading, Text(lede), _verdict(inputs, key, rows), _forest(inputs, key, rows), *_trees(inputs, key, rows)]
+
+
+def _verdict(inputs: ReportInputs, key: str, rows: Sequence[Row]) -> Note:
+    chosen = list(dict.fromkeys(r["rule"] for r in rows if r["recommended"]))
+    observational = inputs.settings.treatments[key].design == "observational"
+    care = " As an association: right only as far as the measured confounders suffice." if observational else ""
+    if not chosen:
+        return Note(
+            "No rule is recommended: on patients who had no part in it, none is shown to gain over the better of"
+            " treating everybody and treating nobody. If the average effect above is clear, it is the answer for all."
+        )
+    said = []
+    for rule in chosen:
+        own = {r["against"]: r for r in rows if r["rule"] == rule}
+        said.append(
+            f"the {RULES[rule]} gains {interval(own['all'], 1, sign=True)} months per patient over treating"
+            f" everybody and {interval(own['none'], 1, sign=True)} over treating nobody"
+            f" ({p_value(own['all']['p_holm'])} for both,"
+            " corrected for the number of rules)"
+        )
+    return Note(f"On patients who had no part in it, {join(said)}.{care}")
+
+
+def _forest(inputs: ReportInputs, key: str, rows: Sequence[Row]) -> Figure:
+    least, lines, treated = inputs.settings.min_cell, [], []
+    for rule in dict.fromkeys(r["rule"] for r in rows):
+        own = [r for r in rows if r["rule"] == rule]
+        treated.append(f"the {RULES[rule]} treats {share(own[0]['n_treat'], own[0]['n'], least)}")
+        lines.append(charts.Line(words.sentence(RULES[rule]), heading=True))
+        for r in own:
+            text = interval(r, 1, sign=True)
+            if r["estimate"] is None:
+                text = "too few differ"
+            elif r["lower"] is None:
+                text = "the same"
+            truth = r["truth"] if inputs.simulated else None
+            lines.append(
+                charts.Line(AGAINST[r["against"]], r["estimate"], r["lower"], r["upper"], text, 1, truth=truth)
+            )
+    told = "; ".join(f"{i.name}:" if i.heading else f"{i.name} {i.text}" for i in lines)
+    over = months(inputs.settings.endpoint.tau_months)
+    drawing = charts.forest(
+        lines,
+        f"policy-{key}",
+        f"Months gained per patient by each rule. {told}.",
+        f"Gain in mean survival over {over} months, months per patient",
+        ("the rule is worse", "the rule is better"),
+    )
+    eligible = inputs.row("treatment_effects", treatment=key, subgroup=0)
+    size, events = rows[0]["n"], rows[0]["events"]
+    n = part(size, eligible["n"] if eligible else None, least)
+    planted = " Diamonds: what was planted." if any(i.truth is not None for i in lines) else ""
+    caption = (
+        f"{'n' if n.startswith(('>', '<')) else 'n ='} {n},"
+        f" {part(events, eligible['events'] if eligible else None, least)} events; held out; {inputs.settings.level}"
+        f" intervals. {words.sentence(readable(rows[0]['method']).removeprefix('no difference: '))}. Of these patients,"
+        f" {join(treated)}.{planted}"
+    )
+    return Figure(drawing, "What a rule gains", caption, 820)
+
+
+def _trees(inputs: ReportInputs, key: str, rows: Sequence[Row]) -> list[object]:
+    """Rules of all training patients: open where recommended, else folded away and marked."""
+    found: list[object] = []
+    least = inputs.settings.min_cell
+    for rule in dict.fromkeys(r["rule"] for r in rows):
+        nodes = inputs.rows("treatment_policy_trees", treatment=key, rule=rule)
+        if not nodes:
+            continue
+        ends = [n for n in nodes if n["kind"] == "end"]
+        sizes = counts([n["n"] for n in ends], least)
+        body: list[list[Cell | str]] = [
+            [_path(nodes, end), "Treat" if end["treat"] else "Do not treat", size]
+            for end, size in zip(ends, sizes, strict=True)
+        ]
+        recommended = any(r["recommended"] for r in rows if r["rule"] == rule)
+        name = RULES[rule]
+        caption = f"The {name}, as learned from {inputs.everyone}."
+        note = "Limits are rounded. This rule itself was not judged: what was, is the way to learn it."
+        if not recommended:
+            caption = f"Not recommended: the {name}, as learned from {inputs.everyone}."
+            note = f"{note} It is shown so that it can be checked, not followed."
+        table = Table(caption, ["Patients", "The rule says", "Training patients"], body, frozenset({2}), note)
+        found.append(table if recommended else Fold(f"The {name} that is not recommended", [table]))
+    return found
+
+
+def _path(nodes: Sequence[Row], end: Row) -> str:
+    """How one gets to an end, in words."""
+    by, said = {n["node"]: n for n in nodes}, []
+    while end["parent"] is not None:
+        parent = by[int(end["parent"])]
+        said.append(_answer(parent, end["branch"] == "yes"))
+        end = parent
+    return words.sentence(join(said[::-1])) if said else "Everybody"
+
+
+def _answer(node: Row, yes: bool) -> str:
+    kind = node["kind"]
+    name = "predicted effect" if kind == "predicted effect" else label(node["variable"])
+    if kind == "subgroup":
+        return f"{'in' if yes else 'not in'} subgroup {node['level']}"
+    if kind == "class":
+        return f"{name} {'is' if yes else 'is not'} {level(node['level'])}"
+    if kind == "missing":
+        return f"{name} {'not recorded' if yes else 'recorded'}"
+    limit = rounded(node["threshold"]).replace("-", "−")
+    unit = " months" if kind == "predicted effect" else ""
+    return f"{name} {'above' if yes else 'at most'} {limit}{unit}"
+
+
+def _arms(inputs: ReportInputs, rows: Sequence[Row], slug: str, title: str) -> str:
+    groups = [
+        (name, arm + 1, sorted((r for r in rows if r["arm"] == arm), key=lambda r: r["time_months"]))
+        for arm, name in ((0, "Untreated"), (1, "Treated"))
+    ]
+    told = f"{title}. {figures.describe_curves(groups, inputs.settings.endpoint.horizons_months[-1])}"
+    return figures.curves(groups, slug, told, inputs.settings.min_cell, 440, 230)
+
+
+def subgroup_curves(inputs: ReportInputs, key: str, weighting: str) -> list[object]:
+    """Survival by arm in each held-out subgroup.
+
+    Parameters
+    ----------
+    inputs
+        The results.
+    key
+        Key of the treatment.
+    weighting
+        That of the headline.
+    """
+    rows = [r for r in inputs.rows("treatment_curves", treatment=key, weighting=weighting) if r["subgroup"] > 0]
+    panels = []
+    for g in sorted({r["subgroup"] for r in rows}):
+        own = [r for r in rows if r["subgroup"] == g]
+        panels.append((f"Subgroup {g}", _arms(inputs, own, f"km-{key}-subgroup-{g}", f"Subgroup {g}")))
+    how = "weighted to be alike within each subgroup" if weighting == "overlap" else "as randomised"
+    caption = (
+        f"Kaplan–Meier curves with pointwise {inputs.settings.level} bands, {how}; subgroups were assigned to patients"
+        f" held out. Numbers at risk are not weighted. A curve ends where fewer than {inputs.settings.min_cell} are at"
+        " risk: it is an average, and no promise to anybody."
+    )
+    return [Panels("Survival by arm in each subgroup", panels, caption, 430)] if panels else []
+
+
+def profiles(inputs: ReportInputs, key: str) -> list[object]:
+    """Survival by arm, the average for patients like each profile of the config.
+
+    Parameters
+    ----------
+    inputs
+        The results.
+    key
+        Key of the treatment.
+    """
+    effects = inputs.rows("treatment_profile_effects", treatment=key)
+    if not effects:
+        return []
+    curves = inputs.rows("treatment_profiles", treatment=key)
+    names = list(dict.fromkeys(r["profile"] for r in effects))
+    drawn = [n for n in names if any(r["profile"] == n for r in curves)]
+    panels = []
+    for i, name in enumerate(drawn):
+        own, title = [r for r in curves if r["profile"] == name], words.sentence(label(name))
+        panels.append((title, _arms(inputs, own, f"profile-{key}-{i}", f"Patients like this: {title}")))
+    first, least = effects[0], inputs.settings.min_cell
+    caption = (
+        f"n = {count(first['n'], least)}, {count(first['events'], least)} events; not held out. The"
+        f" average for patients"
+        f" like this, with pointwise {inputs.settings.level} bands; no promise to anybody. By Cox models of each arm"
+        " with the values of the profile; over what the profile leaves open, all eligible patients are averaged,"
+        f" whose numbers at risk are given. A curve ends where fewer than {least} of an arm are at risk."
+    )
+    places = list(dict.fromkeys((r["estimand"], r["horizon_months"]) for r in effects))
+    body: list[list[Cell | str]] = []
+    for name in names:
+        at = {(r["estimand"], r["horizon_months"]): r for r in effects if r["profile"] == name}
+        one = next(iter(at.values()))
+        given = inputs.settings.treatments[key].profiles.get(name, {})
+        body.append(
+            [
+                Cell(words.sentence(label(name)), below=", ".join(f"{term(c)} {_shown(v)}" for c, v in given.items())),
+                part(one["n_like"], one["n"], least),
+                *(_effect(at[p], 1.0 if p[0] == "rmst_difference" else 100.0) for p in places),
+                p_cell(at[places[0]]["p_value"]),
+            ]
+        )
+    over = [
+        f"{'Months gained over' if e == 'rmst_difference' else 'Percentage points at'} {months(h)} mo"
+        for e, h in places
+    ]
+    why = {n: reason(r) for n in names if n not in drawn for r in [next(r for r in effects if r["profile"] == n)]}
+    return [
+        Heading("Patients like this"),
+        *([Panels("Survival by arm, the average for patients like this", panels, caption, 430)] if panels else []),
+        *(Note(f"{words.sentence(label(n))} is not shown: {text}.", "care") for n, text in why.items()),
+        Table(
+            "Treated minus untreated, the average for patients like this.",
+            ["Patients", "Like this", *over, "p, months"],
+            body,
+            frozenset(range(1, len(over) + 3)),
+            "Like this: eligible patients with the same classes, and numbers within half a standard deviation. Where"
+            " they are few, the models are leaned on. Profiles differ by the models, not by a test that effects do.",
+        ),
+    ]
+
+
+def _effect(row: Row, scale: float) -> str:
+    return "–" if row["estimate"] is None else interval(row, 1, scale, sign=True)
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return number(value, 0 if float(value).is_integer() else 1) if isinstance(value, int | float) else str(value)
