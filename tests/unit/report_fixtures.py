@@ -949,7 +949,7 @@ def _treatment(case: str) -> dict[str, list[dict[str, Any]]]:
         ),
         ("covariate", "age"): ("lowest third", "middle third", "highest third"),
         ("covariate", "sex"): ("female", "male"),
-        ("predicted effect", "Cox models of each arm"): (
+        ("predicted effect", "combined"): (
             "least benefit", "second fifth", "middle fifth", "fourth fifth", "most benefit"
         ),
     }  # fmt: skip
@@ -979,8 +979,8 @@ def _treatment(case: str) -> dict[str, list[dict[str, Any]]]:
         ("baseline risk", "risk without treatment", "equal effects", None, 0.6),
         ("covariate", "age", "linear trend", 0.2, 0.5),
         ("covariate", "sex", "equal effects", None, 0.7),
-        ("predicted effect", "Cox models of each arm", "rank-weighted average", 1.1 if strong else 0.1, None),
-        ("predicted effect", "Cox models of each arm", "calibration slope", 0.8 if strong else 0.1, None),
+        ("predicted effect", "combined", "rank-weighted average", 1.1 if strong else 0.1, None),
+        ("predicted effect", "combined", "calibration slope", 0.8 if strong else 0.1, None),
     )
     tests = [
         {

@@ -7,10 +7,10 @@ import pytest
 
 from stratiome.prognosis import deep, forest
 from stratiome.prognosis.deep import fit_deep_hazard
-from stratiome.prognosis.forest import fit_forest, on_grid
 from stratiome.prognosis.metrics import brier, integrated
 from stratiome.prognosis.stack import restricted_mean_risk, stack_weights
 from stratiome.survival.concordance import Sample
+from stratiome.survival.forest import fit_forest, on_grid
 
 GRID = np.linspace(0.0, 60.0, 31)
 

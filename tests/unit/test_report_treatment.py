@@ -213,3 +213,17 @@ def test_every_subgroup_has_curves_of_both_arms():
     assert [title for title, _ in panels.figures] == ["Subgroup 1", "Subgroup 2", "Subgroup 3"]
     assert all("Treated" in svg and "Untreated" in svg for _, svg in panels.figures)
     assert section_treatment.subgroup_curves(fixtures.inputs("null"), "treatment", "overlap") == []
+
+
+def test_where_no_learner_tells_who_benefits_it_is_said():
+    assert "No learner tells who benefits more" in told(fixtures.inputs("null"))
+    demo = fixtures.inputs("demo")
+    assert "who benefits more" not in told(demo)
+    tests = demo.rows("treatment_difference_tests")
+    ranked = [r for r in tests if r["test"] == "rank-weighted average"]
+    weak = {"estimate": 0.1, "lower": -0.5, "upper": 0.7, "p_value": 0.7}
+    rows = [r | weak if r["test"] == "rank-weighted average" else r for r in tests]
+    rows += [r | {"variable": "forest"} for r in ranked]
+    said = told(changed(demo, treatment_difference_tests=rows))
+    assert "The combination of all learners does not tell who benefits more; survival forest of each arm does" in said
+    assert "No evidence that the effect differs between patients." in said

@@ -16,6 +16,7 @@ from stratiome.config import DataConfig, EndpointConfig, EvaluationConfig, Treat
 from stratiome.survival.outcome import time_grid
 from stratiome.treatment import fit as fit_module
 from stratiome.treatment.effect import Question
+from stratiome.treatment.predict import Modifiers
 from treatment_cohort import Planted, planted
 
 ENDPOINT = EndpointConfig(time="t", event="e", horizons=(30, 60))
@@ -35,6 +36,8 @@ OUTPUTS = {
     "policy": tables.TreatmentPolicy,
     "profiles": tables.TreatmentProfiles,
     "profile_effects": tables.TreatmentProfileEffects,
+    "learners": tables.TreatmentLearners,
+    "targeting": tables.TreatmentTargeting,
     "sensitivity": tables.TreatmentSensitivity,
     "robustness": tables.TreatmentRobustness,
     "interaction": tables.TreatmentInteraction,
@@ -42,17 +45,24 @@ OUTPUTS = {
 
 
 def held_out_scores(cohort: Planted, treatments, folds=3):
-    """Contributions of all patients, each by models of the other folds, and the roles of the folds."""
+    """Contributions and predictions of all patients by models of the other folds, and the roles of the folds."""
     question = Question(ENDPOINT.horizons_months, ENDPOINT.tau_months, time_grid(ENDPOINT))
     ids = cohort.clinical["patient_id"].to_list()
-    rows, split = [], []
+    rows, split, effects = [], [], []
     for k in range(folds):
         roles = {p: "test" if i % folds == k else "train" for i, p in enumerate(ids)}
         name = f"cv-1-{k + 1}"
         split += [{"patient_id": p, "resample": name, "role": r} for p, r in roles.items()]
-        made = fit_module.fit_treatment(cohort.clinical, cohort.outcome, roles, {}, treatments, {}, question)[2]
-        rows += [r | {"resample": name} for r in made]
-    return tables.from_rows(rows, tables.TreatmentScores), tables.from_rows(split, tables.Resamples)
+        made = fit_module.fit_treatment(
+            cohort.clinical, cohort.outcome, roles, {}, treatments, {}, question, Modifiers(seed=1)
+        )
+        rows += [r | {"resample": name} for r in made[2]]
+        effects += [r | {"resample": name} for r in made[3]]
+    return (
+        tables.from_rows(rows, tables.TreatmentScores),
+        tables.from_rows(split, tables.Resamples),
+        tables.from_rows(effects, tables.TreatmentPredictions),
+    )
 
 
 def evaluate(
@@ -90,7 +100,9 @@ def evaluate(
         roles = roles.with_columns(
             role=pl.when(pl.col("patient_id").is_in(locked)).then(pl.lit("out")).otherwise("role")
         )
-    contributions, split = scores or (tables.from_rows([], tables.TreatmentScores), None)
+    nothing = tables.from_rows([], tables.TreatmentScores), None, tables.from_rows([], tables.TreatmentPredictions)
+    contributions, split, predictions = scores or nothing
+    tables.write_table(predictions, folder / "predictions.parquet", tables.TreatmentPredictions)
     tables.write_table(contributions, folder / "scores.parquet", tables.TreatmentScores)
     decisions = tables.from_rows([], tables.TreatmentPolicies) if decisions is None else decisions
     tables.write_table(decisions, folder / "policies.parquet", tables.TreatmentPolicies)
@@ -110,6 +122,7 @@ def evaluate(
         latents=str(folder / "latents.h5ad"),
         controls=str(folder / "controls.parquet"),
         policies=[str(folder / "policies.parquet")],
+        predictions=[str(folder / "predictions.parquet")],
         covariates=tuple(c for c in ("severity", "age", "marker") if c in clinical.columns),
         treatments={"drug": DRUG} if treatments is None else treatments,
         data=DATA,
@@ -264,11 +277,19 @@ def test_differences_between_held_out_patients(two_groups, tmp_path):
     assert by["marker"]["p_holm"] < 1e-4 < min(by["severity"]["p_value"], by["age"]["p_value"])
     high, low = (months.filter(variable="marker", group=g)["estimate"].item() for g in ("high", "low"))
     assert high > 3 > -1 > low
-    ranked = tests.filter(test="rank-weighted average").row(0, named=True)
+    combined = tests.filter(variable="combined")
+    ranked = combined.filter(test="rank-weighted average").row(0, named=True)
     assert ranked["p_value"] < 1e-4 < ranked["lower"]
-    slope = tests.filter(test="calibration slope").row(0, named=True)
+    slope = combined.filter(test="calibration slope").row(0, named=True)
     assert 0.7 < slope["estimate"] < 1.3
     assert tests.filter(kind="covariate")["p_holm"].is_not_null().all()
+    assert tests.filter(kind="predicted effect").height == 2 * 6
+    spread = {r["learner"]: r["spread"] for r in found["learners"].to_dicts()}
+    assert spread["constant"] == 0.0 < 5.0 < spread["combined"]
+    curve = found["targeting"].sort("share")
+    assert curve["estimate"][0] > 5.0
+    assert curve["estimate"][-1] == pytest.approx(0.0, abs=1e-9)
+    assert ((curve["lower"] <= curve["estimate"]) & (curve["estimate"] <= curve["upper"])).all()
 
 
 def test_few_held_out_patients_give_no_differences(tmp_path):
@@ -394,7 +415,7 @@ def fit(folder: Path, clinical: pl.DataFrame, outcome: pl.DataFrame, roles: list
     clinical.write_parquet(folder / "clinical.parquet")
     outcome.write_parquet(folder / "outcome.parquet")
     names = ("clinical", "outcome", "resamples", "assignment", "propensity", "curves", "scores")
-    names += ("policies", "policy_trees")
+    names += ("policies", "policy_trees", "effects")
     paths = {n: str(folder / f"{n}.parquet") for n in names}
     fit_treatment.main(**paths, treatments=treatments, data=DATA, endpoint=ENDPOINT, resample="cv-1-1", seed=1)
     return (

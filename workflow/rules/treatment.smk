@@ -7,12 +7,14 @@ rule fit_treatment:
         outcome="<results>/cohort/outcome.parquet",
         resamples="<results>/cohort/resamples.parquet",
         assignment="<results>/resamples/{resample}/subgroups.parquet",
+        latents="<results>/resamples/{resample}/latent.h5ad",
     output:
         propensity="<results>/resamples/{resample}/treatment/propensity.parquet",
         curves="<results>/resamples/{resample}/treatment/curves.parquet",
         scores="<results>/resamples/{resample}/treatment/scores.parquet",
         policies="<results>/resamples/{resample}/treatment/policies.parquet",
         policy_trees="<results>/resamples/{resample}/treatment/policy_trees.parquet",
+        effects="<results>/resamples/{resample}/treatment/effects.parquet",
     log:
         "<results>/logs/{resample}/fit_treatment.log",
     benchmark:
@@ -27,7 +29,7 @@ rule fit_treatment:
         settings=settings("data", "endpoint", "covariates", "treatments", "seed"),
         library=library("treatment", "survival"),
     message:
-        "{wildcards.resample}: survival under each treatment arm"
+        "{wildcards.resample}: survival under each treatment arm, and effects"
     script:
         "../scripts/fit_treatment.py"
 
@@ -49,6 +51,10 @@ rule evaluate_treatment:
             "<results>/resamples/{resample}/treatment/policies.parquet",
             resample=RESAMPLES,
         ),
+        predictions=expand(
+            "<results>/resamples/{resample}/treatment/effects.parquet",
+            resample=RESAMPLES,
+        ),
     output:
         trial="<results>/evaluation/treatment_trial.parquet",
         flow="<results>/evaluation/treatment_flow.parquet",
@@ -62,6 +68,8 @@ rule evaluate_treatment:
         policy="<results>/evaluation/treatment_policy.parquet",
         profiles="<results>/evaluation/treatment_profiles.parquet",
         profile_effects="<results>/evaluation/treatment_profile_effects.parquet",
+        learners="<results>/evaluation/treatment_learners.parquet",
+        targeting="<results>/evaluation/treatment_targeting.parquet",
         sensitivity="<results>/evaluation/treatment_sensitivity.parquet",
         robustness="<results>/evaluation/treatment_robustness.parquet",
         interaction="<results>/evaluation/treatment_interaction.parquet",

@@ -23,6 +23,7 @@ def main(
     controls: str,
     scores: list[str],
     policies: list[str],
+    predictions: list[str],
     trial: str,
     flow: str,
     balance: str,
@@ -35,6 +36,8 @@ def main(
     policy: str,
     profiles: str,
     profile_effects: str,
+    learners: str,
+    targeting: str,
     sensitivity: str,
     robustness: str,
     interaction: str,
@@ -52,6 +55,7 @@ def main(
     first = first_design(split["resample"].unique(maintain_order=True).to_list(), tables.DESIGNS)
     contributions = pl.concat([tables.read_table(p, tables.TreatmentScores) for p in scores])
     decisions = pl.concat([tables.read_table(p, tables.TreatmentPolicies) for p in policies])
+    predicted = pl.concat([tables.read_table(p, tables.TreatmentPredictions) for p in predictions])
     labels = tables.read_table(assignment, tables.SubgroupAssignment).filter(pl.col("model") == MODEL)
     known = pl.concat([labels["subgroup"], labels["full_subgroup"]]).unique().sort()
     # The truth of a simulated cohort is of survival, which is not what is compared where other causes compete.
@@ -70,6 +74,7 @@ def main(
         _dimensions(latents),
         tables.read_table(controls, tables.NegativeControls),
         decisions.filter(pl.col("resample").is_in(first)),
+        predictions=predicted.filter(pl.col("resample").is_in(first)),
     )
     for rows, path, model in (
         (found.trial, trial, tables.TreatmentTrial),
@@ -84,6 +89,8 @@ def main(
         (found.policy, policy, tables.TreatmentPolicy),
         (found.profiles, profiles, tables.TreatmentProfiles),
         (found.profile_effects, profile_effects, tables.TreatmentProfileEffects),
+        (found.learners, learners, tables.TreatmentLearners),
+        (found.targeting, targeting, tables.TreatmentTargeting),
         (found.sensitivity, sensitivity, tables.TreatmentSensitivity),
         (found.robustness, robustness, tables.TreatmentRobustness),
         (found.interaction, interaction, tables.TreatmentInteraction),

@@ -483,13 +483,17 @@ class TreatmentScores(Table):
     resample: str
     treatment: str
     contribution: float  # doubly robust, to the difference in restricted mean survival, months
-    predicted: float  # the difference that Cox models of each arm predict, months
+    predicted: float  # the difference that Cox models of the confounders in each arm predict, months
     untreated_risk: float = pa.Field(ge=0, le=1)  # predicted risk at the last horizon without treatment
     propensity: float = pa.Field(ge=0, le=1)
 
 
 class TreatmentPolicies(Table):
     """Whom of the held-out patients a rule would treat that was learned without them."""
+
+
+class TreatmentPredictions(Table):
+    """Effect predicted for held-out patients by learners that have not seen them."""
 
     patient_id: str
     resample: str
@@ -513,6 +517,9 @@ class TreatmentPolicyTrees(Table):
     threshold: float = _null()  # of `number` and `predicted effect`: is it above this one, in its own unit?
     treat: int = _null(isin=[0, 1])  # what is done at an end
     n: int = pa.Field(ge=0)  # training patients who get here
+
+    learner: str  # constant, cox, interactions, forest, dr, r, or combined, the one that is used
+    predicted: float  # difference in restricted mean survival, months
 
 
 class LatentMap(Table):
@@ -1114,6 +1121,32 @@ class TreatmentProfileEffects(Claim):
     p_value: float = _null()
     propensity: float = _null(ge=0, le=1)  # mean probability of treatment of patients like this
     n_like: int = pa.Field(ge=0)  # eligible patients with the classes, and the numbers within half an SD
+
+
+class TreatmentLearners(Table):
+    """How far the effects that a learner predicts for held-out patients are apart."""
+
+    treatment: str
+    learner: str
+    spread: float = _null(ge=0)  # standard deviation of the predictions within a fold, months
+    average: float = _null()  # effect in the same patients, months
+    n: int = pa.Field(ge=0)  # held-out patients with a prediction
+    events: int = pa.Field(ge=0)
+    method: str
+
+
+class TreatmentTargeting(Table):
+    """Effect among the held-out patients with the largest predicted effect, less that in all (TOC)."""
+
+    treatment: str
+    learner: str
+    share: float = pa.Field(gt=0, le=1)  # of the patients, those of largest predicted effect first
+    estimate: float  # months
+    lower: float  # pointwise
+    upper: float
+    n: int = pa.Field(ge=0)
+    events: int = pa.Field(ge=0)
+    method: str
 
 
 class TreatmentSensitivity(Table):

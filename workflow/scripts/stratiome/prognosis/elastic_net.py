@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from stratiome.prognosis.cox_path import FINE, event_terms, follow_path, largest_penalty
 from stratiome.survival.cox import CoxError, CoxModel, fit_cox, independent_columns, with_baseline
+from stratiome.survival.cox_path import FINE, event_terms, follow_path, largest_penalty
 
 PENALTIES = 40
 SMALLEST_PENALTY, SMALLEST_PENALTY_WIDE = 0.02, 0.05

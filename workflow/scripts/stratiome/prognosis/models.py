@@ -26,11 +26,11 @@ from stratiome.prognosis.elastic_net import (
     stratified_folds,
     within_range,
 )
-from stratiome.prognosis.forest import MIN_LEAF, fit_forest
 from stratiome.prognosis.incidence import fit_other_causes
 from stratiome.prognosis.stack import restricted_mean_risk, stack_weights
 from stratiome.survival.censoring import survival_curve
 from stratiome.survival.cox import CoxError, CoxModel, fit_cox
+from stratiome.survival.forest import MIN_LEAF, fit_forest
 from stratiome.survival.outcome import OutcomeError
 from stratiome.tables import EVENTS_PER_COEFFICIENT, NOT_FITTED, PROGNOSIS_MODELS
 

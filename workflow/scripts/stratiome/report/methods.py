@@ -94,6 +94,10 @@ REFERENCES = {
     "Kaplan 1958": (
         "Kaplan EL, Meier P. Nonparametric estimation from incomplete observations. J Am Stat Assoc 1958;53:457–81."
     ),
+    "Kennedy 2023": (
+        "Kennedy EH. Towards optimal doubly robust estimation of heterogeneous causal effects. Electron J Stat"
+        " 2023;17:3008–49."
+    ),
     "Kent 2020": (
         "Kent DM, Paulus JK, van Klaveren D, et al. The predictive approaches to treatment effect heterogeneity (PATH)"
         " statement. Ann Intern Med 2020;172:35–45."
@@ -110,6 +114,9 @@ REFERENCES = {
     "McInnes 2018": (
         "McInnes L, Healy J, Melville J. UMAP: uniform manifold approximation and projection for dimension reduction."
         " arXiv 2018;1802.03426."
+    ),
+    "Nie 2021": (
+        "Nie X, Wager S. Quasi-oracle estimation of heterogeneous treatment effects. Biometrika 2021;108:299–319."
     ),
     "Putter 2007": (
         "Putter H, Fiocco M, Geskus RB. Tutorial in biostatistics: competing risks and multi-state models. Stat Med"
@@ -482,8 +489,11 @@ def _averages(inputs: ReportInputs) -> str:
         text += (
             " Differences between patients were looked for in held-out patients, in doubly robust contributions to the"
             " effect: by predicted risk without treatment (Kent 2020), by clinical variables with Holm's correction,"
-            " and by the effect predicted by Cox models of each arm, with a rank-weighted average effect"
-            " (Yadlowsky 2025)."
+            " and by the predicted effect, with a rank-weighted average effect (Yadlowsky 2025). Effects were predicted"
+            " by Cox models and random survival forests of each arm, a Cox model with interactions, a doubly robust"
+            " learner with a lasso (Kennedy 2023) and a causal forest on residuals (Nie 2021), on a censoring-unbiased"
+            " outcome, and combined by non-negative least squares on training patients left out, shrunk to the average"
+            " effect."
         )
     if inputs.rows("treatment_policy"):
         text += (

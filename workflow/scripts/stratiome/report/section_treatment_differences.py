@@ -17,6 +17,16 @@ KINDS = {
     "covariate": "By clinical variable",
     "predicted effect": "By the effect that a model predicts",
 }
+COMBINED = "combined"
+LEARNERS = {
+    COMBINED: "combination of all learners",
+    "cox": "Cox model of each arm",
+    "interactions": "Cox model with interactions",
+    "forest": "survival forest of each arm",
+    "dr": "doubly robust lasso",
+    "r": "causal forest",
+}
+"""What predicts the effect, by the variable of a row; claims rest on the first alone, the others stand beside it."""
 
 
 def differences(inputs: ReportInputs, key: str) -> list[object]:
@@ -44,6 +54,7 @@ def differences(inputs: ReportInputs, key: str) -> list[object]:
             " The more is looked at, the more differs by chance."
         ),
         _verdict(inputs, tests),
+        *_who_benefits(tests),
         _figure(inputs, key, rows),
         _tests(inputs, tests),
         _table(inputs, key, rows),
@@ -54,7 +65,8 @@ def _verdict(inputs: ReportInputs, tests: list[dict[str, Any]]) -> Note:
     alpha, said = inputs.settings.alpha, []
     for r in tests:
         p = r["p_holm"] if r["kind"] == "covariate" else r["p_value"]
-        if p is None or p >= alpha or r["test"] == "calibration slope":
+        beside = r["kind"] == "predicted effect" and r["variable"] in LEARNERS and r["variable"] != COMBINED
+        if beside or p is None or p >= alpha or r["test"] == "calibration slope":
             continue
         name = {"baseline risk": "the risk without treatment", "predicted effect": "the predicted effect"}.get(
             r["kind"], term(r["variable"])
@@ -70,7 +82,28 @@ def _verdict(inputs: ReportInputs, tests: list[dict[str, Any]]) -> Note:
     return Note(f"The effect differs with {join(said)}: among held-out patients, as an association.")
 
 
+def _who_benefits(tests: list[dict[str, Any]]) -> list[Note]:
+    """Said plainly where predicted effects do not tell who benefits more; nothing where no effect was predicted."""
+    ranked = [r for r in tests if r["test"] == "rank-weighted average" and r["variable"] in LEARNERS]
+    if not any(r["variable"] == COMBINED for r in ranked):
+        return []
+    sure = [LEARNERS[r["variable"]] for r in ranked if r["lower"] is not None and r["lower"] > 0]
+    if not sure:
+        return [
+            Note(
+                "No learner tells who benefits more: the interval of the rank-weighted average of each holds 0, or the"
+                " learner gives all patients the same effect, the average."
+            )
+        ]
+    if LEARNERS[COMBINED] in sure:
+        return []
+    others = f"{join(sure)} {'does' if len(sure) == 1 else 'do'}, looked at beside it and without correction"
+    return [Note(f"The combination of all learners does not tell who benefits more; {others}.")]
+
+
 def _name(kind: str, variable: str) -> str:
+    if kind == "predicted effect" and variable in LEARNERS:
+        return f"{KINDS[kind]}: {LEARNERS[variable]}"
     return KINDS[kind] if kind != "covariate" else words.sentence(term(variable))
 
 

@@ -1,8 +1,8 @@
 """Does the effect differ between patients? Rows of tables, from contributions of held-out patients to the effect.
 
-In the order of PATH (Kent et al. 2020): by the risk without treatment, by covariates named before, then by the effect
-that a model predicts. Contributions come from models that have not seen the patient, so that nothing here is told of
-patients by whom it was learned.
+In the order of PATH (Kent et al. 2020): by the risk without treatment, then by covariates named before; `benefit` has
+what comes last, the effect that a model predicts. Contributions come from models that have not seen the patient, so
+that nothing here is told of patients by whom it was learned.
 """
 
 from __future__ import annotations
@@ -20,21 +20,16 @@ from stratiome.treatment.hazard import hazard_ratio
 from stratiome.treatment.heterogeneity import (
     FEWEST,
     GroupEffects,
-    effect_calibration,
     group_effects,
     linear_projection,
     quarters,
 )
-from stratiome.treatment.rate import rate
 from stratiome.treatment.weight import TRIM, overlap_weights
 
 Row = dict[str, Any]
 BASELINE, COVARIATE, PREDICTED = "baseline risk", "covariate", "predicted effect"
 RISK = ("lowest quarter", "second quarter", "third quarter", "highest quarter")
 THIRDS = ("lowest third", "middle third", "highest third")
-FIFTHS = ("least benefit", "second fifth", "middle fifth", "fourth fifth", "most benefit")
-HALVES = 200
-"""Half-samples of the test of ranks."""
 MOST_LEVELS = 12
 """Levels of a covariate beyond which it is not looked at."""
 
@@ -51,8 +46,8 @@ class HeldOut:
         Patients.
     contribution
         Shape `(n_patients,)`, to the difference in restricted mean survival, months.
-    predicted
-        Shape `(n_patients,)`, the difference that Cox models of each arm predict, months.
+    learned
+        Learner -> shape `(n_patients,)`, the difference it predicts, months; NaN where it could not.
     risk
         Shape `(n_patients,)`, predicted risk at the last horizon without treatment.
     propensity
@@ -66,14 +61,21 @@ class HeldOut:
     name: str
     sample: Sample
     contribution: np.ndarray
-    predicted: np.ndarray
+    learned: dict[str, np.ndarray]
     risk: np.ndarray
     propensity: np.ndarray
     fold: np.ndarray
     randomised: bool
 
     @classmethod
-    def of(cls, name: str, sample: Sample, scores: pl.DataFrame, randomised: bool) -> HeldOut:
+    def of(
+        cls,
+        name: str,
+        sample: Sample,
+        scores: pl.DataFrame,
+        randomised: bool,
+        predictions: pl.DataFrame | None = None,
+    ) -> HeldOut:
         """From rows of `TreatmentScores`; patients without are left out.
 
         Parameters
@@ -86,6 +88,8 @@ class HeldOut:
             Rows of `TreatmentScores`, each patient once.
         randomised
             Whether assignment was by chance.
+        predictions
+            Rows of `TreatmentPredictions` of the same splits, each patient once for each learner.
         """
         own = scores.filter(pl.col("treatment") == name)
         joined = pl.DataFrame({"patient_id": sample.patient_ids}).join(
@@ -97,7 +101,7 @@ class HeldOut:
             name,
             sample.take(known.fill_null(False).to_numpy()),
             rows["contribution"].to_numpy(),
-            rows["predicted"].to_numpy(),
+            _by_learner(name, rows["patient_id"], predictions),
             rows["untreated_risk"].to_numpy(),
             rows["propensity"].to_numpy(),
             np.unique(rows["resample"].to_numpy().astype(str), return_inverse=True)[1],
@@ -110,7 +114,7 @@ class HeldOut:
             self.name,
             self.sample.take(rows),
             self.contribution[rows],
-            self.predicted[rows],
+            {learner: values[rows] for learner, values in self.learned.items()},
             self.risk[rows],
             self.propensity[rows],
             self.fold[rows],
@@ -118,9 +122,18 @@ class HeldOut:
         )
 
 
-def difference_rows(
-    held_out: HeldOut, covariates: tuple[str, ...], settings: Settings, rng: np.random.Generator
-) -> tuple[list[Row], list[Row]]:
+def _by_learner(name: str, patients: pl.Series, predictions: pl.DataFrame | None) -> dict[str, np.ndarray]:
+    if predictions is None:
+        return {}
+    own, found = predictions.filter(pl.col("treatment") == name), {}
+    for learner in own["learner"].unique(maintain_order=True):
+        rows = own.filter(pl.col("learner") == learner)
+        joined = pl.DataFrame({"patient_id": patients}).join(rows, on="patient_id", how="left", maintain_order="left")
+        found[str(learner)] = joined["predicted"].cast(pl.Float64).fill_null(float("nan")).to_numpy()
+    return found
+
+
+def difference_rows(held_out: HeldOut, covariates: tuple[str, ...], settings: Settings) -> tuple[list[Row], list[Row]]:
     """Rows of `TreatmentDifferences` and of `TreatmentDifferenceTests`; none with fewer than four groups' patients.
 
     Parameters
@@ -131,15 +144,12 @@ def difference_rows(
         Clinical columns named before the data were looked at.
     settings
         What all comparisons share.
-    rng
-        Source of half-samples.
     """
     if len(held_out.contribution) < 4 * FEWEST:
         return [], []
     parts = [
         _by_risk(held_out, settings),
         *(_by_covariate(held_out, c, settings) for c in covariates if c in held_out.sample.clinical.columns),
-        _by_prediction(held_out, settings, rng),
     ]
     effects = [r for made, _ in parts for r in made]
     tests = _holm([r for _, made in parts for r in made])
@@ -148,7 +158,7 @@ def difference_rows(
 
 def _by_risk(held_out: HeldOut, settings: Settings) -> tuple[list[Row], list[Row]]:
     group = quarters(held_out.risk, held_out.fold)
-    rows, found = _groups(held_out, BASELINE, "risk without treatment", group, RISK, settings)
+    rows, found = group_rows(held_out, BASELINE, "risk without treatment", group, RISK, settings)
     test = _equal(held_out, BASELINE, "risk without treatment", found)
     return rows, [test]
 
@@ -163,70 +173,36 @@ def _by_covariate(held_out: HeldOut, column: str, settings: Settings) -> tuple[l
         if len(x) < 2 * FEWEST or not np.isfinite(x).all() or not x.std() > 0:
             return [], []
         group = quarters(x, parts=3)
-        rows, _ = _groups(part, COVARIATE, column, group, THIRDS, settings)
+        rows, _ = group_rows(part, COVARIATE, column, group, THIRDS, settings)
         return rows, [_trend(part, column, (x - x.mean()) / x.std(), settings)]
     text = values.cast(pl.String).to_numpy().astype(str)
     levels = sorted(set(text.tolist()))
     if not 1 < len(levels) <= MOST_LEVELS:
         return [], []
     group = np.searchsorted(np.array(levels), text) + 1
-    rows, found = _groups(part, COVARIATE, column, group, tuple(levels), settings)
+    rows, found = group_rows(part, COVARIATE, column, group, tuple(levels), settings)
     return rows, [_equal(part, COVARIATE, column, found)]
 
 
-def _by_prediction(held_out: HeldOut, settings: Settings, rng: np.random.Generator) -> tuple[list[Row], list[Row]]:
-    name = "Cox models of each arm"
-    group = quarters(held_out.predicted, held_out.fold, parts=5)
-    rows, _ = _groups(held_out, PREDICTED, name, group, FIFTHS, settings)
-    order = _ranks(held_out)
-    ranked = rate(held_out.contribution, order, draws=HALVES, rng=rng)
-    base = _test_base(held_out, PREDICTED, name)
-    z = _z(settings)
-    tests = [
-        base
-        | {
-            "test": "rank-weighted average",
-            "estimate": ranked.estimate,
-            "lower": ranked.estimate - z * ranked.error,
-            "upper": ranked.estimate + z * ranked.error,
-            "p_value": ranked.p_value,
-            "method": "area under the targeting operator characteristic, months, patients ranked within their fold;"
-            f" standard error from {HALVES} half-samples",
-        }
-    ]
-    slope = effect_calibration(held_out.contribution, held_out.predicted, held_out.fold)
-    row = base | {"test": "calibration slope", "p_value": slope.p_value}
-    row["method"] = (
-        "contributions regressed on predicted effects, both centred within their fold, HC3; 1 if predictions are right,"
-        " 0 if they tell nothing; p one-sided"
-    )
-    if np.isfinite(slope.slope):
-        row |= {
-            "estimate": slope.slope,
-            "lower": slope.slope - z * slope.error,
-            "upper": slope.slope + z * slope.error,
-        }
-    else:
-        row |= {"p_value": None, "method": f"not estimable: the predicted effect is the same for all; {row['method']}"}
-    return rows, [*tests, row]
-
-
-def _ranks(held_out: HeldOut) -> np.ndarray:
-    """Share of the fold that a patient's predicted effect exceeds: predictions of different models do not compare."""
-    from scipy.stats import rankdata
-
-    found = np.empty(len(held_out.predicted))
-    for k in np.unique(held_out.fold):
-        rows = held_out.fold == k
-        found[rows] = (rankdata(held_out.predicted[rows]) - 0.5) / rows.sum()
-    return found
-
-
-def _groups(
+def group_rows(
     held_out: HeldOut, kind: str, variable: str, group: np.ndarray, names: tuple[str, ...], settings: Settings
 ) -> tuple[list[Row], GroupEffects]:
-    """Absolute and relative effect in each group."""
-    found, z, rows = group_effects(held_out.contribution, group), _z(settings), []
+    """Absolute and relative effect in each group: rows of `TreatmentDifferences`, and the effects themselves.
+
+    Parameters
+    ----------
+    held_out
+        Held-out patients.
+    kind, variable
+        What the groups are made of.
+    group
+        Shape `(n_patients,)`, position of each patient's group, from 1 on.
+    names
+        Names of the groups.
+    settings
+        What all comparisons share.
+    """
+    found, z, rows = group_effects(held_out.contribution, group), z_value(settings), []
     for k, estimate, error in zip(found.groups, found.estimate, found.error, strict=True):
         inside = group == k
         part = held_out.sample.take(inside)
@@ -284,7 +260,7 @@ def _relative(held_out: HeldOut, inside: np.ndarray, settings: Settings) -> Row:
 
 
 def _equal(held_out: HeldOut, kind: str, variable: str, found: GroupEffects) -> Row:
-    row = _test_base(held_out, kind, variable) | {
+    row = test_base(held_out, kind, variable) | {
         "test": "equal effects",
         "statistic": found.statistic,
         "df": found.df,
@@ -297,9 +273,9 @@ def _equal(held_out: HeldOut, kind: str, variable: str, found: GroupEffects) -> 
 
 
 def _trend(held_out: HeldOut, column: str, x: np.ndarray, settings: Settings) -> Row:
-    line, z = linear_projection(held_out.contribution, x[:, None]), _z(settings)
+    line, z = linear_projection(held_out.contribution, x[:, None]), z_value(settings)
     slope, error = float(line.coefficients[1]), float(line.errors[1])
-    return _test_base(held_out, COVARIATE, column) | {
+    return test_base(held_out, COVARIATE, column) | {
         "test": "linear trend",
         "estimate": slope,
         "lower": slope - z * error,
@@ -312,7 +288,8 @@ def _trend(held_out: HeldOut, column: str, x: np.ndarray, settings: Settings) ->
     }
 
 
-def _test_base(held_out: HeldOut, kind: str, variable: str) -> Row:
+def test_base(held_out: HeldOut, kind: str, variable: str) -> Row:
+    """Row of `TreatmentDifferenceTests` with nothing found yet."""
     blank = dict.fromkeys(("estimate", "lower", "upper", "statistic", "p_value", "p_holm"))
     base = {"treatment": held_out.name, "kind": kind, "variable": variable, "df": 0}
     return base | blank | {"n": len(held_out.contribution), "events": int(held_out.sample.event.sum())}
@@ -329,7 +306,8 @@ def _holm(tests: list[Row]) -> list[Row]:
     return tests
 
 
-def _z(settings: Settings) -> float:
+def z_value(settings: Settings) -> float:
+    """Half-width of an interval in standard errors."""
     from scipy.stats import norm
 
     return float(norm.ppf(0.5 + settings.evaluation.level / 2))

@@ -288,7 +288,7 @@ def cross_fit(
         If the confounders determine the treatment in a training set.
     """
     others = {"outcome": outcome, "censoring": censoring}
-    fold = _folds(sample, folds, rng)
+    fold = balanced_folds(sample, folds, rng)
     parts, order = [], []
     for k in range(folds):
         train, test = fold != k, fold == k
@@ -309,7 +309,8 @@ def cross_fit(
     return Scores(survival, restricted, plain, plain_restricted, probability, sum(p.truncated for p in parts))
 
 
-def _folds(sample: Sample, folds: int, rng: np.random.Generator) -> np.ndarray:
+def balanced_folds(sample: Sample, folds: int, rng: np.random.Generator) -> np.ndarray:
+    """Fold of each patient, shape `(n_patients,)`, balanced by arm and event."""
     fold = np.empty(len(sample), dtype=np.int64)
     stratum = sample.treated * 3 + sample.cause
     begin = 0

@@ -14,6 +14,7 @@ from stratiome.config import EvaluationConfig, TreatmentConfig
 from stratiome.survival.curves import at_risk
 from stratiome.survival.design import ClinicalDesign
 from stratiome.treatment.averages import Settings, average_rows, strategy_rows
+from stratiome.treatment.benefit import benefit_rows
 from stratiome.treatment.differences import HeldOut, difference_rows
 from stratiome.treatment.effect import Comparison, compare_crude, compare_weighted, curve_name, normal_claim, too_few
 from stratiome.treatment.emulate import (
@@ -62,6 +63,8 @@ class Evaluation:
     policy: list[Row] = field(default_factory=list)
     profiles: list[Row] = field(default_factory=list)
     profile_effects: list[Row] = field(default_factory=list)
+    learners: list[Row] = field(default_factory=list)
+    targeting: list[Row] = field(default_factory=list)
     sensitivity: list[Row] = field(default_factory=list)
     robustness: list[Row] = field(default_factory=list)
     interaction: list[Row] = field(default_factory=list)
@@ -96,6 +99,7 @@ def evaluate_treatments(
     latent: pl.DataFrame | None = None,
     controls: pl.DataFrame | None = None,
     decisions: pl.DataFrame | None = None,
+    predictions: pl.DataFrame | None = None,
 ) -> Evaluation:
     """Evaluate every treatment.
 
@@ -124,6 +128,8 @@ def evaluate_treatments(
         Rows of `NegativeControls`.
     decisions
         Rows of `TreatmentPolicies` of the same splits; None asks for no rules.
+    predictions
+        Rows of `TreatmentPredictions` of the splits of `scores`; None asks for no test of predicted effects.
     """
     found = Evaluation()
     free = clinical.filter(~pl.col("patient_id").is_in(locked)) if locked else clinical
@@ -149,10 +155,13 @@ def evaluate_treatments(
             found.robustness += _robustness(whole, treatment, here, latent, controls)
         _compare_subgroups(whole, labels, subgroups, treatment, here, found)
         if scores is not None:
-            held_out = HeldOut.of(name, sample, scores, treatment.design == "randomised")
-            effects, tests = difference_rows(held_out, covariates, here, _rng(whole, settings.seed))
-            found.differences += effects
-            found.difference_tests += tests
+            held_out = HeldOut.of(name, sample, scores, treatment.design == "randomised", predictions)
+            effects, tests = difference_rows(held_out, covariates, here)
+            benefit = benefit_rows(held_out, here, _rng(whole, settings.seed))
+            found.differences += effects + benefit.differences
+            found.difference_tests += tests + benefit.difference_tests
+            found.learners += benefit.learners
+            found.targeting += benefit.targeting
             if decisions is not None:
                 found.policy += policy_rows(held_out, decisions, here)
         if not not_compared(treatment):

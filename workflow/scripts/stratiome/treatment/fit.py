@@ -13,6 +13,7 @@ from stratiome.survival.design import ClinicalDesign, ColumnType
 from stratiome.treatment.doubly_robust import fit_nuisance, influence
 from stratiome.treatment.effect import Question, event_free, too_few
 from stratiome.treatment.emulate import Sample, TreatmentError, assigned, emulate
+from stratiome.treatment.predict import Modifiers, predicted_rows
 from stratiome.treatment.timing import not_compared
 from stratiome.treatment.weight import fit_propensity, overlap_weights
 
@@ -27,7 +28,8 @@ def fit_treatment(
     treatments: dict[str, TreatmentConfig],
     types: dict[str, ColumnType],
     question: Question,
-) -> tuple[list[dict[str, Any]], list[dict[str, Any]], list[dict[str, Any]]]:
+    modifiers: Modifiers | None = None,
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]], list[dict[str, Any]], list[dict[str, Any]]]:
     """Fit on training patients and apply to held-out ones.
 
     Parameters
@@ -44,16 +46,19 @@ def fit_treatment(
         Declared types of clinical columns.
     question
         Horizons, tau and grid in months.
+    modifiers
+        What effects may differ by; None asks for no predicted effects.
 
     Returns
     -------
     tuple of list
-        Rows of `Propensity`, `CounterfactualCurves` and `TreatmentScores`, without `resample`. A treatment that cannot
-        be compared in these training patients has none; the log says why.
+        Rows of `Propensity`, `CounterfactualCurves`, `TreatmentScores` and `TreatmentPredictions`, without `resample`.
+        A treatment that cannot be compared in these training patients has none; the log says why.
     """
     propensities: list[dict[str, Any]] = []
     curves: list[dict[str, Any]] = []
     scores: list[dict[str, Any]] = []
+    predictions: list[dict[str, Any]] = []
     for name, treatment in treatments.items():
         train = _with_role(clinical, roles, ("train",))
         if why := not_compared(treatment):
@@ -76,8 +81,12 @@ def fit_treatment(
         curves += _curves(name, treatment, sample, design, labels, question.grid)
         held_out = _with_role(clinical, roles, ("test",))
         if held_out.height and not too_few(sample):
-            scores += _scores(name, treatment, sample, design, held_out, outcome, question)
-    return propensities, curves, scores
+            made = _scores(name, treatment, sample, design, held_out, outcome, question)
+            scores += made
+            if made and modifiers is not None:
+                judged, _ = emulate(held_out, outcome, name, treatment)
+                predictions += predicted_rows(name, treatment, sample, design, judged, types, modifiers, question.tau)
+    return propensities, curves, scores, predictions
 
 
 def _scores(

@@ -115,3 +115,21 @@ def toc(contrast: np.ndarray, priority: np.ndarray, shares: np.ndarray) -> np.nd
     upto = np.cumsum(ordered) / np.arange(1, len(contrast) + 1)
     first = np.clip(np.ceil(shares * len(contrast) - 1e-9).astype(np.int64), 1, len(contrast)) - 1
     return upto[first] - contrast.mean()
+
+
+def toc_with_errors(
+    contrast: np.ndarray, priority: np.ndarray, shares: np.ndarray, *, draws: int, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """The curve of `toc` with a standard error at each share, by half-sampling as in `rate`.
+
+    Parameters
+    ----------
+    contrast, priority, shares
+        As in `toc`.
+    draws
+        Number of halves.
+    rng
+        Source of the halves.
+    """
+    drawn = [toc(contrast[w > 0], priority[w > 0], shares) for part in _halves(len(contrast), draws, rng) for w in part]
+    return toc(contrast, priority, shares), np.std(drawn, axis=0, ddof=1)
