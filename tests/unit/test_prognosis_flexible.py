@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from stratiome.prognosis import deep, forest
+from stratiome.prognosis import deep
 from stratiome.prognosis.deep import fit_deep_hazard
 from stratiome.prognosis.metrics import brier, integrated
 from stratiome.prognosis.stack import restricted_mean_risk, stack_weights
+from stratiome.survival import forest
 from stratiome.survival.concordance import Sample
 from stratiome.survival.forest import fit_forest, on_grid
 

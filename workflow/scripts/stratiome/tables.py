@@ -491,10 +491,6 @@ class TreatmentScores(Table):
 class TreatmentPolicies(Table):
     """Whom of the held-out patients a rule would treat that was learned without them."""
 
-
-class TreatmentPredictions(Table):
-    """Effect predicted for held-out patients by learners that have not seen them."""
-
     patient_id: str
     resample: str
     treatment: str
@@ -518,6 +514,13 @@ class TreatmentPolicyTrees(Table):
     treat: int = _null(isin=[0, 1])  # what is done at an end
     n: int = pa.Field(ge=0)  # training patients who get here
 
+
+class TreatmentPredictions(Table):
+    """Effect predicted for held-out patients by learners that have not seen them."""
+
+    patient_id: str
+    resample: str
+    treatment: str
     learner: str  # constant, cox, interactions, forest, dr, r, or combined, the one that is used
     predicted: float  # difference in restricted mean survival, months
 

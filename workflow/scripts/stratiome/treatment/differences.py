@@ -46,6 +46,8 @@ class HeldOut:
         Patients.
     contribution
         Shape `(n_patients,)`, to the difference in restricted mean survival, months.
+    predicted
+        Shape `(n_patients,)`, the difference that Cox models of the confounders in each arm predict, months.
     learned
         Learner -> shape `(n_patients,)`, the difference it predicts, months; NaN where it could not.
     risk
@@ -61,6 +63,7 @@ class HeldOut:
     name: str
     sample: Sample
     contribution: np.ndarray
+    predicted: np.ndarray
     learned: dict[str, np.ndarray]
     risk: np.ndarray
     propensity: np.ndarray
@@ -101,6 +104,7 @@ class HeldOut:
             name,
             sample.take(known.fill_null(False).to_numpy()),
             rows["contribution"].to_numpy(),
+            rows["predicted"].to_numpy(),
             _by_learner(name, rows["patient_id"], predictions),
             rows["untreated_risk"].to_numpy(),
             rows["propensity"].to_numpy(),
@@ -114,6 +118,7 @@ class HeldOut:
             self.name,
             self.sample.take(rows),
             self.contribution[rows],
+            self.predicted[rows],
             {learner: values[rows] for learner, values in self.learned.items()},
             self.risk[rows],
             self.propensity[rows],
