@@ -1068,6 +1068,31 @@ def _treatment(case: str) -> dict[str, list[dict[str, Any]]]:
                 "method": "E-value",
             }
         ],
+        "treatment_learners": [
+            {
+                **key,
+                "learner": "combined",
+                "spread": 1.9,
+                "average": 1.2,
+                "n": 560,
+                "events": 240,
+                "method": "standard deviation of predictions",
+            }
+        ],
+        "treatment_targeting": [
+            {
+                **key,
+                "learner": "combined",
+                "share": s / 20,
+                "estimate": 4.0 * (1 - s / 20),
+                "lower": 4.0 * (1 - s / 20) - 2.0 / s,
+                "upper": 4.0 * (1 - s / 20) + 2.0 / s,
+                "n": 560,
+                "events": 240,
+                "method": "mean doubly robust contribution",
+            }
+            for s in range(2, 21)
+        ],
         "treatment_robustness": [
             {
                 **key,

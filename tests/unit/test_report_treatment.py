@@ -227,3 +227,14 @@ def test_where_no_learner_tells_who_benefits_it_is_said():
     said = told(changed(demo, treatment_difference_tests=rows))
     assert "The combination of all learners does not tell who benefits more; survival forest of each arm does" in said
     assert "No evidence that the effect differs between patients." in said
+
+
+def test_whether_those_put_first_gain_more_is_drawn_and_told():
+    said = said_by(section_treatment.differences(fixtures.inputs("demo"), "treatment"))
+    assert "differ by 1.9 months (standard deviation) about an average of 1.2 months" in said
+    same = changed(
+        fixtures.inputs("demo"),
+        treatment_targeting=[],
+        treatment_learners=[r | {"spread": 0.0} for r in fixtures.inputs("demo").rows("treatment_learners")],
+    )
+    assert "gives every patient of a fold the same effect" in said_by(section_treatment.differences(same, "treatment"))

@@ -83,6 +83,8 @@ rule render_report:
         ),
         treatment_profiles=treatment_table("treatment_profiles"),
         treatment_profile_effects=treatment_table("treatment_profile_effects"),
+        treatment_learners=treatment_table("treatment_learners"),
+        treatment_targeting=treatment_table("treatment_targeting"),
         treatment_sensitivity=treatment_table("treatment_sensitivity"),
         treatment_robustness=treatment_table("treatment_robustness"),
         treatment_interaction=treatment_table("treatment_interaction"),

@@ -330,6 +330,26 @@ def decision(
         return svg.finish(figure, slug, description)
 
 
+def targeting(rows: Sequence[Row], slug: str, description: str, width: float = 820) -> str:
+    """Effect among the patients of largest predicted effect, less that in all, with its band.
+
+    Parameters
+    ----------
+    rows
+        Rows of `TreatmentTargeting` of one treatment and learner, by rising share.
+    """
+    with svg.canvas(width, 260) as figure:
+        ax = svg.axes(figure, 66, 48, 20, 20)
+        ax.axhline(0, color=svg.MUTED, linewidth=1)
+        share = [r["share"] for r in rows]
+        band = ([r["lower"] for r in rows], [r["upper"] for r in rows])
+        ax.fill_between(share, *band, color=svg.series(1), alpha=0.25, linewidth=0)
+        ax.plot(share, [r["estimate"] for r in rows], color=svg.series(1), linewidth=2)
+        ax.set(xlim=(0, 1), xlabel="Share of patients, largest predicted effect first", ylabel="Months more than all")
+        ax.xaxis.set_major_formatter(lambda v, _: f"{100 * v:.0f} %")
+        return svg.finish(figure, slug, description)
+
+
 def bands(rows: Sequence[Row], group: int, slug: str, description: str, width: float = 276) -> str:
     """Range of predictions by models learned in bootstrap samples against the prediction itself, groups of patients.
 

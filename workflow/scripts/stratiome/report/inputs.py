@@ -98,6 +98,8 @@ CONTRACTS: dict[str, type[tables.Table]] = {
     "treatment_policy_trees": tables.TreatmentPolicyTrees,
     "treatment_profiles": tables.TreatmentProfiles,
     "treatment_profile_effects": tables.TreatmentProfileEffects,
+    "treatment_learners": tables.TreatmentLearners,
+    "treatment_targeting": tables.TreatmentTargeting,
     "treatment_sensitivity": tables.TreatmentSensitivity,
     "treatment_robustness": tables.TreatmentRobustness,
     "treatment_interaction": tables.TreatmentInteraction,

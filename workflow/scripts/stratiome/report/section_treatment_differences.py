@@ -9,7 +9,7 @@ from stratiome.report import charts, words
 from stratiome.report.blocks import Cell, Figure, Heading, Note, Table, Text, numbered
 from stratiome.report.disclosure import about, counts, is_small, part
 from stratiome.report.inputs import ReportInputs
-from stratiome.report.words import interval, join, label, months, p_cell, p_value, readable, reason, term
+from stratiome.report.words import interval, join, label, months, number, p_cell, p_value, readable, reason, term
 
 Row = Mapping[str, Any]
 KINDS = {
@@ -56,6 +56,8 @@ def differences(inputs: ReportInputs, key: str) -> list[object]:
         _verdict(inputs, tests),
         *_who_benefits(tests),
         _figure(inputs, key, rows),
+        *_targeting(inputs, key),
+        *_spread(inputs, key),
         _tests(inputs, tests),
         _table(inputs, key, rows),
     ]
@@ -99,6 +101,41 @@ def _who_benefits(tests: list[dict[str, Any]]) -> list[Note]:
         return []
     others = f"{join(sure)} {'does' if len(sure) == 1 else 'do'}, looked at beside it and without correction"
     return [Note(f"The combination of all learners does not tell who benefits more; {others}.")]
+
+
+def _targeting(inputs: ReportInputs, key: str) -> list[Figure]:
+    """The targeting operator characteristic of the combination."""
+    rows = sorted(inputs.rows("treatment_targeting", treatment=key, learner=COMBINED), key=lambda r: r["share"])
+    if not rows:
+        return []
+    least, first = inputs.settings.min_cell, rows[0]
+    told = "; ".join(
+        f"{100 * r['share']:.0f} % first: {interval(r, 1, sign=True)} months" for r in rows if r["share"] in (0.2, 0.5)
+    )
+    eligible = inputs.row("treatment_effects", treatment=key, subgroup=0)
+    size = part(first["n"], eligible["n"] if eligible else None, least)
+    failed = part(first["events"], eligible["events"] if eligible else None, least)
+    caption = (
+        f"n = {size}, {failed} events; held out. {words.sentence(readable(first['method']))}. A curve above zero on the"
+        " left says that the patients put first gain more; one that lies about zero, that they do not."
+    )
+    drawing = charts.targeting(rows, f"targeting-{key}", f"Months gained more than by all: {told}.")
+    return [Figure(drawing, "Do those put first gain more?", caption, 820)]
+
+
+def _spread(inputs: ReportInputs, key: str) -> list[Note]:
+    """How far predicted effects are apart, against the average."""
+    row = inputs.row("treatment_learners", treatment=key, learner=COMBINED)
+    if row is None or row["spread"] is None or row["average"] is None:
+        return []
+    if row["spread"] == 0:
+        return [Note("The combination of all learners gives every patient of a fold the same effect, the average.")]
+    return [
+        Note(
+            f"Effects predicted by the combination differ by {number(row['spread'], 1)} months (standard"
+            f" deviation) about an average of {number(row['average'], 1)} months in the same patients."
+        )
+    ]
 
 
 def _name(kind: str, variable: str) -> str:
