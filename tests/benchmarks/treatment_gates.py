@@ -138,6 +138,22 @@ def policy(seeds: range) -> list[Line]:
     return lines
 
 
+def same_effect(seeds: range) -> list[Line]:
+    """How far predicted effects are apart, against the average effect, where they are the same; 200 cohorts."""
+    import learner_gates as gates
+
+    found = [gates.same_effect(s) for s in seeds[:200]]
+    lines = []
+    for name, method in (("combined", "ours, combination"), ("cox", "Cox model of each arm"), ("forest", "forest")):
+        own = np.array([f.get(name, np.nan) for f in found])
+        for quantity, values, bounds in (
+            ("SD over average effect", own, (0.0, 0.2)),
+            ("cohorts in which it is above 0.2", (own >= 0.2).astype(float), None),
+        ):
+            lines.append(Line("same effect", "the same for all", method, quantity, values[np.isfinite(own)], bounds))
+    return lines
+
+
 PARTS: dict[str, Callable[[range], list[Line]]] = {
     "double_robust": double_robust,
     "no_differences": no_differences,
@@ -145,6 +161,7 @@ PARTS: dict[str, Callable[[range], list[Line]]] = {
     "no_interaction": no_interaction,
     "power": power,
     "immortal": immortal,
+    "same_effect": same_effect,
     "policy": policy,
 }
 

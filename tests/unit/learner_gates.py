@@ -17,6 +17,7 @@ from scipy.stats import norm
 
 from effect_gates import sample_of
 from stratiome.treatment.emulate import Sample
+from stratiome.treatment.learners import Training, learn_effects
 
 TAU = 36.0
 GRID = np.linspace(0.0, TAU, 361)
@@ -137,3 +138,11 @@ def measures(truth: np.ndarray, predicted: np.ndarray) -> tuple[float, float]:
     spread = float(centred @ centred)
     slope = float(centred @ truth / spread) if spread > 1e-9 * len(truth) else float("nan")
     return float(np.sqrt(np.mean((predicted - truth) ** 2))), slope
+
+
+def same_effect(seed: int, n: int = 500, p: int = 10) -> dict[str, float]:
+    """Standard deviation of predicted effects against the average effect, where all patients have the same one."""
+    train = draw("same", [seed, n, p, 3], n, p, randomised=False)
+    test = draw("same", [seed, n, p, 4], 1000, p, randomised=False)
+    found = learn_effects(Training(train.confounders, train.x, train.sample), test.x, TAU, seed=seed).predicted
+    return {name: float(values.std() / abs(test.truth.mean())) for name, values in found.items()}

@@ -205,7 +205,8 @@ def _newton(
 ) -> tuple[np.ndarray, np.ndarray]:
     if ridge == 0.0:
         try:
-            found, errors = _maximum(np.zeros(x.shape[1]), likelihood)
+            with np.errstate(divide="ignore", invalid="ignore", over="ignore"):  # a step too far is no fit, said below
+                found, errors = _maximum(np.zeros(x.shape[1]), likelihood)
             _check_finite(found, errors)
             return found, errors
         except CoxError:
