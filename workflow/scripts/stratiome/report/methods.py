@@ -107,6 +107,10 @@ REFERENCES = {
         "Li F, Morgan KL, Zaslavsky AM. Balancing covariates via propensity score weighting. J Am Stat Assoc"
         " 2018;113:390–400."
     ),
+    "Lipsitch 2010": (
+        "Lipsitch M, Tchetgen Tchetgen E, Cohen T. Negative controls: a tool for detecting confounding and bias in"
+        " observational studies. Epidemiology 2010;21:383–8."
+    ),
     "Maringe 2020": (
         "Maringe C, Benitez Majano S, Exarchakou A, et al. Reflection on modern methods: trial emulation in the"
         " presence of immortal-time bias. Int J Epidemiol 2020;49:1719–29."
@@ -117,6 +121,10 @@ REFERENCES = {
     ),
     "Nie 2021": (
         "Nie X, Wager S. Quasi-oracle estimation of heterogeneous treatment effects. Biometrika 2021;108:299–319."
+    ),
+    "Ozenne 2020": (
+        "Ozenne BMH, Scheike TH, Stærk L, Gerds TA. On the estimation of average treatment effects with right-censored"
+        " time to event outcome and competing risks. Biom J 2020;62:751–63."
     ),
     "Putter 2007": (
         "Putter H, Fiocco M, Geskus RB. Tutorial in biostatistics: competing risks and multi-state models. Stat Med"
@@ -465,8 +473,17 @@ def _treatment(inputs: ReportInputs) -> str:
         f"Treatment effects were estimated by emulating a target trial (Hernán 2016): {'; '.join(parts)}. Overlap"
         " weights (Li 2018) came from unpenalised logistic regression, refitted in each subgroup and in each bootstrap"
         " sample. Effects are differences in survival at the horizons and in restricted mean survival time (Royston"
-        f" 2013) between weighted Kaplan–Meier curves.{_averages(inputs)} One omnibus test asked whether the effect"
+        f" 2013) between weighted Kaplan–Meier curves{_competing_curves(inputs)}.{_averages(inputs)} One omnibus test asked whether the effect"
         " differs between subgroups; p-values of single subgroups are adjusted after Holm (Holm 1979)."
+    )
+
+
+def _competing_curves(inputs: ReportInputs) -> str:
+    if inputs.settings.endpoint.competing is None:
+        return ""
+    return (
+        ", taking one minus the Aalen–Johansen cumulative incidence as survival, since other causes compete, with"
+        " cause-specific models in the doubly robust estimator (Ozenne 2020)"
     )
 
 
@@ -507,6 +524,23 @@ def _averages(inputs: ReportInputs) -> str:
             " Curves for patients like a given profile are averages over the eligible patients of Cox models of each"
             " arm (Robins 1986), with bootstrap bands; they are not shown where the propensity is outside 0.05 to 0.95."
         )
+    checks = {r["check"] for r in inputs.rows("treatment_robustness")}
+    if checks:
+        changed = [
+            said
+            for check, said in (
+                ("trimmed", "keeping patients by propensity"),
+                ("restriction time", "averaging over a shorter time"),
+                ("omics in propensity", "adding the latent dimensions of the omics to the propensity"),
+            )
+            if check in checks
+        ]
+        text += f" The average effect was worked out again with one thing changed at a time: {join(changed)}."
+        if "negative control" in checks:
+            text += (
+                " Outcomes that a treatment cannot change (negative controls, Lipsitch 2010) were compared in the same"
+                " way, other causes censored."
+            )
     if inputs.rows("treatment_sensitivity"):
         text += " E-values say how strong an unmeasured confounder would have to be (VanderWeele 2017)."
     return text
