@@ -474,7 +474,8 @@ def _treatment(inputs: ReportInputs) -> str:
         " weights (Li 2018) came from unpenalised logistic regression, refitted in each subgroup and in each bootstrap"
         " sample. Effects are differences in survival at the horizons and in restricted mean survival time (Royston"
         f" 2013) between weighted Kaplan–Meier curves{_competing_curves(inputs)}."
-        f"{_averages(inputs)} One omnibus test asked whether the effect differs between subgroups; p-values of single subgroups are adjusted after Holm (Holm 1979)."
+        f"{_averages(inputs)} One omnibus test asked whether the effect differs between"
+        " subgroups; p-values of single subgroups are adjusted after Holm (Holm 1979)."
     )
 
 
