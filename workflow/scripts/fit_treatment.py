@@ -37,16 +37,17 @@ def main(
     """Read what the stages above wrote, fit, and write the tables."""
     roles = tables.read_table(resamples, tables.Resamples).filter(pl.col("resample") == resample)
     labels = tables.read_table(assignment, tables.Subgroups).filter(pl.col("model") == MODEL)
+    subgroup_of = dict(zip(labels["patient_id"], labels["subgroup"], strict=True))
     given = (
         pl.read_parquet(clinical),
         tables.read_table(outcome, tables.Outcome),
         dict(zip(roles["patient_id"], roles["role"], strict=True)),
-        dict(zip(labels["patient_id"], labels["subgroup"], strict=True)),
+        subgroup_of,
         treatments,
         data.types,
         Question(endpoint.horizons_months, endpoint.tau_months, time_grid(endpoint)),
     )
-    modifiers = Modifiers(covariates, _latents(latents) if latents else {}, seed)
+    modifiers = Modifiers(covariates, _latents(latents) if latents else {}, seed, subgroup_of)
     propensities, survival, contributions, predictions = fit_treatment(*given, modifiers)
     decisions, trees = fit_policies(*given, covariates, seed)
     for rows, path, model in (

@@ -31,11 +31,14 @@ class Modifiers:
         without one are given the mean of the training patients.
     seed
         Seed of the learners.
+    subgroups
+        Patient -> subgroup, 0 = none, by a model that has not seen held-out patients or any outcome.
     """
 
     covariates: tuple[str, ...] = ()
     latents: Mapping[str, np.ndarray] = field(default_factory=dict)
     seed: int = 0
+    subgroups: Mapping[str, int] = field(default_factory=dict)
 
 
 def predicted_rows(
@@ -74,7 +77,7 @@ def predicted_rows(
     columns = tuple(c for c in asked if not _tells_the_arm(c, treatment) and c in sample.clinical.columns)
     design = ClinicalDesign.fit(sample.clinical, columns, types, np.ones(len(sample), dtype=bool))
     seen, unseen = (
-        np.column_stack([design.transform(s.clinical), values])
+        np.column_stack([design.transform(s.clinical), values, _members(s, sample, modifiers)])
         for s, values in zip((sample, held_out), _latents(sample, held_out, modifiers), strict=True)
     )
     if not seen.shape[1]:
@@ -100,6 +103,13 @@ def _tells_the_arm(column: str, treatment: TreatmentConfig) -> bool:
     """Whether a column is that of the treatment, of its start, or part of what defines an arm."""
     named = re.compile(rf"(?<!\w){re.escape(column)}(?!\w)")
     return column in (treatment.column, treatment.start) or any(named.search(str(a)) for a in treatment.arms.values())
+
+
+def _members(of: Sample, sample: Sample, modifiers: Modifiers) -> np.ndarray:
+    """Indicators of the subgroups that training patients have, without the first."""
+    have = sorted({modifiers.subgroups.get(p, 0) for p in sample.patient_ids})
+    mine = np.array([modifiers.subgroups.get(p, 0) for p in of.patient_ids])
+    return np.column_stack([np.zeros((len(of), 0)), *((mine == k).astype(np.float64) for k in have[1:])])
 
 
 def _latents(sample: Sample, held_out: Sample, modifiers: Modifiers) -> tuple[np.ndarray, np.ndarray]:
