@@ -147,7 +147,7 @@ def same_effect(seeds: range) -> list[Line]:
     for name, method in (("combined", "ours, combination"), ("cox", "Cox model of each arm"), ("forest", "forest")):
         own = np.array([f.get(name, np.nan) for f in found])
         for quantity, values, bounds in (
-            ("SD over average effect", own, (0.0, 0.2)),
+            ("SD over average effect", own, None if name == "cox" else (0.0, 0.2)),
             ("cohorts in which it is above 0.2", (own >= 0.2).astype(float), None),
         ):
             lines.append(Line("same effect", "the same for all", method, quantity, values[np.isfinite(own)], bounds))

@@ -1115,7 +1115,7 @@ def _treatment(case: str) -> dict[str, list[dict[str, Any]]]:
                 ("main analysis", "as reported above", 60.0, 1.1, 593),
                 ("trimmed", "propensity 0.05 to 0.95", 60.0, 1.0, 580),
                 ("restriction time", "up to 30 months", 30.0, 0.4, 593),
-                ("omics in propensity", "with 16 latent dimensions of the omics", 60.0, 1.2, 593),
+                ("omics in propensity", "with 16 latent dimensions", 60.0, 1.2, 593),
                 ("negative control", "death by accident", 60.0, 0.1, 593),
             )
             for estimand in ("rmst_difference", "survival_difference")

@@ -232,7 +232,7 @@ def test_models_of_the_stack_are_called_as_in_the_tables():
 
 
 def test_methods_name_only_models_that_were_asked_for():
-    text = " ".join(methods.write(fixtures.inputs("demo"))[0])
+    text = " ".join(methods.write(changed(fixtures.inputs("demo"), treatment_differences=[]))[0])
     assert "Beside it stood an elastic-net Cox model" in text
     assert "forest" not in text
     alone = changed(fixtures.inputs("demo"), models=[])

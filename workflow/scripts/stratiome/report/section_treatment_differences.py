@@ -116,7 +116,8 @@ def _targeting(inputs: ReportInputs, key: str) -> list[Figure]:
     size = part(first["n"], eligible["n"] if eligible else None, least)
     failed = part(first["events"], eligible["events"] if eligible else None, least)
     caption = (
-        f"n = {size}, {failed} events; held out. {words.sentence(readable(first['method']))}. A curve above zero on the"
+        f"{'n' if size.startswith(('>', '<')) else 'n ='} {size}, {failed} events; held out."
+        f" {words.sentence(readable(first['method']))}. A curve above zero on the"
         " left says that the patients put first gain more; one that lies about zero, that they do not."
     )
     drawing = charts.targeting(rows, f"targeting-{key}", f"Months gained more than by all: {told}.")

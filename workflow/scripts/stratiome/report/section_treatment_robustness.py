@@ -41,11 +41,15 @@ def robustness(inputs: ReportInputs, key: str) -> list[object]:
         size = f"{part(row['n'], whole['n'], least)} / {part(row['n_treated'], whole['n_treated'], least)}"
         body.append([sentence(name), size, months(row["horizon_months"]), text, mark])
         if row in changed and row["estimate"] is not None:
-            lines.append(charts.Line(sentence(name), row["estimate"], row["lower"], row["upper"], text))
+            heading = sentence(CHECKS[row["check"]])
+            if all(i.name != heading for i in lines):
+                lines.append(charts.Line(heading, heading=True))
+            variant = sentence(readable(row["variant"]))
+            lines.append(charts.Line(variant, row["estimate"], row["lower"], row["upper"], text))
     blocks: list[object] = [Heading("Does it hold when the analysis is changed?"), *_control(inputs, key)]
     blocks += _changed(changed)
-    if len(lines) > 1:
-        told = "; ".join(f"{i.name} {i.text}" for i in lines)
+    if len(lines) > 2:
+        told = "; ".join(f"{i.name}:" if i.heading else f"{i.name} {i.text}" for i in lines)
         blocks.append(
             Figure(
                 charts.forest(
@@ -64,7 +68,8 @@ def robustness(inputs: ReportInputs, key: str) -> list[object]:
         )
     blocks.append(
         Table(
-            "The effect with one thing changed at a time; the last lines are outcomes that cannot change.",
+            "The effect with one thing changed at a time"
+            + ("; the last line is an outcome that treatment cannot change." if len(changed) < len(rows) else "."),
             ["Analysis", "n / treated", "Up to, months", "Months gained", "Method"],
             body,
             frozenset({1, 2, 3, 4}),

@@ -119,7 +119,7 @@ def _changes(
         columns = joined.drop("patient_id").to_numpy()
         known = np.isfinite(columns).all(axis=1)
         wide = np.column_stack([design, _standardised(columns, known)])[known]
-        text = f"with {columns.shape[1]} latent dimensions of the omics"
+        text = f"with {columns.shape[1]} latent dimensions"
         found.append(Changed(OMICS, text, sample.take(known), wide, question))
     if control is not None:
         label, table = control
