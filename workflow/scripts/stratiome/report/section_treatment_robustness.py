@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from stratiome.report import charts, verdicts
-from stratiome.report.blocks import Figure, Heading, Note, Table, numbered
+from stratiome.report.blocks import Cell, Figure, Heading, Note, Table, numbered
 from stratiome.report.disclosure import count, part
 from stratiome.report.inputs import ReportInputs
 from stratiome.report.words import interval, months, readable, reason, sentence
@@ -30,7 +30,8 @@ def robustness(inputs: ReportInputs, key: str) -> list[object]:
     least = inputs.settings.min_cell
     whole = max(rows, key=lambda r: r["n"])
     changed = [r for r in rows if r["check"] != "negative control"]
-    lines, body = [], []
+    lines: list[charts.Line] = []
+    body: list[list[Cell | str]] = []
     marks, notes = numbered([sentence(readable(r["method"])) for r in rows])
     for row, mark in zip(rows, marks, strict=True):
         text = interval(row, 1, sign=True) if row["estimate"] is not None else "not estimable"
