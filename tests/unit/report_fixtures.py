@@ -1044,6 +1044,11 @@ def _treatment(case: str) -> dict[str, list[dict[str, Any]]]:
         ],
         "treatment_balance": [
             {**key, "subgroup": g, "covariate": c, "crude": 0.5 - 0.12 * i, "weighted": 1e-12}
+            | (
+                {"kind": "mean", "of_all": 61.8, "of_overlap": 64.2}
+                if i < 3
+                else {"kind": "share", "of_all": 0.005 if i == 3 else 0.48, "of_overlap": 0.5}
+            )
             for g in (0, *found)
             for i, c in enumerate(("age", "stage", "marker", "marker missing", "sex"))
         ],

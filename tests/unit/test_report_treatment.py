@@ -238,3 +238,17 @@ def test_whether_those_put_first_gain_more_is_drawn_and_told():
         treatment_learners=[r | {"spread": 0.0} for r in fixtures.inputs("demo").rows("treatment_learners")],
     )
     assert "gives every patient of a fold the same effect" in said_by(section_treatment.differences(same, "treatment"))
+
+
+def test_who_the_comparison_is_about_is_told_and_few_are_not():
+    inputs = fixtures.inputs("demo")
+    balance = inputs.rows("treatment_balance", treatment="treatment", subgroup=0)
+    blocks = section_treatment._population(inputs, "treatment", balance)
+    table = next(b for b in blocks if getattr(b, "kind", "") == "table")
+    assert table.rows[0] == ["Age", "61.8", "64.2"]
+    assert [row[1:] for row in table.rows[3:]] == [["few", "–"], ["48 %", "50 %"]]
+    away = [
+        r | {"n": 300 if r["bin_upper"] <= 0.05 and r["arm"] == 0 else r["n"]} for r in inputs.rows("treatment_overlap")
+    ]
+    warned = section_treatment._population(changed(inputs, treatment_overlap=away), "treatment", balance)
+    assert "of the untreated have a propensity below 0.05" in said_by(warned)

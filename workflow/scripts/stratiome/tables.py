@@ -980,6 +980,9 @@ class TreatmentBalance(Table):
     covariate: str
     crude: float
     weighted: float
+    kind: str = _null()  # mean, or share of a class; null where neither describes it
+    of_all: float = _null()  # mean in its unit, or share, of all eligible patients who have it
+    of_overlap: float = _null()  # the same with overlap weights
 
 
 class TreatmentOverlap(Table):

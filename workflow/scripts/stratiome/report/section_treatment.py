@@ -198,7 +198,53 @@ def _compared(inputs: ReportInputs, key: str, settings: TreatmentConfig) -> list
                 820,
             )
         )
+        if settings.design == "observational":
+            blocks += _population(inputs, key, balance)
     return [Heading("Who was compared"), *blocks] if blocks else []
+
+
+OUTSIDE = 0.1
+"""Share of an arm with a propensity outside 0.05 to 0.95 from which it is warned of."""
+
+
+def _population(inputs: ReportInputs, key: str, balance: Sequence[Row]) -> list[object]:
+    """Who those are whom overlap weights speak of, and whether many could hardly have had the other treatment."""
+    blocks: list[object] = []
+    bins = inputs.rows("treatment_overlap", treatment=key)
+    for arm, who in ((1, "treated"), (0, "untreated")):
+        own = [r for r in bins if r["arm"] == arm]
+        n = sum(r["n"] for r in own)
+        away = sum(r["n"] for r in own if r["bin_upper"] <= 0.05 or r["bin_lower"] >= 0.95)
+        if n and away / n >= OUTSIDE:
+            blocks.append(
+                Note(
+                    f"About {100 * away / n:.0f} % of the {who} have a propensity below 0.05 or above 0.95: patients"
+                    " like them hardly ever got the other. What follows says little of them.",
+                    "care",
+                )
+            )
+    whole = inputs.row("treatment_effects", treatment=key, subgroup=0, weighting="none", estimand="rmst_difference")
+    n, least = whole["n"] if whole else 0, inputs.settings.min_cell
+    body = []
+    for r in balance:
+        if r["kind"] is None:
+            continue
+        if r["kind"] == "share":
+            few = min(r["of_all"], 1.0 - r["of_all"]) * n < least  # a rounded share would tell the few
+            cells = ["few", "–"] if few else [f"{100 * r[k]:.0f} %" for k in ("of_all", "of_overlap")]
+        else:
+            cells = [number(r[k], 1) for k in ("of_all", "of_overlap")]
+        body.append([words.sentence(readable(r["covariate"])), *cells])
+    if body:
+        blocks.append(
+            Table(
+                "Who the weighted comparison is about: means and shares of all eligible patients, and of those between.",
+                ["Confounder", "All eligible", "Overlap population"],
+                body,
+                frozenset({1, 2}),
+            )
+        )
+    return blocks
 
 
 def _tiny(value: float) -> str:

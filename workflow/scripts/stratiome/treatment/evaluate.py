@@ -464,8 +464,25 @@ def _balance(group: Group, weights: np.ndarray) -> list[Row]:
     weighted = standardised_differences(group.design, treated, weights)
     return [
         {"treatment": group.name, "subgroup": group.subgroup, "covariate": c, "crude": float(a), "weighted": float(b)}
-        for c, a, b in zip(group.columns, crude, weighted, strict=True)
+        | _described(group, j, weights)
+        for j, (c, a, b) in enumerate(zip(group.columns, crude, weighted, strict=True))
     ]
+
+
+def _described(group: Group, j: int, weights: np.ndarray) -> Row:
+    """What a confounder is on average in all patients, and in those whom the weights make of them."""
+    name, clinical = group.columns[j], group.sample.clinical
+    if name in clinical.columns and clinical[name].dtype.is_numeric():
+        values, kind = clinical[name].cast(pl.Float64).fill_null(float("nan")).to_numpy(), "mean"
+    else:
+        values, kind = group.design[:, j], "share"
+        if not np.isin(values, (0.0, 1.0)).all():
+            return {"kind": None, "of_all": None, "of_overlap": None}
+    known = np.isfinite(values)
+    if not weights[known].sum() > 0:
+        return {"kind": None, "of_all": None, "of_overlap": None}
+    told = float(values[known].mean()), float(np.average(values[known], weights=weights[known]))
+    return {"kind": kind, "of_all": told[0], "of_overlap": told[1]}
 
 
 def _overlap(group: Group, model: PropensityModel) -> list[Row]:
