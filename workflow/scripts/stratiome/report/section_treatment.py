@@ -238,7 +238,7 @@ def _population(inputs: ReportInputs, key: str, balance: Sequence[Row]) -> list[
     if body:
         blocks.append(
             Table(
-                "Who the weighted comparison is about: means and shares of all eligible patients, and of those between.",
+                "Who the weighted comparison is about: means and shares, all eligible and overlap population.",
                 ["Confounder", "All eligible", "Overlap population"],
                 body,
                 frozenset({1, 2}),
