@@ -27,6 +27,8 @@ rule fit_treatment:
         runtime=60,
     params:
         settings=settings("data", "endpoint", "covariates", "treatments", "seed"),
+        # Effects of single patients take long to learn, and are judged in these resamples only.
+        learned=lambda wildcards: wildcards.resample in FIRST_HELD_OUT,
         library=library("treatment", "survival"),
     message:
         "{wildcards.resample}: survival under each treatment arm, and effects"

@@ -33,6 +33,7 @@ def main(
     seed: int,
     covariates: tuple[str, ...] = (),
     latents: str | None = None,
+    learned: bool = True,
 ) -> None:
     """Read what the stages above wrote, fit, and write the tables."""
     roles = tables.read_table(resamples, tables.Resamples).filter(pl.col("resample") == resample)
@@ -48,7 +49,7 @@ def main(
         Question(endpoint.horizons_months, endpoint.tau_months, time_grid(endpoint)),
     )
     modifiers = Modifiers(covariates, _latents(latents) if latents else {}, seed, subgroup_of)
-    propensities, survival, contributions, predictions = fit_treatment(*given, modifiers)
+    propensities, survival, contributions, predictions = fit_treatment(*given, modifiers if learned else None)
     decisions, trees = fit_policies(*given, covariates, seed)
     for rows, path, model in (
         (propensities, propensity, tables.Propensity),
