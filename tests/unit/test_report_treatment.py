@@ -252,3 +252,18 @@ def test_who_the_comparison_is_about_is_told_and_few_are_not():
     ]
     warned = section_treatment._population(changed(inputs, treatment_overlap=away), "treatment", balance)
     assert "of the untreated have a propensity below 0.05" in said_by(warned)
+
+
+def test_a_negative_control_that_shows_a_difference_is_said_beside_the_answer():
+    inputs = fixtures.inputs("demo")
+    assert "Confounded" not in section_treatment.verdict(inputs, "treatment").caveat
+    rows = inputs.rows("treatment_robustness")
+    told = [r | {"estimate": 3.0, "lower": 0.9} if r["check"] == "negative control" else r for r in rows]
+    shown = changed(inputs, treatment_robustness=told)
+    assert (
+        "Confounded: the treated differ in death by accident too"
+        in section_treatment.verdict(shown, "treatment").caveat
+    )
+    said = said_by(section_treatment.robustness(shown, "treatment"))
+    assert "differ in death by accident, which the treatment cannot change" in said
+    assert "no proof" in said_by(section_treatment.robustness(inputs, "treatment"))

@@ -15,9 +15,9 @@ from stratiome.report.section_cohort import flow_table
 from stratiome.report.section_subgroups import group_name, reproducible
 from stratiome.report.section_treatment_differences import differences
 from stratiome.report.section_treatment_policy import policy, profiles, subgroup_curves
-from stratiome.report.section_treatment_robustness import robustness
+from stratiome.report.section_treatment_robustness import confounded, robustness
 from stratiome.report.verdicts import Verdict
-from stratiome.report.words import interval, label, months, number, p_cell, p_value, readable, reason
+from stratiome.report.words import interval, label, months, number, p_cell, p_value, readable, reason, term
 
 Row = Mapping[str, Any]
 ESTIMANDS = {
@@ -69,7 +69,7 @@ def verdict(inputs: ReportInputs, key: str) -> Verdict:
         reproducible(inputs),
         inputs.settings.event,
     )
-    said = [found.caveat, _immortal(treatment), _corrected(overall)]
+    said = [found.caveat, _immortal(treatment), confounded(inputs, key), _corrected(overall)]
     return replace(found, caveat=" ".join(s for s in said if s))
 
 
@@ -234,7 +234,7 @@ def _population(inputs: ReportInputs, key: str, balance: Sequence[Row]) -> list[
             cells = ["few", "–"] if few else [f"{100 * r[k]:.0f} %" for k in ("of_all", "of_overlap")]
         else:
             cells = [number(r[k], 1) for k in ("of_all", "of_overlap")]
-        body.append([words.sentence(readable(r["covariate"])), *cells])
+        body.append([words.sentence(term(r["covariate"])), *cells])
     if body:
         blocks.append(
             Table(

@@ -105,6 +105,14 @@ def _changed(rows: Sequence[Row]) -> list[object]:
     ]
 
 
+def confounded(inputs: ReportInputs, key: str) -> str:
+    """What a negative control that shows a difference adds to the answer, or ""."""
+    row = inputs.row("treatment_robustness", treatment=key, check="negative control", estimand="rmst_difference")
+    if row is None or verdicts.direction(row["lower"], row["upper"]) not in ("above", "below"):
+        return ""
+    return f"Confounded: the treated differ in {readable(row['variant'])} too, which the treatment cannot change."
+
+
 def _control(inputs: ReportInputs, key: str) -> list[object]:
     found = [r for r in inputs.rows("treatment_robustness", treatment=key) if r["check"] == "negative control"]
     row = next((r for r in found if r["estimand"] == "rmst_difference"), None)
