@@ -33,11 +33,11 @@ from external_cohort import COVARIATES, DIRECTIONS, STUDIES, write_joint
 from results import write_table
 from stratiome import tables
 from stratiome.config import Config
-from stratiome.prognosis.elastic_net import stratified_folds
 from stratiome.prognosis.evaluate import Design, Predictions, Problem, evaluate_design
 from stratiome.prognosis.models import fit_models
 from stratiome.survival.censoring import survival_curve
 from stratiome.survival.cox import CoxError, fit_cox
+from stratiome.survival.cox_path import stratified_folds
 from stratiome.survival.outcome import time_grid
 
 HORIZON = 60.0

@@ -34,8 +34,8 @@ from by_workflow import ROOT, read_inputs, run_workflow
 from fit_cost_children import OURS, PEERS, RESAMPLE
 from results import write_table
 from stratiome.config import Config
-from stratiome.prognosis.elastic_net import stratified_folds
 from stratiome.survival.concordance import Sample, uno_c
+from stratiome.survival.cox_path import stratified_folds
 from stratiome.survival.outcome import time_grid
 
 COHORTS = ("metabric", "tcga_luad")

@@ -111,7 +111,8 @@ def demo_population(patients: int, seed: int) -> Population:
 def power(seed: int, n: int = 1000) -> dict[str, float]:
     """The demo's truth (one subgroup benefits, one is harmed): is it found, and do intervals cover?
 
-    With the planted labels, and with the noisy ones the simulator gives (wrong for some, as a model's are).
+    With the planted labels, with the noisy ones the simulator gives (wrong for some, as a model's are), and (mutant)
+    without weights.
     """
     population = demo_population(n, seed)
     patients = make_patients(population, 0, n)
@@ -127,8 +128,13 @@ def power(seed: int, n: int = 1000) -> dict[str, float]:
     question = Question((24.0, 60.0), 60.0, np.array([0.0]))
     found = {}
     rng = np.random.default_rng([seed, 6])
-    for name, labels in (("planted labels", patients.subgroup), ("noisy labels", patients.label)):
-        effects = compared(sample, x, labels, question, rng)
+    for name, labels in (
+        ("planted labels", patients.subgroup),
+        ("noisy labels", patients.label),
+        ("unweighted, planted labels", patients.subgroup),
+    ):
+        weighted = not name.startswith("unweighted")
+        effects = compared(sample, x if weighted else x[:, :0], labels, question, rng)
         found[f"difference found, {name}"] = float(omnibus(effects) < 0.05)
         held = []
         for k, c in effects.items():

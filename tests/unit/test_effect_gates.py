@@ -39,6 +39,7 @@ def test_a_subgroup_that_benefits_and_one_that_is_harmed_are_found():
     share = subgroups.shares(subgroups.power, range(20))
     assert share["difference found, planted labels"] >= 0.8
     assert share["truth covered, planted labels"] >= 0.83
+    assert share["truth covered, unweighted, planted labels"] < 0.83
 
 
 def test_a_drug_that_does_nothing_looks_as_if_where_start_times_count():

@@ -7,9 +7,9 @@ import pytest
 from lifelines.utils import concordance_index
 
 from stratiome.prognosis import elastic_net
-from stratiome.prognosis.elastic_net import ElasticNet, fit_elastic_net, within_range
+from stratiome.prognosis.elastic_net import ElasticNet, fit_elastic_net
 from stratiome.survival.cox import CoxError, fit_cox, partial_log_likelihood
-from stratiome.survival.cox_path import event_terms
+from stratiome.survival.cox_path import event_terms, within_range
 
 OPTIONS = {"l1_ratio": 0.5, "inner_folds": 5}
 

@@ -11,10 +11,11 @@ from sksurv.linear_model.coxph import BreslowEstimator
 from stratiome.config import PrognosisConfig
 from stratiome.prognosis import deep
 from stratiome.prognosis.bounds import Bounds, learn_bounds
-from stratiome.prognosis.elastic_net import fit_elastic_net, stratified_folds
+from stratiome.prognosis.elastic_net import fit_elastic_net
 from stratiome.prognosis.models import MODELS, Fit, Inputs, Omic, fit_models
 from stratiome.survival.censoring import survival_curve
 from stratiome.survival.cox import CoxError, fit_cox, independent_columns, partial_log_likelihood, with_baseline
+from stratiome.survival.cox_path import stratified_folds
 from stratiome.survival.outcome import OutcomeError
 
 

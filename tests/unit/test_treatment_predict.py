@@ -29,7 +29,7 @@ def cohort(seed: int, n: int, first: str) -> tuple[Sample, dict[str, int]]:
 
 def predicted(modifiers: Modifiers, sample: Sample, new: Sample) -> np.ndarray:
     design = ClinicalDesign.fit(sample.clinical, DRUG.confounders, {}, np.ones(len(sample), dtype=bool))
-    rows = predicted_rows("drug", DRUG, sample, design, new, {}, modifiers, 36.0)
+    rows = predicted_rows("drug", DRUG, [DRUG], sample, design, new, {}, modifiers, 36.0)
     return np.array([r["predicted"] for r in rows if r["learner"] == "combined"])
 
 

@@ -14,7 +14,7 @@ from stratiome.treatment import profiles as module
 from stratiome.treatment.averages import Settings
 from stratiome.treatment.emulate import Sample, TreatmentError
 from stratiome.treatment.profiles import profile_rows
-from stratiome.treatment.standardise import arm_models, restricted_mean, standardised
+from stratiome.treatment.standardise import arm_models, standardised
 from treatment_cohort import planted
 
 ENDPOINT = EndpointConfig(time="t", event="e", horizons=(30, 60))
@@ -88,10 +88,10 @@ def test_restricted_means_are_areas_under_the_curves():
         fine = np.linspace(0, 60, 60_001)
         for row in x[:3]:
             exact = np.trapezoid(model.survival(row[None], fine)[0], fine)
-            assert restricted_mean(model, row[None], 60.0)[0] == pytest.approx(exact, abs=2e-3)
+            assert model.restricted_mean(row[None], 60.0)[0] == pytest.approx(exact, abs=2e-3)
         whole = standardised(model, x, np.arange(300.0), fine, 60.0)
         assert whole.restricted == pytest.approx(np.trapezoid(whole.survival, fine), abs=2e-3)
-        assert whole.restricted == pytest.approx(np.average(restricted_mean(model, x, 60.0), weights=np.arange(300)))
+        assert whole.restricted == pytest.approx(np.average(model.restricted_mean(x, 60.0), weights=np.arange(300)))
 
 
 def test_weights_are_patients_who_count_more_often():
@@ -114,7 +114,7 @@ def test_intervals_hold_the_truth_as_often_as_they_say():
         held.append(row["lower"] <= exact <= row["upper"])
         untreated, treated = arm_models(x, sample)
         x[:, 0] = 0.3
-        each = restricted_mean(treated, x, 60.0) - restricted_mean(untreated, x, 60.0)
+        each = treated.restricted_mean(x, 60.0) - untreated.restricted_mean(x, 60.0)
         spread = np.std([each[rng.integers(0, 300, 300)].mean() for _ in range(50)])
         mutant.append(abs(row["estimate"] - exact) < 1.96 * spread)
     assert np.mean(held) >= 0.85

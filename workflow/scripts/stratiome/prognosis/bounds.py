@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from stratiome.prognosis.conformal import ConformalError, calibrate
-from stratiome.prognosis.elastic_net import stratified_folds
 from stratiome.prognosis.models import Fit, Inputs
 from stratiome.survival.censoring_model import fit_censoring
 from stratiome.survival.cox import CoxError
+from stratiome.survival.cox_path import stratified_folds
 
 BOUNDED = ("clinical", "stacked")
 """Models that give bounds: the yardstick and the one to apply."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from stratiome.prognosis.elastic_net import stratified_folds
+from stratiome.survival.cox_path import stratified_folds
 
 INTERVALS = 12
 """Most intervals of follow-up; their ends are quantiles of the training event times."""

@@ -7,7 +7,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from stratiome.survival.cox import CoxError, CoxModel, fit_cox, independent_columns, with_baseline
-from stratiome.survival.cox_path import FINE, event_terms, follow_path, largest_penalty
+from stratiome.survival.cox_path import (
+    FINE,
+    event_terms,
+    follow_path,
+    largest_penalty,
+    stratified_folds,
+    within_range,
+)
 
 PENALTIES = 40
 SMALLEST_PENALTY, SMALLEST_PENALTY_WIDE = 0.02, 0.05
@@ -304,38 +311,3 @@ def fit_elastic_net(
 def _split(clinical: np.ndarray, time: np.ndarray, event: np.ndarray, held: np.ndarray) -> _Split:
     own = _Own.fit(clinical[~held], time[~held], event[~held])
     return _Split(held, own, event_terms((clinical @ own.coefficients)[:, None], time, event, held)[0])
-
-
-def within_range(x: np.ndarray, train: np.ndarray) -> np.ndarray:
-    """Columns held within their range in the training rows.
-
-    A column that hardly varies there may be a hundred of its standard deviations away in another patient.
-
-    Parameters
-    ----------
-    x
-        Shape `(n_patients, n_columns)`, finite.
-    train
-        Shape `(n_patients,)`, True for training patients.
-    """
-    return np.clip(x, x[train].min(axis=0), x[train].max(axis=0))
-
-
-def stratified_folds(event: np.ndarray, folds: int, rng: np.random.Generator) -> np.ndarray:
-    """Fold of each patient, shape `(n_patients,)`, events spread evenly.
-
-    Raises
-    ------
-    CoxError
-        If there are fewer than two events.
-    """
-    folds = min(folds, int(event.sum()))
-    if folds < 2:
-        raise CoxError("fewer than two events to split into inner folds")
-    fold = np.empty(len(event), dtype=np.int64)
-    start = 0
-    for group in (event, ~event):
-        members = rng.permutation(np.flatnonzero(group))
-        fold[members] = (start + np.arange(len(members))) % folds
-        start += len(members)
-    return fold

@@ -23,13 +23,12 @@ from stratiome.prognosis.elastic_net import (
     REPEATS,
     ElasticNet,
     fit_elastic_net,
-    stratified_folds,
-    within_range,
 )
 from stratiome.prognosis.incidence import fit_other_causes
 from stratiome.prognosis.stack import restricted_mean_risk, stack_weights
 from stratiome.survival.censoring import survival_curve
 from stratiome.survival.cox import CoxError, CoxModel, fit_cox
+from stratiome.survival.cox_path import stratified_folds, within_range
 from stratiome.survival.forest import MIN_LEAF, fit_forest
 from stratiome.survival.outcome import OutcomeError
 from stratiome.tables import EVENTS_PER_COEFFICIENT, NOT_FITTED, PROGNOSIS_MODELS

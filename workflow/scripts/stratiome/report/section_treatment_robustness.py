@@ -70,7 +70,11 @@ def robustness(inputs: ReportInputs, key: str) -> list[object]:
     blocks.append(
         Table(
             "The effect with one thing changed at a time"
-            + ("; the last line is an outcome that treatment cannot change." if len(changed) < len(rows) else "."),
+            + (
+                "; the last line is an outcome that treatment is taken not to change."
+                if len(changed) < len(rows)
+                else "."
+            ),
             ["Analysis", "n / treated", "Up to, months", "Months gained", "Method"],
             body,
             frozenset({1, 2, 3, 4}),
@@ -110,7 +114,7 @@ def confounded(inputs: ReportInputs, key: str) -> str:
     row = inputs.row("treatment_robustness", treatment=key, check="negative control", estimand="rmst_difference")
     if row is None or verdicts.direction(row["lower"], row["upper"]) not in ("above", "below"):
         return ""
-    return f"Confounded: the treated differ in {readable(row['variant'])} too, which the treatment cannot change."
+    return f"Probably confounded: the treated differ in {readable(row['variant'])} too, which is taken not to change."
 
 
 def _control(inputs: ReportInputs, key: str) -> list[object]:
@@ -125,14 +129,14 @@ def _control(inputs: ReportInputs, key: str) -> list[object]:
     if verdicts.direction(row["lower"], row["upper"]) in ("above", "below"):
         return [
             Note(
-                f"Treated and untreated differ in {name}, which the treatment cannot change ({text}). So they differed"
-                " in more than what was balanced, and the effect above is confounded by it.",
+                f"Treated and untreated differ in {name}, which the treatment is taken not to change ({text}). Unless"
+                " that is chance, they differed in more than what was balanced: read the effect above as confounded.",
                 "care",
             )
         ]
     return [
         Note(
-            f"Negative control: no difference is seen in {name} ({text}), which the treatment cannot change. That is no"
-            " proof that nothing was missed."
+            f"Negative control: no difference is seen in {name} ({text}), which the treatment is taken not to change."
+            " That is no proof that nothing was missed."
         )
     ]

@@ -83,6 +83,17 @@ class CoxModel:
         relative = np.exp(np.clip(self.risk(x), -_MAX_LINEAR, _MAX_LINEAR))
         return np.exp(-np.outer(relative, steps))
 
+    def restricted_mean(self, x: np.ndarray, tau: float) -> np.ndarray:
+        """Mean survival up to tau of each patient, months, shape `(n_patients,)`: area under `survival`, exactly.
+
+        Raises
+        ------
+        CoxError
+            If the fit is stratified.
+        """
+        inner = self.times[self.times < tau]
+        return self.survival(x, np.concatenate([[0.0], inner])) @ np.diff(np.concatenate([[0.0], inner, [tau]]))
+
 
 def fit_cox(
     x: np.ndarray,
@@ -299,6 +310,19 @@ def with_baseline(
     kept = deaths > 0
     hazard = np.cumsum(deaths[kept] / at_risk[kept])
     return CoxModel(coefficients, centre, times[kept], hazard)
+
+
+def fit_or_marginal(
+    x: np.ndarray, time: np.ndarray, event: np.ndarray, *, weights: np.ndarray | None = None
+) -> CoxModel:
+    """The model of `fit_cox`, or, where there is none, the baseline alone, the same for all patients.
+
+    Parameters as in `fit_cox`.
+    """
+    try:
+        return fit_cox(x, time, event, weights=weights)
+    except CoxError:
+        return with_baseline(x, time, event, np.zeros(x.shape[1]), weights=weights)
 
 
 def partial_log_likelihood(risk: np.ndarray, time: np.ndarray, event: np.ndarray) -> np.ndarray:

@@ -96,3 +96,38 @@ def event_terms(risk: np.ndarray, time: np.ndarray, event: np.ndarray, held: np.
     rest = np.logaddexp.accumulate(np.where(held[:, None], -np.inf, risk), axis=0)[last]
     terms: np.ndarray = np.where(held[event, None], risk[event], rest) - everyone
     return terms.T
+
+
+def within_range(x: np.ndarray, train: np.ndarray) -> np.ndarray:
+    """Columns held within their range in the training rows.
+
+    A column that hardly varies there may be a hundred of its standard deviations away in another patient.
+
+    Parameters
+    ----------
+    x
+        Shape `(n_patients, n_columns)`, finite.
+    train
+        Shape `(n_patients,)`, True for training patients.
+    """
+    return np.clip(x, x[train].min(axis=0), x[train].max(axis=0))
+
+
+def stratified_folds(event: np.ndarray, folds: int, rng: np.random.Generator) -> np.ndarray:
+    """Fold of each patient, shape `(n_patients,)`, events spread evenly.
+
+    Raises
+    ------
+    CoxError
+        If there are fewer than two events.
+    """
+    folds = min(folds, int(event.sum()))
+    if folds < 2:
+        raise CoxError("fewer than two events to split into inner folds")
+    fold = np.empty(len(event), dtype=np.int64)
+    start = 0
+    for group in (event, ~event):
+        members = rng.permutation(np.flatnonzero(group))
+        fold[members] = (start + np.arange(len(members))) % folds
+        start += len(members)
+    return fold

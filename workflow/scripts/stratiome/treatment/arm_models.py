@@ -7,12 +7,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from stratiome.survival.cox import CoxError, CoxModel, with_baseline
+from stratiome.survival.cox_path import stratified_folds
 from stratiome.survival.forest import fit_forest
 from stratiome.treatment.emulate import Sample, TreatmentError
-from stratiome.treatment.penalised import fit_penalised, inner_folds, restricted_mean
+from stratiome.treatment.penalised import fit_penalised
 
 TREES = 100
 """Trees of a forest of one arm."""
+_FOLDS = 5  # that choose a penalty
 _GRID = 41  # points of time up to tau at which a forest is read
 
 
@@ -33,7 +35,7 @@ class ArmCox:
 
     def effect(self, x: np.ndarray, tau: float) -> np.ndarray:
         """Treated less untreated, months, shape `(n_patients,)`."""
-        return restricted_mean(self.models[1], x, tau) - restricted_mean(self.models[0], x, tau)
+        return self.models[1].restricted_mean(x, tau) - self.models[0].restricted_mean(x, tau)
 
 
 def fit_arm_cox(x: np.ndarray, sample: Sample, rng: np.random.Generator) -> ArmCox:
@@ -52,7 +54,7 @@ def fit_arm_cox(x: np.ndarray, sample: Sample, rng: np.random.Generator) -> ArmC
     for arm in (~sample.treated, sample.treated):
         own, time, event = x[arm], sample.time[arm], sample.event[arm]
         try:
-            models.append(fit_penalised(own, time, event, inner_folds(event, rng)))
+            models.append(fit_penalised(own, time, event, stratified_folds(event, _FOLDS, rng)))
             plain.append(False)
         except CoxError:
             models.append(with_baseline(own, time, event, np.zeros(x.shape[1])))
@@ -89,7 +91,7 @@ def interaction_effects(
     centre, scale = x.mean(axis=0), np.where(x.std(axis=0) > 1e-9, x.std(axis=0), 1.0)
     time, event, z = sample.time, sample.event, (x - centre) / scale
     try:
-        fold = inner_folds(event, rng)
+        fold = stratified_folds(event, _FOLDS, rng)
         both = np.column_stack([sample.treated, z])
         main = fit_penalised(both, time, event, fold, np.arange(both.shape[1]) == 0).coefficients[1:]
 
@@ -101,7 +103,7 @@ def interaction_effects(
         model = fit_penalised(columns(x, sample.treated), time, event, fold, np.arange(2 + x.shape[1]) < 2)
     except CoxError as error:
         raise TreatmentError(str(error)) from error
-    return restricted_mean(model, columns(new, 1.0), tau) - restricted_mean(model, columns(new, 0.0), tau)
+    return model.restricted_mean(columns(new, 1.0), tau) - model.restricted_mean(columns(new, 0.0), tau)
 
 
 def forest_effects(x: np.ndarray, sample: Sample, new: np.ndarray, tau: float, seed: int) -> np.ndarray:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from stratiome.survival.censoring_model import CensoringModel, fit_censoring
-from stratiome.survival.cox import CoxError, CoxModel, fit_cox, with_baseline
+from stratiome.survival.cox import CoxModel, fit_or_marginal
 from stratiome.treatment.emulate import Sample, TreatmentError
 from stratiome.treatment.incidence import incidence_scores
 from stratiome.treatment.weight import TRIM, fit_propensity
@@ -113,19 +113,12 @@ def fit_nuisance(
     survival, observed, other = [], [], []
     for arm in (~sample.treated, sample.treated):
         x, time = outcome[arm], sample.time[arm]
-        survival.append(_hazard(x, time, sample.event[arm]))
+        survival.append(fit_or_marginal(x, time, sample.event[arm]))
         observed.append(fit_censoring(censoring[arm], time, sample.ended[arm]))
         if sample.other is not None:
-            other.append(_hazard(x, time, sample.other[arm]))
+            other.append(fit_or_marginal(x, time, sample.other[arm]))
     competing = (other[0], other[1]) if other else None
     return Nuisance(propensity, (survival[0], survival[1]), (observed[0], observed[1]), competing)
-
-
-def _hazard(x: np.ndarray, time: np.ndarray, event: np.ndarray) -> CoxModel:
-    try:
-        return fit_cox(x, time, event)
-    except CoxError:
-        return with_baseline(x, time, event, np.zeros(x.shape[1]))
 
 
 def _same(share: float) -> Callable[[np.ndarray], np.ndarray]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -257,6 +257,42 @@ def _named(key: str) -> Iterator[None]:
         yield
     except StrategyError as error:
         raise TreatmentError(f"`{key}`: {error}") from None
+
+
+def with_role(clinical: pl.DataFrame, roles: dict[str, str], *wanted: str) -> pl.DataFrame:
+    """Patients with one of the wanted roles in a split.
+
+    Parameters
+    ----------
+    clinical
+        One row per patient with `patient_id`.
+    roles
+        Patient -> train, test or out.
+    wanted
+        Roles.
+    """
+    return clinical.filter(pl.Series([roles.get(p) in wanted for p in clinical["patient_id"]], dtype=pl.Boolean))
+
+
+def modifier_columns(
+    treatment: TreatmentConfig, treatments: Iterable[TreatmentConfig], covariates: Iterable[str], present: Iterable[str]
+) -> tuple[str, ...]:
+    """Clinical columns that the effect of a treatment may differ by: confounders and covariates, each once.
+
+    What tells who got this treatment, or whether another was given, is none of them.
+
+    Parameters
+    ----------
+    treatment, treatments
+        The treatment, and all of them.
+    covariates
+        Clinical columns of the config.
+    present
+        Columns that there are.
+    """
+    tell = {treatment.start, *treatment.columns, *(t.column for t in treatments)}
+    there = set(present)
+    return tuple(c for c in dict.fromkeys((*treatment.confounders, *covariates)) if c in there and c not in tell)
 
 
 def flow_step(step: str, name: str, n_in: int, n_out: int, reason: str) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from stratiome.config import TreatmentConfig
 from stratiome.survival.design import ClinicalDesign, ColumnType
 from stratiome.treatment.doubly_robust import fit_nuisance, influence
 from stratiome.treatment.effect import Question, event_free, too_few
-from stratiome.treatment.emulate import Sample, TreatmentError, assigned, emulate
+from stratiome.treatment.emulate import Sample, TreatmentError, assigned, emulate, with_role
 from stratiome.treatment.predict import Modifiers, predicted_rows
 from stratiome.treatment.timing import not_compared
 from stratiome.treatment.weight import fit_propensity, overlap_weights
@@ -60,7 +60,7 @@ def fit_treatment(
     scores: list[dict[str, Any]] = []
     predictions: list[dict[str, Any]] = []
     for name, treatment in treatments.items():
-        train = _with_role(clinical, roles, ("train",))
+        train = with_role(clinical, roles, "train")
         if why := not_compared(treatment):
             logger.warning("%s: no propensity or curve: %s", name, why)
             continue
@@ -71,7 +71,7 @@ def fit_treatment(
         except TreatmentError as error:
             logger.warning("%s: no propensity or curve: %s", name, error)
             continue
-        given, treated, _ = assigned(_with_role(clinical, roles, ("train", "test")), name, treatment)
+        given, treated, _ = assigned(with_role(clinical, roles, "train", "test"), name, treatment)
         predicted = model.predict(design.transform(given))
         rows = zip(given["patient_id"], treated, predicted, strict=True)
         propensities += [
@@ -79,13 +79,15 @@ def fit_treatment(
             for p, a, e in rows
         ]
         curves += _curves(name, treatment, sample, design, labels, question.grid)
-        held_out = _with_role(clinical, roles, ("test",))
+        held_out = with_role(clinical, roles, "test")
         if held_out.height and not too_few(sample):
             made = _scores(name, treatment, sample, design, held_out, outcome, question)
             scores += made
             if made and modifiers is not None:
                 judged, _ = emulate(held_out, outcome, name, treatment)
-                predictions += predicted_rows(name, treatment, sample, design, judged, types, modifiers, question.tau)
+                predictions += predicted_rows(
+                    name, treatment, treatments.values(), sample, design, judged, types, modifiers, question.tau
+                )
     return propensities, curves, scores, predictions
 
 
@@ -124,10 +126,6 @@ def _scores(
         }
         for p, c, d, r, e in zip(judged.patient_ids, *columns, strict=True)
     ]
-
-
-def _with_role(clinical: pl.DataFrame, roles: dict[str, str], wanted: tuple[str, ...]) -> pl.DataFrame:
-    return clinical.filter(pl.Series([roles.get(p) in wanted for p in clinical["patient_id"]], dtype=pl.Boolean))
 
 
 def _curves(

@@ -1,17 +1,15 @@
-"""Cox models of many columns whose penalty is chosen among the training patients, and the months they promise."""
+"""Cox models of many columns whose penalty is chosen among the training patients."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from stratiome.survival.cox import CoxError, CoxModel, with_baseline
-from stratiome.survival.cox_path import event_terms, follow_path, largest_penalty
+from stratiome.survival.cox_path import event_terms, follow_path, largest_penalty, within_range
 
 L1_RATIO = 0.5
 """Share of the lasso in the penalty."""
 _PENALTIES, _SMALLEST, _SMALLEST_WIDE = 20, 0.01, 0.05  # of a path, as shares of its largest
-_FOLDS = 5
-_MAX_LINEAR = 50.0
 
 
 def fit_penalised(
@@ -56,55 +54,10 @@ def fit_penalised(
     for k in np.unique(fold):
         rest = fold != k
         found = follow_path(z[rest], time[rest], event[rest], factor, L1_RATIO, penalties)
-        inside = np.clip(z, z[rest].min(axis=0), z[rest].max(axis=0))
-        terms = event_terms(inside @ found, time, event, ~rest).sum(axis=1)
+        terms = event_terms(within_range(z, rest) @ found, time, event, ~rest).sum(axis=1)
         gain = gain[: len(terms)] + terms[: len(gain)]
     best = int(np.argmax(gain))
     path = follow_path(z, time, event, factor, L1_RATIO, penalties[: best + 1])
     coefficients = np.zeros(x.shape[1])
     coefficients[used] = path[:, -1] / scale[used]
     return with_baseline(x, time, event, coefficients)
-
-
-def inner_folds(event: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Inner folds of patients, shape `(n_patients,)`, events spread evenly; fewer folds than `_FOLDS` with few events.
-
-    Parameters
-    ----------
-    event
-        Shape `(n_patients,)`, True = observed.
-    rng
-        Source of the folds.
-
-    Raises
-    ------
-    CoxError
-        If there are fewer than two events.
-    """
-    folds = min(_FOLDS, int(event.sum()))
-    if folds < 2:
-        raise CoxError("fewer than two events")
-    fold = np.empty(len(event), dtype=np.int64)
-    order = rng.permutation(len(event))
-    order = order[np.argsort(~event[order], kind="stable")]
-    fold[order] = np.arange(len(event)) % folds
-    return fold
-
-
-def restricted_mean(model: CoxModel, x: np.ndarray, tau: float) -> np.ndarray:
-    """Area under each patient's predicted survival up to tau, months, shape `(n_patients,)`.
-
-    Parameters
-    ----------
-    model
-        Survival by steps at the event times of training.
-    x
-        Shape `(n_patients, n_columns)`.
-    tau
-        Months.
-    """
-    inner = model.times < tau
-    width = np.diff(np.concatenate([[0.0], model.times[inner], [tau]]))
-    hazard = np.concatenate([[0.0], model.cumulative_hazard[inner]])
-    relative = np.exp(np.clip(model.risk(x), -_MAX_LINEAR, _MAX_LINEAR))
-    return np.exp(-np.outer(relative, hazard)) @ width

@@ -15,10 +15,10 @@ from stratiome.treatment.averages import FOLDS, Settings
 from stratiome.treatment.differences import HeldOut
 from stratiome.treatment.doubly_robust import cross_fit
 from stratiome.treatment.effect import Question, normal_claim, too_few
-from stratiome.treatment.emulate import TreatmentError, assigned, emulate
+from stratiome.treatment.emulate import TreatmentError, assigned, emulate, modifier_columns, with_role
 from stratiome.treatment.heterogeneity import FEWEST
 from stratiome.treatment.policy import Leaf, Node, Value, beats_both, decide, gains, learn_threshold, learn_tree, value
-from stratiome.treatment.standardise import arm_models, restricted_mean
+from stratiome.treatment.standardise import arm_models
 from stratiome.treatment.weight import TRIM
 
 logger = logging.getLogger(__name__)
@@ -70,10 +70,9 @@ def fit_policies(
     """
     decisions: list[Row] = []
     trees: list[Row] = []
-    taken = {t.column for t in treatments.values()}
     for name, treatment in treatments.items():
         try:
-            sample, _ = emulate(_with_role(clinical, roles, "train"), outcome, name, treatment)
+            sample, _ = emulate(with_role(clinical, roles, "train"), outcome, name, treatment)
             if few := too_few(sample):
                 raise TreatmentError(few)
             everybody = np.ones(len(sample), dtype=bool)
@@ -88,9 +87,7 @@ def fit_policies(
         if inside.sum() < 4 * FEWEST:
             logger.warning("%s: no rule whom to treat: too few could have had either", name)
             continue
-        asked = tuple(
-            c for c in dict.fromkeys((*treatment.confounders, *covariates)) if c in clinical.columns and c not in taken
-        )
+        asked = modifier_columns(treatment, treatments.values(), covariates, clinical.columns)
         groups = sorted({g for p in sample.patient_ids if (g := labels.get(p, 0)) > 0})
         groups = groups if len(groups) > 1 else []
         design = ClinicalDesign.fit(sample.clinical, asked, types, everybody)
@@ -102,9 +99,9 @@ def fit_policies(
             rules["threshold"] = learn_threshold(scores.predicted[inside, 0], contribution[inside])
         columns = {"tree": _columns(design, groups), "threshold": [("predicted effect", "", "", 0.0, 1.0)]}
         trees += [{"treatment": name, "rule": r, **row} for r in rules for row in _nodes(rules[r], columns[r])]
-        held_out, _, _ = assigned(_with_role(clinical, roles, "test"), name, treatment)
+        held_out, _, _ = assigned(with_role(clinical, roles, "test"), name, treatment)
         models, judged = arm_models(x, sample), adjust.transform(held_out)
-        months = [restricted_mean(m, judged, question.tau) for m in models]
+        months = [m.restricted_mean(judged, question.tau) for m in models]
         looked = {"tree": _matrix(held_out, design, labels, groups), "threshold": (months[1] - months[0])[:, None]}
         decisions += [
             {"patient_id": p, "treatment": name, "rule": r, "treat": int(d)}
@@ -112,10 +109,6 @@ def fit_policies(
             for p, d in zip(held_out["patient_id"], decide(rules[r], looked[r]), strict=True)
         ]
     return decisions, trees
-
-
-def _with_role(clinical: pl.DataFrame, roles: dict[str, str], wanted: str) -> pl.DataFrame:
-    return clinical.filter(pl.Series([roles.get(p) == wanted for p in clinical["patient_id"]], dtype=pl.Boolean))
 
 
 def _matrix(clinical: pl.DataFrame, design: ClinicalDesign, labels: dict[str, int], groups: list[int]) -> np.ndarray:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import logging
-import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,7 +11,7 @@ import numpy as np
 
 from stratiome.config import TreatmentConfig
 from stratiome.survival.design import ClinicalDesign, ColumnType
-from stratiome.treatment.emulate import Sample, TreatmentError
+from stratiome.treatment.emulate import Sample, TreatmentError, modifier_columns
 from stratiome.treatment.learners import Training, learn_effects
 
 logger = logging.getLogger(__name__)
@@ -44,6 +43,7 @@ class Modifiers:
 def predicted_rows(
     name: str,
     treatment: TreatmentConfig,
+    treatments: Iterable[TreatmentConfig],
     sample: Sample,
     confounders: ClinicalDesign,
     held_out: Sample,
@@ -57,6 +57,8 @@ def predicted_rows(
     ----------
     name, treatment
         Key and settings of the treatment.
+    treatments
+        All treatments.
     sample
         Training patients.
     confounders
@@ -73,8 +75,7 @@ def predicted_rows(
     if sample.other is not None:
         logger.warning("%s: no predicted effects: the learners do not know other causes of death", name)
         return []
-    asked = dict.fromkeys((*treatment.confounders, *modifiers.covariates))
-    columns = tuple(c for c in asked if not _tells_the_arm(c, treatment) and c in sample.clinical.columns)
+    columns = modifier_columns(treatment, treatments, modifiers.covariates, sample.clinical.columns)
     design = ClinicalDesign.fit(sample.clinical, columns, types, np.ones(len(sample), dtype=bool))
     seen, unseen = (
         np.column_stack([design.transform(s.clinical), values, _members(s, sample, modifiers)])
@@ -97,12 +98,6 @@ def predicted_rows(
         for learner, values in found.predicted.items()
         for p, value in zip(held_out.patient_ids, values, strict=True)
     ]
-
-
-def _tells_the_arm(column: str, treatment: TreatmentConfig) -> bool:
-    """Whether a column is that of the treatment, of its start, or part of what defines an arm."""
-    named = re.compile(rf"(?<!\w){re.escape(column)}(?!\w)")
-    return column in (treatment.column, treatment.start) or any(named.search(str(a)) for a in treatment.arms.values())
 
 
 def _members(of: Sample, sample: Sample, modifiers: Modifiers) -> np.ndarray:

@@ -203,5 +203,6 @@ def _base(name: str, changed: Changed, compared: Comparison | None) -> Row:
         "n_treated": int(sample.treated.sum()),
         "effective_n": size,
         "held_out": False,
-        "method": f"{curve_name(sample)} by arm, {how}; bootstrap of patients",
+        "method": f"{curve_name(sample)} by arm, {how}; bootstrap of patients"
+        + ("; everything else ends follow-up, as if unrelated to it" if changed.check == CONTROL else ""),
     }

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from stratiome.survival.cox import CoxError, CoxModel, fit_cox, with_baseline
+from stratiome.survival.cox import CoxModel, fit_or_marginal
 from stratiome.treatment.emulate import Sample
 
 _MOST_RISK = 50.0  # log partial hazards beyond which a survival probability is 0 or 1 to the last digit
@@ -32,27 +32,8 @@ def arm_models(design: np.ndarray, sample: Sample, weights: np.ndarray | None = 
         here = arm if weights is None else arm & (weights > 0)
         x, time, event = design[here], sample.time[here], sample.event[here]
         case = None if weights is None else weights[here]
-        try:
-            found.append(fit_cox(x, time, event, weights=case))
-        except CoxError:
-            found.append(with_baseline(x, time, event, np.zeros(x.shape[1]), weights=case))
+        found.append(fit_or_marginal(x, time, event, weights=case))
     return found[0], found[1]
-
-
-def restricted_mean(model: CoxModel, x: np.ndarray, tau: float) -> np.ndarray:
-    """Mean survival up to tau of each patient, months, shape `(n_patients,)`: area under `exp(-H0(t) exp(risk))`.
-
-    Parameters
-    ----------
-    model
-        Model of one arm.
-    x
-        Shape `(n_patients, n_columns)`.
-    tau
-        Months.
-    """
-    survival, width = _steps(model, x, tau)
-    return survival @ width
 
 
 @dataclass(frozen=True)
