@@ -165,3 +165,9 @@ def test_expressions_over_columns_are_conditions(tiny, condition):
 def test_models_of_prognosis_must_make_sense(models, said):
     with pytest.raises(ValueError, match=said):
         PrognosisConfig(models=models)
+
+
+def test_the_config_in_the_readme_is_one():
+    text = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    given = text.split("```yaml\n")[1].split("```")[0]
+    assert load_config(yaml.safe_load(given)).treatments["chemotherapy"].landmark == 3

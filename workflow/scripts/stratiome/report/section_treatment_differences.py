@@ -78,8 +78,8 @@ def _verdict(inputs: ReportInputs, tests: list[dict[str, Any]]) -> Note:
         said.append(f"{name} ({p_value(p)})")
     if not said:
         return Note(
-            "No evidence that the effect differs between patients. That is not proof that it does not: differences are"
-            " much harder to see than averages."
+            "No evidence that the effect differs by risk, clinical variable or predicted effect; subgroups have a test"
+            " of their own below. That is not proof that it does not: differences are much harder to see than averages."
         )
     return Note(f"The effect differs with {join(said)}: among held-out patients, as an association.")
 
@@ -99,8 +99,12 @@ def _who_benefits(tests: list[dict[str, Any]]) -> list[Note]:
         ]
     if LEARNERS[COMBINED] in sure:
         return []
-    others = f"{join(sure)} {'does' if len(sure) == 1 else 'do'}, looked at beside it and without correction"
-    return [Note(f"The combination of all learners does not tell who benefits more; {others}.")]
+    return [
+        Note(
+            "The combination of all learners does not tell who benefits more. Looked at beside it, without correction"
+            f" for their number, the interval of {join(sure)} lies above 0: nothing is claimed from that."
+        )
+    ]
 
 
 def _targeting(inputs: ReportInputs, key: str) -> list[Figure]:
