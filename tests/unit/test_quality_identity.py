@@ -239,6 +239,17 @@ def test_equal_calls_are_no_duplicates():
     assert "not judged" in found.summary[0]["note"]
 
 
+def test_patients_who_share_zeros_are_no_duplicates():
+    rng = np.random.default_rng(3)
+    values = np.where(rng.random((200, 30)) < 0.1, rng.gamma(2.0, size=(200, 30)), 0.0).astype(np.float32)
+    values[:, 0] = rng.gamma(2.0, size=200)
+    ids, names = tuple(f"P{i}" for i in range(200)), tuple(f"s{j}" for j in range(30))
+    held = HeldKind("signatures", ids, names, values, step=100)
+    found = identity.find_duplicates(held, 0.95, 1)
+    assert found.rows == []
+    assert "more than half of the values are zero" in found.summary[0]["note"]
+
+
 # ---- sex -------------------------------------------------------------------------------------------------------------
 
 

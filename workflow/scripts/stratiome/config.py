@@ -26,6 +26,9 @@ DAYS_PER_MONTH = 30.4375
 MOST_MIN_CELL = 100
 """Largest count that a config may have suppressed."""
 
+ASSESSED, NO_RESPONSE = "(assessment)", "(no response)"
+"""Time and event of a response: who has none has the event at the assessment, all others are free of it beyond."""
+
 Kind = Literal[
     "counts", "expression", "methylation", "copy_number", "mutation", "protein", "mirna", "metabolite", "features"
 ]
@@ -326,10 +329,15 @@ class DataConfig(Section):
 
 
 class EndpointConfig(Section):
-    """Time-to-event outcome. Times are converted to months on reading."""
+    """Time-to-event outcome, or a response without time. Times are converted to months on reading."""
 
     time: str = Field(description="Column of the follow-up time from time zero.")
     event: str = Field(description="Column of the event indicator: 1 = event, 0 = censored.")
+    response: str | None = Field(
+        None,
+        description="In place of `time`, `event` and `horizons`: column of an outcome without time that all patients "
+        "are assessed for, 1 = response (or any other good outcome), 0 = none, empty = not assessed.",
+    )
     unit: TimeUnit = Field("months", description="Unit of `time`, `horizons`, `tau` and `available_at`.")
     index_date: str | None = Field(None, description="Column of the date of time zero, written as 2005-06-30.")
     competing: Condition | None = Field(
@@ -346,12 +354,38 @@ class EndpointConfig(Section):
         description="Upper limit of restricted mean survival and integrated scores; default largest horizon.",
     )
 
+    @model_validator(mode="before")
+    @classmethod
+    def _response_has_no_time(cls, given: Any) -> Any:
+        if not isinstance(given, dict) or given.get("response") is None:
+            return given
+        own = {"time": ASSESSED, "event": NO_RESPONSE, "horizons": [1.0]}
+        usual = own | {"unit": "months", "tau": None, "competing": None, "index_date": None}
+        beside = [k for k, v in given.items() if k in usual and v not in (usual[k], tuple(own.get(k) or ()))]
+        if beside:
+            raise ValueError(
+                f"`response` is an outcome without time, and {', '.join(f'`{k}`' for k in beside)} belong to one with "
+                "time. Suggestion: keep one of the two"
+            )
+        return given | own
+
     @field_validator("horizons")
     @classmethod
     def _increasing(cls, value: tuple[float, ...]) -> tuple[float, ...]:
         if any(not math.isfinite(h) or h <= 0 for h in value) or list(value) != sorted(set(value)):
             raise ValueError(f"horizons must be positive and increasing, not {list(value)}")
         return value
+
+    def for_reading(self) -> EndpointConfig:
+        """This endpoint with the times at their default that reading does not depend on."""
+        return self if self.response else self.model_copy(update={"horizons": (1e-6,), "tau": None})
+
+    @property
+    def columns(self) -> dict[str, str]:
+        """Columns of the clinical table that hold the outcome -> key that names them."""
+        if self.response is not None:
+            return {self.response: "endpoint.response"}
+        return {self.time: "endpoint.time", self.event: "endpoint.event"}
 
     @property
     def months_per_unit(self) -> float:
@@ -906,7 +940,7 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _outcome_is_no_predictor(self) -> Config:
-        outcome = {self.endpoint.time, self.endpoint.event}
+        outcome = self.endpoint.columns
         for key, names in self._predictors().items():
             bad = [n for n in names if n in outcome]
             if bad:
@@ -943,9 +977,27 @@ class Config(Section):
         return self
 
     @model_validator(mode="after")
+    def _response_has_no_times(self) -> Config:
+        if self.endpoint.response is None:
+            return self
+        if self.data.simulate is not None:
+            raise ValueError(
+                "`endpoint.response`: a simulated cohort has survival times. Suggestion: give `time: time_months` and "
+                "`event: event`"
+            )
+        for name, treatment in self.treatments.items():
+            given = {k: getattr(treatment, k) for k in ("start", "landmark", "measured", "negative_control")}
+            if timed := [k for k, v in given.items() if v]:
+                raise ValueError(
+                    f"`treatments.{name}.{timed[0]}` belongs to an endpoint with time, and `endpoint.response` has "
+                    "none. Suggestion: remove it; all patients are assessed after the treatment"
+                )
+        return self
+
+    @model_validator(mode="after")
     def _known_at_time_zero(self) -> Config:
         late = {name for name, c in self.data.columns.items() if c.known_late}
-        fixed = {self.endpoint.time: "endpoint.time", self.endpoint.event: "endpoint.event"}
+        fixed = dict(self.endpoint.columns)
         fixed |= {self.site: "site"} if self.site else {}
         fixed |= {self.resamples.temporal.column: "resamples.temporal.column"} if self.resamples.temporal else {}
         fixed |= {self.endpoint.index_date: "endpoint.index_date"} if self.endpoint.index_date else {}
@@ -1016,7 +1068,7 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _protected_is_known_at_time_zero(self) -> Config:
-        protect, outcome = self.features.protect, (self.endpoint.time, self.endpoint.event)
+        protect, outcome = self.features.protect, self.endpoint.columns
         if bad := [n for n in protect if n in outcome]:
             raise ValueError(
                 f"`features.protect` contains the outcome {bad}: a correction that protects the outcome writes it into "
@@ -1071,7 +1123,7 @@ class Config(Section):
 
     def clinical_columns(self) -> dict[str, str]:
         """Clinical column -> key path of the config that asks for it (columns of conditions are not included)."""
-        asked = {self.endpoint.time: "endpoint.time", self.endpoint.event: "endpoint.event"}
+        asked = dict(self.endpoint.columns)
         if self.site:
             asked.setdefault(self.site, "site")
         named = {"known_labels": self.known_labels} | self._predictors() | {"quality.batches": self.quality.batches}
@@ -1107,7 +1159,7 @@ class Config(Section):
         """Clinical columns that describe the patients: those that have a role, and those that are declared."""
         named = [*self.covariates, *(t.column for t in self.treatments.values() if t.column)]
         named += [c for t in self.treatments.values() for c in t.confounders]
-        outcome = (self.endpoint.time, self.endpoint.event)
+        outcome = self.endpoint.columns
         declared = [n for n, c in self.data.columns.items() if c.type != "date" and n not in outcome]
         named += [*self.known_labels, *declared, *([self.site] if self.site else [])]
         return list(dict.fromkeys(named))
@@ -1126,7 +1178,7 @@ class Config(Section):
             used |= {*treatment.confounders}
             times |= {*treatment.times}
             asked |= _columns_of(treatment.eligible) | ({*treatment.columns} if treatment.arms else set())
-        other = {self.endpoint.time, self.endpoint.event, self.data.patient_id, self.site, *self.known_labels}
+        other = {*self.endpoint.columns, self.data.patient_id, self.site, *self.known_labels}
         used -= other
         # Columns of conditions are kept, but may be constant, dates or free text, as predictors may not.
         columns = {name: ColumnConfig() for name in sorted(asked - times - used - other)} | self.data.columns
@@ -1136,7 +1188,7 @@ class Config(Section):
         return Config(
             cohort=self.cohort,
             data=self.data.model_copy(update={"columns": columns}),
-            endpoint=self.endpoint.model_copy(update={"horizons": (1e-6,), "tau": None}),
+            endpoint=self.endpoint.for_reading(),
             covariates=tuple(sorted(used)),
             site=self.site,
             known_labels=tuple(sorted(self.known_labels)),
@@ -1155,7 +1207,7 @@ class Config(Section):
             cohort=self.cohort,
             seed=self.seed,
             data=self.data,
-            endpoint=self.endpoint.model_copy(update={"horizons": (1e-6,), "tau": None}),
+            endpoint=self.endpoint.for_reading(),
             covariates=self.covariates,
             site=self.site,
             known_labels=self.known_labels,

@@ -19,6 +19,7 @@ from stratiome.cohort.endpoint import (
     is_binary,
     outcome,
     some_levels,
+    with_outcome,
 )
 from stratiome.cohort.errors import CohortError
 from stratiome.cohort.read import missing_column, read_patients
@@ -85,9 +86,10 @@ def read_clinical(path: Path, config: Config, controls: Controls | None = None) 
     if problems:
         raise CohortError(problems)
     cast = typed(mapped.frame, config)
-    otherwise, problems = died_otherwise(path, cast.frame, config)
-    usable, reasons = outcome(cast.frame, otherwise, config)
-    controlled, texts = control_outcomes(path, cast.frame, usable, config, controls)
+    complete = with_outcome(cast.frame, config)
+    otherwise, problems = died_otherwise(path, complete, config)
+    usable, reasons = outcome(complete, otherwise, config)
+    controlled, texts = control_outcomes(path, complete, usable, config, controls)
     problems += texts
     early = at_time_zero(cast.frame, config)
     problems += _check_comparisons(path, early.frame, usable, config)
@@ -96,8 +98,9 @@ def read_clinical(path: Path, config: Config, controls: Controls | None = None) 
     kept = [config.data.patient_id] + [c for c in early.frame.columns if c in columns]
     covariates = early.frame.select(kept).rename({config.data.patient_id: "patient_id"})
     notes = found + cell_notes(path, config) + mapped.notes + cast.notes + spelling_notes(covariates, config)
-    numbers = [config.endpoint.time, *(c for c in early.frame.columns if c in columns)]
-    notes += sentinel_notes(cast.frame, numbers) + endpoint_notes(cast.frame, config) + early.notes
+    numbers = [c for c in early.frame.columns if c in columns]
+    numbers = numbers if config.endpoint.response else [config.endpoint.time, *numbers]
+    notes += sentinel_notes(cast.frame, numbers) + endpoint_notes(complete, config) + early.notes
     return Clinical(covariates, usable, reasons, notes, early.flow, controlled)
 
 
@@ -146,7 +149,7 @@ def _columns(path: Path, present: list[str], config: Config, controls: Controls)
     # A column that is declared only because the outcome or an availability needs it is no part of the clinical data.
     only_declared = {c for c, key in asked.items() if key.startswith("data.columns.") and c in cause | set(named)}
     only_dates = {c for c, key in asked.items() if key.endswith(".available_at")}
-    fixed = {config.data.patient_id, config.endpoint.time, config.endpoint.event}
+    fixed = {config.data.patient_id, *config.endpoint.columns}
     return (set(asked) - only_declared - only_dates - fixed) | eligible | arms, problems
 
 

@@ -21,6 +21,9 @@ MIN_AT_RISK = 10
 """Patients who must still be followed at the last horizon."""
 FEWEST_OF_CLASS = 5
 """Patients of a class below which its event rate says nothing."""
+AT_ASSESSMENT, BEYOND = 1e-4, 2.0
+"""Times in months of no response and of a response, about the only horizon of 1: the restricted mean up to there is the
+probability of a response, no one is censored before, and all that is estimated of survival holds."""
 TELLS = 0.98
 """Area under the ROC curve from which a covariate is said to tell the outcome; none known at time zero comes near."""
 YES = {"yes", "y", "true", "t", "dead", "deceased", "died", "event", "treated", "given", "recurred", "progressed"}
@@ -73,8 +76,11 @@ def some_levels(series: pl.Series) -> str:
 
 
 def check_endpoint(path: Path, frame: pl.DataFrame, config: Config) -> list[str]:
-    """What is wrong with time and event."""
-    problems = []
+    """What is wrong with time and event, or with the response."""
+    problems: list[str] = []
+    if config.endpoint.response is not None:
+        named = config.endpoint.response
+        return _check_response(path, frame[named], config) if named in frame.columns else problems
     if config.endpoint.event in frame.columns:
         problems += _check_event(path, frame[config.endpoint.event], config)
     if config.endpoint.time in frame.columns:
@@ -95,6 +101,35 @@ def _check_event(path: Path, event: pl.Series, config: Config) -> list[str]:
             "Suggestion: both events and censored patients are needed; is it the right column?"
         ]
     return []
+
+
+def _check_response(path: Path, response: pl.Series, config: Config) -> list[str]:
+    name = config.endpoint.response
+    where = f"`endpoint.response`: {path}, column `{name}`"
+    if not is_binary(response):
+        return [
+            f"{where} must be 1 (response), 0 (none) or empty (not assessed), but holds {some_levels(response)}. "
+            f"Suggestion: {as_values(response.name, response)}"
+        ]
+    n = [int((response == code).sum()) for code in (1, 0)]
+    if min(n) < MIN_AT_RISK:
+        few = "fewer than" if 0 < min(n) < config.audit.min_cell else f"{min(n)} of"
+        return [
+            f"{where}: {few} {config.audit.min_cell if few == 'fewer than' else MIN_AT_RISK} patients "
+            f"{'responded' if n[0] <= n[1] else 'did not respond'}, of the {MIN_AT_RISK} that it takes to estimate "
+            "anything. Suggestion: is it the right column, and 1 a response?"
+        ]
+    return []
+
+
+def with_outcome(frame: pl.DataFrame, config: Config) -> pl.DataFrame:
+    """The clinical table with the time and event that a response amounts to; as it is where there is none."""
+    endpoint = config.endpoint
+    if endpoint.response is None:
+        return frame
+    none = 1 - pl.col(endpoint.response)
+    time = pl.when(none == 1).then(AT_ASSESSMENT).otherwise(BEYOND)
+    return frame.with_columns(none.alias(endpoint.event), time.alias(endpoint.time))
 
 
 def _check_time(path: Path, frame: pl.DataFrame, config: Config) -> list[str]:
@@ -198,7 +233,9 @@ def check_horizons(path: Path, outcome: pl.DataFrame, config: Config) -> list[st
         The config.
     """
     endpoint = config.endpoint
-    problems = []
+    problems: list[str] = []
+    if endpoint.response is not None:
+        return problems  # enough of both is a matter of `check_endpoint`
     first, last = endpoint.horizons_months[0], max(*endpoint.horizons_months, endpoint.tau_months)
     if not outcome.filter((pl.col("event") == 1) & (pl.col("time_months") <= first)).height:
         problems.append(
@@ -271,6 +308,8 @@ def outcome(frame: pl.DataFrame, otherwise: pl.Series, config: Config) -> tuple[
         "no event status": ~no_time & no_event,
         "follow-up of zero, never at risk": ~no_time & ~no_event & (pl.col("time_months") == 0),
     }
+    if endpoint.response is not None:
+        reasons = {"not assessed for a response": no_event}
     counts = {reason: int(table.select(rule.sum()).item()) for reason, rule in reasons.items()}
     usable = table.filter(~no_time & ~no_event & (pl.col("time_months") > 0)).with_columns(
         pl.col("event").cast(pl.Int64)

@@ -333,9 +333,11 @@ def find_duplicates(omic: StoredOmic, limit: float, seed: int) -> Findings:
     where so few directions vary that unrelated patients would reach it by chance.
     """
     n, p = len(omic.patient_ids), len(omic.features)
-    chosen, mean, sd, levels, limit = _variable_features(omic, limit)
+    chosen, mean, sd, levels, zeros, limit = _variable_features(omic, limit)
     if len(chosen) < MIN_GENES or levels <= 10:
         return _not_judged("duplicate", omic.name, n, len(chosen), "too few values to tell patients apart")
+    if zeros > 0.5:  # patients who have nothing but zeros in common would look the same
+        return _not_judged("duplicate", omic.name, n, len(chosen), "more than half of the values are zero")
     if n > MAX_PATIENTS_PAIRED:
         note = f"more than {MAX_PATIENTS_PAIRED:,} patients: only copies are sought, see the quality table of the omic"
         return _not_judged("duplicate", omic.name, n, p, note)
@@ -360,8 +362,8 @@ def find_duplicates(omic: StoredOmic, limit: float, seed: int) -> Findings:
     return Findings(rows, [_summary("duplicate", omic.name, n, len(chosen), flagged, "")])
 
 
-def _variable_features(omic: StoredOmic, limit: float) -> tuple[np.ndarray, np.ndarray, np.ndarray, int, float]:
-    """Features to compare, their means and SDs, the number of values seen, and the limit against chance."""
+def _variable_features(omic: StoredOmic, limit: float) -> tuple[np.ndarray, np.ndarray, np.ndarray, int, float, float]:
+    """Features to compare, their means and SDs, the number of values, the share of zeros, and the limit."""
     some = _gather(omic, _spread(list(omic.patient_ids), LEARN), list(omic.features))
     levels = len(np.unique(some[np.isfinite(some)][:100_000]))
     seen = np.isfinite(some).mean(axis=0) > 0.5
@@ -379,7 +381,9 @@ def _variable_features(omic: StoredOmic, limit: float) -> tuple[np.ndarray, np.n
     directions = total**2 / float((gram.astype(np.float64) ** 2).sum()) if total > 0 else 1.0
     n = max(len(omic.patient_ids), 2)
     chance = np.tanh(stats.norm.isf(0.01 / (n * (n - 1) / 2)) / np.sqrt(max(directions - 3, 1e-3)))
-    return chosen, mean, sd, levels, float(min(max(limit, chance), 1 - 1e-6))
+    known = np.isfinite(some[:, chosen])
+    zeros = float((some[:, chosen] == 0).sum() / max(known.sum(), 1))
+    return chosen, mean, sd, levels, zeros, float(min(max(limit, chance), 1 - 1e-6))
 
 
 def _close_pairs(profiles: np.ndarray, limit: float, seed: int) -> Iterator[tuple[int, int, float]]:

@@ -1,4 +1,4 @@
-"""Proportional hazards: coefficients, Breslow baseline and predicted curves."""
+"""Proportional hazards: coefficients, Efron baseline and predicted curves."""
 
 from __future__ import annotations
 
@@ -290,10 +290,12 @@ def with_baseline(
     weights: np.ndarray | None = None,
     entry: np.ndarray | None = None,
 ) -> CoxModel:
-    """Add the Breslow baseline to coefficients.
+    """Add the Efron baseline to coefficients.
 
-    `H0(t) = sum_{s <= t} d_s / sum_{j at risk at s} exp(risk_j)` (Breslow 1972), risks against the training mean;
-    with case weights both sums are weighted. `weights` and `entry` as in `fit_cox`.
+    `H0(t) = sum_{s <= t} sum_{l < d_s} (1 / d_s) D_s / (R_s - (l / d_s) E_s)` (Efron 1977, as `survfit` of a `coxph`
+    fit of R's survival): d, D and E are the number, weight and hazard of the deaths at s, R the hazard at risk, each
+    hazard being `exp(risk)` times the case weight, risks against the training mean. Without ties it is Breslow's; with
+    many, Breslow's is too small. `weights` and `entry` as in `fit_cox`.
     """
     centre = x.mean(axis=0)
     bare = CoxModel(coefficients, centre, np.zeros(0), np.zeros(0))
@@ -306,9 +308,15 @@ def with_baseline(
         later = np.argsort(entry, kind="stable")
         not_entered = np.append(np.cumsum(relative[later][::-1])[::-1], 0.0)
         at_risk -= not_entered[np.searchsorted(entry[later], times, side="left")]
-    deaths = np.add.reduceat((weights * event)[order], starts)
-    kept = deaths > 0
-    hazard = np.cumsum(deaths[kept] / at_risk[kept])
+    dead = np.asarray(event, dtype=bool)
+    each = (np.ones(len(time)), weights, relative)
+    count, weight, leaving = (np.add.reduceat(np.where(dead, v, 0.0)[order], starts) for v in each)
+    kept = np.flatnonzero(count > 0)
+    steps = count[kept].astype(np.int64)
+    of = np.repeat(kept, steps)
+    share = (np.arange(len(of)) - np.repeat(np.cumsum(steps) - steps, steps)) / count[of]
+    step = weight[of] / count[of] / (at_risk[of] - share * leaving[of])
+    hazard = np.cumsum(np.add.reduceat(step, np.cumsum(steps) - steps)) if len(of) else np.zeros(0)
     return CoxModel(coefficients, centre, times[kept], hazard)
 
 
