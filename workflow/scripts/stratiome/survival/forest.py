@@ -111,7 +111,8 @@ def grow_forest(
         curves.append(survival[:, at].astype(np.float32))
         roots.append(nodes)
         nodes, leaves = nodes + tree.node_count, leaves + int(ends.sum())
-    return Forest(np.array(roots), *map(np.concatenate, zip(*parts, strict=True)), np.concatenate(curves))
+    feature, threshold, left, right, leaf = (np.concatenate(part) for part in zip(*parts, strict=True))
+    return Forest(np.array(roots), feature, threshold, left, right, leaf, np.concatenate(curves))
 
 
 def on_grid(time: np.ndarray, event: np.ndarray, grid: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
