@@ -340,7 +340,17 @@ def scripts(tmp_path_factory):
         stored.write_h5ad(paths["latents"])
         given = paths | {"weights": str(own / "w.safetensors"), "description": str(own / "w.json")}
         common = {"data": DATA, "covariates": ("age", "er"), "prognosis": prognosis, "resample": resample} | settings
-        names = ("curves", "risks", "coefficients", "models", "bounds", "censoring", "permuted")
+        names = (
+            "curves",
+            "risks",
+            "coefficients",
+            "models",
+            "bounds",
+            "censoring",
+            "permuted",
+            "stored",
+            "stored_description",
+        )
         out = {n: str(own / f"{n}.parquet") for n in names}
         fit_prognosis.main(**given, **out, **common)
         more = {n: str(own / f"{n}.parquet") for n in ("contributions", "attributions", "checks")}

@@ -5,11 +5,15 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import polars as pl
 import pytest
 
 from stratiome.config import PrognosisConfig
+from stratiome.prognosis.bounds import learn_bounds
 from stratiome.prognosis.models import Inputs, Omic, fit_models
 from stratiome.prognosis.predictor import PredictorError, from_state
+from stratiome.prognosis.stored import load_prognosis, save_prognosis
+from stratiome.survival.design import ClinicalDesign, Term
 
 GRID = np.linspace(0.0, 60.0, 31)
 SETTINGS = PrognosisConfig(
@@ -103,3 +107,22 @@ def test_torn_models_are_refused(fitted, change):
         tensors["left"] = np.zeros_like(tensors["left"])
     with pytest.raises(PredictorError):
         from_state(tensors, description, {})
+
+
+def test_models_survive_the_disk(fitted, tmp_path):
+    inputs, fits = fitted
+    design = ClinicalDesign((Term("age", "numeric"), Term("size", "numeric"), Term("grade", "numeric")))
+    lower, _ = learn_bounds(inputs, fits, GRID, share=0.9, folds=2, rng=np.random.default_rng(1))
+    paths = str(tmp_path / "models.safetensors"), str(tmp_path / "models.json")
+    save_prognosis(fits, lower, design, inputs.omics, GRID, *paths)
+    table = pl.DataFrame(dict(zip(inputs.clinical_names, inputs.clinical.T, strict=True)))
+    stored = load_prognosis(*paths)
+    found = stored.predict(table, inputs.omics, inputs.latents, inputs.factors)
+    assert list(found) == [f.model for f in fits]
+    for fit in fits:
+        np.testing.assert_array_equal(found[fit.model].survival, fit.survival, fit.model)
+    for bound in lower:
+        np.testing.assert_array_equal(found[bound.model].lower, bound.lower)
+    other = (replace(inputs.omics[0], features=inputs.omics[0].features[::-1]),)
+    with pytest.raises(PredictorError, match="not those of the models"):
+        stored.predict(table, other, inputs.latents, inputs.factors)

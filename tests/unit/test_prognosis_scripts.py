@@ -128,7 +128,17 @@ def _fit(folder: Path, cohort: dict[str, np.ndarray], roles: pl.DataFrame, resam
     inputs = _write(folder, cohort, roles, resample)
     outputs = {
         n: str(folder / resample / f"{n}.parquet")
-        for n in ("curves", "risks", "coefficients", "models", "bounds", "censoring", "permuted")
+        for n in (
+            "curves",
+            "risks",
+            "coefficients",
+            "models",
+            "bounds",
+            "censoring",
+            "permuted",
+            "stored",
+            "stored_description",
+        )
     }
     inputs |= {"weights": "", "description": ""}  # read only where models are explained
     settings = {

@@ -18,6 +18,8 @@ rule fit_prognosis:
         bounds="<results>/resamples/{resample}/prognosis/bounds.parquet",
         censoring="<results>/resamples/{resample}/prognosis/censoring.parquet",
         permuted="<results>/resamples/{resample}/prognosis/permuted.parquet",
+        stored="<results>/resamples/{resample}/prognosis/models.safetensors",
+        stored_description="<results>/resamples/{resample}/prognosis/models.json",
     log:
         "<results>/logs/{resample}/fit_prognosis.log",
     benchmark:

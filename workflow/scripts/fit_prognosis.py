@@ -15,6 +15,7 @@ from stratiome.prognosis.bounds import Bounds, learn_bounds
 from stratiome.prognosis.models import Fit, Inputs, Omic, fit_models
 from stratiome.prognosis.permute import Latents, Permuted, permute
 from stratiome.prognosis.read import read_inputs, read_roles
+from stratiome.prognosis.stored import save_prognosis
 from stratiome.survival.outcome import time_grid
 
 logger = logging.getLogger("stratiome.prognosis")
@@ -36,6 +37,8 @@ def main(
     weights: str,
     description: str,
     permuted: str,
+    stored: str,
+    stored_description: str,
     data: DataConfig,
     endpoint: EndpointConfig,
     covariates: tuple[str, ...],
@@ -85,6 +88,7 @@ def main(
     )
     for bound in lower:
         logger.info("lower bounds of %s: %s", bound.model, bound.note)
+    save_prognosis(fits, lower, design, omics, grid, stored, stored_description)
     horizon = int(np.argmin(np.abs(grid - endpoint.horizons_months[-1])))
     ids = np.asarray(measured.patient_ids, dtype=object)[test]
     tables.write_table(_curves(fits, ids, test, resample, grid), curves, tables.PrognosisCurves)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from stratiome.prognosis.conformal import ConformalError, calibrate
+from stratiome.prognosis.conformal import ConformalError, ConformalLevel, calibrate
 from stratiome.prognosis.models import Fit, Inputs
 from stratiome.survival.censoring_model import fit_censoring
 from stratiome.survival.cox import CoxError
@@ -28,11 +28,14 @@ class Bounds:
         Shape `(n_patients,)`, months.
     note
         How they were learned.
+    calibrated
+        Level and limit that give bounds of other patients.
     """
 
     model: str
     lower: np.ndarray
     note: str
+    calibrated: ConformalLevel
 
 
 def learn_bounds(
@@ -90,5 +93,5 @@ def learn_bounds(
             level = calibrate(time, event, fit.held_in, held_in, grid, 1.0 - share)
         except ConformalError:
             continue
-        found.append(Bounds(fit.model, level.lower_bounds(fit.survival, grid), level.note))
+        found.append(Bounds(fit.model, level.lower_bounds(fit.survival, grid), level.note, level))
     return tuple(found), uncensored

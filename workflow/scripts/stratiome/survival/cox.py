@@ -69,7 +69,7 @@ class CoxModel:
     @classmethod
     def of_arrays(cls, arrays: Mapping[str, np.ndarray]) -> CoxModel:
         """A model that predicts as that of `arrays`."""
-        return cls(*(arrays[k] for k in ("coefficients", "centre", "times", "cumulative_hazard")))
+        return cls(arrays["coefficients"], arrays["centre"], arrays["times"], arrays["cumulative_hazard"])
 
     def risk(self, x: np.ndarray) -> np.ndarray:
         """Log partial hazard against the average training patient, shape `(n_patients,)`; higher = worse.

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, cast
 
 import numpy as np
 import polars as pl
@@ -119,6 +119,22 @@ class ClinicalDesign:
         learned = {c: _learn(rows, c, types.get(c), min_level) for c in columns}
         constant = tuple(c for c, term in learned.items() if term is None)
         return cls(tuple(t for t in learned.values() if t is not None), constant)
+
+    def state(self) -> list[dict[str, Any]]:
+        """The terms as plain values for JSON, without loss."""
+        return [asdict(term) for term in self.terms]
+
+    @classmethod
+    def from_state(cls, terms: list[Any]) -> ClinicalDesign:
+        """The design of `state`.
+
+        Raises
+        ------
+        TypeError
+            If a term has other keys.
+        """
+        made = [{k: tuple(v) if isinstance(v, list) else v for k, v in term.items()} for term in terms]
+        return cls(tuple(Term(**cast(Any, term)) for term in made))
 
     def transform(self, clinical: pl.DataFrame) -> np.ndarray:
         """Matrix of shape `(n_patients, n_columns)`, float64, finite. Unseen levels count as the reference."""
