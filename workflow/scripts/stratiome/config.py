@@ -889,6 +889,17 @@ class AuditConfig(Section):
     )
 
 
+class BundleConfig(Section):
+    """What the bundle of models says of its use."""
+
+    intended_use: str = Field(
+        "Research use only; not a medical device.", description="Whom and what the models are meant for."
+    )
+    out_of_scope: str = Field(
+        "Decisions on single patients.", description="What the models must not be used for; it travels with the bundle."
+    )
+
+
 class Config(Section):
     """One analysis of one cohort."""
 
@@ -921,6 +932,7 @@ class Config(Section):
     prognosis: PrognosisConfig = Field(PrognosisConfig(), description="Survival models.")
     evaluation: EvaluationConfig = Field(EvaluationConfig(), description="Evaluation.")
     audit: AuditConfig = Field(AuditConfig(), description="Audit and disclosure.")
+    bundle: BundleConfig = Field(BundleConfig(), description="Models to apply to other patients.")
 
     @field_validator("known_labels", "covariates")
     @classmethod

@@ -274,3 +274,53 @@ def save_transforms(
         }
     # One entry only: safetensors writes several in random order, and the same transforms must be the same bytes.
     save_file(tensors, path, metadata={"names": json.dumps(names, sort_keys=True)})
+
+
+@dataclass(frozen=True)
+class StoredTransform:
+    """A transform as `save_transforms` wrote it; it takes its own features, in their order, and no others.
+
+    Attributes
+    ----------
+    features
+        Names of the features that it takes and gives.
+    transform
+        What was learned.
+    unit
+        As `StoredOmic.unit` of the training patients.
+    """
+
+    features: tuple[str, ...]
+    transform: OmicTransform
+    unit: str
+
+
+def load_transforms(path: str) -> dict[str, StoredTransform]:
+    """Read what `save_transforms` wrote; no code of the file is run.
+
+    Raises
+    ------
+    ValueError
+        If shapes do not fit together.
+    """
+    import json
+
+    from safetensors import safe_open
+
+    with safe_open(path, framework="numpy") as file:
+        names = json.loads(file.metadata()["names"])
+        tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - no mapping
+    found = {}
+    for name, said in names.items():
+        own = {k.removeprefix(f"{name}."): v for k, v in tensors.items() if k.startswith(f"{name}.")}
+        n, sites = len(said["features"]), tuple(said["sites"])
+        ranks = RankScores(own["rank_columns"], own["rank_quantiles"], own["rank_n"])
+        shapes = [own[k].shape == (n,) for k in ("mean", "scale")]
+        shapes += [own[k].shape == (len(sites), n) for k in ("shifts", "spreads")]
+        shapes += [len(ranks.columns) == len(ranks.n) == (ranks.quantiles.shape[1] if len(ranks.columns) else 0)]
+        shapes += [bool(((ranks.columns >= 0) & (ranks.columns < n)).all())]
+        if not all(shapes):
+            raise ValueError(f"{path}: the arrays of {name} do not fit together. Suggestion: build the features again")
+        made = OmicTransform(np.arange(n), own["mean"], own["scale"], sites, own["shifts"], own["spreads"], ranks)
+        found[name] = StoredTransform(tuple(said["features"]), made, str(said["unit"]))
+    return found

@@ -1,0 +1,145 @@
+"""Make a bundle of the models of all patients: what scoring others needs, and nothing of any one patient."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+import stratiome
+from stratiome import omics, tables
+from stratiome.bundle.files import Bundle, write_card
+from stratiome.bundle.training import Column, Places, column, patterns, to_json
+from stratiome.cohort.manifest import write_json
+from stratiome.cohort.store import StoredOmic
+from stratiome.config import Config
+from stratiome.features.block import FeatureSet
+from stratiome.features.build import load_transforms
+
+MODEL = "vae"
+"""The latent model whose subgroups are applied."""
+
+
+def save_bundle(
+    folder: Path,
+    config: Config,
+    features: FeatureSet,
+    latents: np.ndarray,
+    stored: tuple[StoredOmic, ...],
+    clinical: pl.DataFrame,
+    outcome: pl.DataFrame,
+    parts: dict[str, str],
+) -> Bundle:
+    """Write a bundle; a folder that is there already is replaced.
+
+    Parameters
+    ----------
+    folder
+        Where to.
+    config
+        The analysis.
+    features
+        Features of the resample `full`.
+    latents
+        Shape `(n_patients, n_latent)`, of its latent model, rows as `features`.
+    stored
+        Omics of the cohort file.
+    clinical, outcome
+        Clinical columns, and contract `Outcome`.
+    parts
+        Paths of what the stages wrote: `transforms`, `weights`, `description`, `mixture`, `information`, `models`,
+        `models_description`, `curves` (of treatments, "" where there are none).
+    """
+    if folder.exists():
+        shutil.rmtree(folder)
+    folder.mkdir(parents=True)
+    copies = {
+        "transforms": "transforms.safetensors",
+        "weights": "latent.safetensors",
+        "description": "latent.json",
+        "models": "prognosis.safetensors",
+        "models_description": "prognosis.json",
+    }
+    for part, name in copies.items():
+        shutil.copyfile(parts[part], folder / name)
+    write_json(_subgroups(parts), folder / "subgroups.json")
+    write_json(_training(config, features, latents, stored, clinical, parts), folder / "training.json")
+    _curves(parts["curves"], config.audit.min_cell).write_parquet(folder / "treatment_curves.parquet")
+    trained = outcome.filter(pl.col("patient_id").is_in(_training_ids(features)))
+    units = {name: transform.unit for name, transform in load_transforms(parts["transforms"]).items()}
+    card: dict[str, Any] = {
+        "stratiome": stratiome.__version__,
+        "cohort": config.cohort,
+        "title": config.title or config.cohort,
+        "intended_use": config.bundle.intended_use,
+        "out_of_scope": config.bundle.out_of_scope,
+        "endpoint": config.endpoint.model_dump(mode="json"),
+        "covariates": list(config.covariates),
+        "types": config.data.types,
+        "site": config.site if config.features.adjust_site else None,
+        "omics": {name: {"kind": kind, "unit": units.get(name, "")} for name, kind in config.omics.items()},
+        "min_probability": config.subgroups.min_probability,
+        "min_cell": config.audit.min_cell,
+        "n": trained.height,
+        "events": int(trained["event"].sum()),
+        "config_hash": config.hash(),
+    }
+    return write_card(folder, card)
+
+
+def _subgroups(parts: dict[str, str]) -> dict[str, Any]:
+    """The mixture, and what the sets of omics of training patients tell; how many had each is not kept."""
+    mixture = json.loads(Path(parts["mixture"]).read_text(encoding="utf-8"))[MODEL]
+    told = tables.read_table(parts["information"], tables.SubgroupInformation).filter(pl.col("model") == MODEL)
+    sets = [{"omics": r["omics"], "share": r["share"], "used": r["used"]} for r in told.iter_rows(named=True)]
+    return {"mixture": mixture, "sets": sets}
+
+
+def _training(
+    config: Config,
+    features: FeatureSet,
+    latents: np.ndarray,
+    stored: tuple[StoredOmic, ...],
+    clinical: pl.DataFrame,
+    parts: dict[str, str],
+) -> dict[str, Any]:
+    train = set(_training_ids(features))
+    by_omic: dict[str, dict[str, Column]] = {}
+    transforms = load_transforms(parts["transforms"])
+    for omic in stored:
+        kind = omics.get(omic.kind, omic.unit)
+        rows = np.flatnonzero([p in train for p in omic.patient_ids])
+        values = kind.scale(omic.take(rows))
+        place = {name: j for j, name in enumerate(omic.features)}
+        kept = transforms[omic.name].features
+        by_omic[omic.name] = {name: column(values[:, place[name]].astype(np.float64)) for name in kept}
+    rows_of = clinical.filter(pl.col("patient_id").is_in(sorted(train)))
+    types = config.data.types
+    numeric = [c for c in config.covariates if rows_of[c].dtype.is_numeric() and types.get(c) != "categorical"]
+    columns = {c: column(rows_of[c].cast(pl.Float64).fill_null(float("nan")).to_numpy()) for c in numeric}
+    measured = features.train & np.any([b.present for b in features.blocks], axis=0)
+    summary = to_json(by_omic, columns, Places.of(latents[measured]))
+    classes = {c: _levels(rows_of[c], config.audit.min_cell) for c in config.covariates if c not in numeric}
+    site = {config.site: _levels(rows_of[config.site], config.audit.min_cell)} if config.site else {}
+    return summary | {"patterns": patterns(features, config.audit.min_cell), "classes": classes | site}
+
+
+def _training_ids(features: FeatureSet) -> list[str]:
+    return [p for p, here in zip(features.patient_ids, features.train, strict=True) if here]
+
+
+def _levels(series: pl.Series, least: int) -> dict[str, int]:
+    """Patients by class, those of at least so many."""
+    counts = series.drop_nulls().cast(pl.String).alias("level").value_counts().sort("level")
+    return {str(level): int(n) for level, n in counts.iter_rows() if n >= least}
+
+
+def _curves(path: str, least: int) -> pl.DataFrame:
+    """Survival under each arm, of groups of at least so many patients."""
+    if not path:
+        return tables.from_rows([], tables.CounterfactualCurves)
+    return tables.read_table(path, tables.CounterfactualCurves).filter(pl.col("n") >= least)

@@ -1,0 +1,337 @@
+"""Apply a bundle to other patients: features, places, subgroups, risks and bounds, and what speaks against them.
+
+Every patient is scored alone: no number depends on who else is scored.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import polars as pl
+
+from stratiome import omics
+from stratiome.bundle.files import Bundle, BundleError
+from stratiome.bundle.training import Column, Places, from_json
+from stratiome.features.block import Block, FeatureSet
+from stratiome.features.build import StoredTransform, load_transforms
+from stratiome.latent.errors import LatentError
+from stratiome.latent.model import load_models
+from stratiome.latent.space import LatentSpace
+from stratiome.prognosis.models import Omic
+from stratiome.prognosis.predictor import PredictorError
+from stratiome.prognosis.stored import Prediction, StoredPrognosis, load_prognosis
+from stratiome.subgroups.cluster import Mixture, assign
+
+MODEL, FACTORS = "vae", "mofa"
+AT_ONCE = 4096
+"""Patients scored together."""
+MOST_OUTSIDE = 0.5
+"""Share of features, or clinical values, outside what training patients had, from which a scale is taken to differ."""
+UNUSUAL = 0.99
+"""Share of training patients nearer the centre from which a patient is out of distribution."""
+MANY_OUTSIDE = 0.1
+"""Share of features outside the range of training patients from which a patient is out of distribution."""
+
+
+class OmicSource(Protocol):
+    """What is asked of an omic of the new cohort; `StoredOmic` has it."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def kind(self) -> str: ...
+    @property
+    def unit(self) -> str: ...
+    @property
+    def patient_ids(self) -> tuple[str, ...]: ...
+    @property
+    def features(self) -> tuple[str, ...]: ...
+    def take(self, rows: slice | np.ndarray) -> np.ndarray: ...
+
+
+@dataclass(frozen=True)
+class Scorer:
+    """A bundle in memory.
+
+    Attributes
+    ----------
+    bundle
+        The files.
+    transforms
+        By omic.
+    latent, factors
+        The latent model, and MOFA+ (None where it did not run).
+    mixture, seen_with, known_sets
+        Subgroups, how they look with few omics, and sets of omics that training patients had.
+    prognosis
+        Survival models.
+    features, clinical, places
+        What training patients were like.
+    """
+
+    bundle: Bundle
+    transforms: dict[str, StoredTransform]
+    latent: LatentSpace
+    factors: LatentSpace | None
+    mixture: Mixture
+    seen_with: dict[str, Mixture]
+    known_sets: frozenset[str]
+    prognosis: StoredPrognosis
+    features: dict[str, dict[str, Column]]
+    clinical: dict[str, Column]
+    places: Places
+
+    @classmethod
+    def load(cls, bundle: Bundle) -> Scorer:
+        """Read every part.
+
+        Raises
+        ------
+        BundleError
+            If parts do not fit together.
+        """
+        try:
+            models = load_models(bundle.path("latent.safetensors"), bundle.path("latent.json"))
+            groups = json.loads(Path(bundle.path("subgroups.json")).read_bytes())
+            summary = from_json(json.loads(Path(bundle.path("training.json")).read_bytes()))
+            prognosis = load_prognosis(bundle.path("prognosis.safetensors"), bundle.path("prognosis.json"))
+            transforms = load_transforms(bundle.path("transforms.safetensors"))
+            mixture = Mixture.from_dict(groups["mixture"])
+            seen = {str(name): Mixture.from_dict(m) for name, m in groups["mixture"]["seen_with"].items()}
+            known = frozenset(str(one["omics"]) for one in groups["sets"])
+            vae, mofa = models[MODEL], models.get(FACTORS)
+            return cls(bundle, transforms, vae, mofa, mixture, seen, known, prognosis, *summary)
+        except (KeyError, TypeError, ValueError, IndexError, RecursionError, LatentError, PredictorError) as error:
+            text = f"{bundle.folder}: parts do not fit together ({error}). Suggestion: make it again"
+            raise BundleError(text) from error
+
+
+@dataclass(frozen=True)
+class Aligned:
+    """How the features of an omic of the new cohort meet those of the bundle.
+
+    Attributes
+    ----------
+    omic
+        Name.
+    asked, found
+        Features of the bundle, and those of them that the cohort has.
+    place
+        Shape `(n_asked,)`, position in the cohort's matrix, -1 = not there.
+    reason
+        Why the omic is not used, or "".
+    """
+
+    omic: str
+    asked: int
+    found: int
+    place: np.ndarray
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What a bundle says of some patients, rows as `patient_ids`.
+
+    Attributes
+    ----------
+    patient_ids
+        Length `n_patients`.
+    sets
+        Names of the omics used, joined by " + ", "" for none.
+    missing
+        Shape `(n_patients,)`, share of the features of the bundle that the patient lacks.
+    outside
+        Shape `(n_patients,)`, share of the patient's features outside the range of training patients; NaN without any.
+    unusual
+        Shape `(n_patients,)`, share of training patients nearer the centre of the latent space; NaN without omics.
+    probabilities
+        Shape `(n_patients, k)`, of the subgroups; 0 where no place is known.
+    subgroup
+        Shape `(n_patients,)`, 0 = unassigned.
+    predictions
+        By model.
+    """
+
+    patient_ids: tuple[str, ...]
+    sets: tuple[str, ...]
+    missing: np.ndarray
+    outside: np.ndarray
+    unusual: np.ndarray
+    probabilities: np.ndarray
+    subgroup: np.ndarray
+    predictions: dict[str, Prediction]
+
+    @property
+    def out_of_distribution(self) -> np.ndarray:
+        """Shape `(n_patients,)`, True where a patient is unlike those the models have learned from."""
+        return (np.nan_to_num(self.outside) > MANY_OUTSIDE) | (np.nan_to_num(self.unusual) >= UNUSUAL)
+
+
+def align(scorer: Scorer, sources: dict[str, OmicSource]) -> dict[str, Aligned]:
+    """Match omics and features by name; a kind that differs is refused, what is missing counts as not measured.
+
+    Raises
+    ------
+    BundleError
+        If an omic is of another kind than in training.
+    """
+    found = {}
+    for name, stored in scorer.transforms.items():
+        source, entry = sources.get(name), scorer.bundle.card.omics[name]
+        nothing = np.full(len(stored.features), -1)
+        if source is None:
+            found[name] = Aligned(name, len(nothing), 0, nothing, "the cohort does not have it")
+            continue
+        if source.kind != entry.kind:
+            raise BundleError(
+                f"`data.omics.{name}.kind`: the bundle has learned from `{entry.kind}`, and this is `{source.kind}`. "
+                "Suggestion: give the omic another name, so that it is not used, or the kind that it is"
+            )
+        place = {feature: j for j, feature in enumerate(source.features)}
+        at = np.array([place.get(feature, -1) for feature in stored.features])
+        reason = "" if (at >= 0).any() else "no feature of the bundle is there under its name"
+        found[name] = Aligned(name, len(at), int((at >= 0).sum()), at, reason)
+    return found
+
+
+def score(
+    scorer: Scorer, clinical: pl.DataFrame, sources: dict[str, OmicSource], aligned: dict[str, Aligned]
+) -> Iterator[Scores]:
+    """Scores of all patients of a clinical table, some thousands at a time.
+
+    Parameters
+    ----------
+    scorer
+        The bundle.
+    clinical
+        `patient_id` and the covariates of the bundle.
+    sources
+        Omics by name, as `StoredOmic`.
+    aligned
+        From `align`.
+
+    Raises
+    ------
+    BundleError
+        If covariates are missing, or a scale differs from that of the training patients.
+    """
+    check_clinical(scorer, clinical)
+    rows_of = {name: {p: i for i, p in enumerate(s.patient_ids)} for name, s in sources.items() if name in aligned}
+    for start in range(0, clinical.height, AT_ONCE):
+        part = clinical.slice(start, AT_ONCE)
+        ids = part["patient_id"].to_list()
+        values = {name: _values(sources.get(name), rows_of.get(name, {}), ids, aligned[name]) for name in aligned}
+        yield _score_some(scorer, part, tuple(ids), values)
+
+
+def _values(source: OmicSource | None, rows: dict[str, int], ids: list[str], aligned: Aligned) -> np.ndarray:
+    """Scaled values of these patients in the order of the bundle's features, NaN where not measured."""
+    values = np.full((len(ids), aligned.asked), np.nan, dtype=np.float32)
+    here = [(i, rows[p]) for i, p in enumerate(ids) if p in rows]
+    if source is None or aligned.reason or not here:
+        return values
+    order = sorted(here, key=lambda pair: pair[1])  # row numbers increase
+    read = omics.get(source.kind, source.unit).scale(source.take(np.array([row for _, row in order])))
+    known = np.flatnonzero(aligned.place >= 0)
+    values[np.ix_(np.array([i for i, _ in order]), known)] = read[:, aligned.place[known]]
+    return values
+
+
+def _score_some(scorer: Scorer, clinical: pl.DataFrame, ids: tuple[str, ...], values: dict[str, np.ndarray]) -> Scores:
+    card = scorer.bundle.card
+    site = None
+    if card.site is not None and card.site in clinical.columns:
+        site = clinical[card.site].cast(pl.String).fill_null("").to_numpy()
+    blocks, outside = [], []
+    for name, stored in scorer.transforms.items():
+        kind = omics.get(card.omics[name].kind, card.omics[name].unit)
+        outside.append(_outside(values[name], stored.features, scorer.features[name]))
+        if stored.features:
+            made = stored.transform.apply(values[name], site if kind.continuous else None)
+            blocks.append(Block(name, made, kind.likelihood, stored.features))
+    features = FeatureSet(ids, np.full(len(ids), "test"), tuple(blocks))
+    present = np.stack([b.present for b in blocks], axis=1)
+    any_omic = present.any(axis=1)
+    latents = scorer.latent.transform(features)
+    factors = None if scorer.factors is None else scorer.factors.transform(features)
+    names = [b.name for b in blocks]
+    sets = tuple(" + ".join(n for n, here in zip(names, own, strict=True) if here) for own in present)
+    probabilities = _memberships(scorer, sets, latents)
+    label, _ = assign(probabilities, probabilities.sum(axis=1) > 0, card.min_probability)
+    places = np.where(any_omic[:, None], latents, np.nan)
+    known = None if factors is None else np.where(any_omic[:, None], factors, np.nan)
+    given = tuple(Omic(b.name, b.values, b.features) for b in blocks)
+    count, beyond = np.array(outside).sum(axis=0)
+    asked = sum(len(t.features) for t in scorer.transforms.values())
+    return Scores(
+        ids,
+        sets,
+        1.0 - count / asked,
+        np.divide(beyond, count, out=np.full(len(ids), np.nan), where=count > 0),
+        np.where(any_omic, scorer.places.unusual(latents), np.nan),
+        probabilities,
+        label,
+        scorer.prognosis.predict(clinical, given, places, known),
+    )
+
+
+def _outside(
+    values: np.ndarray, features: tuple[str, ...], columns: dict[str, Column]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Features that each patient has, and those outside the range of training patients, shape `(n_patients,)` each."""
+    limits = np.array([columns[name].range for name in features]).reshape(-1, 2)
+    known = np.isfinite(values)
+    return known.sum(axis=1), (known & ((values < limits[:, 0]) | (values > limits[:, 1]))).sum(axis=1)
+
+
+def _memberships(scorer: Scorer, sets: tuple[str, ...], latents: np.ndarray) -> np.ndarray:
+    """Probability of each subgroup; 0 for patients with a set of omics that no training patient had."""
+    found = np.zeros((len(sets), scorer.mixture.k))
+    for name in set(sets) & scorer.known_sets:
+        rows = np.array([own == name for own in sets])
+        found[rows] = scorer.seen_with.get(name, scorer.mixture).probabilities(latents[rows])
+    return found
+
+
+def check_clinical(scorer: Scorer, clinical: pl.DataFrame) -> None:
+    """Refuse a clinical table without the covariates of the models, or with numbers on another scale."""
+    asked = [term.column for term in scorer.prognosis.design.terms]
+    lacking = [c for c in asked if c not in clinical.columns]
+    if lacking:
+        raise BundleError(
+            f"`covariates`: the models of the bundle need the clinical columns {lacking}. Suggestion: name them in "
+            "`covariates`, or map them under `data.columns`"
+        )
+    for name, column in scorer.clinical.items():
+        if name not in asked or not clinical[name].dtype.is_numeric():
+            continue
+        values = clinical[name].cast(pl.Float64).drop_nulls().to_numpy()
+        low, high = column.range
+        share = float(((values < low) | (values > high)).mean()) if len(values) else 0.0
+        if share > MOST_OUTSIDE:
+            raise BundleError(
+                f"`covariates`: column `{name}` lies outside {low:.4g} to {high:.4g} in {share:.0%} of the patients, "
+                "where hardly any training patient was. Suggestion: convert it to the unit of the bundle, or leave it "
+                "missing"
+            )
+
+
+def summary_rows(scorer: Scorer, aligned: dict[str, Aligned], scores: list[Scores]) -> list[dict[str, Any]]:
+    """One row per omic: features asked for and found, patients who have it."""
+    used = [name.split(" + ") for s in scores for name in s.sets]
+    return [
+        {
+            "omic": name,
+            "features_asked": a.asked,
+            "features_found": a.found,
+            "patients": sum(name in own for own in used),
+            "note": a.reason,
+        }
+        for name, a in aligned.items()
+    ]
