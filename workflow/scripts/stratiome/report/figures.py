@@ -69,6 +69,61 @@ def curves(
         return svg.finish(figure, slug, description)
 
 
+def proportions(
+    groups: Sequence[tuple[str, int, Sequence[Row]]],
+    slug: str,
+    description: str,
+    min_cell: int,
+    width: float = 820,
+) -> str:
+    """Share of each group with a response, a bar with its interval and its numbers.
+
+    Parameters
+    ----------
+    groups
+        As of `curves`; the last row of each holds the share, its interval and the number with a response.
+    slug, description
+        Prefix of ids; text for readers who cannot see the figure.
+    min_cell
+        No bar is drawn of a group in which fewer patients than this have a response, or have none.
+    width
+        Natural size in pixels.
+    """
+    with svg.canvas(width, 44 * len(groups) + 68) as figure:
+        ax = svg.axes(figure, 132, 52, 160, 12)
+        for y, (name, group, rows) in enumerate(groups):
+            at: dict[str, Any] = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points", "va": "center"}
+            ax.annotate(name, (0, y), (-128, 0), color=svg.INK, annotation_clip=False, **at)
+            share = share_of(rows, min_cell)
+            ax.annotate(share or "too few to tell", (1, y), (10, 0), color=svg.INK, annotation_clip=False, **at)
+            if not share:
+                continue
+            last = rows[-1]
+            ax.barh(y, last["survival"], height=0.5, color=svg.series(group), alpha=0.55)
+            ax.plot([last["lower"], last["upper"]], [y, y], color=svg.INK, linewidth=1.6)
+        ax.set(xlim=(0, 1), ylim=(len(groups) - 0.5, -0.5), yticks=[], xticks=[0, 0.25, 0.5, 0.75, 1])
+        ax.set_xticklabels(["0 %", "25 %", "50 %", "75 %", "100 %"])
+        ax.set_xlabel("Patients with a response", labelpad=3)
+        return svg.finish(figure, slug, description)
+
+
+def share_of(rows: Sequence[Row], min_cell: int) -> str:
+    """`26 % (16 to 38)` with a response; "" where nobody is there, or few have one or have none."""
+    if not rows:
+        return ""
+    responded = rows[-1]["at_risk"]
+    if responded < min_cell or rows[0]["at_risk"] - responded < min_cell:
+        return ""
+    value, low, high = (100 * rows[-1][k] for k in ("survival", "lower", "upper"))
+    return f"{value:.0f} % ({low:.0f} to {high:.0f})"
+
+
+def describe_shares(groups: Sequence[tuple[str, int, Sequence[Row]]], min_cell: int) -> str:
+    """What a reader who cannot see the bars is told."""
+    said = [f"{name} {share_of(rows, min_cell) or 'too few to tell'}" for name, _, rows in groups]
+    return f"Patients with a response: {', '.join(said)}."
+
+
 def _curve(ax: Axes, group: int, rows: Sequence[Row]) -> None:
     if not rows:
         return

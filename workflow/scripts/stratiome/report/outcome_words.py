@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from stratiome.report.words import METRICS, interval, months
 
@@ -112,9 +112,16 @@ class OutcomeWords:
         """A gain with its interval, in `unit`."""
         return interval(row, decimals, self.scale, sign=sign)
 
-    def scaled(self, value: float | None) -> float | None:
-        """A gain in `unit`."""
-        return None if value is None else value * self.scale
+    def ends(self, row: Row) -> tuple[float | None, float | None, float | None]:
+        """A gain and the ends of its interval, in `unit`."""
+        estimate, lower, upper = (
+            None if row[k] is None else row[k] * self.scale for k in ("estimate", "lower", "upper")
+        )
+        return estimate, lower, upper
+
+    def mean(self, how: str = "") -> str:
+        """What gains are differences of, as `mean survival`."""
+        return self.say(f"{how}mean survival", "response")
 
     @property
     def sides(self) -> tuple[str, str]:
@@ -142,7 +149,9 @@ class OutcomeWords:
         """Heading of an effect at a horizon."""
         if not self.timed:
             return self.gained
-        return f"{'Months gained over' if estimand == 'rmst_difference' else 'Percentage points at'} {months(horizon)} mo"
+        return (
+            f"{'Months gained over' if estimand == 'rmst_difference' else 'Percentage points at'} {months(horizon)} mo"
+        )
 
     @property
     def better(self) -> str:
@@ -176,6 +185,12 @@ class OutcomeWords:
         lived = "lived" if self.event is None else f"stayed free of {self.event}"
         return f"treated patients{f' of {who}' if who else ''} {lived} {long}"
 
+    def tone(self, more: bool) -> Literal["longer", "shorter", "likelier", "rarer"]:
+        """Tone of an association of treatment with the outcome."""
+        if not self.timed:
+            return "likelier" if more else "rarer"
+        return "longer" if more else "shorter"
+
     @property
     def outcome(self) -> str:
         """What an effect is on."""
@@ -191,4 +206,3 @@ class OutcomeWords:
 
 TIMED = OutcomeWords()
 """Words of death from any cause."""
-

@@ -1,9 +1,9 @@
-"""The tables of a response: rows that have no meaning without time are left out, and methods are told without it.
+"""The tables of a response: rows that mean nothing without time are left out, and methods are told without it.
 
-Without time, the restricted mean up to the only horizon is the probability of a response, as is survival at it; Uno's C,
-Harrell's C and the time-dependent area are the area under the ROC curve; nobody is censored, so that all weights for it
-are one. Of what is the same, one row stays. Ratios of hazards, tests of their constancy, bounds on survival time and the
-length of follow-up mean nothing.
+Without time, the restricted mean up to the only horizon is the probability of a response, as is survival at it; Uno's
+C, Harrell's C and the time-dependent area are the area under the ROC curve; nobody is censored, so that all weights for
+it are one. Of what is the same, one row stays. Ratios of hazards, tests of their constancy, bounds on survival time and
+the length of follow-up mean nothing.
 """
 
 from __future__ import annotations
@@ -13,14 +13,11 @@ from collections.abc import Mapping
 
 import polars as pl
 
-from stratiome.report.words import FOLLOW_UP
-
 NOTHING = frozenset({"proportional", "contrasts", "coverage", "treatment_sensitivity"})
 """Tables of which no row is left."""
 
 LEFT_OUT: dict[str, dict[str, tuple[str, ...]]] = {
     "baseline": {"kind": ("months",)},
-    "batches": {"variable": (FOLLOW_UP,)},
     "treatment_records": {"finding": ("crude", "early", "later")},
     "prognosis_metrics": {"metric": ("uno_c_cox", "harrell_c", "auc", "ibs", "ibs_cox")},
     "calibration_measures": {"metric": ("d_calibration",)},
