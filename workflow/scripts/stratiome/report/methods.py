@@ -417,8 +417,9 @@ def _judged_without_time() -> str:
         " and its gain over one risk for all, calibration by slope and intercept of a binomial regression with"
         " complementary log-log link (Crowson 2016), observed/expected ratio, risk groups, and smooth curves of the"
         " event with the integrated calibration index (Austin 2020). Differences to the clinical model were taken on"
-        " the same patients and bootstrap samples. Bounds on times, proportions of rates over time and weights for who"
-        " leaves early have no meaning here and were left out."
+        " the same patients and bootstrap samples. What needs a time (bounds on it, ratios of rates and whether they"
+        " stay"
+        " the same, weights for patients who leave early) was left out."
     )
 
 

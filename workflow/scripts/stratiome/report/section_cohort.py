@@ -33,14 +33,15 @@ def cohort(inputs: ReportInputs) -> Section:
     """Patient flow, omics, outcome and how the patients were split."""
     blocks: list[object] = [Cards(_cards(inputs)), *_competing(inputs), *_declared(inputs)]
     flow = inputs.rows("flow")
+    what = inputs.settings.words.say("survival", "models of the response")
     if flow:
         blocks += [
             Heading("Patient flow"),
             Figure(
-                diagram(flow, "flow", _told(flow), inputs.settings.min_cell, _locked_away(inputs)),
+                diagram(flow, "flow", _told(flow), inputs.settings.min_cell, _locked_away(inputs), what),
                 "From the clinical table to the analysis",
                 "Nobody is dropped for lacking an omic. Patients without a usable outcome are left out of"
-                f" {inputs.settings.words.say('survival models', 'models of the response')} and tests only.",
+                f" {inputs.settings.words.say('survival models', what)} and tests only.",
                 820,
             ),
             _with_locked(

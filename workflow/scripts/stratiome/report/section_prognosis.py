@@ -333,7 +333,8 @@ def _design(inputs: ReportInputs, design: str) -> list[object]:
         Table(f"{title}: all models beside the clinical one.", head, body, frozenset(range(2, len(head))), note),
         *map(Note, notes),
     ]
-    blocks.append(Fold("Every metric, horizon and method", [_everything(inputs, design)]))
+    title = outcome.say("Every metric, horizon and method", "Every metric and method")
+    blocks.append(Fold(title, [_everything(inputs, design)]))
     if reasons:
         blocks.append(Note("Not estimable: " + "; ".join(reasons) + "."))
     return blocks

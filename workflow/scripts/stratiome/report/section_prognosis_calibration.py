@@ -143,7 +143,7 @@ def _said(inputs: ReportInputs, design: str, models: Sequence[str]) -> list[obje
         f"Of patients who are given a risk of 30 %, three in ten should have {event}. Risks are too extreme"
         " where high ones are too high and low ones too low, and too tame in the opposite case; both leave the ranking"
         " as it is, unless the slope is not above 0. Each interval below is read on its own, without correction for the"
-        " number of models and horizons."
+        f" number of models{inputs.settings.words.say(' and horizons', '')}."
     )
     blocks: list[object] = [lede, Items(off)] if off else [lede]
     if right:
@@ -237,10 +237,11 @@ def _risks(inputs: ReportInputs, design: str, models: Sequence[str]) -> list[obj
             panels.append((label(model), charts.risks(rows, slug, _spread(rows, names), least, names)))
     if not panels:
         return []
+    others = outcome.say("those who failed and those who did not", "those with a response and those without")
     caption = (
         f"Held-out patients by predicted risk{outcome.at(horizon)} and by what"
         f" {outcome.say('is known of them then', 'became of them')}. The less"
-        " those who failed and those who did not overlap, the better a model tells them apart. Pale: fewer than"
+        f" {others} overlap, the better a model tells them apart. Pale: fewer than"
         f" {least} patients, drawn at half that height; the others are rounded to multiples of {max(1, least // 2)}."
     )
     return [Panels("Predicted risks by outcome", panels, caption, 276)]

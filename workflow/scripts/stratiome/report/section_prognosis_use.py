@@ -66,11 +66,11 @@ def _difference(inputs: ReportInputs) -> str:
 
 
 def bounds(inputs: ReportInputs) -> list[object]:
-    """Whether lower bounds on survival time hold."""
+    """Whether lower bounds on survival time hold; a sentence below the decisions where the outcome has no time."""
     every = inputs.rows("coverage")
     rows = [r for r in every if r["by"] in ("all", "risk quarter")]
     if not inputs.settings.words.timed:
-        return []
+        return [Text("The outcome has no time, so no bounds on the time to it are given.")]
     if inputs.settings.endpoint.competing is not None:
         return [
             Heading("Lower bounds on survival time"),

@@ -22,6 +22,11 @@ from stratiome.report.words import interval, label, months, number, p_cell, p_va
 Row = Mapping[str, Any]
 
 
+def estimand_name(inputs: ReportInputs, estimand: str) -> str:
+    """What is compared, in the words of the endpoint."""
+    return inputs.settings.words.estimands[estimand][0]
+
+
 def name_of(key: str, treatment: TreatmentConfig) -> str:
     """Name of a treatment in sentences."""
     return treatment.label or label(key)
@@ -322,7 +327,7 @@ def _effects(inputs: ReportInputs, key: str) -> list[object]:
         f" {count(overall['events'], least)} events; not held out, as nothing but the weights is"
         f" learned.{effective}{_cut(inputs, key, 0, [h for _, h in places])}"
     )
-    note += outcome.say(" Hazard ratios come second: they are not collapsible and need proportional hazards.", "")
+    note += outcome.say(" Hazard ratios come second: they are not collapsible and need proportional hazards.", NO_RATIO)
     main = next((r for r in rows if r["weighting"] == headline(inputs.settings.treatments[key])), overall)
     if main["p_holm"] is not None:
         note += f" These p-values are not corrected for the number of arms. {_corrected(main)}"
@@ -339,7 +344,7 @@ def _effects(inputs: ReportInputs, key: str) -> list[object]:
         ["Estimate", "Months", "Weighting", "Method"],
         [
             [
-                known[r["estimand"]][0],
+                estimand_name(inputs, r["estimand"]),
                 "–" if r["horizon_months"] is None else months(r["horizon_months"]),
                 w,
                 mark,
@@ -497,7 +502,7 @@ def _subgroups(inputs: ReportInputs, key: str, settings: TreatmentConfig) -> lis
         )
     told = "; ".join(f"{i.name} {i.text}" for i in lines)
     horizon = next((r["horizon_months"] for r in rows if r["horizon_months"] is not None), None)
-    gain = outcome.estimands["rmst_difference"][0]
+    gain = estimand_name(inputs, "rmst_difference")
     drawing = charts.forest(
         lines,
         f"forest-{key}",
@@ -574,6 +579,8 @@ def _time_zero(settings: TreatmentConfig) -> str:
     )
 
 
+NO_RATIO = " The outcome has no time, so no ratio of rates is given beside the difference."
+"""What is said in the place of the remark on hazard ratios."""
 UNASSESSED = (
     "Missing responses: patients who were not assessed are left out, as if who was assessed had nothing to do with the"
     " response within each arm. Who stops treatment or gets worse may never be assessed."

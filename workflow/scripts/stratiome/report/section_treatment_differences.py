@@ -56,7 +56,7 @@ def differences(inputs: ReportInputs, key: str) -> list[object]:
             " The more is looked at, the more differs by chance."
         ),
         _verdict(inputs, tests),
-        *_who_benefits(tests),
+        *_who_benefits(inputs, tests),
         _figure(inputs, key, rows),
         *_targeting(inputs, key),
         *_spread(inputs, key),
@@ -86,12 +86,12 @@ def _verdict(inputs: ReportInputs, tests: list[dict[str, Any]]) -> Note:
     return Note(f"The effect differs with {join(said)}: among held-out patients, as an association.")
 
 
-def _who_benefits(tests: list[dict[str, Any]]) -> list[Note]:
+def _who_benefits(inputs: ReportInputs, tests: list[dict[str, Any]]) -> list[Note]:
     """Said plainly where predicted effects do not tell who benefits more; nothing where no effect was predicted."""
     ranked = [r for r in tests if r["test"] == "rank-weighted average" and r["variable"] in LEARNERS]
     if not any(r["variable"] == COMBINED for r in ranked):
         return []
-    sure = [LEARNERS[r["variable"]] for r in ranked if r["lower"] is not None and r["lower"] > 0]
+    sure = [_learner(inputs, r["variable"]) for r in ranked if r["lower"] is not None and r["lower"] > 0]
     if not sure:
         return [
             Note(
@@ -99,7 +99,7 @@ def _who_benefits(tests: list[dict[str, Any]]) -> list[Note]:
                 " learner gives all patients the same effect, the average."
             )
         ]
-    if LEARNERS[COMBINED] in sure:
+    if _learner(inputs, COMBINED) in sure:
         return []
     return [
         Note(
@@ -149,9 +149,13 @@ def _spread(inputs: ReportInputs, key: str) -> list[Note]:
     ]
 
 
-def _name(kind: str, variable: str) -> str:
+def _learner(inputs: ReportInputs, variable: str) -> str:
+    return LEARNERS[variable].replace("survival forest", inputs.settings.words.say("survival forest", "random forest"))
+
+
+def _name(inputs: ReportInputs, kind: str, variable: str) -> str:
     if kind == "predicted effect" and variable in LEARNERS:
-        return f"{KINDS[kind]}: {LEARNERS[variable]}"
+        return f"{KINDS[kind]}: {_learner(inputs, variable)}"
     return KINDS[kind] if kind != "covariate" else words.sentence(term(variable))
 
 
@@ -160,7 +164,7 @@ def _figure(inputs: ReportInputs, key: str, rows: list[dict[str, Any]]) -> Figur
     least, outcome = inputs.settings.min_cell, inputs.settings.words
     lines: list[charts.Line] = []
     for kind, variable in dict.fromkeys((r["kind"], r["variable"]) for r in shown):
-        lines.append(charts.Line(_name(kind, variable), heading=True))
+        lines.append(charts.Line(_name(inputs, kind, variable), heading=True))
         for r in [r for r in shown if (r["kind"], r["variable"]) == (kind, variable)]:
             if r["estimate"] is None or _few(r, least):
                 lines.append(charts.Line(label(r["group"]), text="too few"))
@@ -200,7 +204,9 @@ def _tests(inputs: ReportInputs, tests: list[dict[str, Any]]) -> Table:
         if not outcome.timed and r["estimate"] is not None and r["test"] in OF_GAINS:
             value = outcome.gain(r)
         p = p_cell(r["p_value"]) if r["p_value"] is not None else reason(r)
-        body.append([_name(r["kind"], r["variable"]), words.sentence(r["test"]), value, p, p_cell(r["p_holm"]), mark])
+        body.append(
+            [_name(inputs, r["kind"], r["variable"]), words.sentence(r["test"]), value, p, p_cell(r["p_holm"]), mark]
+        )
     return Table(
         "Is the effect the same? Tests on held-out patients.",
         ["Patients compared", "Test", "Value", "p", "p, Holm", "Method"],
@@ -229,7 +235,7 @@ def _table(inputs: ReportInputs, key: str, rows: list[dict[str, Any]]) -> Table:
             ratio, few = relative.get(r["position"]), _few(r, least) or r["estimate"] is None
             body.append(
                 [
-                    _name(kind, variable),
+                    _name(inputs, kind, variable),
                     label(r["group"]),
                     f"{size} / {part(r['n_treated'], r['n'], least)}",
                     failed,
