@@ -9,7 +9,7 @@ import numpy as np
 from stratiome.survival.censoring import survival_curve
 from stratiome.survival.competing import cause_of, check_competing, incidence_error, observed_risk
 from stratiome.survival.concordance import Sample
-from stratiome.survival.outcome import without_time
+from stratiome.survival.outcome import at_one_time
 
 _CLIP = 1e-10  # survival probabilities are kept this far from 0 and 1 before taking logarithms
 _STEPS = 50
@@ -40,7 +40,7 @@ def calibration_slope(sample: Sample, survival: np.ndarray, horizon: float) -> n
     (Austin, Putter, Giardiello & van Klaveren 2022, Diagn Progn Res 6:2). True risks have slope 1 where hazards of
     the subdistribution are proportional, and close to it elsewhere: 0.985 in `tests/benchmarks/prognosis_gates.py`.
 
-    Without time (`without_time`) Breslow's approximation is far off, as all events are tied; the coefficient is that of
+    Without time (`at_one_time`) Breslow's approximation is far off, as all events are tied; the coefficient is that of
     a binomial regression with complementary log-log link then, one intercept per fold.
 
     Parameters
@@ -56,7 +56,7 @@ def calibration_slope(sample: Sample, survival: np.ndarray, horizon: float) -> n
     event = sample.event & (sample.time <= horizon)
     time = np.minimum(sample.time, horizon)
     gone = sample.otherwise(horizon)
-    if without_time(sample.time, sample.event):
+    if at_one_time(sample.time, sample.event):
         return _binomial_slope(x, event, sample)
     parts = [
         _Stratum.make(x[f], time[f], event[f], sample.weights[:, f], gone[f], sample.uncensored[:, f])

@@ -18,7 +18,7 @@ from stratiome.prognosis.evaluate import (
     enough,
 )
 from stratiome.survival.interval import percentile_interval
-from stratiome.survival.outcome import without_time
+from stratiome.survival.outcome import at_one_time
 from stratiome.survival.pseudo import pseudo_risks
 
 POINTS = 25
@@ -258,7 +258,7 @@ class _Writer:
         self.bootstraps, self.level = bootstraps, level
         self.by_site, self.competing, self.seed = by_site, competing, seed
         # Whether events compare with predicted cumulative hazards: not with competing risks, nor without time.
-        self.hazards = not competing and not without_time(problem.time, problem.event)
+        self.hazards = not competing and not at_one_time(problem.time, problem.event)
 
     def measure(
         self,

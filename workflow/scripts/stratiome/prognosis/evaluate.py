@@ -12,7 +12,7 @@ from stratiome.prognosis.censoring import Observed, brier_given, uno_c_given
 from stratiome.prognosis.metrics import auc, brier, integrated, observed_expected
 from stratiome.survival.concordance import Sample, harrell_c, uno_c
 from stratiome.survival.interval import percentile_interval
-from stratiome.survival.outcome import without_time
+from stratiome.survival.outcome import at_one_time
 
 NULL_MODEL = "kaplan_meier"
 YARDSTICK = "clinical"
@@ -445,7 +445,7 @@ class _Writer:
         }
         self.silent = {limit: _silent(samples, limit) for limit in (problem.tau, np.inf)}
         self.rivals = problem.competing is not None
-        self.timed = not without_time(problem.time[held_out], problem.event[held_out])
+        self.timed = not at_one_time(problem.time[held_out], problem.event[held_out])
         self.truncated_cox = max(
             (
                 Observed(p.uncensored, problem.grid).truncated(s, problem.tau)

@@ -237,7 +237,7 @@ def _risks(inputs: ReportInputs, design: str, models: Sequence[str]) -> list[obj
             panels.append((label(model), charts.risks(rows, slug, _spread(rows, names), least, names)))
     if not panels:
         return []
-    others = outcome.say("those who failed and those who did not", "those with a response and those without")
+    others = outcome.say("those who failed and those who did not", "those with a response and the others")
     caption = (
         f"Held-out patients by predicted risk{outcome.at(horizon)} and by what"
         f" {outcome.say('is known of them then', 'became of them')}. The less"

@@ -50,7 +50,7 @@ def check_outcome(time: np.ndarray, event: np.ndarray, *, min_events: int = 0) -
     return time, event
 
 
-def without_time(time: np.ndarray, event: np.ndarray) -> bool:
+def at_one_time(time: np.ndarray, event: np.ndarray) -> bool:
     """Whether all events come at one time and everybody else is followed beyond it, as with a response.
 
     Partial likelihoods with all events tied and cumulative hazards at the time of an event tell nothing then.
