@@ -11,7 +11,7 @@ from stratiome.prognosis.metrics import brier, integrated
 from stratiome.prognosis.stack import restricted_mean_risk, stack_weights
 from stratiome.survival import forest
 from stratiome.survival.concordance import Sample
-from stratiome.survival.forest import fit_forest, on_grid
+from stratiome.survival.forest import MIN_LEAF, fit_forest, grow_forest, on_grid
 
 GRID = np.linspace(0.0, 60.0, 31)
 
@@ -204,3 +204,20 @@ def test_risk_is_minus_the_restricted_mean():
     risk = restricted_mean_risk(curves, GRID, 60.0)
     np.testing.assert_allclose(-risk, (1 - np.exp(-60 * np.array([0.01, 0.05]))) / [0.01, 0.05], rtol=2e-3)
     assert risk[1] > risk[0]
+
+
+def test_a_stored_forest_predicts_as_that_of_scikit_survival():
+    from sksurv.ensemble import RandomSurvivalForest
+    from sksurv.util import Surv
+
+    x, time, event, _ = exponential(np.random.default_rng(6), 300)
+    train = np.arange(300) < 240
+    rounded, observed = on_grid(time[train], event[train], GRID)
+    theirs = RandomSurvivalForest(n_estimators=20, min_samples_leaf=MIN_LEAF, random_state=3, n_jobs=1)
+    theirs.fit(x[train][rounded > 0], Surv.from_arrays(observed[rounded > 0], rounded[rounded > 0]))
+    steps = np.column_stack([np.ones(len(x)), theirs.predict_survival_function(x, return_array=True)])
+    expected = steps[:, np.searchsorted(theirs.unique_times_, GRID, side="right")]
+    forest = grow_forest(x, time, event, train, GRID, trees=20, seed=3)
+    np.testing.assert_allclose(forest.survival(x), expected, atol=1e-6)
+    alone = np.concatenate([forest.survival(x[i : i + 1]) for i in range(len(x))])
+    np.testing.assert_array_equal(forest.survival(x), alone)

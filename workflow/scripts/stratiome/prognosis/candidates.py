@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from stratiome.prognosis.models import Inputs, _columns_of_scores, _joined, _omic_columns
+from stratiome.prognosis.models import Inputs, columns_of_omics, columns_of_scores
 from stratiome.prognosis.sample_size import SampleSize, least_sample_size
 
 SIZED = ("clinical", "clinical_latent", "clinical_factors", "clinical_omics")
@@ -69,15 +69,13 @@ def candidates(inputs: Inputs, model: str) -> Candidates | None:
     if model == "clinical":
         return own
     if model == "clinical_omics":
-        parts = [part for omic in inputs.omics for part in _omic_columns(omic, inputs.train)]
-        made = [(own.x, own.names), *((p.x, p.names) for p in parts)]
-        return Candidates(np.column_stack([x for x, _ in made]), tuple(n for _, names in made for n in names))
-    scores = inputs.latents if model == "clinical_latent" else inputs.factors
-    if scores is None:
+        columns = columns_of_omics(inputs)
+        return Candidates(np.column_stack([own.x, columns.x]), own.names + columns.names)
+    source = "latents" if model == "clinical_latent" else "factors"
+    if getattr(inputs, source) is None:
         return None
-    parts, _ = _columns_of_scores(scores, "latent" if model == "clinical_latent" else "factor", inputs)
-    joined = _joined(parts)
-    return Candidates(joined.x, joined.names) if parts else own
+    scores, _ = columns_of_scores(source, source[:-1], inputs)
+    return own if scores is None else Candidates(scores.x, scores.names)
 
 
 def sample_sizes(inputs: Inputs, models: tuple[str, ...], horizon: float) -> list[Sized]:

@@ -17,11 +17,43 @@ VALIDATION_FOLDS = 5
 
 
 @dataclass(frozen=True)
+class Network:
+    """Weights of all members, leading axis the member, and the ends of the intervals.
+
+    Attributes
+    ----------
+    weights
+        `base` `(members, 1, n_intervals)`, `linear` `(members, n_columns, 1)`, `hidden`, `shift` and `out`.
+    edges
+        Shape `(n_intervals + 1,)`, months from 0 to the end of the grid.
+    """
+
+    weights: dict[str, np.ndarray]
+    edges: np.ndarray
+
+    def curves(self, x: np.ndarray, grid: np.ndarray) -> np.ndarray:
+        """Survival by each member, shape `(members, n_patients, n_times)`; x and grid as in `fit_deep_hazard`."""
+        import torch
+
+        weights = {k: torch.from_numpy(v) for k, v in self.weights.items()}
+        with torch.no_grad():
+            hazard = torch.sigmoid(_logits(weights, torch.from_numpy(np.ascontiguousarray(x, dtype=np.float32))))
+            log_survival = torch.log1p(-hazard.double().clamp(max=1 - 1e-9)).cumsum(dim=2).numpy()
+        return _on_grid(log_survival, self.edges, grid)
+
+    def survival(self, x: np.ndarray, grid: np.ndarray) -> np.ndarray:
+        """Mean over members, shape `(n_patients, n_times)`; not even by a rounding error does it rise."""
+        return np.minimum.accumulate(self.curves(x, grid).mean(axis=0), axis=1)
+
+
+@dataclass(frozen=True)
 class DeepHazard:
     """What was fitted.
 
     Attributes
     ----------
+    network
+        The members.
     survival
         Shape `(n_patients, n_times)`, mean over members.
     spread
@@ -33,6 +65,7 @@ class DeepHazard:
         Number of intervals.
     """
 
+    network: Network
     survival: np.ndarray
     spread: np.ndarray
     epochs: int
@@ -78,12 +111,9 @@ def fit_deep_hazard(
     y, w = (torch.from_numpy(v.astype(np.float32)) for v in (target, weight))
     best = _train(rows[~held], y[~held], w[~held], seed, EPOCHS, (rows[held], y[held], w[held]))[1]
     weights, _ = _train(rows, y, w, seed, best, None)
-    with torch.no_grad():
-        hazard = torch.sigmoid(_logits(weights, torch.from_numpy(np.ascontiguousarray(x, dtype=np.float32))))
-        log_survival = torch.log1p(-hazard.double().clamp(max=1 - 1e-9)).cumsum(dim=2).numpy()
-    curves = _on_grid(log_survival, edges, grid)
-    mean = np.minimum.accumulate(curves.mean(axis=0), axis=1)  # not even by a rounding error does it rise
-    return DeepHazard(mean, curves.std(axis=0, ddof=1), best, len(edges) - 1)
+    network = Network({k: v.detach().numpy() for k, v in weights.items()}, edges)
+    spread = network.curves(x, grid).std(axis=0, ddof=1)
+    return DeepHazard(network, network.survival(x, grid), spread, best, len(edges) - 1)
 
 
 def _edges(time: np.ndarray, event: np.ndarray, end: float) -> np.ndarray:

@@ -8,6 +8,7 @@ of them. A second model, of the other causes, turns it into the risk in this wor
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -87,6 +88,19 @@ class OtherCauses:
             Shape `(n_times,)`, months.
         """
         return _as_survival(1.0 - absolute_risk(survival, self.survival(x, grid))[0])
+
+    def state(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        """Arrays and description to store."""
+        own = {"times": self.both.times, "survival": self.both.survival, "incidence": self.both.incidence}
+        cox = {} if self.cox is None else {f"cox.{k}": v for k, v in self.cox.arrays().items()}
+        return own | {"hazard": self.hazard} | cox, {"note": self.note}
+
+    @classmethod
+    def from_state(cls, tensors: dict[str, np.ndarray], described: dict[str, Any]) -> OtherCauses:
+        """What `state` gave."""
+        both = CumulativeIncidence(*(tensors[name] for name in ("times", "survival", "incidence")))
+        cox = {k.removeprefix("cox."): v for k, v in tensors.items() if k.startswith("cox.")}
+        return cls(both, tensors["hazard"], CoxModel.of_arrays(cox) if cox else None, str(described["note"]))
 
     def marginal(self, n: int, grid: np.ndarray) -> np.ndarray:
         """The same for everybody: one minus Aalen-Johansen, shape `(n, n_times)`."""

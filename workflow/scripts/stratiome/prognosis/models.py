@@ -25,11 +25,24 @@ from stratiome.prognosis.elastic_net import (
     fit_elastic_net,
 )
 from stratiome.prognosis.incidence import fit_other_causes
-from stratiome.prognosis.stack import restricted_mean_risk, stack_weights
+from stratiome.prognosis.predictor import (
+    AbsolutePredictor,
+    CoxPredictor,
+    CurvePredictor,
+    DeepPredictor,
+    ForestPredictor,
+    Part,
+    Predictor,
+    StackPredictor,
+    columns_of,
+    mixed,
+    raw,
+)
+from stratiome.prognosis.stack import stack_weights
 from stratiome.survival.censoring import survival_curve
 from stratiome.survival.cox import CoxError, CoxModel, fit_cox
-from stratiome.survival.cox_path import stratified_folds, within_range
-from stratiome.survival.forest import MIN_LEAF, fit_forest
+from stratiome.survival.cox_path import stratified_folds
+from stratiome.survival.forest import MIN_LEAF, grow_forest
 from stratiome.survival.outcome import OutcomeError
 from stratiome.tables import EVENTS_PER_COEFFICIENT, NOT_FITTED, PROGNOSIS_MODELS
 
@@ -169,6 +182,8 @@ class Fit:
     held_in
         Shape `(n_train, n_times)`, survival of each training patient predicted by the same kind of model fitted on the
         training patients of other inner folds; None where no model was stacked.
+    predictor
+        What gives these predictions, for any patients.
     linear
         The proportional hazards model behind it, of models on few columns; None for others.
     spread
@@ -181,6 +196,7 @@ class Fit:
     survival: np.ndarray
     coefficients: tuple[Coefficient, ...]
     note: str
+    predictor: Predictor
     plain: bool = True
     stand_in: str | None = None
     held_in: np.ndarray | None = None
@@ -194,11 +210,21 @@ class Fit:
 
 
 @dataclass(frozen=True)
-class _Columns:
-    """A standardised matrix of all patients with the names of its columns."""
+class Columns:
+    """A standardised matrix of all patients, and the parts that it was made of."""
 
     x: np.ndarray
-    names: tuple[str, ...]
+    parts: tuple[Part, ...]
+
+    @classmethod
+    def of(cls, inputs: Inputs, *parts: Part) -> Columns:
+        """The columns of these parts."""
+        return cls(columns_of(parts, inputs), parts)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the columns."""
+        return tuple(name for part in self.parts for name in part.names)
 
 
 def fit_models(
@@ -266,12 +292,8 @@ def _fit_each(
         "clinical_omics": lambda rng: _clinical_omics(
             inputs, clinical, grid, l1_ratio=settings.l1_ratio, inner_folds=settings.inner_folds, rng=rng
         ),
-        "clinical_latent": lambda _: _clinical_scores(
-            "clinical_latent", inputs.latents, "latent", inputs, clinical, grid
-        ),
-        "clinical_factors": lambda _: _clinical_scores(
-            "clinical_factors", _given(inputs.factors), "factor", inputs, clinical, grid
-        ),
+        "clinical_latent": lambda _: _clinical_scores("clinical_latent", "latents", "latent", inputs, clinical, grid),
+        "clinical_factors": lambda _: _clinical_scores("clinical_factors", "factors", "factor", inputs, clinical, grid),
         "clinical_forest": lambda rng: _forest("clinical_forest", inputs, clinical, grid, settings.trees, rng),
         "forest": lambda rng: _forest("forest", inputs, clinical, grid, settings.trees, rng),
         "deep": lambda rng: _deep(inputs, clinical, grid, rng),
@@ -293,17 +315,12 @@ def _absolute(inputs: Inputs, grid: np.ndarray, settings: PrognosisConfig, fits:
     )
     made = {}
     for model, fit in fits.items():
-        if (fit.stand_in or fit.model) == "kaplan_meier":
-            survival, note = others.marginal(len(x), grid), f"{fit.note}; Aalen-Johansen"
-        else:
-            survival, note = others.free_of_event(fit.survival, x, grid), f"{fit.note}; {others.note}"
-        made[model] = replace(fit, survival=survival, note=note)
+        marginal = (fit.stand_in or fit.model) == "kaplan_meier"
+        predictor = AbsolutePredictor(fit.predictor, others, marginal)
+        note = f"{fit.note}; {'Aalen-Johansen' if marginal else others.note}"
+        survival = predictor.absolute(fit.survival, x, grid)
+        made[model] = replace(fit, survival=survival, note=note, predictor=predictor)
     return made
-
-
-def _given(values: np.ndarray | None) -> np.ndarray:
-    assert values is not None
-    return values
 
 
 def _stacked(
@@ -321,60 +338,46 @@ def _stacked(
     parts = [m for m, one in fits.items() if one.stand_in is None]
     curves = np.stack([held_in[m] for m in parts])
     weights, _ = stack_weights(own.time, own.event, curves, grid, tau, own.competing)
-    survival = _mixed(weights, np.stack([fits[m].survival for m in parts]))
+    survival = mixed(weights, np.stack([fits[m].survival for m in parts]))
+    predictor = StackPredictor(weights, tuple((m, fits[m].predictor) for m in parts), tau)
     said = ", ".join(f"{m} {w:.2f}" for m, w in zip(parts, weights, strict=True) if w > 0)
-    stacked = Fit(
-        "stacked",
-        restricted_mean_risk(survival, grid, tau),
-        survival,
-        (),
+    note = (
         "weights by the integrated Brier score of training patients left out in"
-        f" {int(fold.max()) + 1} inner folds: {said}",
-        held_in=_mixed(weights, curves),
+        f" {int(fold.max()) + 1} inner folds: {said}"
     )
+    held = mixed(weights, curves)
+    stacked = Fit("stacked", predictor.score(survival, grid), survival, (), note, predictor, held_in=held)
     return (*(replace(one, held_in=held_in[m]) for m, one in fits.items()), stacked)
 
 
-def _mixed(weights: np.ndarray, curves: np.ndarray) -> np.ndarray:
-    """Weighted mean of curves that start at 1, without rounding errors: it starts at 1 and does not rise."""
-    mixed = np.clip(np.tensordot(weights, curves, axes=1), 0.0, 1.0)
-    mixed[:, 0] = 1.0
-    return np.minimum.accumulate(mixed, axis=1)
-
-
-def _columns_of_scores(scores: np.ndarray, name: str, inputs: Inputs) -> tuple[list[_Columns], int]:
+def columns_of_scores(source: str, name: str, inputs: Inputs) -> tuple[Columns | None, int]:
     """Clinical columns, scores and a flag of missing omics, standardised; and how many scores were left out."""
-    names = tuple(f"{name} {j + 1}" for j in range(scores.shape[1]))
-    varying = _standardise(scores, names, inputs.train)
+    names = tuple(f"{name} {j + 1}" for j in range(raw(inputs, source).shape[1]))
+    varying = _learn(inputs, source, names)
     if not varying.names:
-        return [], len(names)
-    parts = [_Columns(inputs.clinical, inputs.clinical_names), varying]
-    lacking = (inputs.n_omics < max(len(inputs.omics), 1)).astype(np.float64)
-    if _varies(lacking, inputs.train):
-        parts.append(_standardise(lacking[:, None], (ANY_MISSING,), inputs.train))
-    return parts, len(names) - len(varying.names)
+        return None, len(names)
+    parts = [_as_it_is(inputs), varying]
+    if _varies(raw(inputs, "any missing"), inputs.train):
+        parts.append(_learn(inputs, "any missing", (ANY_MISSING,)))
+    return Columns.of(inputs, *parts), len(names) - len(varying.names)
 
 
-def _flexible_columns(inputs: Inputs) -> _Columns:
+def _flexible_columns(inputs: Inputs) -> Columns:
     """What forest and deep model see: clinical columns, latents, and a flag of each omic that some lack."""
-    parts, _ = _columns_of_scores(inputs.latents, "latent", inputs)
-    parts = parts[:2] or [_Columns(inputs.clinical, inputs.clinical_names)]
-    for omic in inputs.omics:
-        missing = (~np.isfinite(omic.values).any(axis=1)).astype(np.float64)
-        if _varies(missing, inputs.train):
-            parts.append(_standardise(missing[:, None], (f"{omic.name}: missing",), inputs.train))
-    return _joined(parts)
+    scores, _ = columns_of_scores("latents", "latent", inputs)
+    parts = [_as_it_is(inputs)] if scores is None else list(scores.parts[:2])
+    parts += [flag for omic in inputs.omics if (flag := _missing(inputs, omic)) is not None]
+    return Columns.of(inputs, *parts)
 
 
 def _forest(model: str, inputs: Inputs, clinical: Fit, grid: np.ndarray, trees: int, rng: np.random.Generator) -> Fit:
-    own = _Columns(inputs.clinical, inputs.clinical_names)
-    columns = own if model == "clinical_forest" else _flexible_columns(inputs)
+    columns = Columns.of(inputs, _as_it_is(inputs)) if model == "clinical_forest" else _flexible_columns(inputs)
     if not columns.names:
         return _fall_back(clinical, model, "no column varies in training")
     seed = int(rng.integers(2**31))
-    survival = fit_forest(columns.x, inputs.time, inputs.event, inputs.train, grid, trees=trees, seed=seed)
+    grown = grow_forest(columns.x, inputs.time, inputs.event, inputs.train, grid, trees=trees, seed=seed)
     note = f"random survival forest, {trees} trees, leaves of at least {MIN_LEAF}, {len(columns.names)} columns"
-    return Fit(model, restricted_mean_risk(survival, grid, grid[-1]), survival, (), note)
+    return _predicted(model, ForestPredictor(columns.parts, grown), inputs, grid, (), note)
 
 
 def _deep(inputs: Inputs, clinical: Fit, grid: np.ndarray, rng: np.random.Generator) -> Fit:
@@ -386,14 +389,27 @@ def _deep(inputs: Inputs, clinical: Fit, grid: np.ndarray, rng: np.random.Genera
         f"discrete-time hazard network, {made.intervals} intervals, {made.epochs} epochs by inner validation,"
         f" {len(columns.names)} columns"
     )
-    risk = restricted_mean_risk(made.survival, grid, grid[-1])
-    return Fit("deep", risk, made.survival, (), note, spread=made.spread)
+    fit = _predicted("deep", DeepPredictor(columns.parts, made.network), inputs, grid, (), note)
+    return replace(fit, spread=made.spread)
+
+
+def _predicted(
+    model: str,
+    predictor: Predictor,
+    inputs: Inputs,
+    grid: np.ndarray,
+    coefficients: tuple[Coefficient, ...],
+    note: str,
+    **more: Any,
+) -> Fit:
+    """A fit whose predictions are those of its predictor."""
+    risk, survival = predictor.risk(inputs, grid), predictor.survival(inputs, grid)
+    return Fit(model, risk, survival, coefficients, note, predictor, **more)
 
 
 def _kaplan_meier(inputs: Inputs, grid: np.ndarray) -> Fit:
     curve = survival_curve(inputs.time[inputs.train], inputs.event[inputs.train]).at(grid)
-    n = len(inputs.train)
-    return Fit("kaplan_meier", np.zeros(n), np.repeat(curve, n, axis=0), (), "the same curve for every patient")
+    return _predicted("kaplan_meier", CurvePredictor(curve[0]), inputs, grid, (), "the same curve for every patient")
 
 
 def _fall_back(simpler: Fit, model: str, reason: str) -> Fit:
@@ -413,18 +429,18 @@ def _guard(model: str, simpler: Fit, fit: Callable[[], Fit]) -> Fit:
 def _clinical(inputs: Inputs, null: Fit, grid: np.ndarray) -> Fit:
     if not inputs.clinical_names:
         return _fall_back(null, "clinical", "no covariates vary in training, or none are configured (`covariates`)")
-    return _cox("clinical", _Columns(inputs.clinical, inputs.clinical_names), inputs, grid, "Cox, Efron ties")
+    return _cox("clinical", Columns.of(inputs, _as_it_is(inputs)), inputs, grid, "Cox, Efron ties")
 
 
-def _clinical_scores(model: str, scores: np.ndarray, name: str, inputs: Inputs, clinical: Fit, grid: np.ndarray) -> Fit:
-    parts, dropped = _columns_of_scores(scores, name, inputs)
-    if not parts:
+def _clinical_scores(model: str, source: str, name: str, inputs: Inputs, clinical: Fit, grid: np.ndarray) -> Fit:
+    columns, dropped = columns_of_scores(source, name, inputs)
+    if columns is None:
         return _fall_back(clinical, model, f"no {name} varies in training")
     note = "Cox, Efron ties" + (f"; {dropped} {name}s constant in training left out" if dropped else "")
-    return _cox(model, _joined(parts), inputs, grid, note)
+    return _cox(model, columns, inputs, grid, note)
 
 
-def _cox(model: str, columns: _Columns, inputs: Inputs, grid: np.ndarray, note: str) -> Fit:
+def _cox(model: str, columns: Columns, inputs: Inputs, grid: np.ndarray, note: str) -> Fit:
     train = inputs.train
     fitted = fit_cox(columns.x[train], inputs.time[train], inputs.event[train])
     aliased = [columns.names[j] for j in fitted.aliased]
@@ -434,10 +450,11 @@ def _cox(model: str, columns: _Columns, inputs: Inputs, grid: np.ndarray, note: 
         f"left out as linear combinations of others: {', '.join(aliased)}" if aliased else "",
         _sparse_note(inputs, len(columns.names) - len(aliased)),
     ]
-    return Fit(
+    return _predicted(
         model,
-        fitted.risk(columns.x),
-        fitted.survival(columns.x, grid),
+        CoxPredictor(columns.parts, fitted),
+        inputs,
+        grid,
         tuple(c for j, c in enumerate(_coefficients(fitted, columns.names)) if j not in fitted.aliased),
         "; ".join(n for n in notes if n),
         plain=fitted.standard_errors is not None,
@@ -454,19 +471,17 @@ def _clinical_omics(
     inputs: Inputs, clinical: Fit, grid: np.ndarray, *, l1_ratio: float, inner_folds: int, rng: np.random.Generator
 ) -> Fit:
     train = inputs.train
-    parts = [_joined(_omic_columns(omic, train)) for omic in inputs.omics]
-    if not any(part.names for part in parts):
+    parts = [_omic_parts(inputs, omic) for omic in inputs.omics]
+    sizes = [sum(len(part.names) for part in own) for own in parts]
+    if not any(sizes):
         return _fall_back(clinical, "clinical_omics", "no omics feature varies in training")
     if inputs.clinical_names and clinical.stand_in:
         raise CoxError("the clinical model, to which omics are added, could not be fitted")
     estimated = {c.feature for c in clinical.coefficients}
-    used = [j for j, name in enumerate(inputs.clinical_names) if name in estimated]
-    names = tuple(inputs.clinical_names[j] for j in used)
-    yardstick = _standardise(inputs.clinical[:, used], names, train, keep_scale=True)
-    columns = _joined([yardstick, *parts])
+    yardstick = _learn(inputs, "clinical", inputs.clinical_names, keep_scale=True, only=estimated)
+    columns = Columns.of(inputs, yardstick, *(part for own in parts for part in own))
     own = len(yardstick.names)
-    columns.x[:, own:] = within_range(columns.x[:, own:], train)
-    blocks = np.split(columns.x[train], np.cumsum([own, *(len(part.names) for part in parts[:-1])]), axis=1)
+    blocks = np.split(columns.x[train], np.cumsum([own, *sizes[:-1]]), axis=1)
     net = fit_elastic_net(
         blocks[0],
         tuple(blocks[1:]),
@@ -477,14 +492,9 @@ def _clinical_omics(
         rng=rng,
     )
     kept = [c for j, c in enumerate(_coefficients(net.model, columns.names)) if j < own or c.value != 0.0]
-    alone = not any(net.chosen)
-    return Fit(
-        "clinical_omics",
-        clinical.risk if alone else net.model.risk(columns.x),
-        clinical.survival if alone else net.model.survival(columns.x, grid),
-        tuple(kept),
-        _net_note(net, [omic.name for omic in inputs.omics], [len(part.names) for part in parts], own),
-    )
+    predictor = CoxPredictor(columns.parts, net.model) if any(net.chosen) else clinical.predictor
+    note = _net_note(net, [omic.name for omic in inputs.omics], sizes, own)
+    return _predicted("clinical_omics", predictor, inputs, grid, tuple(kept), note)
 
 
 def _net_note(net: ElasticNet, names: list[str], sizes: list[int], n_clinical: int) -> str:
@@ -511,13 +521,26 @@ def _net_note(net: ElasticNet, names: list[str], sizes: list[int], n_clinical: i
     return "; ".join(notes)
 
 
-def _omic_columns(omic: Omic, train: np.ndarray) -> list[_Columns]:
+def columns_of_omics(inputs: Inputs) -> Columns:
+    """Every column of every omic that varies in training, shape `(n_patients, n_columns)`."""
+    return Columns.of(inputs, *(part for omic in inputs.omics for part in _omic_parts(inputs, omic)))
+
+
+def _omic_parts(inputs: Inputs, omic: Omic) -> list[Part]:
+    """Features of an omic and a flag of lacking it, held within their range in training.
+
+    A column that hardly varies there may be a hundred of its standard deviations away in another patient.
+    """
     names = tuple(f"{omic.name}: {feature}" for feature in omic.features)
-    parts = [_standardise(omic.values, names, train)]
-    missing = (~np.isfinite(omic.values).any(axis=1)).astype(np.float64)
-    if _varies(missing, train):
-        parts.append(_standardise(missing[:, None], (f"{omic.name}: missing",), train))
-    return parts
+    parts = [_learn(inputs, "omic", names, omic=omic.name), _missing(inputs, omic)]
+    return [_within_range(inputs, part) for part in parts if part is not None and part.names]
+
+
+def _missing(inputs: Inputs, omic: Omic) -> Part | None:
+    """A flag of lacking an omic, where that varies."""
+    if not _varies(raw(inputs, "missing", omic.name), inputs.train):
+        return None
+    return _learn(inputs, "missing", (f"{omic.name}: missing",), omic=omic.name)
 
 
 def _varies(flag: np.ndarray, train: np.ndarray) -> bool:
@@ -525,17 +548,32 @@ def _varies(flag: np.ndarray, train: np.ndarray) -> bool:
     return MIN_LEVEL <= n <= int(train.sum()) - MIN_LEVEL
 
 
-def _standardise(
-    values: np.ndarray, names: tuple[str, ...], train: np.ndarray, *, keep_scale: bool = False
-) -> _Columns:
-    """Mean 0 and SD 1 in the training rows, missing values at the training mean, constant columns left out."""
-    values = np.asarray(values, dtype=np.float64)
-    centre, scale, kept = standardisation(values, train)
-    if keep_scale:
-        scale = np.ones_like(scale)
-    x = (values[:, kept] - centre[kept]) / scale[kept]
-    x[~np.isfinite(x)] = 0.0
-    return _Columns(x, tuple(names[j] for j in kept))
+def _as_it_is(inputs: Inputs) -> Part:
+    """The clinical columns, which are standardised already."""
+    n = len(inputs.clinical_names)
+    return Part("clinical", "", np.arange(n), inputs.clinical_names, np.zeros(n), np.ones(n), np.zeros(0), np.zeros(0))
+
+
+def _learn(
+    inputs: Inputs,
+    source: str,
+    names: tuple[str, ...],
+    *,
+    omic: str = "",
+    keep_scale: bool = False,
+    only: set[str] | None = None,
+) -> Part:
+    """Mean 0 and SD 1 in the training rows, constant columns left out; all columns, or those named in `only`."""
+    centre, scale, kept = standardisation(raw(inputs, source, omic), inputs.train)
+    kept = np.array([j for j in kept if only is None or names[j] in only], dtype=np.int64)
+    scale = np.ones_like(scale) if keep_scale else scale
+    chosen = tuple(names[j] for j in kept)
+    return Part(source, omic, kept, chosen, centre[kept], scale[kept], np.zeros(0), np.zeros(0))
+
+
+def _within_range(inputs: Inputs, part: Part) -> Part:
+    x = part.apply(inputs)[inputs.train]
+    return replace(part, low=x.min(axis=0), high=x.max(axis=0))
 
 
 def standardisation(values: np.ndarray, train: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -558,12 +596,6 @@ def standardisation(values: np.ndarray, train: np.ndarray) -> tuple[np.ndarray, 
     centre = np.where(known, rows, 0.0).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
     scale = np.where(known, rows - centre, 0.0).std(axis=0)
     return centre, scale, np.flatnonzero(scale > 1e-8 * np.maximum(1.0, np.abs(centre)))
-
-
-def _joined(parts: list[_Columns]) -> _Columns:
-    if not parts:
-        return _Columns(np.zeros((0, 0)), ())
-    return _Columns(np.column_stack([p.x for p in parts]), tuple(name for p in parts for name in p.names))
 
 
 def _coefficients(model: CoxModel, names: tuple[str, ...]) -> list[Coefficient]:

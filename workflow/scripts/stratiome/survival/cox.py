@@ -62,6 +62,15 @@ class CoxModel:
     log_likelihood: float | None = None
     stratified: bool = False
 
+    def arrays(self) -> dict[str, np.ndarray]:
+        """What predictions need, by the names of the attributes."""
+        return {k: getattr(self, k) for k in ("coefficients", "centre", "times", "cumulative_hazard")}
+
+    @classmethod
+    def of_arrays(cls, arrays: Mapping[str, np.ndarray]) -> CoxModel:
+        """A model that predicts as that of `arrays`."""
+        return cls(*(arrays[k] for k in ("coefficients", "centre", "times", "cumulative_hazard")))
+
     def risk(self, x: np.ndarray) -> np.ndarray:
         """Log partial hazard against the average training patient, shape `(n_patients,)`; higher = worse.
 
