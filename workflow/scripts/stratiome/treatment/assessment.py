@@ -5,7 +5,9 @@ from __future__ import annotations
 from stratiome.config import EvaluationConfig, TreatmentConfig
 
 
-def assessed_once(treatment: TreatmentConfig, response: str, evaluation: EvaluationConfig) -> dict[str, tuple[str, str]]:
+def assessed_once(
+    treatment: TreatmentConfig, response: str, evaluation: EvaluationConfig
+) -> dict[str, tuple[str, str]]:
     """Target and emulation of the components on when and how, as `target_trial` has them for outcomes with time.
 
     Nobody had to wait for the treatment to have the outcome, as all are assessed after it: there is no immortal time.
