@@ -5,6 +5,8 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+import statsmodels.api as sm
+from scipy.stats import chi2_contingency
 from sklearn.linear_model import LogisticRegression
 
 from stratiome.cohort.clinical import read_clinical
@@ -12,6 +14,9 @@ from stratiome.cohort.endpoint import AT_ASSESSMENT, BEYOND
 from stratiome.cohort.errors import CohortError
 from stratiome.config import ConfigError, load_config
 from stratiome.plan import clinical_file
+from stratiome.prognosis.calibration import calibration_slope
+from stratiome.survival.compare import log_rank
+from stratiome.survival.concordance import Sample as HeldOut
 from stratiome.survival.cox import fit_cox
 from stratiome.treatment.doubly_robust import average, cross_fit
 from stratiome.treatment.effect import Question, Sample, compare_weighted
@@ -126,6 +131,41 @@ def test_cox_predicts_the_probability_of_no_response_as_well_as_logistic_regress
     error, ours, reference = np.mean(found, axis=0)
     assert abs(error) < 0.015
     assert np.sqrt(ours) < np.sqrt(reference) + 0.03
+
+
+def _predicted(n, seed, true_slope):
+    """Events of a response and predicted probabilities of none of them, whose complementary log-log has a slope."""
+    rng = np.random.default_rng(seed)
+    linear = np.clip(rng.normal(0.2, 0.9, n), None, 3.0)
+    event = rng.random(n) < 1 - np.exp(-np.exp(true_slope * linear))
+    return np.where(event, AT_ASSESSMENT, BEYOND), event, np.exp(-np.exp(linear))
+
+
+@pytest.mark.parametrize("true_slope", [0.6, 1.0, 1.5])
+def test_calibration_slope_is_that_of_a_binomial_regression(true_slope):
+    time, event, survival = _predicted(4000, 3, true_slope)
+    fold = np.arange(4000) % 4
+    weights = np.vstack([np.ones(4000), np.random.default_rng(1).poisson(1.0, 4000)])
+    ours = calibration_slope(HeldOut.make(time, event, fold=fold, weights=weights), survival, 1.0)
+    design = np.column_stack([np.log(-np.log(survival)), *(fold == k for k in range(4))]).astype(float)
+    family = sm.families.Binomial(sm.families.links.CLogLog())
+    for found, w in zip(ours, weights, strict=True):
+        assert found == pytest.approx(sm.GLM(event, design, family, freq_weights=w).fit(tol=1e-12).params[0], abs=1e-6)
+    assert ours[0] == pytest.approx(true_slope, abs=0.1)
+
+
+def test_calibration_slope_of_one_prediction_for_all_is_none():
+    time, event, survival = _predicted(200, 1, 1.0)
+    assert np.isnan(calibration_slope(HeldOut.make(time, event), np.full_like(survival, 0.4), 1.0)).all()
+
+
+def test_log_rank_is_the_mantel_haenszel_chi_squared_test():
+    rng = np.random.default_rng(2)
+    group = rng.integers(0, 3, 300)
+    event = rng.random(300) < np.array([0.3, 0.5, 0.6])[group]
+    found = log_rank(np.where(event, AT_ASSESSMENT, BEYOND), event, group)
+    table = np.array([[(event[group == g] == e).sum() for e in (0, 1)] for g in range(3)])
+    assert found.statistic == pytest.approx(chi2_contingency(table, correction=False).statistic * 299 / 300)
 
 
 def test_weighted_difference_is_that_of_proportions():

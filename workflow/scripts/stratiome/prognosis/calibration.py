@@ -9,6 +9,7 @@ import numpy as np
 from stratiome.survival.censoring import survival_curve
 from stratiome.survival.competing import cause_of, check_competing, incidence_error, observed_risk
 from stratiome.survival.concordance import Sample
+from stratiome.survival.outcome import at_one_time
 
 _CLIP = 1e-10  # survival probabilities are kept this far from 0 and 1 before taking logarithms
 _STEPS = 50
@@ -39,6 +40,9 @@ def calibration_slope(sample: Sample, survival: np.ndarray, horizon: float) -> n
     (Austin, Putter, Giardiello & van Klaveren 2022, Diagn Progn Res 6:2). True risks have slope 1 where hazards of
     the subdistribution are proportional, and close to it elsewhere: 0.985 in `tests/benchmarks/prognosis_gates.py`.
 
+    Without time (`at_one_time`) Breslow's approximation is far off, as all events are tied; the coefficient is that of
+    a binomial regression with complementary log-log link then, one intercept per fold.
+
     Parameters
     ----------
     sample
@@ -52,6 +56,8 @@ def calibration_slope(sample: Sample, survival: np.ndarray, horizon: float) -> n
     event = sample.event & (sample.time <= horizon)
     time = np.minimum(sample.time, horizon)
     gone = sample.otherwise(horizon)
+    if at_one_time(sample.time, sample.event):
+        return _binomial_slope(x, event, sample)
     parts = [
         _Stratum.make(x[f], time[f], event[f], sample.weights[:, f], gone[f], sample.uncensored[:, f])
         for f in sample.folds
@@ -72,6 +78,36 @@ def calibration_slope(sample: Sample, survival: np.ndarray, horizon: float) -> n
         slope[rows] += np.where(flat, 0.0, step)
         open_[rows] = ~flat & (np.abs(step) > 1e-10) & (np.abs(slope[rows]) < _MAX_SLOPE)
     return np.where(failed | open_ | (np.abs(slope) >= _MAX_SLOPE), np.nan, slope)
+
+
+def _binomial_slope(x: np.ndarray, event: np.ndarray, sample: Sample) -> np.ndarray:
+    """Coefficient of `x` in a binomial regression with complementary log-log link, one intercept per fold.
+
+    Fisher scoring, shape `(n_draws,)`; a fold where all patients of a draw have the same outcome tells nothing.
+    """
+    basis = np.zeros((len(x), len(sample.folds) + 1))
+    for k, fold in enumerate(sample.folds):
+        basis[fold, k] = 1.0
+        basis[fold, -1] = x[fold] - x[fold].mean()
+    found = np.zeros((len(sample.weights), basis.shape[1]))
+    if np.ptp(basis[:, -1]) <= 1e-10:
+        return np.full(len(found), np.nan)
+    open_ = np.ones(len(found), dtype=bool)
+    for _ in range(_STEPS):
+        rows = np.flatnonzero(open_)
+        if rows.size == 0:
+            break
+        hazard = np.exp(np.clip(found[rows] @ basis.T, -20.0, 3.5))
+        odds = np.exp(-hazard) / -np.expm1(-hazard)  # of no event
+        score = sample.weights[rows] * hazard * np.where(event, odds, -1.0)
+        weight = sample.weights[rows] * hazard**2 * odds
+        information = np.einsum("dn,ni,nj->dij", weight, basis, basis, optimize=True)
+        information += 1e-8 * np.eye(basis.shape[1])
+        step = np.linalg.solve(information, (score @ basis)[:, :, None])[:, :, 0]
+        found[rows] += np.clip(step, -_MAX_STEP, _MAX_STEP)
+        open_[rows] = (np.abs(step[:, -1]) > 1e-8) & (np.abs(found[rows, -1]) < _MAX_SLOPE)
+    slope = found[:, -1]
+    return np.where(open_ | (np.abs(slope) >= _MAX_SLOPE), np.nan, slope)
 
 
 @dataclass(frozen=True)

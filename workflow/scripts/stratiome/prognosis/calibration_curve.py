@@ -296,7 +296,7 @@ def intercept(events: np.ndarray, hazard: np.ndarray, weights: np.ndarray) -> np
 def intercept_of_risks(pseudo: np.ndarray, risk: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Calibration intercept of risks at a horizon by pseudo-values, shape `(n_draws,)`.
 
-    For competing risks, whose incidence has no cumulative hazard that events compare with: `a` of
+    For competing risks and for a response without time, where events do not compare with a cumulative hazard: `a` of
     `log(-log(1 - risk that comes true)) = a + log(-log(1 - predicted risk))`.
 
     Parameters

@@ -18,6 +18,7 @@ from stratiome.prognosis.evaluate import (
     enough,
 )
 from stratiome.survival.interval import percentile_interval
+from stratiome.survival.outcome import at_one_time
 from stratiome.survival.pseudo import pseudo_risks
 
 POINTS = 25
@@ -174,7 +175,7 @@ def _at_horizon(
     part, one = group.part, np.ones((1, len(group.time)))
     risk = np.clip(1.0 - part.survival[model][:, problem.column(horizon)], 0.0, 1.0)
     failed = group.event & (group.time <= horizon)
-    if group.competing is None:
+    if writer.hazards:
         until = np.minimum(group.time, horizon)
         hazard = smooth.hazard_at(part.survival[model], problem.grid, until)
         intercepts = [smooth.intercept(failed, hazard, w) for w in (one, *draws)]
@@ -256,6 +257,8 @@ class _Writer:
         self.problem, self.n, self.events = problem, n, events
         self.bootstraps, self.level = bootstraps, level
         self.by_site, self.competing, self.seed = by_site, competing, seed
+        # Whether events compare with predicted cumulative hazards: not with competing risks, nor without time.
+        self.hazards = not competing and not at_one_time(problem.time, problem.event)
 
     def measure(
         self,
@@ -313,7 +316,7 @@ class _Writer:
         hazards = f"log of events over predicted cumulative hazard up to the end of follow-up or {horizon:g} months"
         by_pseudo = f"{pseudo} with the prediction as offset, complementary log-log link"
         text = {
-            "intercept": f"{by_pseudo if self.competing else hazards}, {pooled}; ideal 0, above it risks are too low",
+            "intercept": f"{hazards if self.hazards else by_pseudo}, {pooled}; ideal 0, above it risks are too low",
             "ici": f"integrated calibration index, mean distance of prediction and smooth curve: {line}; above zero"
             " for perfect predictions too, and so is its interval: compare with chance",
             "e50": f"median distance of prediction and smooth curve: {line}",

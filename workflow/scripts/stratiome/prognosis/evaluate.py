@@ -12,6 +12,7 @@ from stratiome.prognosis.censoring import Observed, brier_given, uno_c_given
 from stratiome.prognosis.metrics import auc, brier, integrated, observed_expected
 from stratiome.survival.concordance import Sample, harrell_c, uno_c
 from stratiome.survival.interval import percentile_interval
+from stratiome.survival.outcome import at_one_time
 
 NULL_MODEL = "kaplan_meier"
 YARDSTICK = "clinical"
@@ -444,6 +445,7 @@ class _Writer:
         }
         self.silent = {limit: _silent(samples, limit) for limit in (problem.tau, np.inf)}
         self.rivals = problem.competing is not None
+        self.timed = not at_one_time(problem.time[held_out], problem.event[held_out])
         self.truncated_cox = max(
             (
                 Observed(p.uncensored, problem.grid).truncated(s, problem.tau)
@@ -533,7 +535,10 @@ class _Writer:
             "ipa": f"one minus the ratio of {'integrated ' if horizon is None else ''}Brier scores to the training "
             f"{curve} curve, {'tau' if horizon is None else 'horizon'} {limit:g} months; {weights}",
             "calibration_slope": f"{slope} at {limit:g} months, follow-up cut "
-            f"there, one baseline per {scope[:-1]}, Breslow ties; ideal 1",
+            f"there, one baseline per {scope[:-1]}, Breslow ties; ideal 1"
+            if self.timed
+            else "binomial regression with complementary log-log link on that of the predicted risk, one intercept per"
+            f" {scope[:-1]}; ideal 1",
             "observed_expected": f"{observed} over mean predicted risk at {limit:g} months, patients pooled; ideal 1",
         }[metric]
         parts = [f"difference to {versus} (model minus {versus}) on the same draws: {text}" if versus else text]

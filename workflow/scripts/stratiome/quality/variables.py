@@ -104,7 +104,8 @@ def all_variables(
             add(f"{omic}: {name}", "batch", here[name], classes=_is_class(here[name]))
     follow = ids.join(outcome, on="patient_id", how="left", maintain_order="left")
     add("event", "outcome", follow["event"], classes=True)
-    add("follow-up time (log)", "outcome", follow["time_months"].log(), classes=False)
+    if config.endpoint.response is None:
+        add("follow-up time (log)", "outcome", follow["time_months"].log(), classes=False)
     for name, treatment in config.treatments.items():
         add(treatment.column or name, "treatment", received(clinical, treatment).treated, classes=True)
     for name in config.known_labels:

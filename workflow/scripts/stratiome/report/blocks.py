@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from stratiome.report.verdicts import Verdict
 
@@ -43,6 +43,16 @@ class Table:
     def dense(self) -> bool:
         """Whether the table is so wide that it is set smaller."""
         return len(self.head) > 7
+
+    def without(self, heads: frozenset[str]) -> Table:
+        """The table without the columns of some headings."""
+        kept = [i for i, head in enumerate(self.head) if head not in heads]
+        return replace(
+            self,
+            head=[self.head[i] for i in kept],
+            rows=[[row[i] for i in kept] for row in self.rows],
+            numeric=frozenset(k for k, i in enumerate(kept) if i in self.numeric),
+        )
 
 
 def numbered(texts: Sequence[str]) -> tuple[list[str], list[str]]:

@@ -149,9 +149,10 @@ def by_resample(
     description: str,
     names: Mapping[str, str],
     empty: Mapping[str, str],
+    measure: str = "Uno's C",
     width: float = 820,
 ) -> str:
-    """Uno's C of each model in each resample, one line a resample.
+    """Discrimination of each model in each resample, one line a resample.
 
     Parameters
     ----------
@@ -163,6 +164,8 @@ def by_resample(
         Readable name of each resample.
     empty
         Resample without any estimate -> why, written in its line.
+    measure
+        Name of the measure.
     """
     resamples = list(dict.fromkeys(r["resample"] for r in rows))
     more = 22 * ((len(models) - 1) // LEGEND)
@@ -183,7 +186,7 @@ def by_resample(
                 label=label(model),
             )
         ax.axvline(0.5, color=svg.MUTED, linewidth=1, linestyle=svg.DASHES[1])
-        ax.set(ylim=(len(resamples) - 0.5, -0.5), yticks=range(len(resamples)), xlabel="Uno's C (0.5 = chance)")
+        ax.set(ylim=(len(resamples) - 0.5, -0.5), yticks=range(len(resamples)), xlabel=f"{measure} (0.5 = chance)")
         ax.set_yticklabels([names[s] for s in resamples])
         for y, s in enumerate(resamples):
             if s in empty:
@@ -330,22 +333,27 @@ def decision(
         return svg.finish(figure, slug, description)
 
 
-def targeting(rows: Sequence[Row], slug: str, description: str, width: float = 820) -> str:
+def targeting(
+    rows: Sequence[Row], slug: str, description: str, unit: str = "months", scale: float = 1.0, width: float = 820
+) -> str:
     """Effect among the patients of largest predicted effect, less that in all, with its band.
 
     Parameters
     ----------
     rows
         Rows of `TreatmentTargeting` of one treatment and learner, by rising share.
+    unit, scale
+        Unit of what is drawn, and the factor to it.
     """
     with svg.canvas(width, 260) as figure:
         ax = svg.axes(figure, 66, 48, 20, 20)
         ax.axhline(0, color=svg.MUTED, linewidth=1)
         share = [r["share"] for r in rows]
-        band = ([r["lower"] for r in rows], [r["upper"] for r in rows])
+        band = ([scale * r["lower"] for r in rows], [scale * r["upper"] for r in rows])
         ax.fill_between(share, *band, color=svg.series(1), alpha=0.25, linewidth=0)
-        ax.plot(share, [r["estimate"] for r in rows], color=svg.series(1), linewidth=2)
-        ax.set(xlim=(0, 1), xlabel="Share of patients, largest predicted effect first", ylabel="Months more than all")
+        ax.plot(share, [scale * r["estimate"] for r in rows], color=svg.series(1), linewidth=2)
+        more = f"{unit[:1].upper()}{unit[1:]} more than all"
+        ax.set(xlim=(0, 1), xlabel="Share of patients, largest predicted effect first", ylabel=more)
         ax.xaxis.set_major_formatter(lambda v, _: f"{100 * v:.0f} %")
         return svg.finish(figure, slug, description)
 

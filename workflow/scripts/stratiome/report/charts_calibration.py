@@ -68,7 +68,14 @@ STRIPS: dict[str, tuple[str, int]] = {
 """Heading and number of the colour of each outcome, from top to bottom."""
 
 
-def risks(rows: Sequence[Row], slug: str, description: str, min_cell: int, width: float = 276) -> str:
+def risks(
+    rows: Sequence[Row],
+    slug: str,
+    description: str,
+    min_cell: int,
+    names: Mapping[str, str] | None = None,
+    width: float = 276,
+) -> str:
     """Histograms of the predicted risk, one strip for each outcome, on one axis.
 
     Parameters
@@ -78,6 +85,8 @@ def risks(rows: Sequence[Row], slug: str, description: str, min_cell: int, width
     min_cell
         Bins of fewer patients are drawn pale at half that height. The others are rounded to multiples of half of it, so
         that a pale one cannot be had from the total.
+    names
+        Outcome -> heading in the place of that of `STRIPS`.
     """
     step = max(1, min_cell // 2)
     shown = [o for o in STRIPS if any(r["outcome"] == o for r in rows)]
@@ -86,6 +95,7 @@ def risks(rows: Sequence[Row], slug: str, description: str, min_cell: int, width
     with svg.canvas(width, height) as figure:
         for k, outcome in enumerate(shown):
             name, colour = STRIPS[outcome]
+            name = (names or {}).get(outcome, name)
             above = 24 + 92 * k
             ax = svg.axes(figure, 40, height - above - strip, 24, above)
             own = [r for r in rows if r["outcome"] == outcome]

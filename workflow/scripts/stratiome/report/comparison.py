@@ -31,7 +31,7 @@ def beside_baselines(inputs: ReportInputs) -> list[object]:
         *((f"{label(n)} (ARI)", lambda m, n=n: _ari(inputs, m, n)) for n in inputs.settings.known_labels),
         *([("Planted (ARI)", lambda m: _ari(inputs, m, "planted"))] if inputs.simulated else []),
         ("As the latent model (ARI)", lambda m: _ari(inputs, m, "vae")),
-        ("Held-out log-rank", lambda m: _logrank(inputs, m)),
+        (f"Held-out {inputs.settings.words.test}", lambda m: _logrank(inputs, m)),
     ]
     cells = [(title, [cell(m) for m in models]) for title, cell in columns]
     cells = [(title, found) for title, found in cells if set(found) != {"–"}]

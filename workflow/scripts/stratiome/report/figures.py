@@ -69,6 +69,63 @@ def curves(
         return svg.finish(figure, slug, description)
 
 
+def proportions(
+    groups: Sequence[tuple[str, int, Sequence[Row]]],
+    slug: str,
+    description: str,
+    min_cell: int,
+    width: float = 820,
+) -> str:
+    """Share of each group with a response, a bar with its interval and its numbers.
+
+    Parameters
+    ----------
+    groups
+        As of `curves`; the last row of each holds the share, its interval and the number with a response.
+    slug, description
+        Prefix of ids; text for readers who cannot see the figure.
+    min_cell
+        No bar is drawn of a group in which fewer patients than this have a response, or have none.
+    width
+        Natural size in pixels.
+    """
+    with svg.canvas(width, 44 * len(groups) + 68) as figure:
+        ax = svg.axes(figure, 96, 52, 132, 12)
+        for y, (name, group, rows) in enumerate(groups):
+            at: dict[str, Any] = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points", "va": "center"}
+            ax.annotate(name, (0, y), (-92, 0), color=svg.INK, annotation_clip=False, **at)
+            few, share = share_of(rows, min_cell)
+            ax.annotate(share, (1, y), (14, 0), color=svg.INK, annotation_clip=False, **at)
+            if few:
+                continue
+            last = rows[-1]
+            ax.barh(y, last["survival"], height=0.5, color=svg.series(group), alpha=0.55)
+            ax.plot([last["lower"], last["upper"]], [y, y], color=svg.INK, linewidth=1.6)
+        ax.set(xlim=(0, 1), ylim=(len(groups) - 0.5, -0.5), yticks=[], xticks=[0, 0.5, 1])
+        ax.set_xticklabels(["0 %", "50 %", "100 %"])
+        ax.set_xlabel("Patients with a response", labelpad=3)
+        return svg.finish(figure, slug, description)
+
+
+def share_of(rows: Sequence[Row], min_cell: int) -> tuple[bool, str]:
+    """Whether too few of a group have a response or have none to tell their share, and that or the share in words."""
+    if not rows:
+        return True, "nobody"
+    responded = rows[-1]["at_risk"]
+    if responded < min_cell:
+        return True, f"<{min_cell} responded"
+    if rows[0]["at_risk"] - responded < min_cell:
+        return True, f"<{min_cell} did not respond"
+    value, low, high = (100 * rows[-1][k] for k in ("survival", "lower", "upper"))
+    return False, f"{value:.0f} % ({low:.0f} to {high:.0f})"
+
+
+def describe_shares(groups: Sequence[tuple[str, int, Sequence[Row]]], min_cell: int) -> str:
+    """What a reader who cannot see the bars is told."""
+    said = [f"{name} {share_of(rows, min_cell)[1]}" for name, _, rows in groups]
+    return f"Patients with a response: {', '.join(said)}."
+
+
 def _curve(ax: Axes, group: int, rows: Sequence[Row]) -> None:
     if not rows:
         return

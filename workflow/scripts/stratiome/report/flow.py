@@ -22,7 +22,12 @@ SIDE_LETTERS = 66
 
 
 def diagram(
-    flow: Sequence[Row], slug: str, description: str, min_cell: int, locked: tuple[str, str] | None = None
+    flow: Sequence[Row],
+    slug: str,
+    description: str,
+    min_cell: int,
+    locked: tuple[str, str] | None = None,
+    outcome: str = "survival",
 ) -> str:
     """Boxes from the clinical table to the patients with a usable outcome, those who left at the side, omics beneath.
 
@@ -36,8 +41,10 @@ def diagram(
         Smallest count that may be printed.
     locked
         Who is in the locked test set and who is left, in words; None without such a set.
+    outcome
+        What patients without a usable outcome are not used for.
     """
-    main, lost, omics = _parts(merge_small(flow, min_cell), min_cell)
+    main, lost, omics = _parts(merge_small(flow, min_cell), min_cell, outcome)
     if locked is not None and main:
         lost = [*lost[: len(main) - 1], [f"Locked test set, looked at once: {locked[0]}"]]
         main.append(["For everything else, with a usable outcome", locked[1]])
@@ -83,7 +90,7 @@ def merge_small(flow: Sequence[Row], min_cell: int) -> list[Row]:
     return list(merged)
 
 
-def _parts(flow: Sequence[Row], min_cell: int) -> tuple[list[list[str]], list[list[str]], list[list[str]]]:
+def _parts(flow: Sequence[Row], min_cell: int, what: str) -> tuple[list[list[str]], list[list[str]], list[list[str]]]:
     """Lines of the main boxes, of who left between them, and of the omics."""
     read = [r for r in flow if r["step"] == "read" and r["scope"] == "clinical table"]
     outcome = [r for r in flow if r["step"] == "outcome"]
@@ -97,7 +104,7 @@ def _parts(flow: Sequence[Row], min_cell: int) -> tuple[list[list[str]], list[li
         exact = not any(is_small(r["n_in"] - r["n_out"], min_cell) for r in gone)
         said = f"n = {count(n, min_cell)}" if exact else f"n {part(n, gone[0]['n_in'], min_cell)}"
         main.append(["With a usable outcome", said])
-        lost.append(["Not used for survival; they still teach the latent model:", *out] if out else [])
+        lost.append([f"Not used for {what}; they still teach the latent model:", *out] if out else [])
     omics = []
     for r in flow:
         if r["step"] == "read" and r["scope"] != "clinical table":

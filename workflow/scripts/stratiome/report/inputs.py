@@ -24,6 +24,8 @@ from stratiome.config import (
     TreatmentConfig,
 )
 from stratiome.report.disclosure import is_small, part
+from stratiome.report.outcome_words import OutcomeWords
+from stratiome.report.without_time import without_time
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -142,6 +144,13 @@ class Settings:
         if self.event_name is None and self.endpoint.competing is not None:
             return "the event"
         return self.event_name
+
+    @property
+    def words(self) -> OutcomeWords:
+        """What the outcome, its measures and gains are called."""
+        if self.endpoint.response is not None:
+            return OutcomeWords(False, self.event_name or "no response")
+        return OutcomeWords(True, self.event)
 
     @property
     def alpha(self) -> float:
@@ -277,6 +286,8 @@ def read_inputs(
         parts = [tables.read_table(p, CONTRACTS[name]) for p in ([given] if isinstance(given, str) else given)]
         frame = pl.concat(parts) if parts else tables.from_rows([], CONTRACTS[name])
         read[name] = _masked(frame, settings.min_cell)
+    if not settings.words.timed:
+        read = without_time(read)
     return ReportInputs(
         settings=settings,
         manifest=json.loads(Path(manifest).read_text(encoding="utf-8")),

@@ -50,6 +50,9 @@ REFERENCES = {
         "Crump RK, Hotz VJ, Imbens GW, Mitnik OA. Dealing with limited overlap in estimation of average treatment"
         " effects. Biometrika 2009;96:187–99."
     ),
+    "Efron 1977": (
+        "Efron B. The efficiency of Cox's likelihood function for censored data. J Am Stat Assoc 1977;72:557–65."
+    ),
     "Fine 1999": (
         "Fine JP, Gray RJ. A proportional hazards model for the subdistribution of a competing risk. J Am Stat Assoc"
         " 1999;94:496–509."
@@ -110,6 +113,11 @@ REFERENCES = {
     "Lipsitch 2010": (
         "Lipsitch M, Tchetgen Tchetgen E, Cohen T. Negative controls: a tool for detecting confounding and bias in"
         " observational studies. Epidemiology 2010;21:383–8."
+    ),
+    "Mantel 1959": (
+        "Mantel N, Haenszel W. Statistical aspects of the analysis of data from retrospective studies of disease. J"
+        " Natl"
+        " Cancer Inst 1959;22:719–48."
     ),
     "Maringe 2020": (
         "Maringe C, Benitez Majano S, Exarchakou A, et al. Reflection on modern methods: trial emulation in the"
@@ -224,9 +232,15 @@ def _data(inputs: ReportInputs) -> str:
         if s.endpoint.competing
         else ""
     )
+    outcome = s.words.say(
+        f"The outcome was the time to {s.endpoint.event} (column {s.endpoint.time}), in months, evaluated at"
+        f" {horizons} months.",
+        f"The outcome was a response (column {s.endpoint.response}), assessed once and without time; the event that"
+        " risks"
+        f" are of is {s.words.failure}. Patients who were not assessed were left out of models and tests.",
+    )
     return (
-        f"Data were {source}. The outcome was the time to {s.endpoint.event} (column {s.endpoint.time}), in months,"
-        f" evaluated at {horizons} months.{other}{_followed(inputs)}{omics} A missing omic or value was masked and"
+        f"Data were {source}. {outcome}{other}{_followed(inputs)}{omics} A missing omic or value was masked and"
         f" never imputed into a likelihood. Missing clinical values were replaced by the training median beside an"
         f" indicator of missingness (numbers) or counted as the reference beside one (classes); levels of fewer than"
         f" five training patients join the reference. Transforms were fitted on training patients and applied to all."
@@ -281,7 +295,8 @@ def _design(inputs: ReportInputs) -> str:
     )
     return (
         f"{' '.join(said)}{left} All that is learned (transforms,"
-        " latent model, subgroups, survival models) was learned on the training patients of each split. Intervals are"
+        f" latent model, subgroups, {inputs.settings.words.say('survival models', 'models of the response')}) was"
+        " learned on the training patients of each split. Intervals are"
         f" percentile intervals of {inputs.settings.evaluation.bootstraps} bootstrap samples of patients at level"
         f" {inputs.settings.level}, unless a table states another method."
     )
@@ -314,13 +329,25 @@ def _subgroups(inputs: ReportInputs) -> str:
         f" {100 * g.min_information:g} % of the variance of places took no part in this, and were assigned by"
         " memberships learned from other patients with the same omics hidden. Patients whose largest membership"
         f" probability was below {g.min_probability:g} stayed unassigned. Subgroups were described by bootstrap Jaccard"
-        " indices (Hennig 2007) and, in held-out patients only, by Kaplan–Meier curves (Kaplan 1958),"
-        f" log-rank tests stratified by {'site' if inputs.settings.site else 'fold'}, restricted mean survival, the"
-        " likelihood ratio of adding them to the clinical Cox model, and the difference in Uno's C (Uno 2011) of Cox"
+        f" indices (Hennig 2007) and, in held-out patients only, by {_described(inputs)}, the"
+        f" likelihood ratio of adding them to the clinical Cox model, and the difference in {_concordance(inputs)} of"
+        " Cox"
         " models with and without them, fitted on the training patients of each fold. Their association with batches"
         " and covariates is Cramer's V or eta squared, corrected for bias, with intervals of the non-central"
         f" chi-squared or F distribution.{_gene_sets(inputs)}"
     )
+
+
+def _described(inputs: ReportInputs) -> str:
+    by = "site" if inputs.settings.site else "fold"
+    return inputs.settings.words.say(
+        f"Kaplan–Meier curves (Kaplan 1958), log-rank tests stratified by {by}, restricted mean survival",
+        f"the share with a response and Mantel–Haenszel chi-squared tests (Mantel 1959), stratified by {by}",
+    )
+
+
+def _concordance(inputs: ReportInputs) -> str:
+    return inputs.settings.words.say("Uno's C (Uno 2011)", "the area under the ROC curve")
 
 
 def _gene_sets(inputs: ReportInputs) -> str:
@@ -350,19 +377,49 @@ def _prognosis(inputs: ReportInputs) -> str:
         if s.prognosis
         else ""
     )
-    return (
+    begin = (
         "The yardstick was a Cox model (Cox 1972) on"
-        f" {join([label(c) for c in s.covariates]) or 'no clinical covariate'}.{_beside(inputs, ratio)}"
-        f" Discrimination was measured by Uno's C (Uno 2011) truncated at {months(s.endpoint.tau_months)} months and by"
+        f" {join([label(c) for c in s.covariates]) or 'no clinical covariate'}.{_one_time(inputs)}"
+        f"{_beside(inputs, ratio)}"
+    )
+    end = (
+        "".join(f" {said}" for said in not_fitted(inputs, PROGNOSIS_MODELS[1:], "cross-validation"))
+        + _trust(inputs)
+        + _explained(inputs)
+    )
+    if not s.words.timed:
+        return f"{begin}{_judged_without_time()}{end}"
+    return (
+        f"{begin} Discrimination was measured by Uno's C (Uno 2011) truncated at {months(s.endpoint.tau_months)}"
+        " months and by"
         " time-dependent AUC, overall error by the integrated Brier score with censoring weights (Graf 1999),"
         " calibration by slope, intercept (Crowson 2016), observed/expected ratio, risk groups, and smooth curves of"
         f" pseudo-values (Andersen 2003) with the integrated calibration index (Austin 2020){_d_calibrated(inputs)}."
         " Differences to the clinical model were taken on the same patients and bootstrap samples."
         f"{_rivals(inputs)} Concordance and integrated Brier score were"
-        " computed again with censoring weights of a Cox model on clinical variables (Gerds 2013)."
-        + "".join(f" {said}" for said in not_fitted(inputs, PROGNOSIS_MODELS[1:], "cross-validation"))
-        + _trust(inputs)
-        + _explained(inputs)
+        f" computed again with censoring weights of a Cox model on clinical variables (Gerds 2013).{end}"
+    )
+
+
+def _one_time(inputs: ReportInputs) -> str:
+    """What a Cox model is where all events come at one time."""
+    return inputs.settings.words.say(
+        "",
+        " With one time at which all events come, as here, it is a regression of the event with a complementary log-log"
+        " link, fitted by Efron's approximation (Efron 1977) to the partial likelihood of all Cox models without a"
+        " penalty, and by Breslow's to that of those with one.",
+    )
+
+
+def _judged_without_time() -> str:
+    return (
+        " Discrimination was measured by the area under the ROC curve within folds, overall error by the Brier score"
+        " and its gain over one risk for all, calibration by slope and intercept of a binomial regression with"
+        " complementary log-log link (Crowson 2016), observed/expected ratio, risk groups, and smooth curves of the"
+        " event with the integrated calibration index (Austin 2020). Differences to the clinical model were taken on"
+        " the same patients and bootstrap samples. What needs a time (bounds on it, ratios of rates and whether they"
+        " stay"
+        " the same, weights for patients who leave early) was left out."
     )
 
 
@@ -390,7 +447,8 @@ def _trust(inputs: ReportInputs) -> str:
         )
     if any(r["estimate"] is not None for r in inputs.rows("site_summary")):
         said += (
-            " Uno's C of left-out sites was summarised on the log odds by a random-effects model: restricted maximum"
+            f" {inputs.settings.words.metrics['uno_c'][0]} of left-out sites was summarised on the log odds by a"
+            " random-effects model: restricted maximum"
             " likelihood, modified Hartung–Knapp interval (Röver 2015), and prediction interval (Higgins 2009)."
         )
     return said
@@ -442,13 +500,15 @@ def _beside(inputs: ReportInputs, ratio: str) -> str:
         "clinical_factors": "a Cox model on clinical variables and MOFA+ factors",
         "clinical_forest": "a random survival forest on clinical variables",
         "forest": "a random survival forest on clinical variables and latents (Ishwaran 2008)",
-        "deep": "a discrete-time hazard network on clinical variables and latents (Gensheimer 2019)",
+        "deep": inputs.settings.words.say("a discrete-time hazard network", "a network")
+        + " on clinical variables and latents (Gensheimer 2019)",
     }
     named = [text for model, text in said.items() if model in asked]
     text = f" Beside it stood {join(named)}." if named else ""
     if "stacked" in asked and s:
         text += (
-            " The stacked model is the convex combination of all of them with the least integrated Brier score in"
+            " The stacked model is the convex combination of all of them with the least"
+            f" {inputs.settings.words.error} in"
             f" training patients left out in {s.inner_folds} inner folds (van der Laan 2007)."
         )
     return text
@@ -472,10 +532,17 @@ def _treatment(inputs: ReportInputs) -> str:
     return (
         f"Treatment effects were estimated by emulating a target trial (Hernán 2016): {'; '.join(parts)}. Overlap"
         " weights (Li 2018) came from unpenalised logistic regression, refitted in each subgroup and in each bootstrap"
-        " sample. Effects are differences in survival at the horizons and in restricted mean survival time (Royston"
-        f" 2013) between weighted Kaplan–Meier curves{_competing_curves(inputs)}."
+        f" sample. {_contrast(inputs)}"
         f"{_averages(inputs)} One omnibus test asked whether the effect differs between"
         " subgroups; p-values of single subgroups are adjusted after Holm (Holm 1979)."
+    )
+
+
+def _contrast(inputs: ReportInputs) -> str:
+    return inputs.settings.words.say(
+        "Effects are differences in survival at the horizons and in restricted mean survival time (Royston"
+        f" 2013) between weighted Kaplan–Meier curves{_competing_curves(inputs)}.",
+        "Effects are differences in the weighted share of patients with a response.",
     )
 
 
@@ -493,8 +560,8 @@ def _averages(inputs: ReportInputs) -> str:
     rows = [r for r in inputs.rows("treatment_averages") if r["estimate"] is not None]
     named = {
         "doubly robust": (
-            "a cross-fitted doubly robust estimator (Chernozhukov 2018, Westling 2024) with Cox models of survival and"
-            " of censoring in each arm"
+            "a cross-fitted doubly robust estimator (Chernozhukov 2018, Westling 2024) with Cox models of"
+            f" {inputs.settings.words.say('survival and of censoring', 'the event')} in each arm"
         ),
         "inverse probability": (
             "stabilised inverse probability weights (Robins 2000) among patients with a propensity of 0.05 to 0.95"
@@ -509,8 +576,9 @@ def _averages(inputs: ReportInputs) -> str:
             " effect: by predicted risk without treatment (Kent 2020), by clinical variables with Holm's correction,"
             " and by the predicted effect, with a rank-weighted average effect (Yadlowsky 2025). Effects were predicted"
             " by Cox models and random survival forests of each arm, a Cox model with interactions, a doubly robust"
-            " learner with a lasso (Kennedy 2023) and a causal forest on residuals (Nie 2021), on a censoring-unbiased"
-            " outcome, and combined by non-negative least squares on training patients left out, shrunk to the average"
+            " learner with a lasso (Kennedy 2023) and a causal forest on residuals (Nie 2021), on"
+            f" {inputs.settings.words.say('a censoring-unbiased outcome', 'the response')}, and combined by"
+            " non-negative least squares on training patients left out, shrunk to the average"
             " effect."
         )
     if inputs.rows("treatment_policy"):
@@ -522,8 +590,10 @@ def _averages(inputs: ReportInputs) -> str:
         )
     if inputs.rows("treatment_profiles"):
         text += (
-            " Curves for patients like a given profile are averages over the eligible patients of Cox models of each"
-            " arm (Robins 1986), with bootstrap bands; they are not shown where the propensity is outside 0.05 to 0.95."
+            f" {inputs.settings.words.say('Curves', 'Responses')} for patients like a given profile are averages over"
+            " the"
+            " eligible patients of Cox models of each arm (Robins 1986), with bootstrap bands; they are not shown"
+            " where the propensity is outside 0.05 to 0.95."
         )
     checks = {r["check"] for r in inputs.rows("treatment_robustness")}
     if checks:

@@ -99,7 +99,7 @@ def render(inputs: ReportInputs, templates: Path = TEMPLATES) -> str:
     )
     environment.filters["ticks"] = ticks
     settings = inputs.settings
-    return environment.get_template("report.html.j2").render(
+    page = environment.get_template("report.html.j2").render(
         title=settings.title or settings.cohort,
         cohort=settings.cohort,
         summary=summary(inputs),
@@ -112,3 +112,6 @@ def render(inputs: ReportInputs, templates: Path = TEMPLATES) -> str:
         version=(inputs.manifest.get("created_with") or {}).get("stratiome", ""),
         style=(templates / "style.css").read_text(encoding="utf-8"),
     )
+    for name, other in settings.words.renamed.items():
+        page = page.replace(name, other)
+    return page

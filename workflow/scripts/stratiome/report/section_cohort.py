@@ -33,14 +33,15 @@ def cohort(inputs: ReportInputs) -> Section:
     """Patient flow, omics, outcome and how the patients were split."""
     blocks: list[object] = [Cards(_cards(inputs)), *_competing(inputs), *_declared(inputs)]
     flow = inputs.rows("flow")
+    what = inputs.settings.words.say("survival", "models of the response")
     if flow:
         blocks += [
             Heading("Patient flow"),
             Figure(
-                diagram(flow, "flow", _told(flow), inputs.settings.min_cell, _locked_away(inputs)),
+                diagram(flow, "flow", _told(flow), inputs.settings.min_cell, _locked_away(inputs), what),
                 "From the clinical table to the analysis",
-                "Nobody is dropped for lacking an omic. Patients without a usable outcome are left out of survival"
-                " models and tests only.",
+                "Nobody is dropped for lacking an omic. Patients without a usable outcome are left out of"
+                f" {inputs.settings.words.say('survival models', what)} and tests only.",
                 820,
             ),
             _with_locked(
@@ -91,14 +92,14 @@ def _without(overlap: Sequence[Row], min_cell: int) -> str:
 def _size(inputs: ReportInputs) -> list[object]:
     """Warnings of few events and of follow-up that is short for the horizons."""
     event = inputs.row("outcome_counts", status="event")
-    said = []
-    if event is not None and event["n"] < FEW_EVENTS:
+    said = _few_of_either(inputs)
+    if inputs.settings.words.timed and event is not None and event["n"] < FEW_EVENTS:
         said.append(
             f"Only {count(event['n'], inputs.settings.min_cell)} events: with fewer than {FEW_EVENTS}, how well a model"
             " predicts cannot be judged reliably (Vergouwe et al. 2005; Collins et al. 2016). Expect wide intervals;"
             " nothing here carries a claim."
         )
-    follow = inputs.row("baseline", variable="follow-up")
+    follow = inputs.row("baseline", variable="follow-up") if inputs.settings.words.timed else None
     last = max(inputs.settings.endpoint.horizons_months)
     if follow is not None and follow["value"] is not None and follow["value"] < last:
         said.append(
@@ -106,6 +107,20 @@ def _size(inputs: ReportInputs) -> list[object]:
             f" and the last horizon is {months(last)} months, where few patients tell."
         )
     return [Heading("How much the cohort can tell"), Note(" ".join(said), "care")] if said else []
+
+
+def _few_of_either(inputs: ReportInputs) -> list[str]:
+    """That a response, or its lack, is rare: the rarer of the two says how much a cohort can tell."""
+    rows = [inputs.row("outcome_counts", status=s) for s in ("event", "censored")]
+    known = [(r["n"], s) for r, s in zip(rows, (inputs.settings.words.failure, "a response"), strict=True) if r]
+    if inputs.settings.words.timed or not known or min(known)[0] >= FEW_EVENTS:
+        return []
+    (n, what), least = min(known), inputs.settings.min_cell
+    shown = count(n, least) if is_small(n, least) else about(n, least)
+    return [
+        f"Only {shown} patients with {what}: with fewer than {FEW_EVENTS} of either outcome, how well a model predicts"
+        " cannot be judged reliably (Vergouwe et al. 2005; Collins et al. 2016). Expect wide intervals."
+    ]
 
 
 def _baseline(inputs: ReportInputs) -> list[object]:
@@ -152,7 +167,19 @@ def _baseline(inputs: ReportInputs) -> list[object]:
         " small one."
     )
     table = Table("Patients at time zero.", ["", "Patients", "Missing"], body, frozenset({1, 2}), note)
-    return [Heading("Who they are"), table, *folds]
+    return [Heading("Who they are"), table, *folds, *_once(inputs)]
+
+
+def _once(inputs: ReportInputs) -> list[object]:
+    """What a reader would look for and a response does not have."""
+    if inputs.settings.words.timed:
+        return []
+    return [
+        Text(
+            f"The outcome ({inputs.settings.endpoint.response}) is assessed once in each patient and has no time: there"
+            " is nobody to follow further, so no length of observation is given, and no curves over time are drawn."
+        )
+    ]
 
 
 def _number(row: Row, inputs: ReportInputs) -> list[str]:
@@ -295,7 +322,10 @@ def _lede(inputs: ReportInputs) -> str:
     n, events = _outcome(inputs)
     least = inputs.settings.min_cell
     free = " outside the locked test set" if inputs.resamples(LOCKED) else ""
-    usable = f" {inputs.people(n)}{free} have a usable outcome, with {count(events, least)} events."
+    failed = f"with {count(events, least)} events"
+    if not inputs.settings.words.timed:
+        failed = f"{count(events, least)} of them with {inputs.settings.words.failure}, the event"
+    usable = f" {inputs.people(n)}{free} have a usable outcome, {failed}."
     outcome = usable if n is not None else ""
     return (
         inputs.settings.description.strip() + outcome
@@ -310,7 +340,6 @@ def _cards(inputs: ReportInputs) -> list[tuple[str, int, Sequence[tuple[str, str
     least = settings.min_cell
     row = inputs.row("resample_summary", design=LOCKED)
     locked = [("of these locked away", f"{count(row['n_test'], least)}, {events_away} events")] if row else []
-    horizons = ", ".join(months(h) for h in settings.endpoint.horizons_months)
     omics = list(inputs.quality) or sorted({r["omic"] for r in inputs.rows("quality_summary")})
     return [
         (
@@ -319,14 +348,14 @@ def _cards(inputs: ReportInputs) -> list[tuple[str, int, Sequence[tuple[str, str
             [
                 ("in the analysis", count(patients, least) if patients else "–"),
                 ("with outcome", inputs.people(n)),
-                ("events", told),
+                (settings.words.say("events", settings.words.failure), told),
                 *locked,
             ],
         ),
         (
             "Outcome",
             0,
-            [("time", settings.endpoint.time), ("event", settings.endpoint.event), ("horizons, months", horizons)],
+            _endpoint(inputs),
         ),
         (
             "Measured",
@@ -340,6 +369,15 @@ def _cards(inputs: ReportInputs) -> list[tuple[str, int, Sequence[tuple[str, str
     ]
 
 
+def _endpoint(inputs: ReportInputs) -> list[tuple[str, str]]:
+    endpoint, words = inputs.settings.endpoint, inputs.settings.words
+    if not words.timed:
+        column = str(endpoint.response)
+        return [("response", f"{column} = 1"), ("event", f"{words.failure} ({column} = 0)"), ("time", "assessed once")]
+    horizons = ", ".join(months(h) for h in endpoint.horizons_months)
+    return [("time", endpoint.time), ("event", endpoint.event), ("horizons, months", horizons)]
+
+
 def summary(inputs: ReportInputs) -> list[str]:
     """Size of the study in a few words, for the head of the page."""
     n = _usable(inputs)[0]
@@ -348,7 +386,8 @@ def summary(inputs: ReportInputs) -> list[str]:
     sites = {r["site"] for r in inputs.rows("latent_map") if r["site"] is not None}
     patients = _patients(inputs)
     said = [f"{count(patients, least)} patients"] if patients else []
-    said += [f"{inputs.people(n)} with outcome", f"{events} events"] if n is not None else []
+    failed = inputs.settings.words.say(f"{events} events", f"{events} with {inputs.settings.words.failure}")
+    said += [f"{inputs.people(n)} with outcome", failed] if n is not None else []
     row = inputs.row("resample_summary", design=LOCKED)
     said += [f"of these {count(row['n_test'], least)} patients with {away} events locked away"] if row else []
     said += [plural(len(inputs.quality), "omic")] * bool(inputs.quality)

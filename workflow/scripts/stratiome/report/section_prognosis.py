@@ -21,7 +21,6 @@ from stratiome.report.section_prognosis_use import bounds, decisions
 from stratiome.report.section_prognosis_weights import weights
 from stratiome.report.verdicts import Verdict
 from stratiome.report.words import (
-    METRICS,
     file_name,
     interval,
     label,
@@ -103,7 +102,8 @@ def verdict(inputs: ReportInputs) -> Verdict:
     ipa = {m: _accuracy(inputs, m) for m in fitted(inputs) if m in ("clinical", *OF_OMICS)}
     judged = [m for m in models(inputs) if m in ("kaplan_meier", "clinical", *OF_OMICS)]
     missing = {m: why for m in judged if (why := unfitted(inputs, m, inputs.headline))}
-    found = verdicts.prognosis(deltas, inputs.settings.evaluation.level, ipa, missing, _calibrated(inputs))
+    level = inputs.settings.evaluation.level
+    found = verdicts.prognosis(deltas, level, ipa, missing, _calibrated(inputs), inputs.settings.words)
     if found.caveat and inputs.headline == GIVEN:
         found = replace(found, caveat=f"{found.caveat} Measured on the given splits.")
     if not inputs.settings.covariates:
@@ -151,6 +151,7 @@ def stacked(inputs: ReportInputs) -> Verdict | None:
         inputs.settings.evaluation.level,
         why,
         _calibrated(inputs).get("stacked", ()),
+        inputs.settings.words,
     )
     return replace(found, caveat=f"{found.caveat} {_rough(inputs)}".strip() if found.facts else found.caveat)
 
@@ -183,7 +184,18 @@ def transport(inputs: ReportInputs) -> Verdict:
     within = inputs.headline if inputs.resamples(inputs.headline) else None
     aside = f"{small_sites(inputs)} {partly(inputs, 'clinical', SITES) if left_out and not why else ''}".strip()
     ahead = inputs.row("site_summary", model="clinical")
-    return verdicts.transport(inputs.settings.site, cross, left_out, agreement, len(sites), aside, why, within, ahead)
+    return verdicts.transport(
+        inputs.settings.site,
+        cross,
+        left_out,
+        agreement,
+        len(sites),
+        aside,
+        why,
+        within,
+        ahead,
+        inputs.settings.words,
+    )
 
 
 def prognosis(inputs: ReportInputs) -> Section:
@@ -240,8 +252,8 @@ def _meaning(inputs: ReportInputs, design: str) -> str:
         GIVEN: f"Patients are held out as {file_name(settings.file) if settings.file else 'a file'} says{compare}",
         SITES: "Each site is held out in turn: how well models do at a site that they have not seen.",
         TEMPORAL: (
-            f"Trained on {limit}, judged on later ones: whether models last as patients and their care change. Later"
-            " patients are followed for less time."
+            f"Trained on {limit}, judged on later ones: whether models last as patients and their care change."
+            + inputs.settings.words.say(" Later patients are followed for less time.", "")
         ),
         LOCKED: (
             "These patients took no part in anything else and are looked at once. Once seen, they are no longer a"
@@ -276,7 +288,8 @@ def _columns(inputs: ReportInputs, design: str) -> list[tuple[str, float | None]
 def _design(inputs: ReportInputs, design: str) -> list[object]:
     title = TITLES[design]
     columns = _columns(inputs, design)
-    head = ["Model", "Verdict", "Δ C to clinical", *(_head(m, h) for m, h in columns)]
+    outcome = inputs.settings.words
+    head = ["Model", "Verdict", f"Δ {outcome.c} to clinical", *(_head(inputs, m, h) for m, h in columns)]
     least = inputs.settings.min_cell
     body: list[list[Cell | str]] = []
     first: Row | None = None
@@ -288,7 +301,7 @@ def _design(inputs: ReportInputs, design: str) -> list[object]:
         notes += [said] if (said := partly(inputs, model, design)) else []
         claims = [_claim(inputs, model, m, design=design, horizon=h) for m, h in columns]
         first = first or next((c for c in claims if c), None)
-        cells = [two_lines(c, METRICS[m][1]) for c, (m, _) in zip(claims, columns, strict=True)]
+        cells = [two_lines(c, outcome.metrics[m][1]) for c, (m, _) in zip(claims, columns, strict=True)]
         body.append([label(model), *_delta(inputs, model, design), *cells])
     notes += _alike(inputs, design) + _others(inputs, design) + _stacks(inputs, design)
     notes += thin(inputs, fitted(inputs, design), design)
@@ -307,9 +320,10 @@ def _design(inputs: ReportInputs, design: str) -> list[object]:
         "",
     )
     note = (
-        f"{size}Estimate ({inputs.settings.level} interval). C, AUC and IPA: higher is better; integrated Brier score:"
-        f" lower is better; calibration slope and observed/expected: 1 is best. C: {readable(method) or 'see below'}."
-        f" C, integrated Brier score and IPA are up to {months(inputs.settings.endpoint.tau_months)} months; verdicts"
+        f"{size}Estimate ({inputs.settings.level} interval). {outcome.say('C, AUC', 'Area under the ROC curve (AUC)')}"
+        f" and IPA: higher is better; {outcome.error}: lower is better; calibration slope and observed/expected: 1 is"
+        f" best. {outcome.c}: {readable(method) or 'see below'}."
+        f" {outcome.c}, {outcome.error} and IPA are {_upto(inputs)}; verdicts"
         " are read from their intervals, each on its own, without correction for the number of models; a slope far from"
         " 1 says that risks are too extreme or too tame all the same."
     )
@@ -319,15 +333,23 @@ def _design(inputs: ReportInputs, design: str) -> list[object]:
         Table(f"{title}: all models beside the clinical one.", head, body, frozenset(range(2, len(head))), note),
         *map(Note, notes),
     ]
-    blocks.append(Fold("Every metric, horizon and method", [_everything(inputs, design)]))
+    title = outcome.say("Every metric, horizon and method", "Every metric and method")
+    blocks.append(Fold(title, [_everything(inputs, design)]))
     if reasons:
         blocks.append(Note("Not estimable: " + "; ".join(reasons) + "."))
     return blocks
 
 
-def _head(metric: str, horizon: float | None) -> str:
-    name = METRICS[metric][0]
-    return f"{name.replace('(t)', '')} at {months(horizon)} mo" if horizon is not None else name
+def _upto(inputs: ReportInputs) -> str:
+    """Up to when scores are, in a sentence."""
+    words = inputs.settings.words
+    tau = months(inputs.settings.endpoint.tau_months)
+    return words.say(f"up to {tau} months", f"of the risk of the event, {words.failure}")
+
+
+def _head(inputs: ReportInputs, metric: str, horizon: float | None) -> str:
+    name = inputs.settings.words.metrics[metric][0]
+    return name if horizon is None else name.replace("(t)", "") + inputs.settings.words.at(horizon, "mo")
 
 
 def _delta(inputs: ReportInputs, model: str, design: str) -> list[Cell | str]:
@@ -408,7 +430,8 @@ def _reasons(inputs: ReportInputs, design: str) -> list[str]:
     rows = [r for r in inputs.rows("prognosis_metrics", design=design, estimate=None) if r["model"] in names]
     return list(
         dict.fromkeys(
-            f"{METRICS.get(r['metric'], (r['metric'],))[0]} of {within(r['model'])} ({reason(r)})" for r in rows
+            f"{inputs.settings.words.metrics.get(r['metric'], (r['metric'],))[0]} of {within(r['model'])} ({reason(r)})"
+            for r in rows
         )
     )
 
@@ -424,7 +447,7 @@ def _everything(inputs: ReportInputs, design: str) -> Table:
     ]
     marks, notes = numbered([words.sentence(readable(r["method"])) for r in rows])
     for r, mark in zip(rows, marks, strict=True):
-        name, decimals = METRICS.get(r["metric"], (r["metric"], 3))
+        name, decimals = inputs.settings.words.metrics.get(r["metric"], (r["metric"], 3))
         what = f"Δ {name}" if r["versus"] else name
         body.append(
             [
@@ -437,7 +460,7 @@ def _everything(inputs: ReportInputs, design: str) -> Table:
                 mark,
             ]
         )
-    return Table(
+    table = Table(
         "Every claim with its method.",
         ["Model", "Metric", "Months", "Value", "n / events", "Held out", "Method"],
         body,
@@ -445,6 +468,7 @@ def _everything(inputs: ReportInputs, design: str) -> Table:
         "Numbers in the last column are those of the methods below." if notes else "",
         notes,
     )
+    return inputs.settings.words.untimed(table)
 
 
 def _forest(inputs: ReportInputs) -> list[object]:
@@ -472,7 +496,8 @@ def _one_forest(inputs: ReportInputs, metric: str, slug: str, decimals: int, sid
         claims += [c for _, c in rows]
     if not lines:
         return None
-    what = {"uno_c": "Uno's C", "ibs": "the integrated Brier score"}[metric]
+    outcome = inputs.settings.words
+    what = {"uno_c": outcome.concordance, "ibs": f"the {outcome.error}"}[metric]
     told = "; ".join(f"{i.name} {i.text}" for i in lines if not i.heading)
     drawing = charts.forest(
         lines, slug, f"Difference in {what} to the clinical model: {told}.", f"Difference in {what}", sides
@@ -493,7 +518,7 @@ def _colour(model: str) -> int:
 
 def _stability(inputs: ReportInputs) -> list[object]:
     blocks: list[object] = []
-    least = inputs.settings.min_cell
+    least, outcome = inputs.settings.min_cell, inputs.settings.words
     for design, title in ((CROSS, "Fold by fold"), (GIVEN, "Split by split"), (SITES, "Site by site")):
         gone = {(r["resample"], r["model"]) for r in inputs.rows("models") if r["stand_in"]}
         every = inputs.rows("prognosis_resamples", design=design)
@@ -506,14 +531,15 @@ def _stability(inputs: ReportInputs) -> list[object]:
         if not drawn:
             continue
         told = (
-            f"Uno's C of {words.join([within(m) for m in drawn])} in each of"
+            f"{words.sentence(outcome.concordance)} of {words.join([within(m) for m in drawn])} in each of"
             f" {plural(len({r['resample'] for r in rows}), 'held-out set')}."
         )
         names = {r["resample"]: resample_name(inputs, r["resample"]) for r in rows}
         judged = {r["resample"] for r in rows if r["uno_c"] is not None and r["model"] in drawn}
         empty = {s: _empty(inputs, s) for s in names if s not in judged}
         slug = f"by-{design.replace(' ', '-')}"
-        figure = charts.by_resample(rows, {m: _colour(m) for m in drawn}, slug, told, names, empty)
+        measure = outcome.metrics["uno_c"][0]
+        figure = charts.by_resample(rows, {m: _colour(m) for m in drawn}, slug, told, names, empty, measure)
         n = {r["resample"]: (r["n"], r["events"]) for r in rows}
         sizes = (
             "; ".join(f"{names[s]} {_size(inputs, s, a)}/{count(b, least)}" for s, (a, b) in n.items())
@@ -556,6 +582,7 @@ def _few(inputs: ReportInputs, rows: Sequence[Row]) -> bool:
 
 def _coefficients(inputs: ReportInputs) -> list[object]:
     tables: list[object] = []
+    outcome = inputs.settings.words
     gone = {r["model"] for r in inputs.rows("models", resample="full") if r["stand_in"]}
     hidden = tuple(f"{omic}: " for omic in inputs.rare)
     for model in [
@@ -583,8 +610,9 @@ def _coefficients(inputs: ReportInputs) -> list[object]:
         more = f" The {len(shown)} largest of {len(rows)}." if len(shown) < len(rows) else ""
         tables.append(
             Table(
-                f"{label(model)}: log hazard ratios, per standard deviation or against the reference class.{more}",
-                ["Feature", "Unit or reference", "Log hazard ratio", "95 % interval"],
+                f"{label(model)}: {outcome.say('log hazard ratios', 'coefficients')}, per standard deviation or against"
+                f" the reference class.{more}",
+                ["Feature", "Unit or reference", outcome.say("Log hazard ratio", "Coefficient"), "95 % interval"],
                 body,
                 frozenset({2, 3}),
             )
@@ -594,6 +622,7 @@ def _coefficients(inputs: ReportInputs) -> list[object]:
     text = Text(
         f"Fitted on {inputs.everyone}, not held out. Coefficients describe associations given the other features; they"
         " are not effects of changing them."
+        + outcome.say("", f" Above zero, {outcome.failure} is likelier: they are on the scale of log(−log(1 − risk)).")
         + (f" Those of omics that fewer than {inputs.settings.min_cell} patients have are not shown." if hidden else "")
     )
     return [Fold("Coefficients of the models", [text, *hazards(inputs), *tables])]

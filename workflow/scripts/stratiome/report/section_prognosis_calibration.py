@@ -11,7 +11,7 @@ from stratiome.report.blocks import Cell, Fold, Heading, Items, Panels, Table, T
 from stratiome.report.disclosure import count
 from stratiome.report.inputs import CROSS, ReportInputs
 from stratiome.report.verdicts import UNRELATED, direction
-from stratiome.report.words import METRICS, interval, join, label, months, number, p_value, readable, reason
+from stratiome.report.words import interval, join, label, months, number, p_value, readable, reason
 
 Row = Mapping[str, Any]
 SURE = 100
@@ -59,7 +59,8 @@ def calibration(
         named = join([words.within(m) for m in rest])
         blocks.append(Fold(f"Calibration of the other models: {named}", [*more, *_risks(inputs, design, rest)]))
     every = _everything(inputs, judged)
-    return blocks + ([Fold("Calibration at every horizon, in every design, with methods", [every])] if every else [])
+    title = f"Calibration {inputs.settings.words.say('at every horizon, ', '')}in every design, with methods"
+    return blocks + ([Fold(title, [every])] if every else [])
 
 
 def two_lines(row: Row | None, decimals: int, sign: bool = False) -> Cell:
@@ -132,16 +133,17 @@ def _said(inputs: ReportInputs, design: str, models: Sequence[str]) -> list[obje
                 found.append(
                     f"further from the curve than by chance (ICI {number(ici['estimate'], 3)}, at most {most})"
                 )
-            parts += [f"{join(found)} at {months(horizon)} months"] if found else []
+            parts += [f"{join(found)}{inputs.settings.words.at(horizon)}"] if found else []
         if parts:
             off.append(f"{label(model)}: risks are {'; '.join(parts)}.")
         elif known:
             right.append(words.within(model))
+    event = inputs.settings.words.say("the event by then", f"the event, {inputs.settings.words.failure}")
     lede = Text(
-        "Of patients who are given a risk of 30 %, three in ten should have the event by then. Risks are too extreme"
+        f"Of patients who are given a risk of 30 %, three in ten should have {event}. Risks are too extreme"
         " where high ones are too high and low ones too low, and too tame in the opposite case; both leave the ranking"
         " as it is, unless the slope is not above 0. Each interval below is read on its own, without correction for the"
-        " number of models and horizons."
+        f" number of models{inputs.settings.words.say(' and horizons', '')}."
     )
     blocks: list[object] = [lede, Items(off)] if off else [lede]
     if right:
@@ -182,6 +184,7 @@ def _curves(inputs: ReportInputs, design: str, models: Sequence[str], colours: M
         if panels:
             rivals = inputs.settings.endpoint.competing is not None
             observed = "the Aalen–Johansen estimate" if rivals else "one minus Kaplan–Meier"
+            observed = inputs.settings.words.say(observed, "the share of patients with the event")
             caption = (
                 "Line: smooth curve of observed against predicted risk, drawn where at least 1 % of patients and 10 of"
                 f" them have lower risks, and higher ones; shaded: its {inputs.settings.level} interval at each risk."
@@ -190,7 +193,7 @@ def _curves(inputs: ReportInputs, design: str, models: Sequence[str], colours: M
                 f" come true as often as promised. Groups of fewer than {least} patients are not drawn."
                 f"{_unsure(inputs, design, models, horizon)}"
             )
-            blocks.append(Panels(f"Calibration at {months(horizon)} months", panels, caption, 276))
+            blocks.append(Panels(f"Calibration{inputs.settings.words.at(horizon)}", panels, caption, 276))
     return blocks
 
 
@@ -218,32 +221,37 @@ def _unsure(inputs: ReportInputs, design: str, models: Sequence[str], horizon: f
         if r["model"] in models
     ]
     events = max((sum(r["n"] for r in rows if r["model"] == m) for m in models), default=0)
-    return f" Fewer than {SURE} events by then: the curves are unstable." if rows and events < SURE else ""
+    by_then = inputs.settings.words.say(" by then", "")
+    return f" Fewer than {SURE} events{by_then}: the curves are unstable." if rows and events < SURE else ""
 
 
 def _risks(inputs: ReportInputs, design: str, models: Sequence[str]) -> list[object]:
     """Distribution of the predicted risk by outcome, at the last horizon."""
-    least, horizon = inputs.settings.min_cell, _horizons(inputs)[-1]
+    least, horizon, outcome = inputs.settings.min_cell, _horizons(inputs)[-1], inputs.settings.words
+    names = {} if outcome.timed else {"failed": words.sentence(outcome.failure), "alive": "Response"}
     panels = []
     for model in models:
         rows = inputs.rows("risks_by_outcome", design=design, model=model, horizon_months=horizon)
         if rows:
             slug = f"risks-{model}-{months(horizon).replace('.', '_')}"
-            panels.append((label(model), charts.risks(rows, slug, _spread(rows), least)))
+            panels.append((label(model), charts.risks(rows, slug, _spread(rows, names), least, names)))
     if not panels:
         return []
+    others = outcome.say("those who failed and those who did not", "those with a response and the others")
     caption = (
-        f"Held-out patients by predicted risk at {months(horizon)} months and by what is known of them then. The less"
-        " those who failed and those who did not overlap, the better a model tells them apart. Pale: fewer than"
+        f"Held-out patients by predicted risk{outcome.at(horizon)} and by what"
+        f" {outcome.say('is known of them then', 'became of them')}. The less"
+        f" {others} overlap, the better a model tells them apart. Pale: fewer than"
         f" {least} patients, drawn at half that height; the others are rounded to multiples of {max(1, least // 2)}."
     )
     return [Panels("Predicted risks by outcome", panels, caption, 276)]
 
 
-def _spread(rows: Sequence[Row]) -> str:
+def _spread(rows: Sequence[Row], names: Mapping[str, str]) -> str:
     """Text for readers who cannot see the strips: middle of the distribution of each outcome, by bins."""
     said = []
-    for outcome, (name, _) in charts.STRIPS.items():
+    for outcome, (usual, _) in charts.STRIPS.items():
+        name = names.get(outcome, usual)
         own = sorted((r for r in rows if r["outcome"] == outcome), key=lambda r: r["bin_lower"])
         total, passed = sum(r["n"] for r in own), 0
         for r in own:
@@ -278,28 +286,34 @@ def _table(inputs: ReportInputs, design: str, models: Sequence[str]) -> list[obj
                 _of_test(spread),
             ]
         )
-    tau = months(inputs.settings.endpoint.tau_months)
-    head = ["Model", "Intercept", "Slope", "ICI", "ICI by chance", "Observed / expected", f"D-calibration to {tau} mo"]
+    tau, outcome = months(inputs.settings.endpoint.tau_months), inputs.settings.words
+    over_time = f"D-calibration to {tau} mo"
+    head = ["Model", "Intercept", "Slope", "ICI", "ICI by chance", "Observed / expected", over_time]
     first = known[0]
     note = (
         f"{inputs.size(first['n'])}, {count(first['events'], inputs.settings.min_cell)} events; held out. Ideal:"
         " intercept 0, slope 1, observed over expected 1. Intercept above 0: risks are too low. Slope below 1: too"
         " extreme. ICI: mean distance of predicted risk and smooth curve; it is never 0, so beside it stands what a"
         " model with perfect risks would have in so many patients, on average and at most in"
-        f" {inputs.settings.level} of the cases. D-calibration: whether events come as early and as late as predicted;"
-        " a small p-value says no, a large one is weak evidence where many are censored. Intercept, ICI and"
-        " D-calibration are of the first repeat, so that each patient counts once."
+        f" {inputs.settings.level} of the cases."
+    )
+    note += outcome.say(
+        " D-calibration: whether events come as early and as late as predicted; a small p-value says no, a large one is"
+        " weak evidence where many are censored. Intercept, ICI and D-calibration are of the first repeat, so that each"
+        " patient counts once.",
+        " Intercept and ICI are of the first repeat, so that each patient counts once.",
     )
     reasons = [
-        f"{METRICS[k][0]} of {words.within(m)} ({reason(r)})"
+        f"{outcome.metrics[k][0]} of {words.within(m)} ({reason(r)})"
         for m, found in rows.items()
         for k, r in found.items()
         if r is not None and r["estimate"] is None
     ]
     if reasons:
         note += f" Not estimable: {'; '.join(dict.fromkeys(reasons))}."
-    caption = f"Calibration at {months(horizon)} months ({design}), estimate ({inputs.settings.level} interval)."
-    return [Table(caption, head, body, frozenset(range(1, len(head))), note)]
+    caption = f"Calibration{outcome.at(horizon)} ({design}), estimate ({inputs.settings.level} interval)."
+    table = Table(caption, head, body, frozenset(range(1, len(head))), note)
+    return [table if outcome.timed else table.without(frozenset({over_time}))]
 
 
 def _by_chance(ici: Row | None) -> Cell:
@@ -324,7 +338,7 @@ def _everything(inputs: ReportInputs, judged: Mapping[str, Sequence[str]]) -> Ta
     marks, notes = numbered([words.sentence(readable(r["method"])) for r in rows])
     body = []
     for r, mark in zip(rows, marks, strict=True):
-        name, decimals = METRICS[r["metric"]]
+        name, decimals = inputs.settings.words.metrics[r["metric"]]
         value = interval(r, decimals)
         if r["metric"] == "d_calibration" and r["p_value"] is not None:
             value = f"χ² {number(r['estimate'], decimals)}, {r['df']} df, {p_value(r['p_value'])}"
@@ -341,7 +355,7 @@ def _everything(inputs: ReportInputs, judged: Mapping[str, Sequence[str]]) -> Ta
                 mark,
             ]
         )
-    return Table(
+    table = Table(
         "Every measure of calibration; slope and observed over expected are among the metrics of each design.",
         ["Model", "Design", "Measure", "Months", "Value", "n / events", "Method"],
         body,
@@ -349,3 +363,4 @@ def _everything(inputs: ReportInputs, judged: Mapping[str, Sequence[str]]) -> Ta
         "Numbers in the last column are those of the methods below.",
         notes,
     )
+    return inputs.settings.words.untimed(table)

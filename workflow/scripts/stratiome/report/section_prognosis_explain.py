@@ -9,7 +9,7 @@ from stratiome.report import charts, words
 from stratiome.report.blocks import Cell, Figure, Fold, Heading, Note, Table, Text
 from stratiome.report.disclosure import count, is_small
 from stratiome.report.inputs import ReportInputs
-from stratiome.report.words import interval, label, months, number, readable, term, within
+from stratiome.report.words import interval, label, number, readable, term, within
 from stratiome.tables import PROGNOSIS_MODELS
 
 Row = Mapping[str, Any]
@@ -45,6 +45,7 @@ def _visible(inputs: ReportInputs, table: str, **where: Any) -> list[Row]:
 
 
 def _exchanged(inputs: ReportInputs, colours: Mapping[str, int]) -> list[object]:
+    outcome = inputs.settings.words
     rows = _visible(inputs, "importance", metric="uno_c")
     models = [m for m in PROGNOSIS_MODELS if any(r["model"] == m and m != "clinical" for r in rows)]
     if not models:
@@ -69,12 +70,13 @@ def _exchanged(inputs: ReportInputs, colours: Mapping[str, int]) -> list[object]
             else:
                 lines.append(charts.Line(label(model), text="not estimable"))
     first = rows[0]
+    measure = outcome.concordance
     told = "; ".join(f"{i.name} {i.text}" if not i.heading else f"{i.name}:" for i in lines)
     figure = charts.forest(
         lines,
         "exchanged",
-        f"Loss of Uno's C when a block is exchanged among held-out patients. {told}.",
-        "Loss of Uno's C",
+        f"Loss of {measure} when a block is exchanged among held-out patients. {told}.",
+        f"Loss of {measure}",
         ("better without", "worse without"),
     )
     caption = (
@@ -92,12 +94,12 @@ def _exchanged(inputs: ReportInputs, colours: Mapping[str, int]) -> list[object]
             " loses is what that omic adds given all others. Where two omics tell the same, each looks dispensable."
         ),
         Figure(figure, "What each omic adds, given the others", caption, 820),
-        *([Note(said)] if (said := _unused(of, drawn, blocks)) else []),
+        *([Note(said)] if (said := _unused(of, drawn, blocks, outcome.c)) else []),
         Fold(
             "All models, and the Brier score",
             [
-                Table("Loss of Uno's C.", head, body, numeric),
-                Table(f"Rise of the Brier score at {months(horizon)} months; higher is worse.", head, score, numeric),
+                Table(f"Loss of {measure}.", head, body, numeric),
+                Table(f"Rise of the Brier score{outcome.at(horizon)}; higher is worse.", head, score, numeric),
             ],
         ),
     ]
@@ -109,7 +111,7 @@ def _ignored(row: Row) -> bool:
     return all(v is not None and abs(v) < _ROUNDING for v in values)
 
 
-def _unused(of: Mapping[tuple[str, str], Row], models: list[str], blocks: list[str]) -> str:
+def _unused(of: Mapping[tuple[str, str], Row], models: list[str], blocks: list[str], measure: str) -> str:
     """Omics whose loss covers zero, or lies below it, in every model that is drawn."""
     idle = [
         b
@@ -120,7 +122,8 @@ def _unused(of: Mapping[tuple[str, str], Row], models: list[str], blocks: list[s
         return ""
     verb = "adds" if len(idle) == 1 else "add"
     return (
-        f"No evidence that {words.join([_block(b) for b in idle])} {verb} anything to the ranking (C) given the rest."
+        f"No evidence that {words.join([_block(b) for b in idle])} {verb} anything to the ranking ({measure}) given the"
+        " rest."
     )
 
 
@@ -153,12 +156,12 @@ def _moved(inputs: ReportInputs) -> list[object]:
     shares = _visible(inputs, "shares")
     if not shares:
         return []
-    horizon = months(shares[0]["horizon_months"])
+    at = inputs.settings.words.at(shares[0]["horizon_months"])
     ordered = sorted(shares, key=lambda r: -r["estimate"])
     body = [[_name(r["block"]), interval(r, 1, scale=100), inputs.people(r["n"])] for r in ordered]
     alone = " (taken as if nobody died of other causes)" if inputs.settings.endpoint.competing is not None else ""
     text = Text(
-        f"{label('clinical_latent')}: how far each block moves the predicted risk at {horizon} months{alone} of a"
+        f"{label('clinical_latent')}: how far each block moves the predicted risk{at}{alone} of a"
         " held-out patient away from that of the average patient with the same omics. Contributions of a patient add up"
         " to that difference. They describe what the model does, not what would happen if a value were changed."
     )
@@ -204,7 +207,8 @@ def _features(inputs: ReportInputs) -> list[object]:
             ["Feature", "Block", "Contribution", "Lowest to highest set", "Higher values go with", "Elastic net"],
             body,
             frozenset({2, 3, 5}),
-            "Elastic net: log hazard ratio per SD in the sparse model on all patients, where it chose the feature. A"
+            f"Elastic net: {inputs.settings.words.say('log hazard ratio', 'coefficient')} per SD in the sparse model on"
+            " all patients, where it chose the feature. A"
             " feature stands for all that go with it: another of its group may take its place in other patients.",
         )
     ]

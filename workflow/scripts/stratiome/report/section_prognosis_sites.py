@@ -45,16 +45,17 @@ def sites(inputs: ReportInputs) -> list[object]:
     if not lines:
         return notes
     told = "; ".join(f"{i.name} {i.text}" for i in lines if not i.heading)
+    c, measure = inputs.settings.words.c, inputs.settings.words.metrics["uno_c"][0]
     figure = charts.forest(
-        lines, "forest-sites", f"Uno's C at left-out sites: {told}.", "Uno's C (0.5 = chance)", null=0.5
+        lines, "forest-sites", f"{measure} at left-out sites: {told}.", f"{measure} (0.5 = chance)", null=0.5
     )
     first = drawn[0]
     caption = (
         f"{inputs.size(first['n'])}, {count(first['events'], inputs.settings.min_cell)} events of"
         f" {plural(first['sites'], 'site')}; each site held out in turn. {sentence(readable(first['method']))}."
-        " Diamond: the average site. Dashed: where C of one more site of this kind would lie; with 4 to 20 sites such"
-        " an interval holds it a little less often than it says (90 to 94 % for 95 %, simulated). Sites differ in who"
-        " is treated there, so that C may differ though the model is equally right."
+        f" Diamond: the average site. Dashed: where {c} of one more site of this kind would lie; with 4 to 20 sites"
+        " such an interval holds it a little less often than it says (90 to 94 % for 95 %, simulated). Sites differ in"
+        f" who is treated there, so that {c} may differ though the model is equally right."
     )
     return [Figure(figure, "How well models do at left-out sites", caption, 820), *notes]
 
@@ -80,6 +81,7 @@ def _lines(inputs: ReportInputs, model: str, rows: list[dict[str, Any]], summary
 
 def _sentence(inputs: ReportInputs, model: str, summary: Row) -> str:
     low, high = summary["prediction_lower"], summary["prediction_upper"]
+    c = inputs.settings.words.c
     if low <= 0.5:
         meaning = ", so that it may rank no better than chance there"
     elif high - low > 0.2:
@@ -89,8 +91,8 @@ def _sentence(inputs: ReportInputs, model: str, summary: Row) -> str:
     lost = summary["of"] - summary["sites"]
     left = f" ({plural(lost, 'site')} more without an estimate)" if lost else ""
     return (
-        f"The {within(model)} model has C {interval(summary)} at the average of"
+        f"The {within(model)} model has {c} {interval(summary)} at the average of"
         f" {plural(summary['sites'], 'site')}{left};"
-        f" at one more site of this kind C is expected between {number(low)} and {number(high)}"
+        f" at one more site of this kind {c} is expected between {number(low)} and {number(high)}"
         f" ({inputs.settings.level} prediction interval){meaning}."
     )

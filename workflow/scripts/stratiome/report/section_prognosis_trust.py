@@ -14,7 +14,6 @@ from stratiome.report.disclosure import count
 from stratiome.report.fitted import unfitted
 from stratiome.report.inputs import ReportInputs
 from stratiome.report.words import (
-    METRICS,
     interval,
     join,
     label,
@@ -65,7 +64,8 @@ def _sample_size(inputs: ReportInputs) -> list[object]:
         body.append([label(r["model"]), verdict, *size, *needed])
     unknown = dict.fromkeys(reason(r) for r in rows if r["asked"] is None)
     note = (
-        f"Patients asked for by the criteria of Riley et al. 2019 at {months(rows[0]['horizon_months'])} months, every"
+        "Patients asked for by the criteria of Riley et al."
+        f" 2019{inputs.settings.words.at(rows[0]['horizon_months'])}, every"
         " candidate column counted, chosen or not: coefficients shrunk by at most a tenth; R squared at most 0.05 too"
         " high; the overall risk within 0.05. 15 % of the largest possible R squared is expected. The criteria are"
         " those of a model without penalty; what a penalty saves is not known beforehand. For forests, networks and"
@@ -108,7 +108,7 @@ def _instability(inputs: ReportInputs) -> list[object]:
         " they are, so that the instability of the models with omics is understated."
     )
     table = Table("How much predicted risks move", head, body, frozenset(range(1, len(head))), note)
-    return [table, *_bands(inputs)]
+    return [inputs.settings.words.untimed(table), *_bands(inputs)]
 
 
 def _percent(share: float | None) -> str:
@@ -140,9 +140,9 @@ def _bands(inputs: ReportInputs) -> list[object]:
     if not panels or last is None:
         return []
     caption = (
-        f"Predicted risk at {months(last)} months against the range in which 95 % of the predictions for the same"
-        " patient lie when the model is learned anew, means over groups of patients by predicted risk. Groups of fewer"
-        f" than {least} patients are not drawn. It is the range of the prediction, not of the patient's outcome."
+        f"Predicted risk{inputs.settings.words.at(last)} against the range in which 95 % of the predictions for the"
+        " same patient lie when the model is learned anew, means over groups of patients by predicted risk. Groups of"
+        f" fewer than {least} patients are not drawn. It is the range of the prediction, not of the patient's outcome."
     )
     return [Panels("Instability of predictions", panels, caption, 276)]
 
@@ -153,11 +153,11 @@ def _optimism(inputs: ReportInputs) -> list[object]:
         return []
     body = []
     for r in rows:
-        name, decimals = METRICS[r["metric"]]
+        name, decimals = inputs.settings.words.metrics[r["metric"]]
         key = {"model": r["model"], "metric": r["metric"], "horizon_months": r["horizon_months"], "versus": None}
         held = inputs.row("prognosis_metrics", design=inputs.headline, **key)
         gone = unfitted(inputs, r["model"], inputs.headline)
-        what = name if r["horizon_months"] is None else f"{name} at {months(r['horizon_months'])} months"
+        what = name if r["horizon_months"] is None else f"{name}{inputs.settings.words.at(r['horizon_months'])}"
         values = [number(r[c], decimals) for c in ("apparent", "optimism", "corrected")]
         body.append([label(r["model"]), what, *values, interval(held, decimals) if held and not gone else "–"])
     note = (
@@ -176,7 +176,7 @@ def _spread(inputs: ReportInputs) -> list[object]:
         Text(
             f"Spread of the ensemble, not an interval: the {plural(r['members'], 'member')} of the {within(r['model'])}"
             f" model differ by {number(100 * r['mean'], 1)} percentage points (standard deviation of the predicted risk"
-            f" at {months(r['horizon_months'])} months, mean over held-out patients; 90th percentile"
+            f"{inputs.settings.words.at(r['horizon_months'])}, mean over held-out patients; 90th percentile"
             f" {number(100 * r['p90'], 1)}; {inputs.size(r['n'])}, {r['design']}). Members learn from the same patients"
             " and differ in their start only, so that they agree more than models learned from other patients would."
         )

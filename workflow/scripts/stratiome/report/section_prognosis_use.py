@@ -23,6 +23,7 @@ def decisions(inputs: ReportInputs, colours: dict[str, int]) -> list[object]:
         Model -> number of its colour.
     """
     panels = []
+    outcome = inputs.settings.words
     first = next(iter(inputs.rows("decisions")), None)
     if first is None:
         return []
@@ -33,7 +34,12 @@ def decisions(inputs: ReportInputs, colours: dict[str, int]) -> list[object]:
         models = [m for m in dict.fromkeys(r["model"] for r in rows) if m != TREAT_ALL]
         slug = f"decision-{months(horizon).replace('.', '_')}"
         told = f"Net benefit against threshold of {words.join([within(m) for m in models])} and of treating all."
-        panels.append((f"At {months(horizon)} months", charts.decision(rows, colours, TREAT_ALL, slug, told)))
+        panels.append(
+            (
+                outcome.say(f"At {months(horizon)} months", f"Risk of {outcome.failure}"),
+                charts.decision(rows, colours, TREAT_ALL, slug, told),
+            )
+        )
     if not panels:
         return []
     caption = (
@@ -60,9 +66,11 @@ def _difference(inputs: ReportInputs) -> str:
 
 
 def bounds(inputs: ReportInputs) -> list[object]:
-    """Whether lower bounds on survival time hold."""
+    """Whether lower bounds on survival time hold; a sentence below the decisions where the outcome has no time."""
     every = inputs.rows("coverage")
     rows = [r for r in every if r["by"] in ("all", "risk quarter")]
+    if not inputs.settings.words.timed:
+        return [Text("The outcome has no time, so no bounds on the time to it are given.")]
     if inputs.settings.endpoint.competing is not None:
         return [
             Heading("Lower bounds on survival time"),

@@ -8,7 +8,7 @@ from typing import Any
 from stratiome.report import words
 from stratiome.report.blocks import Fold, Note, Table
 from stratiome.report.inputs import ReportInputs
-from stratiome.report.words import METRICS, interval, label, number, readable, within
+from stratiome.report.words import interval, label, number, readable, within
 
 LARGE = 0.01
 """Difference between the two kinds of weights from which a metric is said to depend on them."""
@@ -36,7 +36,7 @@ def weights(inputs: ReportInputs, models: Sequence[str]) -> list[object]:
                 continue
             claim = claim or changed
             shift = changed["estimate"] - same["estimate"]
-            name, decimals = METRICS[metric]
+            name, decimals = inputs.settings.words.metrics[metric]
             cells = [interval(same, decimals), interval(changed, decimals), number(shift, decimals, sign=True)]
             body.append([label(model), name, *cells])
             far += [f"{name} of {within(model)} ({number(shift, decimals, sign=True)})"] * (abs(shift) > LARGE)

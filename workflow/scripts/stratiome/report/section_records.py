@@ -12,6 +12,9 @@ from stratiome.report.words import join, label, months, number, p_value, sentenc
 
 Row = Mapping[str, Any]
 
+RATIOS = ("Hazard ratio", "At first", "Later")
+"""Columns on ratios of hazards."""
+
 FEWEST = 20
 """Patients of an arm below which nobody is there to compare with."""
 
@@ -38,22 +41,28 @@ def treatment_records(inputs: ReportInputs) -> list[object]:
         body.append(_line(inputs, name, here))
     unrecorded = _unrecorded(inputs, keys, rows)
     notes = [Note(" ".join(unrecorded), "care")] * bool(unrecorded) + notes
-    head = ["Treatment", "Treated", "Untreated", "No record", "Hazard ratio", "At first", "Later", "Goes with"]
+    head = ["Treatment", "Treated", "Untreated", "No record", *RATIOS, "Goes with"]
+    goes = (
+        "Goes with: columns of the config that differ most between treated and untreated, with Cramer's V or the"
+        " correlation ratio (0 to 1)."
+    )
     note = (
         "Crude: nothing here is adjusted; these ratios warn, and are no effects. Below 1, treated patients have fewer"
         " events. At first: until a tenth of all events has occurred, at most a year; a ratio that is much lower then"
-        " than later is a sign of immortal time. Goes with: columns of the config that differ most between treated and"
-        " untreated, with Cramer's V or the correlation ratio (0 to 1)."
+        f" than later is a sign of immortal time. {goes}"
     )
-    if any(t.design == "observational" and t.start is None for t in inputs.settings.treatments.values()):
+    if not inputs.settings.words.timed:
+        note = f"Responses by treatment, as observed and adjusted, stand in the section on treatment. {goes}"
+    elif any(t.design == "observational" and t.start is None for t in inputs.settings.treatments.values()):
         note += (
             " When a treatment started is not part of the analysis, so immortal time can never be excluded where it was"
             " not assigned by chance."
         )
+    table = Table("Treatments as recorded.", head, body, frozenset({1, 2, 3, 4, 5, 6}), note)
     return [
         Heading("Treatments as recorded"),
         *notes,
-        Table("Treatments as recorded.", head, body, frozenset({1, 2, 3, 4, 5, 6}), note),
+        table if inputs.settings.words.timed else table.without(frozenset(RATIOS)),
     ]
 
 

@@ -9,7 +9,7 @@ from stratiome.report import figures, maps
 from stratiome.report.blocks import Explorer, Figure, Fold, Heading, Note, Portraits, Table, Text
 from stratiome.report.disclosure import count, counts, is_small, part, share
 from stratiome.report.inputs import ReportInputs
-from stratiome.report.words import interval, label, months, number, plural, readable, sentence, term
+from stratiome.report.words import interval, label, number, plural, readable, sentence, term
 
 Row = Mapping[str, Any]
 TRAITS = 3
@@ -91,7 +91,7 @@ def cards(inputs: ReportInputs) -> list[object]:
     rows = sorted((r for r in rows if r["horizon_months"] == last), key=lambda r: (r["subgroup"] == 0, r["subgroup"]))
     if not rows:
         return []
-    least = inputs.settings.min_cell
+    least, outcome = inputs.settings.min_cell, inputs.settings.words
     printed = sizes(inputs)
     total = sum(r["n"] for r in rows)
     curves: dict[int, list[Row]] = {}
@@ -111,14 +111,15 @@ def cards(inputs: ReportInputs) -> list[object]:
             lines.append(("", "too small to describe"))
         else:
             lines += _survival_lines(inputs, r)
-            if group in curves:
+            if group in curves and outcome.timed:
                 svg = maps.glance(curves, group, least, f"Survival of subgroup {group}, the others in grey.")
             traits = _traits(inputs, group) if group else []
         made.append((group_name(group), group or -1, svg, lines, traits))
     method = readable(next((r["method"] for r in rows if r["estimate"] is not None), rows[0]["method"]))
     text = (
-        f"Size and survival are of held-out patients, with {inputs.settings.level} interval: {method}. A Jaccard index"
-        " above 0.75 is usually called stable, below 0.6 doubtful (Hennig 2007). ↑ and ↓ compare with all other"
+        f"Size and {outcome.survival} are of held-out patients, with {inputs.settings.level} interval: {method}. A"
+        " Jaccard index above 0.75 is usually called stable, below 0.6 doubtful (Hennig 2007). ↑ and ↓ compare with"
+        " all other"
         f" subgroups. Molecular traits are of {inputs.everyone} and descriptive: these features defined the groups."
     )
     return [Heading("What they are", anchor="subgroup-cards"), Portraits(made), Text(text)]
@@ -138,9 +139,10 @@ def sizes(inputs: ReportInputs) -> dict[int, str]:
 
 
 def _survival_lines(inputs: ReportInputs, row: Row) -> list[tuple[str, str]]:
-    lines = [(f"survival at {months(row['horizon_months'])} months", interval(row, 0, 100, unit=" %"))]
+    outcome = inputs.settings.words
+    lines = [(f"{outcome.survival}{outcome.at(row['horizon_months'])}", interval(row, 0, 100, unit=" %"))]
     if few_left(inputs, row):
-        lines.append(("at risk by then", f"fewer than {inputs.settings.min_cell}"))
+        lines.append((outcome.say("at risk by then", "with a response"), f"fewer than {inputs.settings.min_cell}"))
     if row["jaccard"] is not None:
         lines.append(("bootstrap Jaccard", number(row["jaccard"])))
     if row["mean_probability"] is not None and row["subgroup"]:

@@ -14,14 +14,14 @@ from stratiome.report.words import interval, join, months, number, p_cell, p_val
 
 Row = Mapping[str, Any]
 TESTS = {
-    "log-rank": "Same survival in all subgroups",
-    "stratified log-rank": "Same survival within each {by}",
+    "log-rank": "Same {survival} in all subgroups",
+    "stratified log-rank": "Same {survival} within each {by}",
     "likelihood ratio": "Nothing beyond the clinical variables",
 }
 CONCORDANCE = {
-    "uno_c_clinical": "Uno's C, clinical variables",
-    "uno_c_with_subgroups": "Uno's C, with subgroup",
-    "uno_c_difference": "Difference in Uno's C",
+    "uno_c_clinical": "{c}, clinical variables",
+    "uno_c_with_subgroups": "{c}, with subgroup",
+    "uno_c_difference": "Difference in {within}",
 }
 
 
@@ -33,23 +33,36 @@ def restricted_means(inputs: ReportInputs) -> list[object]:
     least = inputs.settings.min_cell
     differences = {r["subgroup"]: r for r in inputs.rows("subgroup_survival", model="vae", quantity="rmst_difference")}
     largest = next((r["versus"] for r in differences.values()), None)
-    body, printed = [], sizes(inputs)
+    body, printed, outcome = [], sizes(inputs), inputs.settings.words
     for r in rows:
         other = differences.get(r["subgroup"])
         cells = (
             ["too few", "–"]
             if is_small(r["n"], least)
-            else [interval(r, 1), interval(other, 1, sign=True) if other else "reference"]
+            else [outcome.gain(r, sign=False), outcome.gain(other) if other else "reference"]
         )
         size = printed.get(r["subgroup"], inputs.people(r["n"]))
         body.append([group_name(r["subgroup"]), size, count(r["events"], least), *cells])
     tau = months(rows[0]["tau_months"])
-    head = ["", "n", "Events", "Months", f"Against {group_name(largest or 0).lower()}, the largest"]
+    head = [
+        "",
+        "n",
+        "Events",
+        outcome.say("Months", "Response, %"),
+        f"Against {group_name(largest or 0).lower()}, the largest",
+    ]
     note = (
         f"Mean time without event within the first {tau} months (area under the survival curve), with"
         f" {inputs.settings.level} interval, held-out patients. Not adjusted for anything."
     )
-    return [Table(f"Restricted mean survival time up to {tau} months.", head, body, frozenset({1, 2, 3, 4}), note)]
+    caption = f"Restricted mean survival time up to {tau} months."
+    if not outcome.timed:
+        note = (
+            f"Share of the patients with a response and its difference in percentage points, with"
+            f" {inputs.settings.level} interval, held-out patients. Not adjusted for anything."
+        )
+        caption = "Response of the held-out subgroups."
+    return [Table(caption, head, body, frozenset({1, 2, 3, 4}), note)]
 
 
 def beyond_clinical(inputs: ReportInputs) -> list[object]:
@@ -59,7 +72,8 @@ def beyond_clinical(inputs: ReportInputs) -> list[object]:
     if not tests and not added:
         return []
     least = inputs.settings.min_cell
-    by = "site" if inputs.settings.site else "fold"
+    by, outcome = "site" if inputs.settings.site else "fold", inputs.settings.words
+    measure = {"c": outcome.metrics["uno_c"][0], "within": outcome.concordance}
     body = []
     for name, text in TESTS.items():
         if r := tests.get(name):
@@ -68,16 +82,22 @@ def beyond_clinical(inputs: ReportInputs) -> list[object]:
                 f"p {result}" if result.startswith("<") else f"p = {result}" if r["p_value"] is not None else result
             )
             body.append(
-                [text.format(by=by), result, inputs.people(r["n"]), count(r["events"], least), readable(r["method"])]
+                [
+                    text.format(by=by, survival=outcome.survival),
+                    result,
+                    inputs.people(r["n"]),
+                    count(r["events"], least),
+                    readable(r["method"]),
+                ]
             )
     for name, text in CONCORDANCE.items():
         if r := added.get(name):
             shown = interval(r, 3, sign=name.endswith("difference"))
             method = readable(r["method"]) if name.endswith("difference") else ""
-            body.append([text, shown, inputs.people(r["n"]), count(r["events"], least), method])
+            body.append([text.format(**measure), shown, inputs.people(r["n"]), count(r["events"], least), method])
     note = (
-        "Of patients with a subgroup, by models fitted on such patients: C of the clinical variables is not that of the"
-        " clinical model under Prognosis, which is of everybody."
+        f"Of patients with a subgroup, by models fitted on such patients: {outcome.c} of the clinical variables is not"
+        " that of the clinical model under Prognosis, which is of everybody."
         if any(name in added for name in CONCORDANCE)
         else ""
     )
@@ -87,7 +107,7 @@ def beyond_clinical(inputs: ReportInputs) -> list[object]:
     return [
         Heading("Do they say more than the clinical variables?"),
         Text(_beyond_words(inputs, tests.get("likelihood ratio"), added.get("uno_c_difference"))),
-        Table("Held-out subgroups and survival.", head, body, frozenset({2, 3}), note),
+        Table(f"Held-out subgroups and {outcome.survival}.", head, body, frozenset({2, 3}), note),
     ]
 
 
@@ -97,19 +117,20 @@ def _beyond_words(inputs: ReportInputs, test: Row | None, gain: Row | None) -> s
         return "This could not be judged; the table says why."
     associated = p is not None and p < inputs.settings.alpha
     better = gain is not None and gain["lower"] is not None and gain["lower"] > 0
+    survival = inputs.settings.words.survival
     known = "the clinical variables" if inputs.settings.covariates else "knowing nothing (no covariates are configured)"
     if gain is not None and gain["upper"] is not None and gain["upper"] < 0:
         return f"No: with the subgroup, patients are ranked worse than by {known} alone."
     if associated and better:
-        return f"Yes: beside {known}, the subgroup tells survival ({p_value(p)}) and ranks held-out patients better."
+        return f"Yes: beside {known}, the subgroup tells {survival} ({p_value(p)}) and ranks held-out patients better."
     if better:
         return f"Unclear: the subgroup ranks held-out patients better than {known}, but its test does not confirm it."
     if associated:
         return (
-            f"A little: beside {known}, the subgroup goes with survival ({p_value(p)}), but patients are not ranked"
+            f"A little: beside {known}, the subgroup goes with {survival} ({p_value(p)}), but patients are not ranked"
             " measurably better by it."
         )
-    return f"No evidence that the subgroup tells more about survival than {known}."
+    return f"No evidence that the subgroup tells more about {survival} than {known}."
 
 
 # ---- batch -----------------------------------------------------------------------------------------------------------

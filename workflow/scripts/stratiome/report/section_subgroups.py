@@ -43,6 +43,7 @@ def verdict(inputs: ReportInputs, model: str = "vae") -> Verdict:
         agreement["estimate"] if agreement else None,
         share_of_folds(inputs, model, k),
         _single(inputs, model),
+        inputs.settings.words,
     )
 
 
@@ -90,7 +91,8 @@ def _not_held_out(inputs: ReportInputs) -> list[object]:
         return []
     why = (
         "Not held out: there are no folds, and no given splits that hold each patient out at most once. So nothing is"
-        " said of size, survival and profile of the subgroups: in the patients who defined them it would mislead."
+        f" said of size, {inputs.settings.words.survival} and profile of the subgroups: in the patients who defined"
+        " them it would mislead."
     )
     return [Note(why, "care")]
 
@@ -205,12 +207,21 @@ def _survival(inputs: ReportInputs) -> list[object]:
     ]
     horizon = inputs.settings.endpoint.horizons_months[-1]
     least = inputs.settings.min_cell
-    test = survival_test(inputs, "vae")
-    tested = "No log-rank test was possible."
+    test, outcome = survival_test(inputs, "vae"), inputs.settings.words
+    tested = f"No {outcome.test} test was possible."
     n = ""
     if test is not None:
         n = f"{inputs.size(test['n'])}, {count(test['events'], least)} events; held out. "
-        tested = f"Log-rank test: {p_value(test['p_value'])} ({readable(test['method'])})."
+        tested = f"{sentence(outcome.test)} test: {p_value(test['p_value'])} ({readable(test['method'])})."
+    if not outcome.timed:
+        caption = (
+            f"{n}Share of the patients with a response, with {inputs.settings.level} interval. Each patient's subgroup"
+            f" was predicted by a model that had not seen this patient. Not drawn where fewer than {least} patients"
+            f" have a response, or have none. {tested}"
+        )
+        told = figures.describe_shares(groups, least)
+        drawing = figures.proportions(groups, "shares-subgroups", told, least)
+        return [Heading("Do they respond differently?"), Figure(drawing, "Held-out subgroups", caption, 820)]
     caption = (
         f"{n}Kaplan–Meier curves with pointwise {inputs.settings.level} bands. Each patient's subgroup was predicted by"
         f" a model that had not seen this patient. A curve ends where fewer than {least} patients are at risk. {tested}"
@@ -349,6 +360,7 @@ def _agreement(inputs: ReportInputs) -> list[object]:
     )
     caption = f"Agreement of the held-out subgroups with other labels, {inputs.settings.level} intervals."
     table = [Table(caption, head, body, frozenset({2, 3, 4}), note)] if body else []
+    outcome = inputs.settings.words
     tests = [r for r in inputs.rows("subgroup_tests") if not r["grouping"].endswith(" subgroups")]
     blocks: list[object] = [Heading("Agreement with known labels"), *table, *said]
     if tests:
@@ -364,10 +376,10 @@ def _agreement(inputs: ReportInputs) -> list[object]:
         ]
         blocks.append(
             Fold(
-                "Survival by known label",
+                f"{sentence(outcome.survival)} by known label",
                 [
                     Table(
-                        "Log-rank tests of the known labels, as they are.",
+                        f"{sentence(outcome.test)} tests of the known labels, as they are.",
                         ["Label", "Test", "n", "Events", "Method"],
                         body,
                         frozenset({2, 3}),

@@ -14,33 +14,17 @@ from stratiome.report.inputs import ReportInputs
 from stratiome.report.section_cohort import flow_table
 from stratiome.report.section_subgroups import group_name, reproducible
 from stratiome.report.section_treatment_differences import differences
-from stratiome.report.section_treatment_policy import policy, profiles, subgroup_curves
+from stratiome.report.section_treatment_policy import arm_shares, policy, profiles, subgroup_curves
 from stratiome.report.section_treatment_robustness import confounded, robustness
 from stratiome.report.verdicts import Verdict
 from stratiome.report.words import interval, label, months, number, p_cell, p_value, readable, reason, term
 
 Row = Mapping[str, Any]
-ESTIMANDS = {
-    "rmst_difference": ("Restricted mean survival, months", 1, 1.0),
-    "survival_difference": ("Survival, percentage points", 1, 100.0),
-    "hazard_ratio": ("Hazard ratio", 2, 1.0),
-}
-"""Label, decimals and scale of each estimand."""
 
 
 def estimand_name(inputs: ReportInputs, estimand: str) -> str:
     """What is compared, in the words of the endpoint."""
-    event = inputs.settings.event
-    if event is None or estimand == "hazard_ratio":
-        return ESTIMANDS[estimand][0]
-    free = {"rmst_difference": "Mean time free of {}, months", "survival_difference": "Free of {}, percentage points"}
-    return free[estimand].format(event)
-
-
-def lives_longer(inputs: ReportInputs) -> str:
-    """What a positive difference means."""
-    event = inputs.settings.event
-    return "the treated live longer" if event is None else f"the treated stay free of {event} longer"
+    return inputs.settings.words.estimands[estimand][0]
 
 
 def name_of(key: str, treatment: TreatmentConfig) -> str:
@@ -67,9 +51,10 @@ def verdict(inputs: ReportInputs, key: str) -> Verdict:
         treatment.design == "randomised",
         inputs.settings.alpha,
         reproducible(inputs),
-        inputs.settings.event,
+        inputs.settings.words,
     )
-    said = [found.caveat, _immortal(treatment), confounded(inputs, key), _corrected(overall)]
+    immortal = _immortal(treatment) if inputs.settings.words.timed else ""
+    said = [found.caveat, immortal, confounded(inputs, key), _corrected(overall)]
     return replace(found, caveat=" ".join(s for s in said if s))
 
 
@@ -142,7 +127,13 @@ def _trial(inputs: ReportInputs, key: str) -> list[object]:
     heading = Heading("The trial that is imitated")
     if not rows:
         return [heading, Note("No target trial is stated, so what follows is association only.", "care")]
-    body = [[words.sentence(label(r["component"])), readable(r["target"]), readable(r["emulation"])] for r in rows]
+    # There is nothing to follow without time: the component is the assessment.
+    shown = {} if inputs.settings.words.timed else {"follow-up": "Assessment"}
+    body = [
+        [words.sentence(shown.get(name, label(name))), readable(r["target"]), readable(r["emulation"])]
+        for r in rows
+        for name in [r["component"]]
+    ]
     return [
         heading,
         Table("Target trial, and how the data imitate it.", ["Component", "Target trial", "In these data"], body),
@@ -256,7 +247,7 @@ def _curves(inputs: ReportInputs, key: str, settings: TreatmentConfig) -> list[o
     if not rows:
         return []
     panels = []
-    horizon = inputs.settings.endpoint.horizons_months[-1]
+    horizon, outcome = inputs.settings.endpoint.horizons_months[-1], inputs.settings.words
     for weighting, title in (
         ("none", "As observed" if settings.design == "observational" else "As randomised"),
         ("overlap", "Weighted to be alike"),
@@ -271,21 +262,33 @@ def _curves(inputs: ReportInputs, key: str, settings: TreatmentConfig) -> list[o
             )
             for arm, name in ((0, "Untreated"), (1, "Treated"))
         ]
-        if any(g[2] for g in groups):
+        if any(g[2] for g in groups) and outcome.timed:
             told = f"{title}. {figures.describe_curves(groups, horizon)}"
             panels.append(
                 (title, figures.curves(groups, f"km-{key}-{weighting}", told, inputs.settings.min_cell, 440, 230))
             )
+        elif any(g[2] for g in groups):
+            panels.append((title, arm_shares(groups, f"shares-{key}-{weighting}", title, inputs.settings.min_cell)))
     caption = (
         f"{_size(inputs, key)}Kaplan–Meier curves with pointwise {inputs.settings.level} bands, all eligible patients,"
         f" not held out; numbers at risk are not weighted. A curve ends where fewer than {inputs.settings.min_cell} are"
         " at risk."
     )
+    if not outcome.timed:
+        caption = (
+            f"{_size(inputs, key)}Share of the patients of each arm with a response, with {inputs.settings.level}"
+            " interval, all eligible patients, not held out. An arm in which fewer than"
+            f" {inputs.settings.min_cell} have a response, or have none, is not drawn."
+        )
     if settings.start is not None:
         caption += f" Months count from the landmark, {landmark(settings)} after time zero."
     if settings.design == "observational":
-        caption += " As observed, the arms differ in more than the treatment; compare the weighted curves."
-    return [Heading("Survival in both arms"), Panels("Survival by arm", panels, caption, 430)]
+        caption += (
+            " As observed, the arms differ in more than the treatment; compare the weighted"
+            f" {outcome.say('curves', 'shares')}."
+        )
+    name = words.sentence(outcome.survival)
+    return [Heading(f"{name} in both arms"), Panels(f"{name} by arm", panels, caption, 430)]
 
 
 def _size(inputs: ReportInputs, key: str) -> str:
@@ -302,12 +305,13 @@ def _effects(inputs: ReportInputs, key: str) -> list[object]:
         reasons = list(dict.fromkeys(reason(r) for r in rows))
         return [Heading("Average effect"), *(Note(f"Not estimable: {t}.") for t in reasons)]
     body = []
-    places = dict.fromkeys((r["estimand"], r["horizon_months"]) for e in ESTIMANDS for r in rows if r["estimand"] == e)
+    outcome = inputs.settings.words
+    known = outcome.estimands
+    places = dict.fromkeys((r["estimand"], r["horizon_months"]) for e in known for r in rows if r["estimand"] == e)
     for estimand, horizon in places:
-        _, decimals, scale = ESTIMANDS[estimand]
-        name = estimand_name(inputs, estimand)
+        name, decimals, scale = known[estimand]
         cells = {r["weighting"]: r for r in rows if (r["estimand"], r["horizon_months"]) == (estimand, horizon)}
-        at = "" if horizon is None else f" {'over' if estimand == 'rmst_difference' else 'at'} {months(horizon)} months"
+        at = "" if horizon is None else (outcome.over if estimand == "rmst_difference" else outcome.at)(horizon)
         text = [
             interval(cells[w], decimals, scale, sign=estimand != "hazard_ratio") if w in cells else "–"
             for w in ("none", "overlap")
@@ -318,12 +322,12 @@ def _effects(inputs: ReportInputs, key: str) -> list[object]:
     weighted = next((r for r in rows if r["weighting"] == "overlap" and r["effective_n"] is not None), None)
     effective = f" Effective sample size after weighting: {weighted['effective_n']:.0f}." if weighted else ""
     note = (
-        f"Treated minus untreated ({inputs.settings.level} interval); above zero, {lives_longer(inputs)}. n ="
+        f"Treated minus untreated ({inputs.settings.level} interval); above zero, {outcome.better}. n ="
         f" {count(overall['n'], least)}, {part(overall['n_treated'], overall['n'], least)} treated,"
         f" {count(overall['events'], least)} events; not held out, as nothing but the weights is"
         f" learned.{effective}{_cut(inputs, key, 0, [h for _, h in places])}"
-        " Hazard ratios come second: they are not collapsible and need proportional hazards."
     )
+    note += outcome.say(" Hazard ratios come second: they are not collapsible and need proportional hazards.", NO_RATIO)
     main = next((r for r in rows if r["weighting"] == headline(inputs.settings.treatments[key])), overall)
     if main["p_holm"] is not None:
         note += f" These p-values are not corrected for the number of arms. {_corrected(main)}"
@@ -357,7 +361,7 @@ def _effects(inputs: ReportInputs, key: str) -> list[object]:
         table,
         *(Note(f"Not estimable: {t}.") for t in reasons),
         *_averages(inputs, key),
-        Fold("Methods of each estimate", [methods]),
+        Fold("Methods of each estimate", [outcome.untimed(methods)]),
     ]
 
 
@@ -373,7 +377,8 @@ def _averages(inputs: ReportInputs, key: str) -> list[object]:
     if not any(r["estimate"] is not None for r in rows):
         why = dict.fromkeys(reason(r) for r in rows)
         return [Note(f"No doubly robust estimate, nor one with inverse probability weights: {t}.") for t in why]
-    least = inputs.settings.min_cell
+    least, outcome = inputs.settings.min_cell, inputs.settings.words
+    known = outcome.estimands
     places = list(dict.fromkeys((r["estimand"], r["horizon_months"]) for r in rows))
     kinds = list(dict.fromkeys((r["estimator"], r["population"]) for r in rows))
     whole = max(rows, key=lambda r: r["n"])
@@ -386,7 +391,7 @@ def _averages(inputs: ReportInputs, key: str) -> list[object]:
         }
         first = own[places[0]]
         cells = [
-            interval(own[p], ESTIMANDS[p[0]][1], ESTIMANDS[p[0]][2], sign=True)
+            interval(own[p], known[p[0]][1], known[p[0]][2], sign=True)
             if own[p]["estimate"] is not None
             else "not estimable"
             for p in places
@@ -396,10 +401,7 @@ def _averages(inputs: ReportInputs, key: str) -> list[object]:
         size = f"{part(first['n'], whole['n'], least)} / {treated}"
         body.append([words.sentence(estimator), WHO[population], size, *cells])
     head = ["Estimator", "Averaged over", "n / treated"]
-    head += [
-        f"{'Months gained over' if e == 'rmst_difference' else 'Percentage points at'} {months(h)} mo"
-        for e, h in places
-    ]
+    head += [outcome.gained_at(e, h) for e, h in places]
     apart = (
         " Clone-censor-weight counts months from time zero, all others from the landmark."
         if any(r["estimator"] == "clone-censor-weight" for r in rows)
@@ -407,8 +409,10 @@ def _averages(inputs: ReportInputs, key: str) -> list[object]:
     )
     marks, notes = numbered([words.sentence(readable(r["method"])) for r in rows if r["estimand"] == places[0][0]])
     note = (
-        "A doubly robust estimate is right if the model of survival is, or if those of treatment and of censoring are;"
-        " the weighted curves need the model of treatment. Averages over other patients are other numbers, not errors,"
+        f"A doubly robust estimate is right if the model of {outcome.survival} is, or if"
+        f" {outcome.say('those of treatment and of censoring are', 'that of treatment is')};"
+        f" the weighted {outcome.say('curves', 'shares')} need the model of treatment."
+        " Averages over other patients are other numbers, not errors,"
         f" where the effect differs between patients.{apart} Methods in the order of the lines: {', '.join(marks)}."
     )
     table = Table(
@@ -439,11 +443,13 @@ def _disagreement(inputs: ReportInputs, key: str) -> list[object]:
     one, two = (verdicts.direction(r["lower"], r["upper"]) for r in (said, other))
     if one == two or "unknown" in (one, two):
         return []
+    outcome = inputs.settings.words
     return [
         Note(
-            f"The estimates do not agree: {interval(said, 1, sign=True)} months by the curves,"
-            f" {interval(other, 1, sign=True)} by the doubly robust estimate in the same patients. A model of"
-            " treatment, survival or censoring is wrong, or the cohort too small: conclude nothing that only one says.",
+            f"The estimates do not agree: {outcome.gain(said)} {outcome.unit} by the"
+            f" {outcome.say('curves', 'weighted shares')}, {outcome.gain(other)} by the doubly robust estimate in the"
+            f" same patients. A model of {outcome.say('treatment, survival or censoring', 'treatment or response')} is"
+            " wrong, or the cohort too small: conclude nothing that only one says.",
             "care",
         )
     ]
@@ -459,6 +465,8 @@ def _cut(inputs: ReportInputs, key: str, subgroup: int, horizons: Sequence[float
         for h in dict.fromkeys(horizons)
         if h is not None and any((n := figures.risk_at(arm, h)) is not None and n < least for arm in arms if arm)
     ]
+    if few and not inputs.settings.words.timed:
+        return f" Fewer than {least} of an arm have a response: read with care."
     return f" Fewer than {least} of an arm are at risk at {words.join(few)} months: read with care." if few else ""
 
 
@@ -472,11 +480,11 @@ def _subgroups(inputs: ReportInputs, key: str, settings: TreatmentConfig) -> lis
         why = "There are no subgroups" if (inputs.found() or 1) < 2 else "No subgroup was assigned to held-out patients"
         return [Note(f"{why}, so the effect is reported on average only.")]
     lines, body = [], []
-    least = inputs.settings.min_cell
+    least, outcome = inputs.settings.min_cell, inputs.settings.words
     for r in rows:
         name = group_name(r["subgroup"]) if r["subgroup"] else "All eligible"
-        text = interval(r, 1, sign=True)
-        lines.append(charts.Line(name, r["estimate"], r["lower"], r["upper"], text, r["subgroup"]))
+        text = outcome.gain(r)
+        lines.append(charts.Line(name, *outcome.ends(r), text, r["subgroup"]))
         small = is_small(r["n_treated"], 2 * least) or is_small(r["n"] - r["n_treated"], 2 * least)
         remark = "small: read with care" if small else _cut(inputs, key, r["subgroup"], [r["horizon_months"]]).strip()
         if r["estimate"] is None:
@@ -494,13 +502,13 @@ def _subgroups(inputs: ReportInputs, key: str, settings: TreatmentConfig) -> lis
         )
     told = "; ".join(f"{i.name} {i.text}" for i in lines)
     horizon = next((r["horizon_months"] for r in rows if r["horizon_months"] is not None), None)
-    over = f" over {months(horizon)} months" if horizon is not None else ""
+    gain = estimand_name(inputs, "rmst_difference")
     drawing = charts.forest(
         lines,
         f"forest-{key}",
-        f"{estimand_name(inputs, 'rmst_difference')}, difference: {told}.",
-        f"{estimand_name(inputs, 'rmst_difference').removesuffix(', months')}, difference{over}, months",
-        ("shorter with treatment", "longer with treatment"),
+        f"{gain}, difference: {told}.",
+        f"{gain.removesuffix(f', {outcome.unit}')}, difference{outcome.over(horizon)}, {outcome.unit}",
+        outcome.sides,
     )
     test = inputs.row("treatment_interaction", treatment=key, estimand="rmst_difference")
     same = (
@@ -517,7 +525,7 @@ def _subgroups(inputs: ReportInputs, key: str, settings: TreatmentConfig) -> lis
     )
     table = Table(
         "Effect in each held-out subgroup.",
-        ["Patients", "n / treated", "Events", "Months gained", "p", "p, Holm", "Remark"],
+        ["Patients", "n / treated", "Events", outcome.gained, "p", "p, Holm", "Remark"],
         body,
         frozenset({1, 2, 3, 4, 5}),
     )
@@ -537,6 +545,8 @@ def _subgroups(inputs: ReportInputs, key: str, settings: TreatmentConfig) -> lis
 def _unmeasured(inputs: ReportInputs, key: str) -> str:
     """How strong a confounder that nobody measured would have to be."""
     row = inputs.row("treatment_sensitivity", treatment=key)
+    if not inputs.settings.words.timed:
+        return " How strong such a cause would have to be (E-value) is worked out for outcomes with time only."
     if row is None:
         return ""
     said = (
@@ -569,14 +579,24 @@ def _time_zero(settings: TreatmentConfig) -> str:
     )
 
 
+NO_RATIO = " The outcome has no time, so no ratio of rates is given beside the difference."
+"""What is said in the place of the remark on hazard ratios."""
+UNASSESSED = (
+    "Missing responses: patients who were not assessed are left out, as if who was assessed had nothing to do with the"
+    " response within each arm. Who stops treatment or gets worse may never be assessed."
+)
+"""What is assumed of the patients whose response is not known."""
+
+
 def _assumptions(inputs: ReportInputs, key: str, settings: TreatmentConfig) -> list[object]:
-    heading = Heading("What could be wrong")
+    heading, outcome = Heading("What could be wrong"), inputs.settings.words
+    censoring = outcome.say("Censoring is taken to be unrelated to prognosis within each arm.", UNASSESSED)
     if settings.design == "randomised":
         return [
             heading,
             Items(
                 [
-                    "Censoring is taken to be unrelated to prognosis within each arm.",
+                    censoring,
                     "Subgroups were not strata of the randomisation: chance imbalance within them is possible.",
                     "Analysis is by assignment; what was actually taken is not considered.",
                 ]
@@ -590,14 +610,14 @@ def _assumptions(inputs: ReportInputs, key: str, settings: TreatmentConfig) -> l
             [
                 (
                     f"No unmeasured confounding: given {names}, treatment is as good as random. A cause of both"
-                    f" treatment and survival that is not listed biases the result.{_unmeasured(inputs, key)}"
+                    f" treatment and {outcome.survival} that is not listed biases the result.{_unmeasured(inputs, key)}"
                 ),
-                _time_zero(settings),
+                *([_time_zero(settings)] if outcome.timed else []),
                 (
                     "Positivity: every kind of patient had a chance of either. Overlap weights answer for those in"
                     " between; patients who always or never get the treatment count little."
                 ),
-                "Censoring is taken to be unrelated to prognosis within each arm.",
+                censoring,
                 "One version of the treatment: doses and schedules are averaged over as they came.",
             ]
         ),

@@ -9,7 +9,7 @@ from stratiome.report import charts, words
 from stratiome.report.blocks import Cell, Figure, Heading, Note, Table, Text, numbered
 from stratiome.report.disclosure import about, counts, is_small, part
 from stratiome.report.inputs import ReportInputs
-from stratiome.report.words import interval, join, label, months, number, p_cell, p_value, readable, reason, term
+from stratiome.report.words import interval, join, label, number, p_cell, p_value, readable, reason, term
 
 Row = Mapping[str, Any]
 KINDS = {
@@ -27,6 +27,8 @@ LEARNERS = {
     "r": "causal forest",
 }
 """What predicts the effect, by the variable of a row; claims rest on the first alone, the others stand beside it."""
+OF_GAINS = ("linear trend", "rank-weighted average")
+"""Tests whose value is a gain."""
 
 
 def differences(inputs: ReportInputs, key: str) -> list[object]:
@@ -54,7 +56,7 @@ def differences(inputs: ReportInputs, key: str) -> list[object]:
             " The more is looked at, the more differs by chance."
         ),
         _verdict(inputs, tests),
-        *_who_benefits(tests),
+        *_who_benefits(inputs, tests),
         _figure(inputs, key, rows),
         *_targeting(inputs, key),
         *_spread(inputs, key),
@@ -84,12 +86,12 @@ def _verdict(inputs: ReportInputs, tests: list[dict[str, Any]]) -> Note:
     return Note(f"The effect differs with {join(said)}: among held-out patients, as an association.")
 
 
-def _who_benefits(tests: list[dict[str, Any]]) -> list[Note]:
+def _who_benefits(inputs: ReportInputs, tests: list[dict[str, Any]]) -> list[Note]:
     """Said plainly where predicted effects do not tell who benefits more; nothing where no effect was predicted."""
     ranked = [r for r in tests if r["test"] == "rank-weighted average" and r["variable"] in LEARNERS]
     if not any(r["variable"] == COMBINED for r in ranked):
         return []
-    sure = [LEARNERS[r["variable"]] for r in ranked if r["lower"] is not None and r["lower"] > 0]
+    sure = [_learner(inputs, r["variable"]) for r in ranked if r["lower"] is not None and r["lower"] > 0]
     if not sure:
         return [
             Note(
@@ -97,7 +99,7 @@ def _who_benefits(tests: list[dict[str, Any]]) -> list[Note]:
                 " learner gives all patients the same effect, the average."
             )
         ]
-    if LEARNERS[COMBINED] in sure:
+    if _learner(inputs, COMBINED) in sure:
         return []
     return [
         Note(
@@ -113,8 +115,9 @@ def _targeting(inputs: ReportInputs, key: str) -> list[Figure]:
     if not rows:
         return []
     least, first = inputs.settings.min_cell, rows[0]
+    outcome = inputs.settings.words
     told = "; ".join(
-        f"{100 * r['share']:.0f} % first: {interval(r, 1, sign=True)} months" for r in rows if r["share"] in (0.2, 0.5)
+        f"{100 * r['share']:.0f} % first: {outcome.gain(r)} {outcome.unit}" for r in rows if r["share"] in (0.2, 0.5)
     )
     eligible = inputs.row("treatment_effects", treatment=key, subgroup=0)
     size = part(first["n"], eligible["n"] if eligible else None, least)
@@ -124,7 +127,8 @@ def _targeting(inputs: ReportInputs, key: str) -> list[Figure]:
         f" {words.sentence(readable(first['method']))}. A curve above zero on the"
         " left says that the patients put first gain more; one that lies about zero, that they do not."
     )
-    drawing = charts.targeting(rows, f"targeting-{key}", f"Months gained more than by all: {told}.")
+    said = f"{outcome.gained} more than by all: {told}."
+    drawing = charts.targeting(rows, f"targeting-{key}", said, outcome.unit, outcome.scale)
     return [Figure(drawing, "Do those put first gain more?", caption, 820)]
 
 
@@ -135,40 +139,44 @@ def _spread(inputs: ReportInputs, key: str) -> list[Note]:
         return []
     if row["spread"] == 0:
         return [Note("The combination of all learners gives every patient of a fold the same effect, the average.")]
+    outcome = inputs.settings.words
+    spread, average = (number(row[k] * outcome.scale, 1) for k in ("spread", "average"))
     return [
         Note(
-            f"Effects predicted by the combination differ by {number(row['spread'], 1)} months (standard"
-            f" deviation) about an average of {number(row['average'], 1)} months in the same patients."
+            f"Effects predicted by the combination differ by {spread} {outcome.unit} (standard"
+            f" deviation) about an average of {average} {outcome.unit} in the same patients."
         )
     ]
 
 
-def _name(kind: str, variable: str) -> str:
+def _learner(inputs: ReportInputs, variable: str) -> str:
+    return LEARNERS[variable].replace("survival forest", inputs.settings.words.say("survival forest", "random forest"))
+
+
+def _name(inputs: ReportInputs, kind: str, variable: str) -> str:
     if kind == "predicted effect" and variable in LEARNERS:
-        return f"{KINDS[kind]}: {LEARNERS[variable]}"
+        return f"{KINDS[kind]}: {_learner(inputs, variable)}"
     return KINDS[kind] if kind != "covariate" else words.sentence(term(variable))
 
 
 def _figure(inputs: ReportInputs, key: str, rows: list[dict[str, Any]]) -> Figure:
     shown = [r for r in rows if r["estimand"] == "rmst_difference"]
-    least = inputs.settings.min_cell
+    least, outcome = inputs.settings.min_cell, inputs.settings.words
     lines: list[charts.Line] = []
     for kind, variable in dict.fromkeys((r["kind"], r["variable"]) for r in shown):
-        lines.append(charts.Line(_name(kind, variable), heading=True))
+        lines.append(charts.Line(_name(inputs, kind, variable), heading=True))
         for r in [r for r in shown if (r["kind"], r["variable"]) == (kind, variable)]:
             if r["estimate"] is None or _few(r, least):
                 lines.append(charts.Line(label(r["group"]), text="too few"))
                 continue
-            text = interval(r, 1, sign=True)
-            lines.append(charts.Line(label(r["group"]), r["estimate"], r["lower"], r["upper"], text, 1))
+            lines.append(charts.Line(label(r["group"]), *outcome.ends(r), outcome.gain(r), 1))
     told = "; ".join(f"{i.name} {i.text}" if not i.heading else f"{i.name}:" for i in lines)
-    horizon = months(shown[0]["horizon_months"])
     drawing = charts.forest(
         lines,
         f"differences-{key}",
-        f"Difference in restricted mean survival by group: {told}.",
-        f"Difference in mean survival over {horizon} months, months",
-        ("shorter with treatment", "longer with treatment"),
+        f"Difference in {outcome.mean('restricted ')} by group: {told}.",
+        f"Difference in {outcome.mean()}{outcome.over(shown[0]['horizon_months'])}, {outcome.unit}",
+        outcome.sides,
     )
     whole = [r for r in shown if r["kind"] == "baseline risk"]
     n, events = sum(r["n"] for r in whole), sum(r["events"] for r in whole)
@@ -188,12 +196,17 @@ def _few(row: Row, least: int) -> bool:
 
 
 def _tests(inputs: ReportInputs, tests: list[dict[str, Any]]) -> Table:
+    outcome = inputs.settings.words
     marks, notes = numbered([words.sentence(readable(r["method"])) for r in tests])
     body: list[list[Cell | str]] = []
     for r, mark in zip(tests, marks, strict=True):
         value = "–" if r["estimate"] is None else interval(r, 2, sign=True)
+        if not outcome.timed and r["estimate"] is not None and r["test"] in OF_GAINS:
+            value = outcome.gain(r)
         p = p_cell(r["p_value"]) if r["p_value"] is not None else reason(r)
-        body.append([_name(r["kind"], r["variable"]), words.sentence(r["test"]), value, p, p_cell(r["p_holm"]), mark])
+        body.append(
+            [_name(inputs, r["kind"], r["variable"]), words.sentence(r["test"]), value, p, p_cell(r["p_holm"]), mark]
+        )
     return Table(
         "Is the effect the same? Tests on held-out patients.",
         ["Patients compared", "Test", "Value", "p", "p, Holm", "Method"],
@@ -206,7 +219,7 @@ def _tests(inputs: ReportInputs, tests: list[dict[str, Any]]) -> Table:
 
 
 def _table(inputs: ReportInputs, key: str, rows: list[dict[str, Any]]) -> Table:
-    least = inputs.settings.min_cell
+    least, outcome = inputs.settings.min_cell, inputs.settings.words
     eligible = inputs.row("treatment_effects", treatment=key, subgroup=0)
     body: list[list[Cell | str]] = []
     for kind, variable in dict.fromkeys((r["kind"], r["variable"]) for r in rows):
@@ -219,21 +232,26 @@ def _table(inputs: ReportInputs, key: str, rows: list[dict[str, Any]]) -> Table:
             sizes = [about(r["n"], least) if r["n"] >= least else s for r, s in zip(absolute, sizes, strict=True)]
         events = counts([r["events"] for r in absolute], least)
         for r, size, failed in zip(absolute, sizes, events, strict=True):
-            ratio, few = relative[r["position"]], _few(r, least) or r["estimate"] is None
+            ratio, few = relative.get(r["position"]), _few(r, least) or r["estimate"] is None
             body.append(
                 [
-                    _name(kind, variable),
+                    _name(inputs, kind, variable),
                     label(r["group"]),
                     f"{size} / {part(r['n_treated'], r['n'], least)}",
                     failed,
-                    "too few" if few else interval(r, 1, sign=True),
-                    "–" if few or ratio["estimate"] is None else interval(ratio, 2),
+                    "too few" if few else outcome.gain(r),
+                    "–" if few or ratio is None or ratio["estimate"] is None else interval(ratio, 2),
                 ]
             )
-    return Table(
-        "Effect by group, absolute and relative.",
-        ["Patients compared", "Group", "n / treated", "Events", "Months gained", "Hazard ratio"],
+    table = Table(
+        outcome.say("Effect by group, absolute and relative.", "Effect by group."),
+        ["Patients compared", "Group", "n / treated", "Events", outcome.gained, "Hazard ratio"],
         body,
         frozenset({2, 3, 4, 5}),
-        "A constant hazard ratio means more months gained where the risk is higher: read the absolute effect first.",
+        outcome.say(
+            "A constant hazard ratio means more months gained where the risk is higher: read the absolute effect"
+            " first.",
+            f"Events: patients with {outcome.failure}.",
+        ),
     )
+    return table if outcome.timed else table.without(frozenset({"Hazard ratio"}))

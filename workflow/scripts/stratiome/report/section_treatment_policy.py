@@ -10,7 +10,8 @@ from stratiome.report import charts, figures, words
 from stratiome.report.blocks import Cell, Figure, Fold, Heading, Note, Panels, Table, Text
 from stratiome.report.disclosure import count, counts, part, share
 from stratiome.report.inputs import ReportInputs
-from stratiome.report.words import interval, join, label, level, months, number, p_cell, p_value, readable, reason, term
+from stratiome.report.outcome_words import OutcomeWords
+from stratiome.report.words import interval, join, label, level, number, p_cell, p_value, readable, reason, term
 
 Row = Mapping[str, Any]
 RULES = {"tree": "decision tree", "threshold": "threshold of the predicted effect"}
@@ -49,12 +50,12 @@ def _verdict(inputs: ReportInputs, key: str, rows: Sequence[Row]) -> Note:
             "No rule is recommended: on patients who had no part in it, none is shown to gain over the better of"
             " treating everybody and treating nobody. If the average effect above is clear, it is the answer for all."
         )
-    said = []
+    said, outcome = [], inputs.settings.words
     for rule in chosen:
         own = {r["against"]: r for r in rows if r["rule"] == rule}
         said.append(
-            f"the {RULES[rule]} gains {interval(own['all'], 1, sign=True)} months per patient over treating"
-            f" everybody and {interval(own['none'], 1, sign=True)} over treating nobody"
+            f"the {RULES[rule]} gains {outcome.gain(own['all'])} {outcome.unit} per patient over treating"
+            f" everybody and {outcome.gain(own['none'])} over treating nobody"
             f" ({p_value(own['all']['p_holm'])} for both,"
             " corrected for the number of rules)"
         )
@@ -63,27 +64,26 @@ def _verdict(inputs: ReportInputs, key: str, rows: Sequence[Row]) -> Note:
 
 def _forest(inputs: ReportInputs, key: str, rows: Sequence[Row]) -> Figure:
     least, lines, treated = inputs.settings.min_cell, [], []
+    outcome = inputs.settings.words
     for rule in dict.fromkeys(r["rule"] for r in rows):
         own = [r for r in rows if r["rule"] == rule]
         treated.append(f"the {RULES[rule]} treats {share(own[0]['n_treat'], own[0]['n'], least)}")
         lines.append(charts.Line(words.sentence(RULES[rule]), heading=True))
         for r in own:
-            text = interval(r, 1, sign=True)
+            text = outcome.gain(r)
             if r["estimate"] is None:
                 text = "too few differ"
             elif r["lower"] is None:
                 text = "the same"
             truth = r["truth"] if inputs.simulated else None
-            lines.append(
-                charts.Line(AGAINST[r["against"]], r["estimate"], r["lower"], r["upper"], text, 1, truth=truth)
-            )
+            lines.append(charts.Line(AGAINST[r["against"]], *outcome.ends(r), text, 1, truth=truth))
     told = "; ".join(f"{i.name}:" if i.heading else f"{i.name} {i.text}" for i in lines)
-    over = months(inputs.settings.endpoint.tau_months)
+    over = outcome.over(inputs.settings.endpoint.tau_months)
     drawing = charts.forest(
         lines,
         f"policy-{key}",
-        f"Months gained per patient by each rule. {told}.",
-        f"Gain in mean survival over {over} months, months per patient",
+        f"{outcome.gained} per patient by each rule. {told}.",
+        f"Gain in {outcome.mean()}{over}, {outcome.unit} per patient",
         ("the rule is worse", "the rule is better"),
     )
     eligible = inputs.row("treatment_effects", treatment=key, subgroup=0)
@@ -110,7 +110,7 @@ def _trees(inputs: ReportInputs, key: str, rows: Sequence[Row]) -> list[object]:
         ends = [n for n in nodes if n["kind"] == "end"]
         sizes = counts([n["n"] for n in ends], least)
         body: list[list[Cell | str]] = [
-            [_path(nodes, end), "Treat" if end["treat"] else "Do not treat", size]
+            [_path(nodes, end, inputs.settings.words), "Treat" if end["treat"] else "Do not treat", size]
             for end, size in zip(ends, sizes, strict=True)
         ]
         recommended = any(r["recommended"] for r in rows if r["rule"] == rule)
@@ -125,17 +125,17 @@ def _trees(inputs: ReportInputs, key: str, rows: Sequence[Row]) -> list[object]:
     return found
 
 
-def _path(nodes: Sequence[Row], end: Row) -> str:
+def _path(nodes: Sequence[Row], end: Row, outcome: OutcomeWords) -> str:
     """How one gets to an end, in words."""
     by, said = {n["node"]: n for n in nodes}, []
     while end["parent"] is not None:
         parent = by[int(end["parent"])]
-        said.append(_answer(parent, end["branch"] == "yes"))
+        said.append(_answer(parent, end["branch"] == "yes", outcome))
         end = parent
     return words.sentence(join(said[::-1])) if said else "Everybody"
 
 
-def _answer(node: Row, yes: bool) -> str:
+def _answer(node: Row, yes: bool, outcome: OutcomeWords) -> str:
     kind = node["kind"]
     name = "predicted effect" if kind == "predicted effect" else label(node["variable"])
     if kind == "subgroup":
@@ -144,9 +144,16 @@ def _answer(node: Row, yes: bool) -> str:
         return f"{name} {'is' if yes else 'is not'} {level(node['level'])}"
     if kind == "missing":
         return f"{name} {'not recorded' if yes else 'recorded'}"
-    limit = rounded(node["threshold"]).replace("-", "−")
-    unit = " months" if kind == "predicted effect" else ""
+    predicted = kind == "predicted effect"
+    limit = rounded(node["threshold"] * (outcome.scale if predicted else 1.0)).replace("-", "−")
+    unit = f" {outcome.unit}" if predicted else ""
     return f"{name} {'above' if yes else 'at most'} {limit}{unit}"
+
+
+def arm_shares(groups: Sequence[tuple[str, int, Sequence[Row]]], slug: str, title: str, min_cell: int) -> str:
+    """Share of each arm with a response; parameters as of `figures.proportions`."""
+    told = f"{title}. {figures.describe_shares(groups, min_cell)}"
+    return figures.proportions(groups, slug, told, min_cell, 440)
 
 
 def _arms(inputs: ReportInputs, rows: Sequence[Row], slug: str, title: str) -> str:
@@ -154,6 +161,8 @@ def _arms(inputs: ReportInputs, rows: Sequence[Row], slug: str, title: str) -> s
         (name, arm + 1, sorted((r for r in rows if r["arm"] == arm), key=lambda r: r["time_months"]))
         for arm, name in ((0, "Untreated"), (1, "Treated"))
     ]
+    if not inputs.settings.words.timed:
+        return arm_shares(groups, slug, title, inputs.settings.min_cell)
     told = f"{title}. {figures.describe_curves(groups, inputs.settings.endpoint.horizons_months[-1])}"
     return figures.curves(groups, slug, told, inputs.settings.min_cell, 440, 230)
 
@@ -181,7 +190,15 @@ def subgroup_curves(inputs: ReportInputs, key: str, weighting: str) -> list[obje
         f" held out. Numbers at risk are not weighted. A curve ends where fewer than {inputs.settings.min_cell} are at"
         " risk: it is an average, and no promise to anybody."
     )
-    return [Panels("Survival by arm in each subgroup", panels, caption, 430)] if panels else []
+    outcome = inputs.settings.words
+    if not outcome.timed:
+        caption = (
+            f"Share with a response, with {inputs.settings.level} interval, {how}; subgroups were assigned to patients"
+            f" held out. An arm in which fewer than {inputs.settings.min_cell} have a response, or have none, is not"
+            " drawn."
+        )
+    title = f"{words.sentence(outcome.survival)} by arm in each subgroup"
+    return [Panels(title, panels, caption, 430)] if panels else []
 
 
 def profiles(inputs: ReportInputs, key: str) -> list[object]:
@@ -204,13 +221,17 @@ def profiles(inputs: ReportInputs, key: str) -> list[object]:
     for i, name in enumerate(drawn):
         own, title = [r for r in curves if r["profile"] == name], words.sentence(label(name))
         panels.append((title, _arms(inputs, own, f"profile-{key}-{i}", f"Patients like this: {title}")))
-    first, least = effects[0], inputs.settings.min_cell
+    first, least, outcome = effects[0], inputs.settings.min_cell, inputs.settings.words
     caption = (
         f"n = {count(first['n'], least)}, {count(first['events'], least)} events; not held out. The"
         f" average for patients"
-        f" like this, with pointwise {inputs.settings.level} bands; no promise to anybody. By Cox models of each arm"
-        " with the values of the profile; over what the profile leaves open, all eligible patients are averaged,"
-        f" whose numbers at risk are given. A curve ends where fewer than {least} of an arm are at risk."
+        f" like this, with {outcome.say('pointwise ', '')}{inputs.settings.level}"
+        f" {outcome.say('bands', 'intervals')}; no promise to anybody. By Cox models of each arm"
+        " with the values of the profile; over what the profile leaves open, all eligible patients are averaged"
+        + outcome.say(
+            f", whose numbers at risk are given. A curve ends where fewer than {least} of an arm are at risk.",
+            f". An arm in which fewer than {least} have a response, or have none, is not drawn.",
+        )
     )
     places = list(dict.fromkeys((r["estimand"], r["horizon_months"]) for r in effects))
     body: list[list[Cell | str]] = []
@@ -222,22 +243,30 @@ def profiles(inputs: ReportInputs, key: str) -> list[object]:
             [
                 Cell(words.sentence(label(name)), below=", ".join(f"{term(c)} {_shown(v)}" for c, v in given.items())),
                 part(one["n_like"], one["n"], least),
-                *(_effect(at[p], 1.0 if p[0] == "rmst_difference" else 100.0) for p in places),
+                *(_effect(at[p], outcome.estimands[p[0]][2]) for p in places),
                 p_cell(at[places[0]]["p_value"]),
             ]
         )
-    over = [
-        f"{'Months gained over' if e == 'rmst_difference' else 'Percentage points at'} {months(h)} mo"
-        for e, h in places
-    ]
+    over = [outcome.gained_at(e, h) for e, h in places]
     why = {n: reason(r) for n in names if n not in drawn for r in [next(r for r in effects if r["profile"] == n)]}
     return [
         Heading("Patients like this"),
-        *([Panels("Survival by arm, the average for patients like this", panels, caption, 430)] if panels else []),
+        *(
+            [
+                Panels(
+                    f"{words.sentence(outcome.survival)} by arm, the average for patients like this",
+                    panels,
+                    caption,
+                    430,
+                )
+            ]
+            if panels
+            else []
+        ),
         *(Note(f"{words.sentence(label(n))} is not shown: {text}.", "care") for n, text in why.items()),
         Table(
             "Treated minus untreated, the average for patients like this.",
-            ["Patients", "Like this", *over, "p, months"],
+            ["Patients", "Like this", *over, outcome.say("p, months", "p")],
             body,
             frozenset(range(1, len(over) + 3)),
             "Like this: eligible patients with the same classes, and numbers within half a standard deviation. Where"

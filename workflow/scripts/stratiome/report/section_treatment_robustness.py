@@ -27,14 +27,14 @@ def robustness(inputs: ReportInputs, key: str) -> list[object]:
     rows = [r for r in inputs.rows("treatment_robustness", treatment=key) if r["estimand"] == "rmst_difference"]
     if not rows:
         return []
-    least = inputs.settings.min_cell
+    least, outcome = inputs.settings.min_cell, inputs.settings.words
     whole = max(rows, key=lambda r: r["n"])
     changed = [r for r in rows if r["check"] != "negative control"]
     lines: list[charts.Line] = []
     body: list[list[Cell | str]] = []
     marks, notes = numbered([sentence(readable(r["method"])) for r in rows])
     for row, mark in zip(rows, marks, strict=True):
-        text = interval(row, 1, sign=True) if row["estimate"] is not None else "not estimable"
+        text = outcome.gain(row) if row["estimate"] is not None else "not estimable"
         name = f"{CHECKS[row['check']]}: {readable(row['variant'])}"
         if row["check"] == "main analysis":
             name = "as reported above"
@@ -46,7 +46,7 @@ def robustness(inputs: ReportInputs, key: str) -> list[object]:
             if all(i.name != heading for i in lines):
                 lines.append(charts.Line(heading, heading=True))
             variant = sentence(readable(row["variant"]))
-            lines.append(charts.Line(variant, row["estimate"], row["lower"], row["upper"], text))
+            lines.append(charts.Line(variant, *outcome.ends(row), text))
     blocks: list[object] = [Heading("Does it hold when the analysis is changed?"), *_control(inputs, key)]
     blocks += _changed(changed)
     if len(lines) > 2:
@@ -56,32 +56,26 @@ def robustness(inputs: ReportInputs, key: str) -> list[object]:
                 charts.forest(
                     lines,
                     f"robustness-{key}",
-                    f"Difference in months gained by analysis: {told}.",
-                    "Months gained",
+                    f"Difference in {outcome.unit} gained by analysis: {told}.",
+                    outcome.gained,
                     ("fewer with treatment", "more with treatment"),
                 ),
                 "One thing changed at a time",
                 f"n = {count(whole['n'], least)} or fewer, {count(whole['events'], least)} events in all; treated minus"
                 f" untreated with {inputs.settings.level} interval; not held out, as only weights are learned."
-                " Means over a shorter time are smaller numbers of months by what they are.",
+                + outcome.say(" Means over a shorter time are smaller numbers of months by what they are.", ""),
                 820,
             )
         )
-    blocks.append(
-        Table(
-            "The effect with one thing changed at a time"
-            + (
-                "; the last line is an outcome that treatment is taken not to change."
-                if len(changed) < len(rows)
-                else "."
-            ),
-            ["Analysis", "n / treated", "Up to, months", "Months gained", "Method"],
-            body,
-            frozenset({1, 2, 3, 4}),
-            notes=notes,
-        )
+    table = Table(
+        "The effect with one thing changed at a time"
+        + ("; the last line is an outcome that treatment is taken not to change." if len(changed) < len(rows) else "."),
+        ["Analysis", "n / treated", "Up to, months", outcome.gained, "Method"],
+        body,
+        frozenset({1, 2, 3, 4}),
+        notes=notes,
     )
-    return blocks
+    return [*blocks, outcome.untimed(table)]
 
 
 def _changed(rows: Sequence[Row]) -> list[object]:

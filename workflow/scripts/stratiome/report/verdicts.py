@@ -6,13 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from stratiome.report.outcome_words import TIMED, OutcomeWords
 from stratiome.report.words import count_word, interval, join, label, months, number, p_value, readable, reason, within
 
 Row = Mapping[str, Any]
 Calibrated = tuple[Row | None, Row | None]
 """Rows of calibration slope and observed over expected of a model at one horizon."""
 Direction = Literal["above", "below", "covers", "unknown"]
-Tone = Literal["yes", "no", "harm", "mixed", "differs", "longer", "shorter", "unknown"]
+Tone = Literal["yes", "no", "harm", "mixed", "differs", "longer", "shorter", "likelier", "rarer", "unknown"]
 
 TONES: dict[str, str] = {
     "yes": "Evidence for",
@@ -22,6 +23,8 @@ TONES: dict[str, str] = {
     "differs": "It differs",
     "longer": "Association: longer survival",
     "shorter": "Association: shorter survival",
+    "likelier": "Association: more responses",
+    "rarer": "Association: fewer responses",
     "unknown": "Not answered",
 }
 """Text of the badge of each tone; the colour only repeats it."""
@@ -117,6 +120,7 @@ def subgroups(
     again: float | None = None,
     share: float | None = None,
     single: Row | None = None,
+    outcome: OutcomeWords = TIMED,
 ) -> Verdict:
     """Are there subgroups?
 
@@ -143,6 +147,8 @@ def subgroups(
         Share of the folds that chose the same k; decides where `again` is not estimable.
     single
         Row of `SubgroupSingleFeatures`: the feature that tells the subgroups best.
+    outcome
+        Words for the outcome.
     """
     question = "Are there subgroups?"
     if k is None:
@@ -169,13 +175,13 @@ def subgroups(
     p = test.get("p_value") if test is not None else None
     if p is None:
         why = f" ({readable(test['method'])})" if test is not None and test.get("method") else ""
-        outcome = f"; whether they differ in survival could not be tested{why}"
+        differ = f"; whether they differ in {outcome.survival} could not be tested{why}"
     elif p < alpha:
-        outcome = ", and they differ in survival in patients who were not used to find them"
+        differ = f", and they differ in {outcome.survival} in patients who were not used to find them"
     else:
-        outcome = ", but there is no evidence that they differ in survival"
+        differ = f", but there is no evidence that they differ in {outcome.survival}"
     if p is not None:
-        facts.append(("Survival, held-out log-rank", p_value(p)))
+        facts.append((f"{outcome.survival.capitalize()}, held-out {outcome.test}", p_value(p)))
     if again is not None:
         facts.append(("Same subgroup when held out (ARI)", number(again)))
     if single is not None:
@@ -194,7 +200,7 @@ def subgroups(
     if one_event(single):
         caveat = f"{one_event(single)} {caveat}".strip()
     single_event = " They may be one event." if one_event(single) else ""
-    answer = f"Yes: {count_word(k)} subgroups{outcome}.{single_event}"
+    answer = f"Yes: {count_word(k)} subgroups{differ}.{single_event}"
     return Verdict(question, answer, "yes", tuple(facts), caveat, "subgroups")
 
 
@@ -280,14 +286,16 @@ def miscalibrated(slope: Row | None, ratio: Row | None) -> str:
     return join(said)
 
 
-def _of_risks(praised: Sequence[str], calibration: Mapping[str, Sequence[Calibrated]]) -> str:
+def _of_risks(
+    praised: Sequence[str], calibration: Mapping[str, Sequence[Calibrated]], outcome: OutcomeWords = TIMED
+) -> str:
     """Caveats on the risks of models that an answer praises, each with a space before it."""
     text = ""
     for model in praised:
         said = []
         for slope, ratio in calibration.get(model, ()):
             wrong, row = miscalibrated(slope, ratio), slope or ratio
-            at = f" at {months(row['horizon_months'])} months" if row and row.get("horizon_months") is not None else ""
+            at = outcome.at(row["horizon_months"]) if row and row.get("horizon_months") is not None else ""
             said += [f"{wrong}{at}"] if wrong else []
         if said:
             text += f" The risks that the {within(model)} model predicts are {join(said)}: not to be read as they are."
@@ -300,6 +308,7 @@ def prognosis(
     ipa: Mapping[str, Row | None] | None = None,
     unfitted: Mapping[str, str] | None = None,
     calibration: Mapping[str, Sequence[Calibrated]] | None = None,
+    outcome: OutcomeWords = TIMED,
 ) -> Verdict:
     """Do omics add to the clinical model?
 
@@ -315,6 +324,8 @@ def prognosis(
         Model -> why it was not fitted; such models are not judged.
     calibration
         Model -> rows of its calibration slope and observed over expected, at each horizon.
+    outcome
+        Words for the outcome.
     """
     question = "Do omics add to the clinical model?"
     ipa, unfitted = ipa or {}, unfitted or {}
@@ -325,7 +336,7 @@ def prognosis(
     found = [(name, *adds(c, b, ipa.get(name))) for name, c, b in judged]
     facts = [
         (
-            f"Δ C, {within(name)}",
+            f"Δ {outcome.c}, {within(name)}",
             "not fitted" if name in missing else interval(c, 3, sign=True) if c else "not estimable",
         )
         for name, c, _ in deltas
@@ -333,7 +344,7 @@ def prognosis(
     if any(r is not None and _flat(r) for r in ipa.values()):
         facts += [(f"IPA, {within(m)}", interval(r, 3)) for m, r in ipa.items() if r is not None]
     facts += [
-        (f"Δ integrated Brier score, {within(name)}", interval(b, 4, sign=True))
+        (f"Δ {outcome.error}, {within(name)}", interval(b, 4, sign=True))
         for (name, _, b), (_, _, phrase) in zip(judged, found, strict=True)
         if b is not None and phrase == PREDICTS
     ]
@@ -341,14 +352,17 @@ def prognosis(
         why = next((f": {reason(c)}" for _, c, _ in judged if c and c.get("estimate") is None and c.get("method")), "")
         return Verdict(question, f"This could not be estimated{why}.", "unknown", tuple(facts), link="prognosis")
     tone, answer, small = _prognosis_answer(judged, found)
-    caveat = f"Difference in Uno's C to the clinical model with {100 * level:.0f} % interval, on held-out patients."
+    caveat = (
+        f"Difference in {outcome.concordance} to the clinical model with {100 * level:.0f} % interval, on held-out"
+        " patients."
+    )
     if small:
         caveat += f" A gain below {SMALL_GAIN} is small: look at the decision it should change before using it."
     if len(found) > 1:
         caveat += " Verdicts are not corrected for the number of models."
     if missing:
         caveat += f" Not fitted: {_whys(missing, named=True)}."
-    caveat += _of_risks([name for name, t, _ in found if t in ("yes", "mixed")], calibration or {})
+    caveat += _of_risks([name for name, t, _ in found if t in ("yes", "mixed")], calibration or {}, outcome)
     return Verdict(question, answer + predicts(ipa), tone, tuple(facts), caveat, "prognosis")
 
 
@@ -359,6 +373,7 @@ def stacked(
     level: float,
     unfitted: str = "",
     calibration: Sequence[Calibrated] = (),
+    outcome: OutcomeWords = TIMED,
 ) -> Verdict:
     """Is the stacked model better than the clinical one?
 
@@ -376,13 +391,15 @@ def stacked(
         Why it was not fitted, or "".
     calibration
         Rows of its calibration slope and observed over expected, at each horizon.
+    outcome
+        Words for the outcome.
     """
     question = "Is the stacked model better than the clinical one?"
     if unfitted:
         return Verdict(question, f"Not fitted: {unfitted}.", "unknown", link="prognosis")
     c, b = delta
-    facts = [("Δ C, stacked", interval(c, 3, sign=True) if c else "not estimable")]
-    facts += [("Δ integrated Brier score, stacked", interval(b, 4, sign=True))] if b else []
+    facts = [(f"Δ {outcome.c}, stacked", interval(c, 3, sign=True) if c else "not estimable")]
+    facts += [(f"Δ {outcome.error}, stacked", interval(b, 4, sign=True))] if b else []
     tone, phrase = adds(c, b, ipa)
     if tone == "unknown":
         why = f": {reason(c)}" if c and c.get("estimate") is None and c.get("method") else ""
@@ -393,15 +410,15 @@ def stacked(
         "no": "No evidence that the stacked model is better than the clinical one",
     }.get(tone, f"In part: the stacked model {phrase}")
     if of_clinical is not None and of_clinical[0] is not None:
-        facts.append(("Δ C, forest of clinical variables", interval(of_clinical[0], 3, sign=True)))
+        facts.append((f"Δ {outcome.c}, forest of clinical variables", interval(of_clinical[0], 3, sign=True)))
         if tone == "yes" and adds(*of_clinical)[0] == "yes":
             answer += "; but so does a forest of clinical variables alone, so that not all of it comes from omics"
     caveat = (
         f"Differences to the clinical model with {100 * level:.0f} % interval, on held-out patients. It weighs"
-        " the models that were fitted, also those without proportional hazards."
+        f" the models that were fitted, {outcome.say('also those without proportional hazards', 'forests too')}."
     )
     if tone in ("yes", "mixed"):
-        caveat += _of_risks(["stacked"], {"stacked": calibration})
+        caveat += _of_risks(["stacked"], {"stacked": calibration}, outcome)
     return Verdict(question, f"{answer}.", tone, tuple(facts), caveat, "prognosis")
 
 
@@ -443,33 +460,27 @@ def _prognosis_answer(
     return "mixed", f"It depends on the model: {'; '.join(said)}.", False
 
 
-def effect(row: Row | None, randomised: bool = True, event: str | None = None) -> tuple[Tone, str]:
+def effect(row: Row | None, randomised: bool = True, outcome: OutcomeWords = TIMED) -> tuple[Tone, str]:
     """Plain sentence on one difference in restricted mean survival (positive: the treated live longer).
 
-    Without random assignment the sentence says what was seen, not what treatment does. `event` is what patients stay
-    free of where it is not just death.
+    Without random assignment the sentence says what was seen, not what treatment does.
     """
-    live, lived = _live(event)
     if row is None or row.get("estimate") is None:
         why = f": {reason(row)}" if row is not None and row.get("method") else ""
         return "unknown", f"The effect is not estimable{why}."
     where = direction(row.get("lower"), row.get("upper"))
-    over = f" over the first {months(row['horizon_months'])} months" if row.get("horizon_months") is not None else ""
-    size = f"{number(abs(row['estimate']), 1)} months"
+    over = ""
+    if row.get("horizon_months") is not None:
+        over = outcome.say(f" over the first {months(row['horizon_months'])} months", "")
+    size = f"{number(abs(row['estimate']) * outcome.scale, 1)} {outcome.unit}"
     if where in ("above", "below"):
-        more = "longer" if where == "above" else "less long"
+        said = f"{outcome.differ(where == 'above', randomised)}: {size} on average{over}."
         if randomised:
-            return ("yes" if where == "above" else "harm"), f"Patients {live} {more} with it: {size} on average{over}."
-        answer = f"After balancing, treated patients {lived} {more}: {size} on average{over}."
-        return ("longer" if where == "above" else "shorter"), answer
+            return ("yes" if where == "above" else "harm"), f"{said[:1].upper()}{said[1:]}"
+        return outcome.tone(where == "above"), f"After balancing, {said}"
     if where == "unknown":
         return "unknown", "The effect has no interval, so nothing is concluded."
-    return "no", f"No evidence of an effect on {'survival' if event is None else f'the time free of {event}'}{over}."
-
-
-def _live(event: str | None) -> tuple[str, str]:
-    """What patients do longer or less long, now and then."""
-    return ("live", "lived") if event is None else (f"stay free of {event}", f"stayed free of {event}")
+    return "no", f"No evidence of an effect on {outcome.outcome}{over}."
 
 
 def benefit(rows: Sequence[Row], alpha: float) -> dict[str, list[int]]:
@@ -494,7 +505,7 @@ def treatment(
     randomised: bool,
     alpha: float,
     reproducible: bool = True,
-    event: str | None = None,
+    outcome: OutcomeWords = TIMED,
 ) -> Verdict:
     """Who benefits from a treatment?
 
@@ -512,11 +523,11 @@ def treatment(
         Level of the tests.
     reproducible
         Whether the subgroups come back when the model is refitted; if not, nothing is said by subgroup.
-    event
-        What patients stay free of where it is not just death.
+    outcome
+        Words for the outcome.
     """
-    tone, answer = effect(overall, randomised, event)
-    facts = [("Average, months", interval(overall, 1, sign=True) if overall else "not estimable")]
+    tone, answer = effect(overall, randomised, outcome)
+    facts = [(f"Average, {outcome.unit}", outcome.gain(overall) if overall else "not estimable")]
     known = overall is not None and overall.get("estimate") is not None
     caveat = (
         "An association: causal only as far as the measured confounders suffice." if known and not randomised else ""
@@ -531,28 +542,26 @@ def treatment(
         )
     elif len(estimable) > 1 and p is not None:
         if p < alpha:
-            tone, answer = "differs", _who(benefit(by_subgroup, alpha), randomised, event)
+            tone, answer = "differs", _who(benefit(by_subgroup, alpha), randomised, outcome)
         else:
             answer = f"{answer} No evidence that the effect differs between subgroups."
         facts.append(("Same in all subgroups?", p_value(p)))
-        facts += [(f"Subgroup {r['subgroup']}, months", interval(r, 1, sign=True)) for r in by_subgroup]
+        facts += [(f"Subgroup {r['subgroup']}, {outcome.unit}", outcome.gain(r)) for r in by_subgroup]
         if any(r.get("p_holm") is not None for r in by_subgroup):
             corrected = "Subgroups are judged after correction for their number; intervals are not corrected."
             caveat = f"{corrected} {caveat}".strip()
     return Verdict(f"Who benefits from {name}?", answer, tone, tuple(facts), caveat, "treatment")
 
 
-def _who(groups: dict[str, list[int]], randomised: bool, event: str | None) -> str:
+def _who(groups: dict[str, list[int]], randomised: bool, outcome: OutcomeWords) -> str:
     def named(ids: list[int]) -> str:
         return f"subgroup{'s' if len(ids) > 1 else ''} {join([str(i) for i in ids])}"
 
-    live, lived = _live(event)
-    text = f"patients in {{}} {live} {{}} with it" if randomised else f"treated patients of {{}} {lived} {{}}"
     parts = []
     if groups["gain"]:
-        parts.append(text.format(named(groups["gain"]), "longer"))
+        parts.append(outcome.differ(True, randomised, named(groups["gain"])))
     if groups["harm"]:
-        parts.append(text.format(named(groups["harm"]), "less long"))
+        parts.append(outcome.differ(False, randomised, named(groups["harm"])))
     if groups["unclear"]:
         parts.append(f"no evidence of an effect in {named(groups['unclear'])}")
     if groups["unknown"]:
@@ -571,6 +580,7 @@ def transport(
     unfitted: str = "",
     design: str | None = "cross-validation",
     ahead: Row | None = None,
+    outcome: OutcomeWords = TIMED,
 ) -> Verdict:
     """Does it hold across sites? Told of the clinical model.
 
@@ -592,13 +602,15 @@ def transport(
         How patients were held out within the cohort, None if neither by folds nor as given.
     ahead
         Row of `PrognosisSites` of the clinical model: C at one more site, and how many sites have an estimate.
+    outcome
+        Words for the outcome.
     """
     question = "Does it hold across sites?"
     facts: list[tuple[str, str]] = []
     if cross is not None:
-        facts.append((f"C of the clinical model, {design}", interval(cross, 3)))
+        facts.append((f"{outcome.c} of the clinical model, {design}", interval(cross, 3)))
     if left_out is not None and not unfitted:
-        facts.append(("C with sites held out", interval(left_out, 3)))
+        facts.append((f"{outcome.c} with sites held out", interval(left_out, 3)))
     if agreement is not None:
         facts.append(("Held-out subgroup, ARI", interval(agreement, 2)))
     if site is None or left_out is None:
@@ -621,7 +633,7 @@ def transport(
     )
     where = direction(left_out.get("lower"), left_out.get("upper"), 0.5)
     if where == "unknown":
-        answer = "The clinical model was tested, but its C has no interval, so nothing is concluded."
+        answer = f"The clinical model was tested, but its {outcome.c} has no interval, so nothing is concluded."
         return Verdict(question, answer, "unknown", tuple(facts), caveat, "prognosis")
     tone, answer = {
         "above": ("yes", f"The clinical model keeps ranking risk better than chance, {pooled}."),
@@ -636,7 +648,7 @@ def transport(
         )
     if ahead is not None and ahead["prediction_lower"] is not None:
         low, high = number(ahead["prediction_lower"]), number(ahead["prediction_upper"])
-        facts.append(("C expected at one more site", f"{low} to {high}"))
+        facts.append((f"{outcome.c} expected at one more site", f"{low} to {high}"))
         if where == "above" and ahead["prediction_lower"] <= 0.5:
             tone = "mixed"
             answer = f"{answer} But sites differ: at one more it may rank no better than chance."

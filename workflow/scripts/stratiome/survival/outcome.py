@@ -50,6 +50,20 @@ def check_outcome(time: np.ndarray, event: np.ndarray, *, min_events: int = 0) -
     return time, event
 
 
+def at_one_time(time: np.ndarray, event: np.ndarray) -> bool:
+    """Whether all events come at one time and everybody else is followed beyond it, as with a response.
+
+    Partial likelihoods with all events tied and cumulative hazards at the time of an event tell nothing then.
+
+    Parameters
+    ----------
+    time, event
+        Shape `(n_patients,)`, as `check_outcome` returns them.
+    """
+    at = time[event]
+    return bool(at.size > 0 and (at == at[0]).all() and (time[~event] > at[0]).all())
+
+
 def time_grid(endpoint: EndpointConfig) -> np.ndarray:
     """Times in months at which every curve is kept: 61 equally spaced points from 0 to tau, and the horizons."""
     upper = max(endpoint.tau_months, *endpoint.horizons_months)

@@ -13,6 +13,7 @@ import polars as pl
 from stratiome.config import EndpointConfig, EvaluationConfig, TreatmentConfig
 from stratiome.strategies import StrategyError, check_measured, judged, received, start_months
 from stratiome.survival.outcome import check_outcome
+from stratiome.treatment.assessment import assessed_once
 from stratiome.treatment.timing import since, strategies, time_zero
 
 COMPONENTS = ("eligibility", "strategies", "assignment", "time zero", "follow-up", "outcome", "contrast", "analysis")
@@ -316,7 +317,10 @@ def target_trial(
     """
     randomised = treatment.design == "randomised"
     texts = _who_and_what(treatment, randomised, remarks, later)
-    texts |= _when_and_how(treatment, endpoint, evaluation, randomised)
+    if endpoint.response is None:
+        texts |= _when_and_how(treatment, endpoint, evaluation, randomised)
+    else:
+        texts |= assessed_once(treatment, endpoint.response, evaluation)
     return [{"treatment": name, "component": c, "target": texts[c][0], "emulation": texts[c][1]} for c in COMPONENTS]
 
 
