@@ -1,12 +1,13 @@
 """Accuracy of predicted effects of single patients on processes with known truth (`tests/unit/learner_gates.py`).
 
-    python tests/benchmarks/effect_accuracy.py [--replicates 6] [--seed 1000] [--cmhe CHECKOUT --python PYTHON] [--write]
+    python tests/benchmarks/effect_accuracy.py [--replicates 6] [--seed 1000] [--cmhe CHECKOUT --python PYTHON]
 
 Each cell trains on n patients with p covariates and judges on 2,000 others. Error is the root mean squared error of the
 predicted effect on restricted mean survival, over all replicates, relative to giving everybody the doubly robust
-average; its standard error is by the jackknife over replicates. Seeds below 1000 were used to choose how the combination
-is shrunk. Slope is that of the truth on predictions of the combination, over the replicates in which it has one. With a
-checkout of auton-survival, and a Python that has what it needs, its CMHE learns from the same patients beside ours.
+average; its standard error is by the jackknife over replicates. Seeds below 1000 were used to choose how far the
+combination is shrunk. Slope is that of the truth on predictions of the combination, over the replicates in which it has
+one. With a checkout of auton-survival, and a Python that has what it needs, its CMHE learns from the same patients,
+where effects differ.
 """
 
 from __future__ import annotations
@@ -14,7 +15,6 @@ from __future__ import annotations
 import argparse
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -33,8 +33,6 @@ CELLS = ((500, 10, True), (500, 100, False), (1000, 10, False), (1000, 100, True
 CMHE = "CMHE"
 METHODS = (*LEARNERS, COMBINED)
 WORKER = Path(__file__).with_name("cmhe_worker.py")
-Foreign = Callable[[gates.Patients, gates.Patients, int], np.ndarray]
-"""Training patients, others, seed -> predicted effects of the others, by a program of others."""
 
 
 def head(methods: tuple[str, ...]) -> tuple[str, ...]:
@@ -42,33 +40,35 @@ def head(methods: tuple[str, ...]) -> tuple[str, ...]:
     return ("process", "n", "p", "treatment", *methods, "slope", "SD / average effect")
 
 
-def cmhe(checkout: Path, python: Path) -> Foreign:
-    """Cox mixtures with heterogeneous effects (Nagpal et al. 2022), by their authors' code under a Python of its own."""
-
-    def predict(train: gates.Patients, test: gates.Patients, seed: int) -> np.ndarray:
-        own = train.sample
-        given = {"x": train.x, "time": own.time, "event": own.event, "treated": own.treated, "new": test.x}
-        with TemporaryDirectory() as folder:
-            inside, outside = Path(folder) / "given.npz", Path(folder) / "found.npz"
-            np.savez(inside, tau=gates.TAU, seed=seed, **given)
-            subprocess.run(
-                [python, WORKER, checkout, inside, outside], check=True, stderr=subprocess.DEVNULL, timeout=600
-            )
-            with np.load(outside) as found:
-                return np.asarray(found["effect"])
-
-    return predict
-
-
-def replicate(process: str, cell: tuple[int, int, bool], seed: int, foreign: Foreign | None = None) -> dict[str, float]:
-    """Errors in months by learner, slope, and the spread of the combination against the average effect."""
+def patients(process: str, cell: tuple[int, int, bool], seed: int) -> tuple[gates.Patients, gates.Patients]:
+    """Those who are learned from, and those who are judged on."""
     n, p, randomised = cell
     train = gates.draw(process, [seed, n, p, 1], n, p, randomised=randomised)
-    test = gates.draw(process, [seed, n, p, 2], 2000, p, randomised=randomised)
-    confounders = np.zeros((n, 0)) if randomised else train.confounders
+    return train, gates.draw(process, [seed, n, p, 2], 2000, p, randomised=randomised)
+
+
+def cmhe(process: str, cell: tuple[int, int, bool], seeds: range, checkout: Path, python: Path) -> list[float]:
+    """Errors of Cox mixtures with heterogeneous effects (Nagpal et al. 2022), by the authors' code; months, by seed."""
+    given: dict[str, np.ndarray] = {"tau": np.array(gates.TAU), "seeds": np.array(seeds)}
+    truth = []
+    for seed in seeds:
+        train, test = patients(process, cell, seed)
+        own = {"x": train.x, "time": train.sample.time, "event": train.sample.event, "treated": train.sample.treated}
+        given |= {f"{name}{seed}": values for name, values in own.items()} | {f"new{seed}": test.x}
+        truth.append(test.truth)
+    with TemporaryDirectory() as folder:
+        sent, found = Path(folder) / "given.npz", Path(folder) / "found.npz"
+        np.savez(sent, **given)  # type: ignore[arg-type]
+        subprocess.run([python, WORKER, checkout, sent, found], check=True, stderr=subprocess.DEVNULL)
+        with np.load(found) as effects:
+            return [gates.measures(t, effects[str(seed)])[0] for t, seed in zip(truth, seeds, strict=True)]
+
+
+def replicate(process: str, cell: tuple[int, int, bool], seed: int) -> dict[str, float]:
+    """Errors in months by learner, slope, and the spread of the combination against the average effect."""
+    train, test = patients(process, cell, seed)
+    confounders = np.zeros((cell[0], 0)) if cell[2] else train.confounders
     found = learn_effects(Training(confounders, train.x, train.sample), test.x, gates.TAU, seed=seed).predicted
-    if foreign:
-        found[CMHE] = foreign(train, test, seed)
     errors = {k: gates.measures(test.truth, v)[0] for k, v in found.items()}
     spread = float(found[COMBINED].std() / abs(test.truth.mean()))
     return errors | {"slope": gates.measures(test.truth, found[COMBINED])[1], "spread": spread}
@@ -109,19 +109,21 @@ def main() -> int:
     parser.add_argument("--python", type=Path, default=Path(sys.executable), help="Python that runs it")
     parser.add_argument("--write", action="store_true", help="put the table into RESULTS.md")
     given = parser.parse_args()
-    foreign = cmhe(given.cmhe, given.python) if given.cmhe else None
-    methods = (*METHODS, CMHE) if foreign else METHODS
+    methods = (*METHODS, CMHE) if given.cmhe else METHODS
+    seeds = range(given.seed, given.seed + given.replicates)
     lines = [f"| {' | '.join(head(methods))} |", f"|{'---|' * len(head(methods))}"]
     print("\n".join(lines), flush=True)
     for cell in CELLS:
         for process in gates.PROCESSES:
             with threadpool_limits(1):
-                seeds = range(given.seed, given.seed + given.replicates)
-                found = [replicate(process, cell, s, foreign) for s in seeds]
+                found = [replicate(process, cell, s) for s in seeds]
+            if given.cmhe and process != "same":
+                errors = cmhe(process, cell, seeds, given.cmhe, given.python)
+                found = [f | {CMHE: error} for f, error in zip(found, errors, strict=True)]
             lines.append(row(process, cell, found, methods))
             print(lines[-1], flush=True)
     if given.write:
-        beside = " --cmhe CHECKOUT --python PYTHON" if foreign else ""
+        beside = " --cmhe CHECKOUT --python PYTHON" if given.cmhe else ""
         options = f"--replicates {given.replicates} --seed {given.seed}{beside}"
         command = f"`python tests/benchmarks/effect_accuracy.py {options}`"
         about = "Error relative to the average effect for everybody (jackknife SE); below 1 is better."
