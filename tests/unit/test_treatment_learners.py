@@ -55,21 +55,32 @@ def test_where_nobody_differs_the_combination_falls_back_to_the_average():
         assert found["forest"].std() > 0.2 * average
 
 
-def test_weights_are_nothing_without_evidence_and_right_with_it():
+def test_weights_are_right_with_evidence_and_small_without():
     rng = np.random.default_rng(1)
     fold, effect = rng.integers(0, 5, 2000), rng.normal(size=2000)
     contrast = 3.0 + effect + 4.0 * rng.normal(size=2000)
     noise = rng.normal(size=2000)
     found = stack(contrast, np.column_stack([0.5 * effect + fold, noise]), fold)  # half as wide, levels by fold
-    assert found.weights[0] == pytest.approx(2.0, abs=0.5)
-    assert found.weights[1] < 0.3
-    unshrunk, kept = [], []
-    for _ in range(300):
-        null, z = rng.normal(size=400), rng.normal(size=(400, 3))
-        unshrunk.append(stack(null, z, fold[:400], threshold=0.0).weights.any())
-        kept.append(stack(null, z, fold[:400]).weights.any())
-    assert np.mean(kept) < 0.12 < 0.6 < np.mean(unshrunk)  # the mutant without the garrote uses noise mostly
-    assert not stack(contrast, np.zeros((2000, 2)), fold).weights.any()
+    assert found[0] == pytest.approx(2.0, abs=0.5)
+    assert found[1] < 0.3
+    shrunk, free = [], []
+    for _ in range(300):  # learners that tell nothing: without the ridge (a mutant) they spread twice as far or more
+        null, z = rng.normal(size=400), 0.03 * rng.normal(size=(400, 3))
+        shrunk.append((z @ stack(null, z, fold[:400])).std())
+        free.append((z @ stack(null, z, fold[:400], spread=1e6)).std())
+    assert np.mean(shrunk) < 0.5 * np.mean(free)
+    assert not stack(contrast, np.zeros((2000, 2)), fold).any()
+    assert not stack(np.ones(2000), noise[:, None], fold).any()
+
+
+def test_one_weight_is_the_posterior_mode_in_closed_form():
+    rng = np.random.default_rng(2)
+    fold, z = np.repeat([0, 1], 100), rng.normal(size=(200, 1))
+    for slope in (0.4, -0.4):
+        y = slope * z[:, 0] + rng.normal(size=200)
+        own, other = (v - np.repeat([v[:100].mean(), v[100:].mean()], 100) for v in (y, z[:, 0]))
+        expected = max(0.0, own @ other / (other @ other + own.var() / 0.3**2))
+        assert stack(y, z, fold, spread=0.3)[0] == pytest.approx(expected, abs=1e-9)
 
 
 def test_the_outcome_given_to_econml_is_that_of_the_scores():

@@ -16,7 +16,7 @@ from stratiome.treatment.arm_models import ArmCox, fit_arm_cox, forest_effects, 
 from stratiome.treatment.doubly_robust import Nuisance, Scores, balanced_folds, influence
 from stratiome.treatment.emulate import Sample, TreatmentError
 from stratiome.treatment.final_stage import Uncensored, fit_dr, fit_r
-from stratiome.treatment.stack import Stack, stack
+from stratiome.treatment.stack import stack
 from stratiome.treatment.weight import TRIM, fit_propensity
 
 logger = logging.getLogger(__name__)
@@ -39,24 +39,21 @@ class Effects:
         Learner -> shape `(n_new,)`, months; learners that could not be fitted are not in it.
     reasons
         Learner -> why it is not.
-    weighed
-        How the combination was made; None where there is nothing to weigh.
-    names
-        Learners in the order of the weights.
+    weights
+        Learner -> its weight in the combination; empty where there is nothing to weigh.
     """
 
     predicted: dict[str, np.ndarray]
     reasons: dict[str, str]
-    weighed: Stack | None
-    names: tuple[str, ...] = ()
+    weights: dict[str, float]
 
     @property
     def remark(self) -> str:
         """What the combination is made of."""
-        if self.weighed is None or not self.weighed.weights.any():
+        parts = [f"{name} {weight:.2f}" for name, weight in self.weights.items() if weight > 0]
+        if not parts:
             return "every patient is given the average effect"
-        parts = [f"{n} {w:.2f}" for n, w in zip(self.names, self.weighed.weights, strict=True) if w > 0]
-        return f"weights of the combination: {', '.join(parts)}; {self.weighed.kept:.2f} of them after shrinkage"
+        return f"weights of the combination: {', '.join(parts)}"
 
 
 @dataclass(frozen=True)
@@ -114,7 +111,7 @@ def learn_effects(training: Training, new: np.ndarray, tau: float, *, seed: int)
     average = float(contrast[inside].mean())
     flat = np.full(len(new), average)
     if few:
-        return Effects({CONSTANT: flat, COMBINED: flat}, dict.fromkeys(LEARNERS, few), None)
+        return Effects({CONSTANT: flat, COMBINED: flat}, dict.fromkeys(LEARNERS, few), {})
     reasons: dict[str, str] = {}
     both = np.concatenate([training.covariates, new])
     n = len(training.covariates)
@@ -127,14 +124,15 @@ def learn_effects(training: Training, new: np.ndarray, tau: float, *, seed: int)
             predicted[name] = made
     outcome = Uncensored.of(scores, training.sample.treated)
     _final_stage(training.covariates, outcome, inside, fold, both, seed, predicted, left_out)
-    names = tuple(name for name in LEARNERS if name in predicted and name in left_out)
+    names = [name for name in LEARNERS if name in predicted and name in left_out]
     table = np.column_stack([left_out[name] for name in names])
-    weighed = stack(contrast[inside], table[inside], fold[inside])
+    found_weights = stack(contrast[inside], table[inside], fold[inside])
+    weights = {name: float(weight) for name, weight in zip(names, found_weights, strict=True)}
     combined = flat.copy()
-    for name, weight in zip(names, weighed.weights, strict=True):
+    for name, weight in weights.items():
         combined += weight * (predicted[name][n:] - predicted[name][:n][inside].mean())
     found = {CONSTANT: flat} | {name: predicted[name][n:] for name in names} | {COMBINED: combined}
-    return Effects(found, reasons, weighed, names)
+    return Effects(found, reasons, weights)
 
 
 def _few(sample: Sample, tau: float) -> str:
