@@ -257,7 +257,7 @@ def _score_some(scorer: Scorer, clinical: pl.DataFrame, ids: tuple[str, ...], va
             blocks.append(Block(name, made, kind.likelihood, stored.features))
     features = FeatureSet(ids, np.full(len(ids), "test"), tuple(blocks))
     present = np.stack([b.present for b in blocks], axis=1)
-    any_omic = present.any(axis=1)
+    any_omic = np.asarray(present.any(axis=1))
     latents = scorer.latent.transform(features)
     factors = None if scorer.factors is None else scorer.factors.transform(features)
     names = [b.name for b in blocks]
