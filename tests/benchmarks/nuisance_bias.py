@@ -1,9 +1,10 @@
 """Where gates of treatment are off: which estimated model does it, and does it go as patients are added?
 
-    python tests/benchmarks/nuisance_bias.py [--parts exact cohorts slope] [--write]
+    python tests/benchmarks/nuisance_bias.py [--parts exact cohorts slope clones] [--write]
 
 `exact` and `cohorts` are of the doubly robust difference in survival where the model of survival lacks the confounder,
-`slope` is of the calibration slope of predicted effects where effects do not differ. True models of treatment and of
+`slope` is of the calibration slope of predicted effects where effects do not differ, `clones` of the difference in
+survival by clone-censor-weight where the drug does nothing. True models of treatment and of
 censoring take the place of estimated ones, one at a time, in the same cohorts. `exact` draws patients to fit on only:
 the expected score of new patients is summed over covariates and times in closed form, apart from the code it checks.
 """
@@ -14,6 +15,7 @@ import argparse
 import sys
 from dataclasses import replace
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 from scipy.special import expit
@@ -25,6 +27,7 @@ sys.path[:0] = [str(ROOT / "workflow" / "scripts"), str(ROOT / "tests" / "unit")
 
 import effect_gates as gates  # noqa: E402
 import results  # noqa: E402
+from stratiome.treatment import clones  # noqa: E402
 from stratiome.treatment.doubly_robust import (  # noqa: E402
     MIN_UNCENSORED,
     Nuisance,
@@ -44,6 +47,7 @@ TRUE = {
 """Whether the model of treatment, and that of censoring, is the true one."""
 EXACT = {500: 2000, 1000: 2000, 4000: 1000, 16000: 300}
 COHORTS = {1000: 600, 4000: 30}
+CLONES = {600: 400, 9600: 50}
 SLOPE = {600: 2000, 2400: 300}
 """Patients -> replicates."""
 FOLDS = 5
@@ -202,6 +206,31 @@ def slopes(seed: int, n: int) -> list[list[float]]:
     return found
 
 
+# --- copies of patients in two strategies ----------------------------------------------------------------------------
+
+
+def started(cohort: clones.Cohort) -> np.ndarray:
+    """Probability of starting within the grace period in `effect_gates.inert_cohort`, shape `(n_patients,)`."""
+    x = cohort.design
+    return -np.expm1(-cohort.grace / 6.0 * np.exp(-0.7 * x[:, 0] + 0.3 * x[:, 1]))
+
+
+STARTED = {"model": clones._started, "true": started}
+FLOORS = {f"raised to {MIN_UNCENSORED:g}": MIN_UNCENSORED, "as they are": 0.0}
+
+
+def clone_errors(seed: int, n: int) -> list[float]:
+    """Difference in survival of a drug that does nothing, with each model of starting and each least probability."""
+    x, *rest = gates.inert_cohort(np.random.default_rng([seed, 4]), n)
+    cohort, found = clones.Cohort(x, *rest, gates.GRACE), []
+    for model in STARTED.values():
+        for floor in FLOORS.values():
+            with mock.patch.object(clones, "_started", model), mock.patch.object(clones, "MIN_UNCENSORED", floor):
+                curves = clones.strategy_curves(cohort)[0]
+            found.append(float(curves[1].at(gates.HORIZON)[0, 0] - curves[0].at(gates.HORIZON)[0, 0]))
+    return found
+
+
 # --- tables ----------------------------------------------------------------------------------------------------------
 
 
@@ -251,7 +280,24 @@ def slope() -> str:
     return "\n".join(rows)
 
 
-PARTS = {"exact": exact, "cohorts": cohorts, "slope": slope}
+def copies() -> str:
+    """Table of clone-censor-weight estimates of nought."""
+    rows = [
+        "| n | cohorts | P(started) | small P(not started) | difference in survival | less the last |",
+        "|---|---|---|---|---|---|",
+    ]
+    for n, replicates in CLONES.items():
+        found = np.array([clone_errors(s, n) for s in range(replicates)])
+        for i, (model, floor) in enumerate((m, f) for m in STARTED for f in FLOORS):
+            cells = [
+                f"{v.mean():+.4f} ({v.std(ddof=1) / np.sqrt(replicates):.4f})"
+                for v in (found[:, i], found[:, i] - found[:, -1])
+            ]
+            rows.append(f"| {n} | {replicates} | {model} | {floor} | {' | '.join(cells)} |")
+    return "\n".join(rows)
+
+
+PARTS = {"exact": exact, "cohorts": cohorts, "slope": slope, "clones": copies}
 
 
 def main() -> None:
