@@ -45,10 +45,10 @@ TRUE = {
     "both true": (True, True),
 }
 """Whether the model of treatment, and that of censoring, is the true one."""
-EXACT = {500: 2000, 1000: 2000, 4000: 1000, 16000: 300}
-COHORTS = {1000: 600, 4000: 30}
-CLONES = {600: 400, 9600: 50}
-SLOPE = {600: 2000, 2400: 300}
+EXACT = {500: 1000, 1000: 1000, 4000: 600, 16000: 200}
+COHORTS = {1000: 400, 4000: 20}
+CLONES = {600: 200, 9600: 25}
+SLOPE = {600: 1000, 2400: 150}
 """Patients -> replicates."""
 FOLDS = 5
 
