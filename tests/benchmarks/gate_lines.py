@@ -51,6 +51,20 @@ def columns(found: Sequence[Mapping], key: object) -> np.ndarray:
     return np.array([f[key] for f in found], dtype=np.float64)
 
 
+def coverage(replicates: int) -> tuple[float, float]:
+    """Bounds of a share that is 0.95: 0.1 % beyond each, so 0.927 to 0.970 in 1000 replicates (METHODS F2)."""
+    from scipy.stats import binom
+
+    missed = binom.ppf([0.999, 0.001], replicates, 0.05)
+    return float(1 - missed[0] / replicates), float(1 - missed[1] / replicates)
+
+
+def unbiased(values: np.ndarray, most: float) -> tuple[float, float]:
+    """Bounds of a mean error: below `most`, and below three Monte Carlo errors (METHODS §6)."""
+    limit = min(most, 3.0 * float(np.std(values, ddof=1)) / float(np.sqrt(len(values))))
+    return -limit, limit
+
+
 Part = Callable[[range], list[Line]]
 """Seeds -> lines."""
 

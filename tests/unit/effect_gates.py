@@ -175,6 +175,16 @@ INERT = TreatmentConfig(
 )
 
 
+def inert_cohort(rng: np.random.Generator, n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Covariates, time, event and start (infinite where there is none) of patients whose drug does nothing."""
+    x = covariates(rng, n)
+    death = rng.exponential(20.0 / np.exp(0.8 * x[:, 0] + 0.3 * x[:, 1]))
+    planned = rng.exponential(6.0 / np.exp(-0.7 * x[:, 0] + 0.3 * x[:, 1]))
+    lost = rng.uniform(20.0, 80.0, n)
+    time = np.minimum(death, lost)
+    return x, time, death <= lost, np.where(planned < time, planned, np.inf)
+
+
 def inert_drug(seed: int, n: int = 600) -> dict[str, float]:
     """Log hazard ratios, and differences in survival, of a drug without effect that sicker patients get later.
 
@@ -182,12 +192,8 @@ def inert_drug(seed: int, n: int = 600) -> dict[str, float]:
     confounder.
     """
     rng = np.random.default_rng([seed, 4])
-    x = covariates(rng, n)
-    death = rng.exponential(20.0 / np.exp(0.8 * x[:, 0] + 0.3 * x[:, 1]))
-    planned = rng.exponential(6.0 / np.exp(-0.7 * x[:, 0] + 0.3 * x[:, 1]))
-    lost = rng.uniform(20.0, 80.0, n)
-    time, event = np.minimum(death, lost), death <= lost
-    given = planned < time
+    x, time, event, planned = inert_cohort(rng, n)
+    given = np.isfinite(planned)
     ids = [f"P{i:06d}" for i in range(n)]
     start = pl.Series([float(s) if g else None for s, g in zip(planned, given, strict=True)], dtype=pl.Float64)
     clinical = pl.DataFrame(
@@ -206,7 +212,7 @@ def inert_drug(seed: int, n: int = 600) -> dict[str, float]:
     died = np.concatenate([event & ~given, event[given]])
     moving = fit_cox(x_split, until, died, entry=entry).coefficients[0]
     question = Question((HORIZON,), HORIZON, np.array([0.0]))
-    right = Cohort(x, time, event, np.where(given, planned, np.inf), GRACE)
+    right = Cohort(x, time, event, planned, GRACE)
     found = compare_strategies(right, question, 0, rng).estimate
     plain = compare_strategies(Cohort(np.zeros((n, 0)), time, event, right.start, GRACE), question, 0, rng).estimate
     curves = [survival_curve(time[a], event[a]).at(HORIZON)[0, 0] for a in (given, ~given)]

@@ -3,6 +3,7 @@
 import numpy as np
 
 import effect_gates as gates
+import strategy_gates
 import subgroup_effect_gates as subgroups
 
 
@@ -50,6 +51,14 @@ def test_a_drug_that_does_nothing_looks_as_if_where_start_times_count():
     assert np.exp(values["ever treated"].mean()) < 0.5
     assert values["copies without weights of confounders"].mean() > 0.1
     assert values["ever treated, survival"].mean() > 0.2
+
+
+def test_intervals_of_strategies_hold_the_truth_unless_confounders_are_left_out():
+    for name in strategy_gates.RATIOS:
+        found = [strategy_gates.strategies(s, name, bootstraps=40) for s in range(25)]
+        assert np.mean([f["survival covered"] for f in found]) >= 0.8
+        blind = [strategy_gates.strategies(s, name, bootstraps=40, blind=True) for s in range(10)]
+        assert np.mean([f["survival covered"] for f in blind]) < 0.5
 
 
 def test_no_rule_is_recommended_where_none_is_right_unless_it_is_judged_by_those_it_was_learned_from():

@@ -45,6 +45,18 @@ def test_starts_at_the_very_end_of_the_grace_period_do_not_empty_the_other_strat
     assert effective == pytest.approx(tied.beyond.sum())
 
 
+def test_probabilities_that_are_raised_are_counted():
+    rng = np.random.default_rng(4)
+    x = rng.choice(2, size=2000, p=[0.95, 0.05]).astype(float)
+    time, start = rng.exponential(20.0, 2000), rng.exponential(np.where(x == 1, 1.0, 6.0))
+    made = Cohort(x[:, None], time, np.ones(2000, dtype=bool), np.where(start < time, start, np.inf), 4.0)
+    sure = int((made.beyond & ~made.started & (x == 1)).sum())
+    assert sure > 0
+    _, _, note = strategy_curves(made)
+    assert f"of {sure} copies" in note
+    assert strategy_curves(Cohort(x[:, None], time, made.event, rng.permutation(made.start), 4.0))[2] == ""
+
+
 def test_bootstrap_error_is_the_spread_of_estimates():
     spread = np.array(
         [compare_strategies(cohort(seed=s), QUESTION, 0, np.random.default_rng(1)).estimate for s in range(400)]

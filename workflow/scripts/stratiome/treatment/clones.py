@@ -83,7 +83,7 @@ class Strategies:
     draws
         Number of bootstrap samples behind the errors.
     note
-        Models that are not the ones asked for, or "".
+        Models that are not the ones asked for, and probabilities of remaining that were raised, or "".
     """
 
     estimate: np.ndarray
@@ -142,18 +142,27 @@ def strategy_curves(cohort: Cohort) -> tuple[tuple[StepCurve, StepCurve], float,
         If the model of starting treatment did not converge.
     """
     beyond, started = cohort.beyond, cohort.started
-    untreated, kept_untreated, note = _not_started(cohort)
-    treated = _started(cohort)
-    curves, effective = [], 0.0
+    untreated, kept, note = _not_started(cohort)
+    begun = _started(cohort)
+    curves, effective, raised = [], 0.0, 0
     early = np.minimum(cohort.time, cohort.grace)
     before = survival_curve(early, cohort.event & ~beyond)
-    for first, own, weights in (
-        (untreated, beyond & ~started, kept_untreated),
-        ((before.times, before.values[0, 1:]), beyond & started, treated),
+    for first, own, remaining, least in (
+        (untreated, beyond & ~started, kept, MIN_UNCENSORED),
+        ((before.times, before.values[0, 1:]), beyond & started, begun, MIN_PROPENSITY),
     ):
-        later = survival_curve(cohort.time[own], cohort.event[own], weights[own])
+        weights = 1.0 / np.maximum(remaining[own], least)
+        raised += int((remaining[own] < least).sum())
+        later = survival_curve(cohort.time[own], cohort.event[own], weights)
         curves.append(_joined(first, later, cohort.grace))
-        effective += effective_sample_size(weights[own])
+        effective += effective_sample_size(weights)
+    if raised:
+        low = (
+            f"probabilities of remaining of {raised} copies followed beyond the grace period raised to"
+            f" {MIN_UNCENSORED:g} (not started) or {MIN_PROPENSITY:g} (started): patients who nearly always do"
+            " otherwise count too little"
+        )
+        note = f"{note}; {low}" if note else low
     return (curves[0], curves[1]), effective, note
 
 
@@ -173,20 +182,20 @@ def _contrasts(cohort: Cohort, question: Question) -> tuple[np.ndarray, float, s
 
 
 def _started(cohort: Cohort) -> np.ndarray:
-    """Weights of copies that are to start, from the end of the grace period on, shape `(n_patients,)`."""
+    """Probability of having started of those followed beyond the grace period, 1 of others, shape `(n_patients,)`."""
     here = cohort.beyond
     x, started = cohort.design[here], cohort.started[here]
     matrix = np.column_stack([np.ones(len(x)), x[:, independent_columns(x)]])
     fit = fit_logistic(matrix, started, np.ones((1, len(x))))
     if not fit.settled[0]:
         raise TreatmentError("the logistic regression of starting treatment did not converge")
-    weights = np.zeros(len(here))
-    weights[here] = 1.0 / np.maximum(fit.probability[0], MIN_PROPENSITY)
-    return weights
+    probability = np.ones(len(here))
+    probability[here] = fit.probability[0]
+    return probability
 
 
 def _not_started(cohort: Cohort) -> tuple[tuple[np.ndarray, np.ndarray], np.ndarray, str]:
-    """Survival within the grace period of copies that are not to start, their weights after it, and a note.
+    """Survival within the grace period of copies that are not to start, their probability of remaining, and a note.
 
     Within it, `S(t) = prod_{s <= t} (1 - sum_i w_i(s) dN_i(s) / sum_i w_i(s) Y_i(s))`, `w_i(s) = 1 / P(start >= s | x)`
     (Robins & Finkelstein 2000): a start that ties an event comes after it.
@@ -203,8 +212,7 @@ def _not_started(cohort: Cohort) -> tuple[tuple[np.ndarray, np.ndarray], np.ndar
     weights *= until[:, None] >= steps
     deaths = (weights * (died[:, None] & (until[:, None] == steps))).sum(axis=0)
     survival = np.cumprod(1.0 - deaths / weights.sum(axis=0)) if len(steps) else np.zeros(0)
-    kept = model.uncensored(cohort.design, np.array([end]))[:, 0]
-    return (steps, survival), 1.0 / np.maximum(kept, MIN_UNCENSORED), model.note
+    return (steps, survival), model.uncensored(cohort.design, np.array([end]))[:, 0], model.note
 
 
 def _joined(first: tuple[np.ndarray, np.ndarray], later: StepCurve, grace: float) -> StepCurve:

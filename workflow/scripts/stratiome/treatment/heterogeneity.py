@@ -157,6 +157,11 @@ def effect_calibration(contrast: np.ndarray, predicted: np.ndarray, fold: np.nda
     The second coefficient of the best linear predictor of Chernozhukov, Demirer, Duflo & Fernández-Val (2018,
     arXiv:1712.04802), for doubly robust contributions.
 
+    The slope is too low, and its test finds too little, where few patients taught both the predictions and the models
+    of the contributions: what the models of survival got wrong is in both, and weights from estimated probabilities
+    are too large on average, which takes more than this out of the contributions
+    (`tests/benchmarks/nuisance_bias.py --parts slope`).
+
     Parameters
     ----------
     contrast
