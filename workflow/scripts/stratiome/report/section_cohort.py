@@ -231,7 +231,7 @@ def _competing(inputs: ReportInputs) -> list[object]:
             f"{died} patients died of another cause ({condition}). Predicted and observed risks in the section on"
             " prognosis allow for these deaths: they are absolute risks, observed ones by the Aalen–Johansen estimate."
             " So do curves, differences and gains by treatments, of all and of single patients: they are of being free"
-            " of the event where patients also die of other causes. In survival curves of subgroups and in hazard ratios"
+            " of the event where patients also die of other causes. In survival curves of subgroups and hazard ratios"
             " these patients count as censored from then on: those are cause-specific. They are not absolute risks: one"
             " minus such a curve overstates the risk where other deaths are frequent.",
             "care",
