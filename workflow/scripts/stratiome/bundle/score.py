@@ -13,25 +13,44 @@ from typing import Any, Protocol
 
 import numpy as np
 import polars as pl
+from pyarrow import ArrowException
+from safetensors import SafetensorError
 
 from stratiome import omics
 from stratiome.bundle.files import Bundle, BundleError
 from stratiome.bundle.training import Column, Places, from_json
 from stratiome.features.block import Block, FeatureSet
 from stratiome.features.build import StoredTransform, load_transforms
-from stratiome.latent.errors import LatentError
 from stratiome.latent.model import load_models
 from stratiome.latent.space import LatentSpace
 from stratiome.prognosis.models import Omic
-from stratiome.prognosis.predictor import PredictorError
 from stratiome.prognosis.stored import Prediction, StoredPrognosis, load_prognosis
 from stratiome.subgroups.cluster import Mixture, assign
+from stratiome.tables import CounterfactualCurves, read_table
 
 MODEL, FACTORS = "vae", "mofa"
+BROKEN = (
+    KeyError,
+    TypeError,
+    ValueError,
+    IndexError,
+    AttributeError,
+    RecursionError,
+    OverflowError,
+    MemoryError,
+    SafetensorError,
+    ArrowException,
+    pl.exceptions.PolarsError,
+)
+"""What reading a part of a bundle that is not what it should be may raise."""
+MOST_CURVES = 1_000_000
+"""Rows of treatment curves beyond which a bundle is refused."""
 AT_ONCE = 4096
 """Patients scored together."""
 MOST_OUTSIDE = 0.5
 """Share of features, or clinical values, outside what training patients had, from which a scale is taken to differ."""
+LOOKED_AT = 300
+"""Patients whose scale is looked at before any is scored."""
 UNUSUAL = 0.99
 """Share of training patients nearer the centre from which a patient is out of distribution."""
 MANY_OUTSIDE = 0.1
@@ -72,6 +91,8 @@ class Scorer:
         Survival models.
     features, clinical, places
         What training patients were like.
+    curves
+        Contract `CounterfactualCurves`: survival under each arm of the treatments, by subgroup.
     """
 
     bundle: Bundle
@@ -85,6 +106,7 @@ class Scorer:
     features: dict[str, dict[str, Column]]
     clinical: dict[str, Column]
     places: Places
+    curves: pl.DataFrame
 
     @classmethod
     def load(cls, bundle: Bundle) -> Scorer:
@@ -105,10 +127,42 @@ class Scorer:
             seen = {str(name): Mixture.from_dict(m) for name, m in groups["mixture"]["seen_with"].items()}
             known = frozenset(str(one["omics"]) for one in groups["sets"])
             vae, mofa = models[MODEL], models.get(FACTORS)
-            return cls(bundle, transforms, vae, mofa, mixture, seen, known, prognosis, *summary)
-        except (KeyError, TypeError, ValueError, IndexError, RecursionError, LatentError, PredictorError) as error:
+            curves = _treatment_curves(bundle.path("treatment_curves.parquet"))
+            _fits(bundle, transforms, vae, mixture, prognosis, summary)
+            return cls(bundle, transforms, vae, mofa, mixture, seen, known, prognosis, *summary, curves)
+        except BROKEN as error:
             text = f"{bundle.folder}: parts do not fit together ({error}). Suggestion: make it again"
             raise BundleError(text) from error
+
+
+def _treatment_curves(path: str) -> pl.DataFrame:
+    import pyarrow.parquet
+
+    rows = pyarrow.parquet.read_metadata(path).num_rows
+    if rows > MOST_CURVES:
+        raise ValueError(f"{rows} rows of treatment curves")
+    return read_table(path, CounterfactualCurves)
+
+
+def _fits(
+    bundle: Bundle,
+    transforms: dict[str, StoredTransform],
+    latent: LatentSpace,
+    mixture: Mixture,
+    prognosis: StoredPrognosis,
+    summary: tuple[dict[str, dict[str, Column]], dict[str, Column], Places],
+) -> None:
+    """Refuse parts that are of different models: features by name, dimensions by number."""
+    kept = {name: t.features for name, t in transforms.items() if t.features}
+    dims = {len(summary[2].centre), mixture.means.shape[1], len(mixture.covariance)}
+    if not (
+        set(transforms) == set(bundle.card.omics) == set(summary[0])
+        and all(set(features) <= set(summary[0][name]) for name, features in kept.items())
+        and prognosis.omics == kept
+        and {spec.name: spec.features for spec in latent.specs} == kept
+        and len(dims) == 1
+    ):
+        raise ValueError("features or dimensions differ between them")
 
 
 @dataclass(frozen=True)
@@ -322,16 +376,43 @@ def check_clinical(scorer: Scorer, clinical: pl.DataFrame) -> None:
             )
 
 
-def summary_rows(scorer: Scorer, aligned: dict[str, Aligned], scores: list[Scores]) -> list[dict[str, Any]]:
-    """One row per omic: features asked for and found, patients who have it."""
-    used = [name.split(" + ") for s in scores for name in s.sets]
+def check_scale(scorer: Scorer, sources: dict[str, OmicSource], aligned: dict[str, Aligned]) -> None:
+    """Refuse an omic on another scale: most features of most patients beyond anything that training patients had.
+
+    Looked at in some hundred patients spread over the file.
+
+    Raises
+    ------
+    BundleError
+        Naming the omic.
+    """
+    for name, match in aligned.items():
+        source = sources.get(name)
+        if source is None or match.reason or not source.patient_ids:
+            continue
+        some = np.unique(np.linspace(0, len(source.patient_ids) - 1, LOOKED_AT).astype(np.int64))
+        ids = [source.patient_ids[i] for i in some]
+        values = _values(source, dict(zip(ids, some.tolist(), strict=True)), ids, match)
+        count, beyond = _outside(values, scorer.transforms[name].features, scorer.features[name])
+        share = float(np.median(beyond[count > 0] / count[count > 0])) if (count > 0).any() else 0.0
+        if share > MOST_OUTSIDE:
+            raise BundleError(
+                f"`data.omics.{name}`: in most patients looked at, {share:.0%} of the features lie beyond what training "
+                "patients had, as on another scale or platform. Suggestion: bring it to the scale of the bundle's "
+                f"cohort ({scorer.bundle.card.title}), or give it another name, so that it is not used"
+            )
+
+
+def summary_rows(aligned: dict[str, Aligned], used: list[tuple[str, ...]]) -> list[dict[str, Any]]:
+    """One row of contract `ScoredOmics` per omic; `used` holds the sets of omics of all patients."""
+    sets = [own.split(" + ") for some in used for own in some]
     return [
         {
             "omic": name,
-            "features_asked": a.asked,
-            "features_found": a.found,
-            "patients": sum(name in own for own in used),
-            "note": a.reason,
+            "features_asked": match.asked,
+            "features_found": match.found,
+            "patients": sum(name in own for own in sets),
+            "note": match.reason,
         }
-        for name, a in aligned.items()
+        for name, match in aligned.items()
     ]

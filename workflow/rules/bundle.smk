@@ -1,0 +1,83 @@
+# The models of all patients as a folder to give away, and such a folder applied to this cohort.
+
+
+rule save_bundle:
+    input:
+        cohort_file="<results>/cohort/cohort.h5mu",
+        clinical="<results>/cohort/clinical.parquet",
+        outcome="<results>/cohort/outcome.parquet",
+        features="<results>/resamples/full/features.h5mu",
+        transforms="<results>/resamples/full/transforms.safetensors",
+        latents="<results>/resamples/full/latent.h5ad",
+        weights="<results>/resamples/full/latent.safetensors",
+        description="<results>/resamples/full/latent.json",
+        mixture="<results>/resamples/full/mixture.json",
+        information="<results>/resamples/full/information.parquet",
+        models="<results>/resamples/full/prognosis/models.safetensors",
+        models_description="<results>/resamples/full/prognosis/models.json",
+        curves=(
+            ["<results>/resamples/full/treatment/curves.parquet"]
+            if CONFIG.treatments
+            else []
+        ),
+    output:
+        card="<results>/bundle/bundle.json",
+        files=expand("<results>/bundle/{file}", file=BUNDLE_FILES),
+    log:
+        "<results>/logs/save_bundle.log",
+    benchmark:
+        "<results>/benchmarks/save_bundle.tsv"
+    conda:
+        "../../envs/stratiome.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=30,
+    params:
+        settings=settings() | {"analysis": CONFIG.model_dump(mode="json")},
+        library=library("bundle", "features", "latent", "omics", "cohort"),
+    message:
+        "Putting the models into a bundle"
+    script:
+        "../scripts/save_bundle.py"
+
+
+rule apply_bundle:
+    input:
+        card=applied_bundle,
+        cohort_file="<results>/cohort/cohort.h5mu",
+        clinical="<results>/cohort/clinical.parquet",
+    output:
+        patients="<results>/applied/patients.parquet",
+        memberships="<results>/applied/memberships.parquet",
+        risks="<results>/applied/risks.parquet",
+        curves="<results>/applied/curves.parquet",
+        matched="<results>/applied/omics.parquet",
+    log:
+        "<results>/logs/apply_bundle.log",
+    benchmark:
+        "<results>/benchmarks/apply_bundle.tsv"
+    conda:
+        "../../envs/stratiome.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    params:
+        settings=settings("bundle"),
+        library=library(
+            "bundle", "features", "latent", "omics", "cohort", "prognosis", "survival"
+        ),
+    message:
+        "Applying the bundle to this cohort"
+    script:
+        "../scripts/apply_bundle.py"
+
+
+rule apply:
+    input:
+        "<results>/applied/patients.parquet",
+        "<results>/applied/memberships.parquet",
+        "<results>/applied/risks.parquet",
+        "<results>/applied/curves.parquet",
+        "<results>/applied/omics.parquet",
