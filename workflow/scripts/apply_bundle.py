@@ -9,7 +9,8 @@ import polars as pl
 
 from stratiome import tables
 from stratiome.bundle.files import open_bundle
-from stratiome.bundle.score import Scorer, Scores, align, check_scale, score, summary_rows
+from stratiome.bundle.score import Scores, align, check_scale, score, summary_rows
+from stratiome.bundle.scorer import Scorer
 from stratiome.cohort.store import read_stored
 
 logger = logging.getLogger("stratiome.apply_bundle")

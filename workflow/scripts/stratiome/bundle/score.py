@@ -5,46 +5,22 @@ Every patient is scored alone: no number depends on who else is scored.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 import polars as pl
-from pyarrow import ArrowException
-from safetensors import SafetensorError
 
 from stratiome import omics
-from stratiome.bundle.files import Bundle, BundleError
-from stratiome.bundle.training import Column, Places, from_json
+from stratiome.bundle.files import BundleError
+from stratiome.bundle.scorer import Scorer
+from stratiome.bundle.training import Column
 from stratiome.features.block import Block, FeatureSet
-from stratiome.features.build import StoredTransform, load_transforms
-from stratiome.latent.model import load_models
-from stratiome.latent.space import LatentSpace
 from stratiome.prognosis.models import Omic
-from stratiome.prognosis.stored import Prediction, StoredPrognosis, load_prognosis
-from stratiome.subgroups.cluster import Mixture, assign
-from stratiome.tables import CounterfactualCurves, read_table
+from stratiome.prognosis.stored import Prediction
+from stratiome.subgroups.cluster import assign
 
-MODEL, FACTORS = "vae", "mofa"
-BROKEN = (
-    KeyError,
-    TypeError,
-    ValueError,
-    IndexError,
-    AttributeError,
-    RecursionError,
-    OverflowError,
-    MemoryError,
-    SafetensorError,
-    ArrowException,
-    pl.exceptions.PolarsError,
-)
-"""What reading a part of a bundle that is not what it should be may raise."""
-MOST_CURVES = 1_000_000
-"""Rows of treatment curves beyond which a bundle is refused."""
 AT_ONCE = 4096
 """Patients scored together."""
 MOST_OUTSIDE = 0.5
@@ -71,98 +47,6 @@ class OmicSource(Protocol):
     @property
     def features(self) -> tuple[str, ...]: ...
     def take(self, rows: slice | np.ndarray) -> np.ndarray: ...
-
-
-@dataclass(frozen=True)
-class Scorer:
-    """A bundle in memory.
-
-    Attributes
-    ----------
-    bundle
-        The files.
-    transforms
-        By omic.
-    latent, factors
-        The latent model, and MOFA+ (None where it did not run).
-    mixture, seen_with, known_sets
-        Subgroups, how they look with few omics, and sets of omics that training patients had.
-    prognosis
-        Survival models.
-    features, clinical, places
-        What training patients were like.
-    curves
-        Contract `CounterfactualCurves`: survival under each arm of the treatments, by subgroup.
-    """
-
-    bundle: Bundle
-    transforms: dict[str, StoredTransform]
-    latent: LatentSpace
-    factors: LatentSpace | None
-    mixture: Mixture
-    seen_with: dict[str, Mixture]
-    known_sets: frozenset[str]
-    prognosis: StoredPrognosis
-    features: dict[str, dict[str, Column]]
-    clinical: dict[str, Column]
-    places: Places
-    curves: pl.DataFrame
-
-    @classmethod
-    def load(cls, bundle: Bundle) -> Scorer:
-        """Read every part.
-
-        Raises
-        ------
-        BundleError
-            If parts do not fit together.
-        """
-        try:
-            models = load_models(bundle.path("latent.safetensors"), bundle.path("latent.json"))
-            groups = json.loads(Path(bundle.path("subgroups.json")).read_bytes())
-            summary = from_json(json.loads(Path(bundle.path("training.json")).read_bytes()))
-            prognosis = load_prognosis(bundle.path("prognosis.safetensors"), bundle.path("prognosis.json"))
-            transforms = load_transforms(bundle.path("transforms.safetensors"))
-            mixture = Mixture.from_dict(groups["mixture"])
-            seen = {str(name): Mixture.from_dict(m) for name, m in groups["mixture"]["seen_with"].items()}
-            known = frozenset(str(one["omics"]) for one in groups["sets"])
-            vae, mofa = models[MODEL], models.get(FACTORS)
-            curves = _treatment_curves(bundle.path("treatment_curves.parquet"))
-            _fits(bundle, transforms, vae, mixture, prognosis, summary)
-            return cls(bundle, transforms, vae, mofa, mixture, seen, known, prognosis, *summary, curves)
-        except BROKEN as error:
-            text = f"{bundle.folder}: parts do not fit together ({error}). Suggestion: make it again"
-            raise BundleError(text) from error
-
-
-def _treatment_curves(path: str) -> pl.DataFrame:
-    import pyarrow.parquet
-
-    rows = pyarrow.parquet.read_metadata(path).num_rows
-    if rows > MOST_CURVES:
-        raise ValueError(f"{rows} rows of treatment curves")
-    return read_table(path, CounterfactualCurves)
-
-
-def _fits(
-    bundle: Bundle,
-    transforms: dict[str, StoredTransform],
-    latent: LatentSpace,
-    mixture: Mixture,
-    prognosis: StoredPrognosis,
-    summary: tuple[dict[str, dict[str, Column]], dict[str, Column], Places],
-) -> None:
-    """Refuse parts that are of different models: features by name, dimensions by number."""
-    kept = {name: t.features for name, t in transforms.items() if t.features}
-    dims = {len(summary[2].centre), mixture.means.shape[1], len(mixture.covariance)}
-    if not (
-        set(transforms) == set(bundle.card.omics) == set(summary[0])
-        and all(set(features) <= set(summary[0][name]) for name, features in kept.items())
-        and prognosis.omics == kept
-        and {spec.name: spec.features for spec in latent.specs} == kept
-        and len(dims) == 1
-    ):
-        raise ValueError("features or dimensions differ between them")
 
 
 @dataclass(frozen=True)
@@ -397,9 +281,9 @@ def check_scale(scorer: Scorer, sources: dict[str, OmicSource], aligned: dict[st
         share = float(np.median(beyond[count > 0] / count[count > 0])) if (count > 0).any() else 0.0
         if share > MOST_OUTSIDE:
             raise BundleError(
-                f"`data.omics.{name}`: in most patients looked at, {share:.0%} of the features lie beyond what training "
-                "patients had, as on another scale or platform. Suggestion: bring it to the scale of the bundle's "
-                f"cohort ({scorer.bundle.card.title}), or give it another name, so that it is not used"
+                f"`data.omics.{name}`: in most patients looked at, {share:.0%} of the features lie beyond what "
+                "training patients had, as on another scale or platform. Suggestion: bring it to the scale of the "
+                f"bundle's cohort ({scorer.bundle.card.title}), or give it another name, so that it is not used"
             )
 
 
