@@ -137,6 +137,39 @@ def test_apply_without_a_bundle_says_what_to_do(made, tmp_path):
     assert "`bundle.apply`: missing" in done.stderr
 
 
+@pytest.fixture(scope="module")
+def validated(made, tmp_path_factory) -> Path:
+    """Results of the bundle in another cohort of the same kind."""
+    folder = tmp_path_factory.mktemp("other")
+    (folder / "data").mkdir()
+    write_small(folder / "data", seed=8)
+    applied = {"apply": str(made[1] / "bundle")}
+    return run(folder / "run", folder / "data", "validate", bundle=applied, audit={"min_cell": 10})
+
+
+def test_another_cohort_is_validated_as_published_and_after_updates(made, validated):
+    metrics = pl.read_parquet(validated / "applied/metrics.parquet")
+    assert set(metrics["update"]) == {"as is", "baseline", "slope and baseline"}
+    assert metrics["held_out"].all()
+    c = metrics.filter(metric="uno_c", model="clinical", update="as is").filter(pl.col("versus").is_null())
+    assert c["estimate"].item() > 0.5  # the planted effects are the same; an interval of so few patients is wide
+    assert c["lower"].item() < c["estimate"].item() < c["upper"].item()
+    ratio = metrics.filter(metric="observed_expected", model="clinical", update="slope and baseline")
+    assert ratio["estimate"].to_numpy() == pytest.approx(1.0, abs=0.2)
+    assert not (validated / "resamples").exists()  # nothing was learned here
+
+
+def test_the_page_on_another_cohort_answers_and_names_nobody(validated):
+    page = (validated / "validation.html").read_text()
+    assert "Do the models of small hold here?" in page
+    assert "The clinical" in page or "The stacked model" in page
+    assert "What they are worth here" in page
+    ids = pl.read_parquet(validated / "applied/patients.parquet")["patient_id"]
+    assert not any(p in page for p in ids)
+    assert "http://" not in page.replace("http://www.w3.org", "")
+    assert "NaN" not in page
+
+
 # --- other cohorts -------------------------------------------------------------------------------------------------
 
 

@@ -53,6 +53,7 @@ rule apply_bundle:
         risks="<results>/applied/risks.parquet",
         curves="<results>/applied/curves.parquet",
         matched="<results>/applied/omics.parquet",
+        latents="<results>/applied/latents.h5ad",
     log:
         "<results>/logs/apply_bundle.log",
     benchmark:
@@ -81,3 +82,74 @@ rule apply:
         "<results>/applied/risks.parquet",
         "<results>/applied/curves.parquet",
         "<results>/applied/omics.parquet",
+
+
+rule evaluate_external:
+    input:
+        card=applied_bundle,
+        outcome="<results>/cohort/outcome.parquet",
+        patients="<results>/applied/patients.parquet",
+        risks="<results>/applied/risks.parquet",
+        curves="<results>/applied/curves.parquet",
+        latents="<results>/applied/latents.h5ad",
+    output:
+        metrics="<results>/applied/metrics.parquet",
+        subgroups="<results>/applied/subgroups.parquet",
+    log:
+        "<results>/logs/evaluate_external.log",
+    benchmark:
+        "<results>/benchmarks/evaluate_external.tsv"
+    conda:
+        "../../envs/stratiome.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    params:
+        settings=settings("endpoint", "evaluation", "seed"),
+        library=library("audit", "bundle", "prognosis", "survival", "subgroups"),
+    message:
+        "Judging the models of the bundle in this cohort"
+    script:
+        "../scripts/evaluate_external.py"
+
+
+rule render_validation:
+    input:
+        card=applied_bundle,
+        patients="<results>/applied/patients.parquet",
+        matched="<results>/applied/omics.parquet",
+        metrics="<results>/applied/metrics.parquet",
+        subgroups="<results>/applied/subgroups.parquet",
+    output:
+        report="<results>/validation.html",
+    log:
+        "<results>/logs/render_validation.log",
+    benchmark:
+        "<results>/benchmarks/render_validation.tsv"
+    conda:
+        "../../envs/stratiome.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=20,
+    params:
+        settings=settings(
+            "cohort",
+            "title",
+            "endpoint",
+            "event_name",
+            "evaluation",
+            "audit",
+            "bundle",
+        ),
+        library=library("report", "bundle"),
+    message:
+        "Writing what the models of the bundle are worth here"
+    script:
+        "../scripts/render_validation.py"
+
+
+rule validate:
+    input:
+        "<results>/validation.html",

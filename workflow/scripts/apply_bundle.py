@@ -26,8 +26,12 @@ def main(
     risks: str,
     curves: str,
     matched: str,
+    latents: str,
 ) -> None:
     """Score some thousands of patients at a time; what is written of them is all that stays."""
+    import anndata
+    import pandas as pd
+
     bundle = open_bundle(Path(card).parent)
     scorer = Scorer.load(bundle)
     logger.info("bundle %s of %s, %d training patients", bundle.digest[:16], bundle.card.cohort, bundle.card.n)
@@ -38,6 +42,7 @@ def main(
         reason = f"; not used: {match.reason}" if match.reason else ""
         logger.info("%s: %d of %d features found%s", name, match.found, match.asked, reason)
     used: list[tuple[str, ...]] = []
+    places: list[np.ndarray] = []
     parts: dict[str, list[pl.DataFrame]] = {"patients": [], "memberships": [], "risks": []}
 
     def pieces() -> Iterator[pl.DataFrame]:
@@ -46,6 +51,7 @@ def main(
             parts["patients"].append(_patients(scores))
             parts["memberships"].append(_memberships(scores))
             parts["risks"].append(_risks(scores))
+            places.append(scores.latents)
             yield _curves(scores, scorer.prognosis.grid)
 
     tables.write_pieces(pieces(), curves, tables.ScoredCurves)
@@ -55,6 +61,9 @@ def main(
         ("risks", risks, tables.ScoredRisks),
     ):
         tables.write_table(pl.concat(parts[name]), path, contract)
+    ids = pl.concat(parts["patients"])["patient_id"].to_list()
+    obs = pd.DataFrame(index=pd.Index(ids, dtype=object))
+    anndata.AnnData(obs=obs, obsm={"vae": np.concatenate(places)}).write_h5ad(latents)
     tables.write_table(tables.from_rows(summary_rows(aligned, used), tables.ScoredOmics), matched, tables.ScoredOmics)
 
 

@@ -1254,6 +1254,26 @@ class ScoredCurves(Table):
     survival: float = pa.Field(ge=0, le=1)
 
 
+class ExternalMetrics(Claim):
+    """Performance of the models of a bundle in another cohort, and the paired difference to its clinical model."""
+
+    update: str = pa.Field(isin=["as is", "baseline", "slope and baseline"])
+    model: str
+    metric: str  # as in PrognosisMetrics
+    horizon_months: float = _null()
+    versus: str = _null()
+
+
+class ExternalSubgroups(Claim):
+    """Subgroups of a bundle in another cohort: are they there, and do they live as long as they did?"""
+
+    quantity: str = pa.Field(isin=["rmst", "rmst_difference", "in_group_proportion", "log_rank"])
+    subgroup: int = _null(ge=1)  # null for the test of all
+    versus: int = _null(ge=1)  # of a difference: the largest subgroup, subtracted
+    tau_months: float = _null(gt=0)
+    p_value: float = _null(ge=0, le=1)
+
+
 class ScoredOmics(Table):
     """How the features of another cohort meet those of a bundle."""
 

@@ -88,6 +88,8 @@ class Scores:
         Shape `(n_patients,)`, share of the patient's features outside the range of training patients; NaN without any.
     unusual
         Shape `(n_patients,)`, share of training patients nearer the centre of the latent space; NaN without omics.
+    latents
+        Shape `(n_patients, n_latent)`, places; NaN without omics.
     probabilities
         Shape `(n_patients, k)`, of the subgroups; 0 where no place is known.
     subgroup
@@ -101,6 +103,7 @@ class Scores:
     missing: np.ndarray
     outside: np.ndarray
     unusual: np.ndarray
+    latents: np.ndarray
     probabilities: np.ndarray
     subgroup: np.ndarray
     predictions: dict[str, Prediction]
@@ -213,6 +216,7 @@ def _score_some(scorer: Scorer, clinical: pl.DataFrame, ids: tuple[str, ...], va
         1.0 - count / asked,
         np.divide(beyond, count, out=np.full(len(ids), np.nan), where=count > 0),
         np.where(any_omic, scorer.places.unusual(latents), np.nan),
+        places,
         probabilities,
         label,
         scorer.prognosis.predict(clinical, given, places, known),
