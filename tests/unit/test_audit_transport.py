@@ -120,10 +120,23 @@ def test_in_group_proportion_by_hand():
     assert transport.in_group_proportion(places, group) == {1: pytest.approx(2 / 3), 2: 1.0}
 
 
-def test_groups_that_are_there_are_told_from_groups_that_are_not():
+def _sides(places):
+    """Two groups by the first coordinate, with the probabilities of two normal distributions at -3 and 3."""
+    one = 1 / (1 + np.exp(-6 * places[:, 0]))
+    return np.column_stack([1 - one, one])
+
+
+def test_groups_that_are_there_are_told_from_one_cloud_that_is_cut():
     rng = np.random.default_rng(3)
-    group = np.repeat([1, 2], 60)
-    apart = rng.normal(size=(120, 3)) + 3 * (group == 2)[:, None]
-    assert max(transport.in_group_test(apart, group, 99, rng).values()) <= 0.01
-    size = [min(transport.in_group_test(rng.normal(size=(60, 3)), group[30:90], 39, rng).values()) for _ in range(60)]
-    assert np.mean(np.array(size) <= 0.05) < 0.25  # two tests a cohort, 0.05 each
+    apart = rng.normal(size=(160, 3))
+    apart[:, 0] += np.where(np.arange(160) < 80, -3, 3)
+    found = transport.sharpness_test(apart, _sides, 99, rng)
+    assert max(p for _, p in found.values()) <= 0.02
+    null = []
+    for _ in range(150):
+        cloud = rng.normal(size=(80, 3)) * [3.2, 1, 1]
+        null += [p for _, p in transport.sharpness_test(cloud, _sides, 39, rng).values()]
+    assert 0.01 < np.mean(np.array(null) <= 0.05) < 0.11
+    # Neighbours on the same side prove nothing: a cut through one cloud has them too.
+    cloud = rng.normal(size=(80, 3)) * [3.2, 1, 1]
+    assert min(transport.in_group_proportion(cloud, _sides(cloud).argmax(axis=1)).values()) > 0.9

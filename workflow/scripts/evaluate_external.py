@@ -7,18 +7,20 @@ import numpy as np
 import polars as pl
 
 from stratiome import tables
-from stratiome.audit.transport import evaluate_external, in_group_proportion, in_group_test, on_grid
+from stratiome.audit.transport import evaluate_external, in_group_proportion, on_grid, sharpness_test
 from stratiome.bundle.files import BundleError, open_bundle
+from stratiome.bundle.scorer import Scorer
 from stratiome.config import EndpointConfig, EvaluationConfig
 from stratiome.prognosis.evaluate import Predictions, Problem
+from stratiome.subgroups.cluster import Mixture
 from stratiome.subgroups.survival import Compared, restricted_means
 from stratiome.survival.compare import log_rank
 from stratiome.survival.outcome import check_outcome, time_grid
 
 logger = logging.getLogger("stratiome.evaluate_external")
 
-DRAWS = 999
-"""Random groupings against which in-group proportions are tested."""
+DRAWS = 499
+"""Clouds without subgroups against which sharpness is tested."""
 
 
 def main(
@@ -64,7 +66,9 @@ def main(
         for update, e in found
     ]
     tables.write_table(tables.from_rows(rows, tables.ExternalMetrics), metrics, tables.ExternalMetrics)
-    made = _subgroups(tables.read_table(patients, tables.ScoredPatients), known, latents, problem.tau, evaluation, seed)
+    scored = tables.read_table(patients, tables.ScoredPatients)
+    mixture = Scorer.load(bundle).mixture
+    made = _subgroups(scored, known, latents, mixture, problem.tau, evaluation, seed)
     tables.write_table(tables.from_rows(made, tables.ExternalSubgroups), subgroups, tables.ExternalSubgroups)
 
 
@@ -103,7 +107,13 @@ def _predictions(patients: pl.Series, risks: str, curves: str, grid: np.ndarray)
 
 
 def _subgroups(
-    scored: pl.DataFrame, known: pl.DataFrame, latents: str, tau: float, evaluation: EvaluationConfig, seed: int
+    scored: pl.DataFrame,
+    known: pl.DataFrame,
+    latents: str,
+    mixture: Mixture,
+    tau: float,
+    evaluation: EvaluationConfig,
+    seed: int,
 ) -> list[dict]:
     """Restricted means, their differences, whether groups are there, and one test of survival."""
     import anndata
@@ -140,21 +150,26 @@ def _subgroups(
     place = {str(p): i for i, p in enumerate(stored.obs_names)}
     where = np.asarray(stored.obsm["vae"])[[place[p] for p in assigned["patient_id"]]]
     group = assigned["subgroup"].to_numpy()
-    beyond = in_group_test(where, group, DRAWS, np.random.default_rng(seed))
-    for g, share in in_group_proportion(where, group).items():
+    tested = sharpness_test(where, mixture.probabilities, DRAWS, np.random.default_rng(seed))
+    near = in_group_proportion(where, group)
+    sharp = (
+        f"mean probability of the own subgroup, against {DRAWS} cohorts of one cloud with the same mean and "
+        "covariance, assigned by the same rule"
+    )
+    neighbours = "share of patients whose nearest neighbour in the latent space is of the same subgroup"
+    for g in sorted(near):
         own = assigned.filter(pl.col("subgroup") == g)
+        size = {"n": own.height, "events": int(own["event"].fill_null(0).sum()), "subgroup": g, "tau_months": None}
+        value, p = tested.get(g, (None, None))
+        rows.append(base | size | {"quantity": "sharpness", "estimate": value, "p_value": p, "method": sharp})
         rows.append(
             base
+            | size
             | {
                 "quantity": "in_group_proportion",
-                "subgroup": g,
-                "tau_months": None,
-                "estimate": share,
-                "p_value": beyond[g],
-                "n": own.height,
-                "events": int(own["event"].fill_null(0).sum()),
-                "method": "share of patients whose nearest neighbour in the latent space is of the same subgroup (Kapp "
-                f"& Tibshirani 2007), against {DRAWS} groupings at random",
+                "estimate": near[g],
+                "p_value": None,
+                "method": f"{neighbours} (Kapp & Tibshirani 2007); high in any cloud that is cut",
             }
         )
     return rows

@@ -1267,7 +1267,7 @@ class ExternalMetrics(Claim):
 class ExternalSubgroups(Claim):
     """Subgroups of a bundle in another cohort: are they there, and do they live as long as they did?"""
 
-    quantity: str = pa.Field(isin=["rmst", "rmst_difference", "in_group_proportion", "log_rank"])
+    quantity: str = pa.Field(isin=["rmst", "rmst_difference", "in_group_proportion", "sharpness", "log_rank"])
     subgroup: int = _null(ge=1)  # null for the test of all
     versus: int = _null(ge=1)  # of a difference: the largest subgroup, subtracted
     tau_months: float = _null(gt=0)

@@ -181,11 +181,47 @@ def in_group_proportion(latents: np.ndarray, group: np.ndarray) -> dict[int, flo
     return {int(g): float((group[other[group == g]] == g).mean()) for g in np.unique(group)}
 
 
-def in_group_test(latents: np.ndarray, group: np.ndarray, draws: int, rng: np.random.Generator) -> dict[int, float]:
-    """p-value of each in-group proportion against groups of the same sizes drawn at random among the patients."""
-    found = in_group_proportion(latents, group)
+Memberships = Callable[[np.ndarray], np.ndarray]
+"""Latents `(n_patients, n_latent)` to probabilities of the groups `(n_patients, k)`."""
+
+
+def sharpness(probabilities: np.ndarray) -> dict[int, float]:
+    """Mean probability of the own group, by group from 1: near 1 where few patients lie between groups.
+
+    Parameters
+    ----------
+    probabilities
+        Shape `(n_patients, k)`.
+    """
+    group = probabilities.argmax(axis=1)
+    best = probabilities.max(axis=1)
+    return {int(g) + 1: float(best[group == g].mean()) for g in np.unique(group)}
+
+
+def sharpness_test(
+    latents: np.ndarray, memberships: Memberships, draws: int, rng: np.random.Generator
+) -> dict[int, tuple[float, float]]:
+    """Sharpness of each group and its p-value against patients of one cloud, assigned by the same rule.
+
+    Any rule that cuts a cloud in two has neighbours on the same side, so that random groupings are no yardstick: drawn
+    are patients of one normal distribution with the mean and covariance of those here.
+
+    Parameters
+    ----------
+    latents
+        Shape `(n_patients, n_latent)`.
+    memberships
+        The frozen rule.
+    draws
+        Clouds drawn.
+    rng
+        Source of the draws.
+    """
+    found = sharpness(memberships(latents))
+    centre, covariance = latents.mean(axis=0), np.cov(latents.T).reshape(latents.shape[1], -1)
     beyond = dict.fromkeys(found, 1)
     for _ in range(draws):
-        for g, share in in_group_proportion(latents, rng.permutation(group)).items():
-            beyond[g] += share >= found[g] - 1e-12
-    return {g: count / (draws + 1) for g, count in beyond.items()}
+        null = sharpness(memberships(rng.multivariate_normal(centre, covariance, len(latents), method="svd")))
+        for g, value in found.items():  # a group that nobody of a cloud falls into was not found there
+            beyond[g] += null.get(g, 0.0) >= value - 1e-12
+    return {g: (found[g], count / (draws + 1)) for g, count in beyond.items()}

@@ -231,32 +231,32 @@ def subgroups(page: Validation) -> Section:
     test = next((r for r in rows if r["quantity"] == "log_rank"), None)
     for g in sorted({r["subgroup"] for r in rows if r["subgroup"] is not None}):
         own = {r["quantity"]: r for r in rows if r["subgroup"] == g}
-        there, mean, gap = (own.get(q) for q in ("in_group_proportion", "rmst", "rmst_difference"))
-        size = mean or there
-        notes.append(size["method"] if size else "")
+        there, sure, mean, gap = (own.get(q) for q in ("in_group_proportion", "sharpness", "rmst", "rmst_difference"))
+        notes += [row["method"] for row in (sure, there, mean) if row]
         body.append(
             [
                 f"Subgroup {g}",
                 disclosure.count(there["n"] if there else 0, page.min_cell),
+                number(sure["estimate"]) if sure else "–",
+                p_cell(sure["p_value"]) if sure else "–",
                 number(there["estimate"]) if there else "–",
-                p_cell(there["p_value"]) if there else "–",
                 interval(mean, 1) if mean else "–",
                 interval(gap, 1, sign=True) if gap else "largest",
             ]
         )
-    _, numbered_notes = numbered([n for n in notes if n])
+    _, numbered_notes = numbered(notes)
     tau = next((r["tau_months"] for r in rows if r["tau_months"] is not None), None)
     over = "" if tau is None else f" up to {months(tau)} months"
     told = "" if test is None else f" Log-rank test of all: {p_cell(test['p_value'])}."
     lede = (
-        "Patients are assigned by the frozen model. A subgroup is here if patients' nearest neighbours are of the same "
-        f"subgroup more often than by chance.{told}"
+        "Patients are assigned by the frozen model. A subgroup is here if its patients are surer of it than those of "
+        f"one cloud that is cut by the same rule.{told}"
     )
     table = Table(
         f"Subgroups of the bundle among the patients here{over}.",
-        ["", "Patients", "Same neighbour", "p", "Mean time without event", "Against the largest"],
+        ["", "Patients", "Probability", "p", "Same neighbour", "Mean time without event", "Against the largest"],
         body,
-        frozenset({1, 2, 3, 4, 5}),
+        frozenset({1, 2, 3, 4, 5, 6}),
         notes=numbered_notes,
     )
     return Section("subgroups", "Are its subgroups here?", lede, [table])
