@@ -75,15 +75,6 @@ rule apply_bundle:
         "../scripts/apply_bundle.py"
 
 
-rule apply:
-    input:
-        "<results>/applied/patients.parquet",
-        "<results>/applied/memberships.parquet",
-        "<results>/applied/risks.parquet",
-        "<results>/applied/curves.parquet",
-        "<results>/applied/omics.parquet",
-
-
 rule evaluate_external:
     input:
         card=applied_bundle,
@@ -148,8 +139,3 @@ rule render_validation:
         "Writing what the models of the bundle are worth here"
     script:
         "../scripts/render_validation.py"
-
-
-rule validate:
-    input:
-        "<results>/validation.html",

@@ -46,6 +46,7 @@ NEGATIVE_CONTROLS = {
     name: control.model_dump(mode="json")
     for name, control in controls_of(CONFIG).items()
 }
+APPLIED = ("patients", "memberships", "risks", "curves", "omics")
 HAS_TRUTH = CONFIG.data.simulate is not None
 
 
