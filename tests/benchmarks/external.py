@@ -8,21 +8,14 @@ normal scores of the ranks within each study (the platforms differ, and outcomes
 their study around them); mutations of the genes both studies sequenced; clinical columns under one coding. Each
 direction is a given split, training = one study, held out = the other, through the workflow up to the evaluation.
 
-From the curves that it writes, two updates to the external patients (van Houwelingen 2000, Stat Med 19:3401):
-
-- hazard ratio: cumulative hazards times O / E, with E the cumulative hazard that the model gives every patient up to
-  the end of follow-up or the horizon (Crowson et al. 2016, Stat Methods Med 25:1692); one parameter.
-- slope and baseline: a Cox regression on log(-log S(horizon)) with its own baseline.
-
-Each is learned on one half of the external patients and judged on the other, both ways, for several halvings, so that
-no patient is judged by an update that saw it.
+To the curves that it writes come two updates to the external patients, of the baseline, and of slope and baseline
+(`stratiome.audit.transport`), each learned on one half of them and judged on the other, for several halvings.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -32,18 +25,17 @@ from by_workflow import read_inputs, run_workflow
 from external_cohort import COVARIATES, DIRECTIONS, STUDIES, write_joint
 from results import write_table
 from stratiome import tables
+from stratiome.audit import transport
+from stratiome.audit.transport import updated
 from stratiome.config import Config
 from stratiome.prognosis.evaluate import Design, Predictions, Problem, evaluate_design
 from stratiome.prognosis.models import fit_models
-from stratiome.survival.censoring import survival_curve
-from stratiome.survival.cox import CoxError, fit_cox
-from stratiome.survival.cox_path import stratified_folds
 from stratiome.survival.outcome import time_grid
 
 HORIZON = 60.0
 HALVINGS = 5
 OMICS_ALONE = {"clinical_omics": "omics alone, elastic net", "clinical_latent": "latents alone, Cox"}
-UPDATES = {"hazard_ratio": "hazard ratio", "slope_baseline": "slope and baseline"}
+UPDATES = {"hazard_ratio": transport.BASELINE, "slope_baseline": transport.SLOPE}
 
 _SHOWN = 5e-5  # differences that are smaller are zeros in the tables, and nothing is said of them
 _CLIP = 1e-10  # survival probabilities are kept this far from 0 and 1 before taking logarithms
@@ -74,73 +66,6 @@ def config_of(train: str, data: Path, quick: bool) -> dict:
         config["latent"] |= {"dims": 3, "members": 1, "epochs": 5}
         config |= {"prognosis": {"inner_folds": 2, "trees": 20}, "evaluation": {"bootstraps": 50}}
     return config
-
-
-# --- updates -------------------------------------------------------------------------------------------------------
-
-
-def hazard_ratio(
-    time: np.ndarray, event: np.ndarray, survival: np.ndarray, grid: np.ndarray
-) -> Callable[[np.ndarray], np.ndarray]:
-    """Curves to updated curves, `S(t)^(O / E)`, learned on the given patients.
-
-    Parameters
-    ----------
-    time, event
-        Shape `(n_patients,)`, follow-up in months and True = observed.
-    survival
-        Shape `(n_patients, n_times)`, predicted curves.
-    grid
-        Shape `(n_times,)`, months; the last one is the horizon. Hazards are constant between its points.
-    """
-    hazard = -np.log(np.clip(survival, _CLIP, 1.0))
-    until = np.minimum(time, grid[-1])
-    expected = sum(np.interp(u, grid, h) for u, h in zip(until, hazard, strict=True))
-    ratio = int((event & (time <= grid[-1])).sum()) / max(expected, _CLIP)
-    return lambda curves: curves**ratio
-
-
-def slope_baseline(
-    time: np.ndarray, event: np.ndarray, survival: np.ndarray, grid: np.ndarray
-) -> Callable[[np.ndarray], np.ndarray]:
-    """Curves to updated curves, `exp(-H0(t) exp(b log(-log S(horizon))))`, `H0` and `b` learned on the given patients.
-
-    Parameters as in `hazard_ratio`. Where all predictions are the same, there is no slope, and the update is the
-    Kaplan-Meier curve of the patients.
-    """
-    until, observed = np.minimum(time, grid[-1]), event & (time <= grid[-1])
-    try:
-        model = fit_cox(_cloglog(survival)[:, None], until, observed)
-    except CoxError:
-        curve = survival_curve(until, observed).at(grid)
-        return lambda curves: np.repeat(np.atleast_2d(curve), len(curves), axis=0)
-    return lambda curves: model.survival(_cloglog(curves)[:, None], grid)
-
-
-def _cloglog(survival: np.ndarray) -> np.ndarray:
-    return np.log(-np.log(np.clip(survival[:, -1], _CLIP, 1.0 - _CLIP)))
-
-
-LEARN = {"hazard_ratio": hazard_ratio, "slope_baseline": slope_baseline}
-
-
-def updated(problem: Problem, given: Predictions, update: str, halvings: int, seed: int) -> Design:
-    """Predictions after an update, each half of the patients by what the other half taught, one repeat a halving."""
-    rng = np.random.default_rng(seed)
-    time, event = problem.time[given.rows], problem.event[given.rows]
-    repeats = []
-    for _ in range(halvings):
-        half = stratified_folds(event & (time <= HORIZON), 2, rng)
-        survival = {model: np.empty_like(curves) for model, curves in given.survival.items()}
-        for k in (0, 1):
-            learn, apply = half != k, half == k
-            for model, curves in given.survival.items():
-                change = LEARN[update](time[learn], event[learn], curves[learn], problem.grid)
-                survival[model][apply] = change(curves[apply])
-        # The order of patients is that of the update: a negative slope would turn it round.
-        risk = {m: np.round(_cloglog(s), 10) for m, s in survival.items()}
-        repeats.append(Predictions(given.rows, half, ("half 1", "half 2"), risk, survival, given.stand_in))
-    return Design("given splits", tuple(repeats))
 
 
 # --- evaluation ----------------------------------------------------------------------------------------------------
@@ -213,8 +138,7 @@ def one_direction(train: str, data: Path, scratch: Path, halvings: int, quick: b
     time, event = problem.time[given.rows], problem.event[given.rows]
     ratios = {}
     for model, curves in given.survival.items():
-        half = hazard_ratio(time, event, curves, problem.grid)(np.array([[0.5]]))
-        ratios[model] = float(np.log(half[0, 0]) / np.log(0.5))
+        ratios[model] = transport.hazard_ratio(time, event, curves, problem.grid)
     return {
         "train": train,
         "n": len(given.rows),
@@ -225,7 +149,7 @@ def one_direction(train: str, data: Path, scratch: Path, halvings: int, quick: b
         "notes": dict(notes.filter(pl.col("resample") == "given-external").select("model", "note").iter_rows()),
         "ratios": ratios,
         "alone": omics_alone(results, config, problem, given),
-        **{u: judged(problem, updated(problem, given, u, halvings, config.seed), config) for u in UPDATES},
+        **{u: judged(problem, updated(problem, given, UPDATES[u], halvings, config.seed), config) for u in UPDATES},
     }
 
 

@@ -9,6 +9,7 @@ from snakemake.exceptions import WorkflowError
 WORKFLOW = Path(workflow.current_basedir.get_path_or_uri(secret_free=True)).parent
 sys.path.insert(0, str(WORKFLOW / "scripts"))
 
+from stratiome.bundle.files import CARD, FILES as BUNDLE_FILES
 from stratiome.cohort.controls import controls_of
 from stratiome.plan import (
     clinical_file,
@@ -45,6 +46,7 @@ NEGATIVE_CONTROLS = {
     name: control.model_dump(mode="json")
     for name, control in controls_of(CONFIG).items()
 }
+APPLIED = ("patients", "memberships", "risks", "curves", "omics")
 HAS_TRUTH = CONFIG.data.simulate is not None
 
 
@@ -88,6 +90,16 @@ def gate(wildcards):
 def treatment_table(name):
     """An evaluation table of treatments, where the config has any."""
     return [f"<results>/evaluation/{name}.parquet"] if CONFIG.treatments else []
+
+
+def applied_bundle(wildcards):
+    """Card of the bundle to apply to this cohort."""
+    if CONFIG.bundle.apply is None:
+        raise WorkflowError(
+            "`bundle.apply`: missing. Suggestion: name the folder of a bundle, as "
+            "--config 'bundle={apply: results/other/bundle}'"
+        )
+    return str(Path(CONFIG.bundle.apply) / CARD)
 
 
 def hold_folder(handle=[]):

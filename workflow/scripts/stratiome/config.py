@@ -890,7 +890,11 @@ class AuditConfig(Section):
 
 
 class BundleConfig(Section):
-    """What the bundle of models says of its use."""
+    """What the bundle of models says of its use, and the bundle to apply to this cohort."""
+
+    apply: str | None = Field(
+        None, description="Folder of a bundle whose models score the patients of this cohort, by the target `apply`."
+    )
 
     intended_use: str = Field(
         "Research use only; not a medical device.", description="Whom and what the models are meant for."

@@ -23,6 +23,8 @@ _EXPECTED = (
     "StrategyError",
     "TreatmentError",
     "CoxError",
+    "BundleError",
+    "PredictorError",
 )
 
 

@@ -7,6 +7,7 @@ patients that no fitted part has seen; a claim carries estimate, lower, upper, n
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -1212,6 +1213,95 @@ def from_rows(rows: list[dict[str, Any]], model: type[Table]) -> pl.DataFrame:
     """Table from a list of rows; an empty list gives an empty table of the right types."""
     schema = {name: column.dtype.type for name, column in model.to_schema().columns.items()}
     return pl.DataFrame(rows, schema=schema, orient="row")
+
+
+class ScoredPatients(Table):
+    """What a bundle says of each patient of another cohort, and what speaks against it."""
+
+    patient_id: str
+    omics: str  # omics used, joined by " + "; "" = none
+    missing: float = pa.Field(ge=0, le=1)  # share of the features of the bundle that the patient lacks
+    outside: float = _null(ge=0, le=1)  # share of the patient's features beyond those of training patients
+    unusual: float = _null(ge=0, le=1)  # share of training patients nearer the centre of the latent space
+    out_of_distribution: bool
+    subgroup: int = pa.Field(ge=0)  # 1..K, 0 = unassigned
+    probability: float = pa.Field(ge=0, le=1)  # of the most probable subgroup
+
+
+class ScoredMemberships(Table):
+    """Probability of each subgroup of the bundle for each patient of another cohort."""
+
+    patient_id: str
+    subgroup: int = pa.Field(ge=1)
+    probability: float = pa.Field(ge=0, le=1)
+
+
+class ScoredRisks(Table):
+    """Risk and lower bound of each patient of another cohort, by the models of a bundle."""
+
+    patient_id: str
+    model: str
+    risk: float
+    lower_months: float = _null(ge=0)  # null where the model gives no bounds
+
+
+class ScoredCurves(Table):
+    """Survival of each patient of another cohort, by the models of a bundle."""
+
+    patient_id: str
+    model: str
+    time_months: float = pa.Field(ge=0)
+    survival: float = pa.Field(ge=0, le=1)
+
+
+class ExternalMetrics(Claim):
+    """Performance of the models of a bundle in another cohort, and the paired difference to its clinical model."""
+
+    update: str = pa.Field(isin=["as is", "baseline", "slope and baseline"])
+    model: str
+    metric: str  # as in PrognosisMetrics
+    horizon_months: float = _null()
+    versus: str = _null()
+
+
+class ExternalSubgroups(Claim):
+    """Subgroups of a bundle in another cohort: are they there, and do they live as long as they did?"""
+
+    quantity: str = pa.Field(isin=["rmst", "rmst_difference", "in_group_proportion", "sharpness", "log_rank"])
+    subgroup: int = _null(ge=1)  # null for the test of all
+    versus: int = _null(ge=1)  # of a difference: the largest subgroup, subtracted
+    tau_months: float = _null(gt=0)
+    p_value: float = _null(ge=0, le=1)
+
+
+class ScoredOmics(Table):
+    """How the features of another cohort meet those of a bundle."""
+
+    omic: str
+    features_asked: int = pa.Field(ge=0)
+    features_found: int = pa.Field(ge=0)
+    patients: int = pa.Field(ge=0)
+    note: str
+
+
+def write_pieces(frames: Iterator[pl.DataFrame], path: str | Path, model: type[Table]) -> None:
+    """Write a table that passes in pieces, each validated, in one step that leaves no half-written file.
+
+    Raises
+    ------
+    TableError
+        As `write_table`.
+    """
+    import pyarrow.parquet
+
+    target = Path(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = target.with_name(f".{target.name}.partial")
+    empty = from_rows([], model).to_arrow()
+    with pyarrow.parquet.ParquetWriter(partial, empty.schema, compression="zstd") as writer:
+        for frame in frames:
+            writer.write_table(_validated(order(frame, model), model, str(path)).to_arrow().cast(empty.schema))
+    os.replace(partial, target)
 
 
 def write_table(frame: pl.DataFrame, path: str | Path, model: type[Table]) -> None:

@@ -5,33 +5,28 @@ Every patient is scored alone: no number depends on who else is scored.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 import polars as pl
 
 from stratiome import omics
-from stratiome.bundle.files import Bundle, BundleError
-from stratiome.bundle.training import Column, Places, from_json
+from stratiome.bundle.files import BundleError
+from stratiome.bundle.scorer import Scorer
+from stratiome.bundle.training import Column
 from stratiome.features.block import Block, FeatureSet
-from stratiome.features.build import StoredTransform, load_transforms
-from stratiome.latent.errors import LatentError
-from stratiome.latent.model import load_models
-from stratiome.latent.space import LatentSpace
 from stratiome.prognosis.models import Omic
-from stratiome.prognosis.predictor import PredictorError
-from stratiome.prognosis.stored import Prediction, StoredPrognosis, load_prognosis
-from stratiome.subgroups.cluster import Mixture, assign
+from stratiome.prognosis.stored import Prediction
+from stratiome.subgroups.cluster import assign
 
-MODEL, FACTORS = "vae", "mofa"
 AT_ONCE = 4096
 """Patients scored together."""
 MOST_OUTSIDE = 0.5
 """Share of features, or clinical values, outside what training patients had, from which a scale is taken to differ."""
+LOOKED_AT = 300
+"""Patients whose scale is looked at before any is scored."""
 UNUSUAL = 0.99
 """Share of training patients nearer the centre from which a patient is out of distribution."""
 MANY_OUTSIDE = 0.1
@@ -52,63 +47,6 @@ class OmicSource(Protocol):
     @property
     def features(self) -> tuple[str, ...]: ...
     def take(self, rows: slice | np.ndarray) -> np.ndarray: ...
-
-
-@dataclass(frozen=True)
-class Scorer:
-    """A bundle in memory.
-
-    Attributes
-    ----------
-    bundle
-        The files.
-    transforms
-        By omic.
-    latent, factors
-        The latent model, and MOFA+ (None where it did not run).
-    mixture, seen_with, known_sets
-        Subgroups, how they look with few omics, and sets of omics that training patients had.
-    prognosis
-        Survival models.
-    features, clinical, places
-        What training patients were like.
-    """
-
-    bundle: Bundle
-    transforms: dict[str, StoredTransform]
-    latent: LatentSpace
-    factors: LatentSpace | None
-    mixture: Mixture
-    seen_with: dict[str, Mixture]
-    known_sets: frozenset[str]
-    prognosis: StoredPrognosis
-    features: dict[str, dict[str, Column]]
-    clinical: dict[str, Column]
-    places: Places
-
-    @classmethod
-    def load(cls, bundle: Bundle) -> Scorer:
-        """Read every part.
-
-        Raises
-        ------
-        BundleError
-            If parts do not fit together.
-        """
-        try:
-            models = load_models(bundle.path("latent.safetensors"), bundle.path("latent.json"))
-            groups = json.loads(Path(bundle.path("subgroups.json")).read_bytes())
-            summary = from_json(json.loads(Path(bundle.path("training.json")).read_bytes()))
-            prognosis = load_prognosis(bundle.path("prognosis.safetensors"), bundle.path("prognosis.json"))
-            transforms = load_transforms(bundle.path("transforms.safetensors"))
-            mixture = Mixture.from_dict(groups["mixture"])
-            seen = {str(name): Mixture.from_dict(m) for name, m in groups["mixture"]["seen_with"].items()}
-            known = frozenset(str(one["omics"]) for one in groups["sets"])
-            vae, mofa = models[MODEL], models.get(FACTORS)
-            return cls(bundle, transforms, vae, mofa, mixture, seen, known, prognosis, *summary)
-        except (KeyError, TypeError, ValueError, IndexError, RecursionError, LatentError, PredictorError) as error:
-            text = f"{bundle.folder}: parts do not fit together ({error}). Suggestion: make it again"
-            raise BundleError(text) from error
 
 
 @dataclass(frozen=True)
@@ -150,6 +88,8 @@ class Scores:
         Shape `(n_patients,)`, share of the patient's features outside the range of training patients; NaN without any.
     unusual
         Shape `(n_patients,)`, share of training patients nearer the centre of the latent space; NaN without omics.
+    latents
+        Shape `(n_patients, n_latent)`, places; NaN without omics.
     probabilities
         Shape `(n_patients, k)`, of the subgroups; 0 where no place is known.
     subgroup
@@ -163,6 +103,7 @@ class Scores:
     missing: np.ndarray
     outside: np.ndarray
     unusual: np.ndarray
+    latents: np.ndarray
     probabilities: np.ndarray
     subgroup: np.ndarray
     predictions: dict[str, Prediction]
@@ -275,6 +216,7 @@ def _score_some(scorer: Scorer, clinical: pl.DataFrame, ids: tuple[str, ...], va
         1.0 - count / asked,
         np.divide(beyond, count, out=np.full(len(ids), np.nan), where=count > 0),
         np.where(any_omic, scorer.places.unusual(latents), np.nan),
+        places,
         probabilities,
         label,
         scorer.prognosis.predict(clinical, given, places, known),
@@ -322,16 +264,43 @@ def check_clinical(scorer: Scorer, clinical: pl.DataFrame) -> None:
             )
 
 
-def summary_rows(scorer: Scorer, aligned: dict[str, Aligned], scores: list[Scores]) -> list[dict[str, Any]]:
-    """One row per omic: features asked for and found, patients who have it."""
-    used = [name.split(" + ") for s in scores for name in s.sets]
+def check_scale(scorer: Scorer, sources: dict[str, OmicSource], aligned: dict[str, Aligned]) -> None:
+    """Refuse an omic on another scale: most features of most patients beyond anything that training patients had.
+
+    Looked at in some hundred patients spread over the file.
+
+    Raises
+    ------
+    BundleError
+        Naming the omic.
+    """
+    for name, match in aligned.items():
+        source = sources.get(name)
+        if source is None or match.reason or not source.patient_ids:
+            continue
+        some = np.unique(np.linspace(0, len(source.patient_ids) - 1, LOOKED_AT).astype(np.int64))
+        ids = [source.patient_ids[i] for i in some]
+        values = _values(source, dict(zip(ids, some.tolist(), strict=True)), ids, match)
+        count, beyond = _outside(values, scorer.transforms[name].features, scorer.features[name])
+        share = float(np.median(beyond[count > 0] / count[count > 0])) if (count > 0).any() else 0.0
+        if share > MOST_OUTSIDE:
+            raise BundleError(
+                f"`data.omics.{name}`: in most patients looked at, {share:.0%} of the features lie beyond what "
+                "training patients had, as on another scale or platform. Suggestion: bring it to the scale of the "
+                f"bundle's cohort ({scorer.bundle.card.title}), or give it another name, so that it is not used"
+            )
+
+
+def summary_rows(aligned: dict[str, Aligned], used: list[tuple[str, ...]]) -> list[dict[str, Any]]:
+    """One row of contract `ScoredOmics` per omic; `used` holds the sets of omics of all patients."""
+    sets = [own.split(" + ") for some in used for own in some]
     return [
         {
             "omic": name,
-            "features_asked": a.asked,
-            "features_found": a.found,
-            "patients": sum(name in own for own in used),
-            "note": a.reason,
+            "features_asked": match.asked,
+            "features_found": match.found,
+            "patients": sum(name in own for own in sets),
+            "note": match.reason,
         }
-        for name, a in aligned.items()
+        for name, match in aligned.items()
     ]

@@ -1,0 +1,375 @@
+"""A bundle from a run of the workflow: it scores as the models that it was made of, and nothing broken gets in."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+import shutil
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from conftest import snakemake, write_config
+from small import run, small_config, write_small
+from stratiome.bundle.files import CARD, FILES, BundleError, open_bundle
+from stratiome.bundle.score import align, check_scale, score
+from stratiome.bundle.scorer import Scorer
+from stratiome.cohort.store import read_stored
+from stratiome.features.block import read_features
+from stratiome.prognosis.models import Omic
+from stratiome.prognosis.stored import load_prognosis
+
+CORRUPTED = 200
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory) -> tuple[Path, Path]:
+    """Files of the small cohort, and results of a run up to its bundle."""
+    folder = tmp_path_factory.mktemp("bundle")
+    data = folder / "data"
+    data.mkdir()
+    write_small(data)
+    return data, run(folder / "run", data, "results/bundle/bundle.json")
+
+
+@pytest.fixture(scope="module")
+def scorer(made) -> Scorer:
+    return Scorer.load(open_bundle(made[1] / "bundle"))
+
+
+def _clinical(results: Path) -> pl.DataFrame:
+    return pl.read_parquet(results / "cohort/clinical.parquet")
+
+
+def _scored(scorer: Scorer, clinical: pl.DataFrame, sources: dict) -> list:
+    return list(score(scorer, clinical, sources, align(scorer, sources)))
+
+
+def _sources(results: Path) -> dict:
+    return {omic.name: omic for omic in read_stored(str(results / "cohort/cohort.h5mu"))[1]}
+
+
+class Changed:
+    """An omic with other values, features or patients."""
+
+    def __init__(self, omic, values=None, features=None, rows=None):
+        rows = np.arange(len(omic.patient_ids)) if rows is None else rows
+        self.name, self.kind, self.unit = omic.name, omic.kind, omic.unit
+        self.patient_ids = tuple(omic.patient_ids[i] for i in rows)
+        self.features = omic.features if features is None else features
+        self._values = (omic.values() if values is None else values)[rows]
+
+    def take(self, rows):
+        return self._values[rows]
+
+
+# --- what it says --------------------------------------------------------------------------------------------------
+
+
+def test_memberships_are_those_of_the_models_of_all_patients(made, scorer):
+    _, results = made
+    before = pl.read_parquet(results / "resamples/full/memberships.parquet").filter(pl.col("model") == "vae")
+    (found,) = _scored(scorer, _clinical(results), _sources(results))
+    k = found.probabilities.shape[1]
+    expected = before.sort("patient_id", "subgroup")["probability"].to_numpy().reshape(-1, k)
+    assert list(found.patient_ids) == sorted(found.patient_ids)
+    np.testing.assert_allclose(found.probabilities, expected, atol=1e-6)
+
+
+def test_survival_is_that_of_the_models_on_their_own_features(made, scorer):
+    _, results = made
+    own = results / "resamples/full"
+    features = read_features(str(own / "features.h5mu"))
+    models = load_prognosis(str(own / "prognosis/models.safetensors"), str(own / "prognosis/models.json"))
+    latents = __import__("anndata").read_h5ad(own / "latent.h5ad")
+    known = np.any([b.present for b in features.blocks], axis=0)[:, None]
+    given = tuple(Omic(b.name, b.values, b.features) for b in features.blocks)
+    places = [np.where(known, latents.obsm[name], np.nan) for name in ("vae", "mofa")]
+    expected = models.predict(_clinical(results), given, *places)
+    (found,) = _scored(scorer, _clinical(results), _sources(results))
+    assert set(found.predictions) == set(expected) >= {"kaplan_meier", "clinical", "clinical_latent", "stacked"}
+    for name, prediction in found.predictions.items():
+        np.testing.assert_allclose(prediction.survival, expected[name].survival, atol=1e-6, err_msg=name)
+
+
+def test_one_patient_alone_is_scored_as_among_all(made, scorer):
+    _, results = made
+    clinical, sources = _clinical(results), _sources(results)
+    (all_of_them,) = _scored(scorer, clinical, sources)
+    for i in (0, 17, clinical.height - 1):
+        patient = clinical[i]["patient_id"].item()
+        own = {}
+        for name, omic in sources.items():
+            if patient in omic.patient_ids:
+                own[name] = Changed(omic, rows=np.array([omic.patient_ids.index(patient)]))
+        (alone,) = _scored(scorer, clinical.slice(i, 1), own)
+        np.testing.assert_allclose(alone.probabilities[0], all_of_them.probabilities[i], atol=1e-6)
+        np.testing.assert_allclose(alone.unusual[0], all_of_them.unusual[i], atol=1e-6)
+        for name, prediction in alone.predictions.items():
+            np.testing.assert_allclose(prediction.survival[0], all_of_them.predictions[name].survival[i], atol=1e-6)
+            np.testing.assert_allclose(prediction.risk[0], all_of_them.predictions[name].risk[i], atol=1e-6)
+
+
+def test_scoring_by_the_workflow_leaves_the_bundle_as_it_was(made, tmp_path):
+    data, results = made
+    before = open_bundle(results / "bundle").digest
+    config = write_config(small_config(data, bundle={"apply": str(results / "bundle")}), tmp_path / "config.yaml")
+    done = snakemake("--cores", "2", "apply", "--configfile", str(config), cwd=tmp_path)
+    assert done.returncode == 0, done.stderr[-3000:]
+    applied = tmp_path / "results/applied"
+    patients = pl.read_parquet(applied / "patients.parquet")
+    assert patients["patient_id"].to_list() == _clinical(results)["patient_id"].to_list()
+    assert patients.filter(pl.col("out_of_distribution")).height < 0.2 * patients.height
+    curves = pl.read_parquet(applied / "curves.parquet")
+    assert curves.filter(pl.col("model") == "stacked").height == patients.height * curves["time_months"].n_unique()
+    bounds = pl.read_parquet(applied / "risks.parquet").filter(pl.col("model") == "stacked")
+    assert bounds["lower_months"].null_count() == 0
+    assert open_bundle(results / "bundle").digest == before
+
+
+def test_apply_without_a_bundle_says_what_to_do(made, tmp_path):
+    config = write_config(small_config(made[0]), tmp_path / "config.yaml")
+    done = snakemake("--cores", "1", "apply", "--configfile", str(config), cwd=tmp_path)
+    assert done.returncode != 0
+    assert "`bundle.apply`: missing" in done.stderr
+
+
+@pytest.fixture(scope="module")
+def validated(made, tmp_path_factory) -> Path:
+    """Results of the bundle in another cohort of the same kind."""
+    folder = tmp_path_factory.mktemp("other")
+    (folder / "data").mkdir()
+    write_small(folder / "data", seed=8)
+    applied = {"apply": str(made[1] / "bundle")}
+    return run(folder / "run", folder / "data", "validate", bundle=applied, audit={"min_cell": 10})
+
+
+def test_another_cohort_is_validated_as_published_and_after_updates(made, validated):
+    metrics = pl.read_parquet(validated / "applied/metrics.parquet")
+    assert set(metrics["update"]) == {"as is", "baseline", "slope and baseline"}
+    assert metrics["held_out"].all()
+    c = metrics.filter(metric="uno_c", model="clinical", update="as is").filter(pl.col("versus").is_null())
+    assert c["estimate"].item() > 0.5  # the planted effects are the same; an interval of so few patients is wide
+    assert c["lower"].item() < c["estimate"].item() < c["upper"].item()
+    ratio = metrics.filter(metric="observed_expected", model="clinical", update="slope and baseline")
+    assert ratio["estimate"].to_numpy() == pytest.approx(1.0, abs=0.2)
+    assert not (validated / "resamples").exists()  # nothing was learned here
+
+
+def test_the_page_on_another_cohort_answers_and_names_nobody(validated):
+    page = (validated / "validation.html").read_text()
+    assert "Do the models of small hold here?" in page
+    assert "these patients by risk" in page
+    assert "What they are worth here" in page
+    ids = pl.read_parquet(validated / "applied/patients.parquet")["patient_id"]
+    assert not any(p in page for p in ids)
+    assert "http://" not in page.replace("http://www.w3.org", "")
+    assert "NaN" not in page
+
+
+# --- other cohorts -------------------------------------------------------------------------------------------------
+
+
+def test_missing_features_and_omics_are_scored_and_said(made, scorer):
+    _, results = made
+    clinical, sources = _clinical(results), _sources(results)
+    name, omic = next(iter(sources.items()))
+    kept = np.arange(0, len(omic.features), 2)
+    half = Changed(omic, omic.values()[:, kept], tuple(omic.features[j] for j in kept))
+    aligned = align(scorer, {name: half})
+    assert 0 < aligned[name].found < aligned[name].asked
+    assert {a.reason for n, a in aligned.items() if n != name} == {"the cohort does not have it"}
+    (found,) = _scored(scorer, clinical, {name: half})
+    assert set(found.sets) <= {name, ""}
+    assert (found.missing > 0.3).all()
+    for prediction in found.predictions.values():
+        assert np.isfinite(prediction.survival).all()
+
+
+def test_a_set_of_omics_that_nobody_had_has_no_subgroup(made, scorer):
+    from dataclasses import replace
+
+    _, results = made
+    unknown = replace(scorer, known_sets=frozenset())
+    (found,) = _scored(unknown, _clinical(results), _sources(results))
+    assert (found.subgroup == 0).all()
+    assert (found.probabilities == 0).all()
+
+
+def test_another_scale_is_refused(made, scorer):
+    _, results = made
+    sources = _sources(results)
+    name, omic = next((n, o) for n, o in sources.items() if o.kind in ("expression", "protein"))
+    slipped = sources | {name: Changed(omic, 40 + 10 * omic.values())}
+    with pytest.raises(BundleError, match="as on another scale"):
+        check_scale(scorer, slipped, align(scorer, slipped))
+    check_scale(scorer, sources, align(scorer, sources))
+
+
+def test_a_clinical_column_in_another_unit_is_refused(made, scorer):
+    _, results = made
+    months = _clinical(results).with_columns(pl.col("age") * 12)
+    with pytest.raises(BundleError, match="column `age` lies outside"):
+        _scored(scorer, months, _sources(results))
+
+
+def test_a_lacking_clinical_column_is_named(made, scorer):
+    _, results = made
+    with pytest.raises(BundleError, match=r"need the clinical columns \['stage'\]"):
+        _scored(scorer, _clinical(results).drop("stage"), _sources(results))
+
+
+def test_another_kind_of_omic_is_refused(made, scorer):
+    _, results = made
+    sources = _sources(results)
+    name, omic = next(iter(sources.items()))
+    other = Changed(omic)
+    other.kind = "mutation" if omic.kind != "mutation" else "expression"
+    with pytest.raises(BundleError, match=f"`data.omics.{name}.kind`"):
+        align(scorer, {name: other})
+
+
+# --- broken bundles ------------------------------------------------------------------------------------------------
+
+
+def _copy(results: Path, folder: Path) -> Path:
+    shutil.rmtree(folder, ignore_errors=True)
+    shutil.copytree(results / "bundle", folder)
+    return folder
+
+
+def _sign(folder: Path) -> None:
+    """Digests and sizes of the files as they are now: damage that its author wants to hide."""
+    card = json.loads((folder / CARD).read_text())
+    for name in FILES:
+        content = (folder / name).read_bytes()
+        card["files"][name] = {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
+    (folder / CARD).write_text(json.dumps(card))
+
+
+def _load(folder: Path) -> Scorer:
+    return Scorer.load(open_bundle(folder))
+
+
+def test_flipped_bytes_and_torn_files_are_refused(made, tmp_path):
+    rng = random.Random(11)
+    for number in range(CORRUPTED):
+        folder = _copy(made[1], tmp_path / "one")
+        path = folder / rng.choice(FILES)
+        content = bytearray(path.read_bytes())
+        at = rng.randrange(len(content))
+        if number % 2:
+            content[at] ^= 1 << rng.randrange(8)
+        else:
+            del content[at:]
+        path.write_bytes(content)
+        with pytest.raises(BundleError):
+            _load(folder)
+
+
+def test_torn_files_with_right_digests_are_refused_as_well(made, tmp_path):
+    rng = random.Random(12)
+    for number in range(CORRUPTED):
+        folder = _copy(made[1], tmp_path / "one")
+        path = folder / FILES[number % len(FILES)]
+        content = path.read_bytes()
+        path.write_bytes(content[: rng.randrange(len(content) - 1)])
+        _sign(folder)
+        with pytest.raises(BundleError):
+            _load(folder)
+
+
+def test_renamed_keys_are_refused(made, tmp_path):
+    """Every key of every JSON file of the bundle that is not a name of a feature or class."""
+    refused = 0
+    for name in (CARD, "prognosis.json", "latent.json", "subgroups.json", "training.json"):
+        document = json.loads((made[1] / "bundle" / name).read_text())
+        for key in document:
+            folder = _copy(made[1], tmp_path / "one")
+            changed = {("other" if k == key else k): v for k, v in document.items()}
+            (folder / name).write_text(json.dumps(changed))
+            if name != CARD:
+                _sign(folder)
+            if name == "training.json" and key in ("patterns", "classes"):
+                continue  # told, and never used to score
+            with pytest.raises(BundleError):
+                _load(folder)
+            refused += 1
+    assert refused > 25
+
+
+@pytest.mark.parametrize("name", ["../outside.json", "/etc/passwd", "sub/file.json", "latent.json\n"])
+def test_paths_that_lead_out_of_the_folder_are_refused(made, tmp_path, name):
+    folder = _copy(made[1], tmp_path / "one")
+    card = json.loads((folder / CARD).read_text())
+    card["files"][name] = card["files"].pop("latent.json")
+    (folder / CARD).write_text(json.dumps(card))
+    with pytest.raises(BundleError, match="does not list the files of a bundle"):
+        open_bundle(folder)
+
+
+def test_links_and_other_files_are_refused(made, tmp_path):
+    folder = _copy(made[1], tmp_path / "one")
+    (folder / "latent.json").rename(tmp_path / "latent.json")
+    (folder / "latent.json").symlink_to(tmp_path / "latent.json")
+    with pytest.raises(BundleError, match="no plain file"):
+        open_bundle(folder)
+    folder = _copy(made[1], tmp_path / "two")
+    (folder / "model.pkl").write_bytes(b"cos\nsystem\n")
+    with pytest.raises(BundleError, match=r"other files than its card lists \('model.pkl'\)"):
+        open_bundle(folder)
+
+
+@pytest.mark.parametrize(("version", "said"), [(0, "make the bundle again"), (99, "a newer Stratiome")])
+def test_other_versions_are_refused(made, tmp_path, version, said):
+    folder = _copy(made[1], tmp_path / "one")
+    card = json.loads((folder / CARD).read_text()) | {"format": version}
+    (folder / CARD).write_text(json.dumps(card))
+    with pytest.raises(BundleError, match=said):
+        open_bundle(folder)
+
+
+@pytest.mark.parametrize("shape", [[2**40, 2**20], [-1], [2**62]])
+def test_huge_shapes_in_headers_are_refused(made, tmp_path, shape):
+    folder = _copy(made[1], tmp_path / "one")
+    for name in ("latent.safetensors", "prognosis.safetensors", "transforms.safetensors"):
+        content = (folder / name).read_bytes()
+        size = int.from_bytes(content[:8], "little")
+        header = json.loads(content[8 : 8 + size])
+        key = next(k for k in header if k != "__metadata__")
+        header[key]["shape"] = shape
+        text = json.dumps(header).encode()
+        (folder / name).write_bytes(len(text).to_bytes(8, "little") + text + content[8 + size :])
+        _sign(folder)
+        with pytest.raises(BundleError):
+            _load(folder)
+
+
+def test_a_card_nested_without_end_is_refused(made, tmp_path):
+    folder = _copy(made[1], tmp_path / "one")
+    (folder / CARD).write_text("[" * 200_000)
+    with pytest.raises(BundleError):
+        open_bundle(folder)
+
+
+def test_parts_of_two_bundles_do_not_mix(made, tmp_path):
+    """Right digests, and yet another omic's features."""
+    folder = _copy(made[1], tmp_path / "one")
+    path = folder / "prognosis.json"
+    document = json.loads(path.read_text())
+    document["omics"][0]["features"] = document["omics"][0]["features"][::-1]
+    path.write_text(json.dumps(document))
+    _sign(folder)
+    with pytest.raises(BundleError, match="differ between them"):
+        _load(folder)
+
+
+def test_no_patient_is_in_the_bundle(made):
+    _, results = made
+    ids = [p.encode() for p in _clinical(results)["patient_id"]]
+    for name in (CARD, *FILES):
+        content = (results / "bundle" / name).read_bytes()
+        assert not any(p in content for p in ids), name

@@ -1,0 +1,141 @@
+# The models of all patients as a folder to give away, and such a folder applied to this cohort.
+
+
+rule save_bundle:
+    input:
+        cohort_file="<results>/cohort/cohort.h5mu",
+        clinical="<results>/cohort/clinical.parquet",
+        outcome="<results>/cohort/outcome.parquet",
+        features="<results>/resamples/full/features.h5mu",
+        transforms="<results>/resamples/full/transforms.safetensors",
+        latents="<results>/resamples/full/latent.h5ad",
+        weights="<results>/resamples/full/latent.safetensors",
+        description="<results>/resamples/full/latent.json",
+        mixture="<results>/resamples/full/mixture.json",
+        information="<results>/resamples/full/information.parquet",
+        models="<results>/resamples/full/prognosis/models.safetensors",
+        models_description="<results>/resamples/full/prognosis/models.json",
+        curves=(
+            ["<results>/resamples/full/treatment/curves.parquet"]
+            if CONFIG.treatments
+            else []
+        ),
+    output:
+        card="<results>/bundle/bundle.json",
+        files=expand("<results>/bundle/{file}", file=BUNDLE_FILES),
+    log:
+        "<results>/logs/save_bundle.log",
+    benchmark:
+        "<results>/benchmarks/save_bundle.tsv"
+    conda:
+        "../../envs/stratiome.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=30,
+    params:
+        settings=settings() | {"analysis": CONFIG.model_dump(mode="json")},
+        library=library("bundle", "features", "latent", "omics", "cohort"),
+    message:
+        "Putting the models into a bundle"
+    script:
+        "../scripts/save_bundle.py"
+
+
+rule apply_bundle:
+    input:
+        card=applied_bundle,
+        cohort_file="<results>/cohort/cohort.h5mu",
+        clinical="<results>/cohort/clinical.parquet",
+    output:
+        patients="<results>/applied/patients.parquet",
+        memberships="<results>/applied/memberships.parquet",
+        risks="<results>/applied/risks.parquet",
+        curves="<results>/applied/curves.parquet",
+        matched="<results>/applied/omics.parquet",
+        latents="<results>/applied/latents.h5ad",
+    log:
+        "<results>/logs/apply_bundle.log",
+    benchmark:
+        "<results>/benchmarks/apply_bundle.tsv"
+    conda:
+        "../../envs/stratiome.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    params:
+        settings=settings("bundle"),
+        library=library(
+            "bundle", "features", "latent", "omics", "cohort", "prognosis", "survival"
+        ),
+    message:
+        "Applying the bundle to this cohort"
+    script:
+        "../scripts/apply_bundle.py"
+
+
+rule evaluate_external:
+    input:
+        card=applied_bundle,
+        outcome="<results>/cohort/outcome.parquet",
+        patients="<results>/applied/patients.parquet",
+        risks="<results>/applied/risks.parquet",
+        curves="<results>/applied/curves.parquet",
+        latents="<results>/applied/latents.h5ad",
+    output:
+        metrics="<results>/applied/metrics.parquet",
+        subgroups="<results>/applied/subgroups.parquet",
+    log:
+        "<results>/logs/evaluate_external.log",
+    benchmark:
+        "<results>/benchmarks/evaluate_external.tsv"
+    conda:
+        "../../envs/stratiome.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    params:
+        settings=settings("endpoint", "evaluation", "seed"),
+        library=library("audit", "bundle", "prognosis", "survival", "subgroups"),
+    message:
+        "Judging the models of the bundle in this cohort"
+    script:
+        "../scripts/evaluate_external.py"
+
+
+rule render_validation:
+    input:
+        card=applied_bundle,
+        patients="<results>/applied/patients.parquet",
+        matched="<results>/applied/omics.parquet",
+        metrics="<results>/applied/metrics.parquet",
+        subgroups="<results>/applied/subgroups.parquet",
+    output:
+        report="<results>/validation.html",
+    log:
+        "<results>/logs/render_validation.log",
+    benchmark:
+        "<results>/benchmarks/render_validation.tsv"
+    conda:
+        "../../envs/stratiome.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=20,
+    params:
+        settings=settings(
+            "cohort",
+            "title",
+            "endpoint",
+            "event_name",
+            "evaluation",
+            "audit",
+            "bundle",
+        ),
+        library=library("report", "bundle"),
+    message:
+        "Writing what the models of the bundle are worth here"
+    script:
+        "../scripts/render_validation.py"

@@ -1,0 +1,133 @@
+"""Rule apply_bundle: the models of a bundle applied to the patients of this cohort."""
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from stratiome import tables
+from stratiome.bundle.files import open_bundle
+from stratiome.bundle.score import Scores, align, check_scale, score, summary_rows
+from stratiome.bundle.scorer import Scorer
+from stratiome.cohort.store import read_stored
+
+logger = logging.getLogger("stratiome.apply_bundle")
+
+
+def main(
+    *,
+    card: str,
+    cohort_file: str,
+    clinical: str,
+    patients: str,
+    memberships: str,
+    risks: str,
+    curves: str,
+    matched: str,
+    latents: str,
+) -> None:
+    """Score some thousands of patients at a time; what is written of them is all that stays."""
+    import anndata
+    import pandas as pd
+
+    bundle = open_bundle(Path(card).parent)
+    scorer = Scorer.load(bundle)
+    logger.info("bundle %s of %s, %d training patients", bundle.digest[:16], bundle.card.cohort, bundle.card.n)
+    sources = {omic.name: omic for omic in read_stored(cohort_file)[1]}
+    aligned = align(scorer, sources)
+    check_scale(scorer, sources, aligned)
+    for name, match in aligned.items():
+        reason = f"; not used: {match.reason}" if match.reason else ""
+        logger.info("%s: %d of %d features found%s", name, match.found, match.asked, reason)
+    used: list[tuple[str, ...]] = []
+    places: list[np.ndarray] = []
+    parts: dict[str, list[pl.DataFrame]] = {"patients": [], "memberships": [], "risks": []}
+
+    def pieces() -> Iterator[pl.DataFrame]:
+        for scores in score(scorer, pl.read_parquet(clinical), sources, aligned):
+            used.append(scores.sets)
+            parts["patients"].append(_patients(scores))
+            parts["memberships"].append(_memberships(scores))
+            parts["risks"].append(_risks(scores))
+            places.append(scores.latents)
+            yield _curves(scores, scorer.prognosis.grid)
+
+    tables.write_pieces(pieces(), curves, tables.ScoredCurves)
+    for name, path, contract in (
+        ("patients", patients, tables.ScoredPatients),
+        ("memberships", memberships, tables.ScoredMemberships),
+        ("risks", risks, tables.ScoredRisks),
+    ):
+        tables.write_table(pl.concat(parts[name]), path, contract)
+    ids = pl.concat(parts["patients"])["patient_id"].to_list()
+    obs = pd.DataFrame(index=pd.Index(ids, dtype=object))
+    anndata.AnnData(obs=obs, obsm={"vae": np.concatenate(places)}).write_h5ad(latents)
+    tables.write_table(tables.from_rows(summary_rows(aligned, used), tables.ScoredOmics), matched, tables.ScoredOmics)
+
+
+def _patients(scores: Scores) -> pl.DataFrame:
+    return pl.DataFrame(
+        {
+            "patient_id": pl.Series(scores.patient_ids, dtype=pl.String),
+            "omics": pl.Series(scores.sets, dtype=pl.String),
+            "missing": scores.missing,
+            "outside": pl.Series(scores.outside).fill_nan(None),
+            "unusual": pl.Series(scores.unusual).fill_nan(None),
+            "out_of_distribution": scores.out_of_distribution,
+            "subgroup": scores.subgroup,
+            "probability": np.clip(scores.probabilities.max(axis=1), 0.0, 1.0),
+        }
+    )
+
+
+def _memberships(scores: Scores) -> pl.DataFrame:
+    k = scores.probabilities.shape[1]
+    return pl.DataFrame(
+        {
+            "patient_id": pl.Series(np.repeat(np.asarray(scores.patient_ids, dtype=object), k), dtype=pl.String),
+            "subgroup": np.tile(np.arange(1, k + 1), len(scores.patient_ids)),
+            "probability": np.clip(scores.probabilities, 0.0, 1.0).ravel(),
+        }
+    )
+
+
+def _risks(scores: Scores) -> pl.DataFrame:
+    n = len(scores.patient_ids)
+    return pl.concat(
+        [
+            pl.DataFrame(
+                {
+                    "patient_id": pl.Series(scores.patient_ids, dtype=pl.String),
+                    "model": pl.Series([model], dtype=pl.String).new_from_index(0, n),
+                    "risk": made.risk,
+                    "lower_months": pl.Series([None] * n if made.lower is None else made.lower, dtype=pl.Float64),
+                }
+            )
+            for model, made in scores.predictions.items()
+        ]
+    )
+
+
+def _curves(scores: Scores, grid: np.ndarray) -> pl.DataFrame:
+    ids = np.repeat(np.asarray(scores.patient_ids, dtype=object), len(grid))
+    return pl.concat(
+        [
+            pl.DataFrame(
+                {
+                    "patient_id": pl.Series(ids, dtype=pl.String),
+                    "model": pl.Series([model], dtype=pl.String).new_from_index(0, len(ids)),
+                    "time_months": np.tile(grid, len(scores.patient_ids)),
+                    "survival": made.survival.ravel(),
+                }
+            )
+            for model, made in scores.predictions.items()
+        ]
+    )
+
+
+if "snakemake" in globals():
+    from stratiome import job
+
+    job.run(main, snakemake)  # noqa: F821

@@ -1,0 +1,130 @@
+"""A bundle in memory: every part read, none of it run, and refused where parts do not fit together."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+from pyarrow import ArrowException
+from safetensors import SafetensorError
+
+from stratiome.bundle.files import Bundle, BundleError
+from stratiome.bundle.training import Column, Places, from_json
+from stratiome.features.build import StoredTransform, load_transforms
+from stratiome.latent.model import load_models
+from stratiome.latent.space import LatentSpace
+from stratiome.prognosis.stored import StoredPrognosis, load_prognosis
+from stratiome.subgroups.cluster import Mixture
+from stratiome.tables import CounterfactualCurves, read_table
+
+MODEL, FACTORS = "vae", "mofa"
+BROKEN = (
+    KeyError,
+    TypeError,
+    ValueError,
+    IndexError,
+    AttributeError,
+    RecursionError,
+    OverflowError,
+    MemoryError,
+    SafetensorError,
+    ArrowException,
+    pl.exceptions.PolarsError,
+)
+"""What reading a part of a bundle that is not what it should be may raise."""
+MOST_CURVES = 1_000_000
+"""Rows of treatment curves beyond which a bundle is refused."""
+
+
+@dataclass(frozen=True)
+class Scorer:
+    """A bundle in memory.
+
+    Attributes
+    ----------
+    bundle
+        The files.
+    transforms
+        By omic.
+    latent, factors
+        The latent model, and MOFA+ (None where it did not run).
+    mixture, seen_with, known_sets
+        Subgroups, how they look with few omics, and sets of omics that training patients had.
+    prognosis
+        Survival models.
+    features, clinical, places
+        What training patients were like.
+    curves
+        Contract `CounterfactualCurves`: survival under each arm of the treatments, by subgroup.
+    """
+
+    bundle: Bundle
+    transforms: dict[str, StoredTransform]
+    latent: LatentSpace
+    factors: LatentSpace | None
+    mixture: Mixture
+    seen_with: dict[str, Mixture]
+    known_sets: frozenset[str]
+    prognosis: StoredPrognosis
+    features: dict[str, dict[str, Column]]
+    clinical: dict[str, Column]
+    places: Places
+    curves: pl.DataFrame
+
+    @classmethod
+    def load(cls, bundle: Bundle) -> Scorer:
+        """Read every part.
+
+        Raises
+        ------
+        BundleError
+            If parts do not fit together.
+        """
+        try:
+            models = load_models(bundle.path("latent.safetensors"), bundle.path("latent.json"))
+            groups = json.loads(Path(bundle.path("subgroups.json")).read_bytes())
+            summary = from_json(json.loads(Path(bundle.path("training.json")).read_bytes()))
+            prognosis = load_prognosis(bundle.path("prognosis.safetensors"), bundle.path("prognosis.json"))
+            transforms = load_transforms(bundle.path("transforms.safetensors"))
+            mixture = Mixture.from_dict(groups["mixture"])
+            seen = {str(name): Mixture.from_dict(m) for name, m in groups["mixture"]["seen_with"].items()}
+            known = frozenset(str(one["omics"]) for one in groups["sets"])
+            vae, mofa = models[MODEL], models.get(FACTORS)
+            curves = _treatment_curves(bundle.path("treatment_curves.parquet"))
+            _fits(bundle, transforms, vae, mixture, prognosis, summary)
+            return cls(bundle, transforms, vae, mofa, mixture, seen, known, prognosis, *summary, curves)
+        except BROKEN as error:
+            text = f"{bundle.folder}: parts do not fit together ({error}). Suggestion: make it again"
+            raise BundleError(text) from error
+
+
+def _treatment_curves(path: str) -> pl.DataFrame:
+    import pyarrow.parquet
+
+    rows = pyarrow.parquet.read_metadata(path).num_rows
+    if rows > MOST_CURVES:
+        raise ValueError(f"{rows} rows of treatment curves")
+    return read_table(path, CounterfactualCurves)
+
+
+def _fits(
+    bundle: Bundle,
+    transforms: dict[str, StoredTransform],
+    latent: LatentSpace,
+    mixture: Mixture,
+    prognosis: StoredPrognosis,
+    summary: tuple[dict[str, dict[str, Column]], dict[str, Column], Places],
+) -> None:
+    """Refuse parts that are of different models: features by name, dimensions by number."""
+    kept = {name: t.features for name, t in transforms.items() if t.features}
+    dims = {len(summary[2].centre), mixture.means.shape[1], len(mixture.covariance)}
+    if not (
+        set(transforms) == set(bundle.card.omics) == set(summary[0])
+        and all(set(features) <= set(summary[0][name]) for name, features in kept.items())
+        and prognosis.omics == kept
+        and {spec.name: spec.features for spec in latent.specs} == kept
+        and len(dims) == 1
+    ):
+        raise ValueError("features or dimensions differ between them")

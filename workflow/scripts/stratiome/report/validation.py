@@ -1,0 +1,301 @@
+"""The page on a bundle in another cohort: whom it met, what its models are worth there, whether updates mend them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from stratiome.report import disclosure
+from stratiome.report.blocks import Cell, Note, Section, Table, Text, numbered
+from stratiome.report.outcome_words import OutcomeWords
+from stratiome.report.page import TEMPLATES, ticks
+from stratiome.report.verdicts import RATIO_LIMITS, SLOPE_LIMITS, Tone, Verdict, direction
+from stratiome.report.words import interval, join, label, months, number, p_cell, readable, within
+
+Row = Mapping[str, Any]
+AS_IS = "as is"
+FIRST = ("stacked", "clinical")
+"""Models that the answer is about: the first that is there."""
+
+
+@dataclass(frozen=True)
+class Validation:
+    """What the page is made of.
+
+    Attributes
+    ----------
+    title
+        Of the cohort that the models were applied to.
+    learned
+        Title of the bundle's cohort.
+    card
+        What the bundle says of itself.
+    digest
+        SHA-256 of the bundle.
+    patients, omics, metrics, subgroups
+        Contracts `ScoredPatients`, `ScoredOmics`, `ExternalMetrics` and `ExternalSubgroups`.
+    min_cell
+        Smallest count that is told.
+    level
+        Level of the intervals, as text.
+    words
+        Words for the outcome.
+    """
+
+    title: str
+    learned: str
+    card: Mapping[str, Any]
+    digest: str
+    patients: pl.DataFrame
+    omics: pl.DataFrame
+    metrics: pl.DataFrame
+    subgroups: pl.DataFrame
+    min_cell: int
+    level: str
+    words: OutcomeWords
+
+    def metric(self, model: str, metric: str, update: str = AS_IS, versus: str | None = None) -> Row | None:
+        """Row of a metric at its last horizon."""
+        found = self.metrics.filter(
+            pl.col("model") == model,
+            pl.col("metric") == metric,
+            pl.col("update") == update,
+            pl.col("versus").eq_missing(pl.lit(versus)),
+        ).sort("horizon_months", nulls_last=False)
+        return found.to_dicts()[-1] if found.height else None
+
+    @property
+    def models(self) -> list[str]:
+        """Models in the order of the table."""
+        return self.metrics["model"].unique(maintain_order=True).to_list()
+
+    @property
+    def first(self) -> str:
+        """The model that the answer is about."""
+        return next((m for m in FIRST if m in self.models), self.models[0] if self.models else "clinical")
+
+
+def verdict(page: Validation) -> Verdict:
+    """Whether the models hold here: order of patients, then size of risks."""
+    model = page.first
+    c, slope, ratio = (page.metric(model, m) for m in ("uno_c", "calibration_slope", "observed_expected"))
+    question = f"Do the models of {page.learned} hold here?"
+    if c is None or c["estimate"] is None:
+        return Verdict(question, "Not estimable: too few patients or events.", "unknown")
+    name = within(model)
+    facts = [(page.words.metrics["uno_c"][0], interval(c, 3))]
+    facts += [("Calibration slope", interval(slope))] if slope else []
+    facts += [("Observed / expected", interval(ratio))] if ratio else []
+    ranks = direction(c["lower"], c["upper"], 0.5)
+    if ranks != "above":
+        text = f"No evidence that the {name} model orders these patients by risk."
+        return Verdict(question, text, "harm" if ranks == "below" else "no", tuple(facts))
+    off = [said for said in (_ratio(ratio), _slope(slope)) if said]
+    tone: Tone = "mixed" if off else "yes"
+    text = f"The {name} model orders these patients by risk" + (
+        f", but its risks are off: {join(off)}." if off else ", and its risks agree with what happened."
+    )
+    clinical = page.metric(model, "uno_c", versus="clinical")
+    caveat = "As published, without any update to this cohort."
+    if clinical is not None and clinical["estimate"] is not None:
+        facts.append(("Difference to the clinical model", interval(clinical, 3, sign=True)))
+        if direction(clinical["lower"], clinical["upper"]) != "above":
+            caveat += " No evidence that it orders them better than clinical variables alone."
+    return Verdict(question, text, tone, tuple(facts), caveat)
+
+
+def _ratio(row: Row | None) -> str:
+    if row is None or row["estimate"] is None or direction(row["lower"], row["upper"], 1.0) in ("covers", "unknown"):
+        return ""
+    if RATIO_LIMITS[0] <= row["estimate"] <= RATIO_LIMITS[1]:
+        return ""
+    return "too low on average" if row["estimate"] > 1 else "too high on average"
+
+
+def _slope(row: Row | None) -> str:
+    if row is None or row["estimate"] is None or direction(row["lower"], row["upper"], 1.0) in ("covers", "unknown"):
+        return ""
+    if SLOPE_LIMITS[0] <= row["estimate"] <= SLOPE_LIMITS[1]:
+        return ""
+    return "too timid" if row["estimate"] > 1 else "too extreme"
+
+
+def whom(page: Validation) -> Section:
+    """Patients, omics and features, and who is unlike the training patients."""
+    n = page.patients.height
+    far = int(page.patients["out_of_distribution"].sum())
+    least = page.min_cell
+    sets = page.patients["omics"].value_counts().sort("count", "omics", descending=[True, False])
+    rows = [[r["omics"] or "none", disclosure.count(r["count"], least)] for r in sets.iter_rows(named=True)]
+    matched = [
+        [
+            label(r["omic"]),
+            f"{r['features_asked']:,}",
+            f"{r['features_found']:,}",
+            disclosure.count(r["patients"], least),
+            readable(r["note"]) or "–",
+        ]
+        for r in page.omics.iter_rows(named=True)
+    ]
+    share = f"{100 * far / n:.0f} %" if n and not disclosure.is_small(far, least) else f"fewer than {least}"
+    missing = float(page.patients["missing"].median() or 0.0)  # type: ignore[arg-type]
+    blocks: list[object] = [
+        Table(
+            "Omics of the bundle, and what of them is here.",
+            ["Omic", "Features asked for", "Found", "Patients", "Remark"],
+            matched,
+            frozenset({1, 2, 3}),
+            "A feature or omic that is not there counts as not measured; nothing is filled in.",
+        ),
+        Table("Patients by the omics they have.", ["Omics", "Patients"], rows, frozenset({1})),
+        Text(f"The median patient lacks {100 * missing:.0f} % of the features of the bundle."),
+    ]
+    text = (
+        f"Out of distribution: {share} of the patients ({disclosure.count(far, least)} of {n:,}). They have many "
+        "values beyond those of the training patients, or lie farther out in the latent space than 99 % of them; what "
+        "is said of them is an extrapolation."
+    )
+    blocks.append(Note(text, "care" if n and far / n > 0.1 else "plain"))
+    return Section("whom", "Whom the models met", f"{n:,} patients, scored without looking at outcomes.", blocks)
+
+
+def worth(page: Validation) -> Section:
+    """Every model as it is, and after updates."""
+    columns = ("uno_c", "ibs", "ipa", "calibration_slope", "observed_expected")
+    heads = [page.words.metrics[m][0] for m in columns]
+    rows: list[Sequence[Cell | str]] = []
+    for model in page.models:
+        cells: list[Cell | str] = [label(model)]
+        difference = page.metric(model, "uno_c", versus="clinical")
+        cells.append("–" if difference is None else interval(difference, 3, sign=True))
+        for metric in columns:
+            row = page.metric(model, metric)
+            cells.append("–" if row is None else interval(row, page.words.metrics[metric][1]))
+        rows.append(cells)
+    first = page.metric(page.first, "uno_c")
+    size = "" if first is None else f"n = {first['n']:,}, {disclosure.count(first['events'], page.min_cell)} events. "
+    blocks: list[object] = [
+        Table(
+            "As they are.",
+            ["Model", f"Δ {page.words.metrics['uno_c'][0]} to clinical", *heads],
+            rows,
+            frozenset(range(1, 2 + len(columns))),
+            f"{size}Estimate ({page.level} interval) by bootstraps of the patients here; the models are fixed.",
+        )
+    ]
+    updates = [u for u in page.metrics["update"].unique(maintain_order=True) if u != AS_IS]
+    if updates:
+        after: list[Sequence[Cell | str]] = []
+        judged = ("ibs", "calibration_slope", "observed_expected")
+        for model in page.models:
+            for update in updates:
+                cells = [label(model), update]
+                for metric in judged:
+                    row = page.metric(model, metric, update)
+                    cells.append("–" if row is None else interval(row, page.words.metrics[metric][1]))
+                after.append(cells)
+        text = (
+            "Each update is learned on one half of the patients here and judged on the other. Baseline: hazards times "
+            "observed over expected. Slope and baseline: a Cox model on the prediction alone. An update does not "
+            "change the order of patients; needing one says that the risks cannot be used as published."
+        )
+        blocks.append(
+            Table(
+                "After updates to this cohort.",
+                [
+                    "Model",
+                    "Update",
+                    *(page.words.metrics[m][0] for m in ("ibs", "calibration_slope", "observed_expected")),
+                ],
+                after,
+                frozenset({2, 3, 4}),
+                text,
+            )
+        )
+    else:
+        blocks.append(Note("No update was learned: with competing causes, or without events, there is none here."))
+    return Section("worth", "What they are worth here", "As published first, then updated.", blocks)
+
+
+def subgroups(page: Validation) -> Section:
+    """Whether subgroups are found again."""
+    rows = page.subgroups.to_dicts()
+    if not any(r["quantity"] == "in_group_proportion" for r in rows):
+        text = "The bundle has one group only, or patients here fall into one: there is nothing to find again."
+        return Section("subgroups", "Are its subgroups here?", text)
+    body, notes = [], []
+    test = next((r for r in rows if r["quantity"] == "log_rank"), None)
+    for g in sorted({r["subgroup"] for r in rows if r["subgroup"] is not None}):
+        own = {r["quantity"]: r for r in rows if r["subgroup"] == g}
+        there, sure, mean, gap = (own.get(q) for q in ("in_group_proportion", "sharpness", "rmst", "rmst_difference"))
+        notes += [row["method"] for row in (sure, there, mean) if row]
+        body.append(
+            [
+                f"Subgroup {g}",
+                disclosure.count(there["n"] if there else 0, page.min_cell),
+                number(sure["estimate"]) if sure else "–",
+                p_cell(sure["p_value"]) if sure else "–",
+                number(there["estimate"]) if there else "–",
+                interval(mean, 1) if mean else "–",
+                interval(gap, 1, sign=True) if gap else "largest",
+            ]
+        )
+    _, numbered_notes = numbered(notes)
+    tau = next((r["tau_months"] for r in rows if r["tau_months"] is not None), None)
+    over = "" if tau is None else f" up to {months(tau)} months"
+    told = "" if test is None else f" Log-rank test of all: {p_cell(test['p_value'])}."
+    lede = (
+        "Patients are assigned by the frozen model. A subgroup is here if its patients are surer of it than those of "
+        f"one cloud that is cut by the same rule.{told}"
+    )
+    table = Table(
+        f"Subgroups of the bundle among the patients here{over}.",
+        ["", "Patients", "Probability", "p", "Same neighbour", "Mean time without event", "Against the largest"],
+        body,
+        frozenset({1, 2, 3, 4, 5, 6}),
+        notes=numbered_notes,
+    )
+    return Section("subgroups", "Are its subgroups here?", lede, [table])
+
+
+def about(page: Validation) -> Section:
+    """What the bundle says of itself."""
+    card = page.card
+    rows = [
+        ["Learned in", f"{page.learned}, {card['n']:,} patients with an outcome, {card['events']:,} events"],
+        ["Meant for", card["intended_use"]],
+        ["Not for", card["out_of_scope"]],
+        ["Covariates", join(card["covariates"]) or "none"],
+        ["Made with", f"Stratiome {card['stratiome']}"],
+        ["Digest", f"`{page.digest}`"],
+    ]
+    return Section("bundle", "The bundle", "Unchanged by this: its digest is checked before each use.",
+                   [Table("What it says of itself.", ["", ""], rows)])  # fmt: skip
+
+
+def render(page: Validation, templates: Path = TEMPLATES) -> str:
+    """The whole page as HTML that loads nothing from outside."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    environment = Environment(
+        loader=FileSystemLoader(templates), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
+        lstrip_blocks=True,
+    )  # fmt: skip
+    environment.filters["ticks"] = ticks
+    return environment.get_template("report.html.j2").render(
+        title=f"{page.title}: models of {page.learned}",
+        cohort=page.title,
+        summary=[f"{page.patients.height:,} patients", f"models of {page.card['n']:,} others"],
+        warning="",
+        verdicts=[verdict(page)],
+        sections=[whom(page), worth(page), subgroups(page), about(page)],
+        simulated=False,
+        min_cell=page.min_cell,
+        config_hash=page.card["config_hash"],
+        version=page.card["stratiome"],
+        style=(templates / "style.css").read_text(encoding="utf-8"),
+    )
