@@ -114,13 +114,13 @@ def test_a_change_of_the_config_runs_only_what_depends_on_it(tmp_path):
 
     assert again() == set()
     report = {"write_manifest", "render_report"}
-    assert again(title="Another title") == report
-    assert again(audit={"min_cell": 5}) == report
+    assert again(title="Another title") == report | {"save_bundle"}
+    assert again(audit={"min_cell": 5}) == report | {"save_bundle"}
     drug = config["treatments"]["drug"] | {"label": "Another name"}
     assert again(treatments={"drug": drug}).isdisjoint({"ingest_cohort", "design_resamples", "train_latent"})
     told = {"describe_prognosis", "explain_prognosis"}
     prognosis = {"fit_prognosis", "evaluate_prognosis", "attribute_risk"} | told
-    assert again(prognosis={"l1_ratio": 0.7}) == report | prognosis
+    assert again(prognosis={"l1_ratio": 0.7}) == report | prognosis | {"save_bundle"}
     judged = {"evaluate_subgroups", "evaluate_prognosis", "evaluate_treatment"} | told
     assert again(evaluation={"bootstraps": 60}) == report | judged
     dates = again(endpoint={"horizons": [12, 24]})

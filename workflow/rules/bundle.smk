@@ -34,7 +34,18 @@ rule save_bundle:
         mem_mb=4000,
         runtime=30,
     params:
-        settings=settings() | {"analysis": CONFIG.model_dump(mode="json")},
+        settings=settings(
+            "cohort",
+            "title",
+            "bundle",
+            "endpoint",
+            "covariates",
+            "data",
+            "site",
+            "subgroups",
+            "audit",
+        ),
+        made=CONFIG.features.model_dump(mode="json"),
         library=library("bundle", "features", "latent", "omics", "cohort"),
     message:
         "Putting the models into a bundle"

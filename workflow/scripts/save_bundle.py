@@ -2,14 +2,15 @@
 
 import logging
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
 
 from stratiome import tables
-from stratiome.bundle.save import MODEL, save_bundle
+from stratiome.bundle.save import MODEL, About, save_bundle
 from stratiome.cohort.store import read_stored
-from stratiome.config import Config
+from stratiome.config import AuditConfig, BundleConfig, DataConfig, EndpointConfig, FeatureConfig, SubgroupConfig
 from stratiome.features.block import read_features
 
 logger = logging.getLogger("stratiome.save_bundle")
@@ -31,7 +32,17 @@ def main(
     models_description: str,
     curves: list[str],
     card: str,
-    analysis: Config,
+    cohort: str,
+    title: str | None,
+    bundle: BundleConfig,
+    endpoint: EndpointConfig,
+    covariates: tuple[str, ...],
+    data: DataConfig,
+    site: str | None,
+    # `features` is the file here; the section of the config comes as `made`.
+    made: dict[str, Any],
+    subgroups: SubgroupConfig,
+    audit: AuditConfig,
 ) -> None:
     """Collect what the stages wrote."""
     import anndata
@@ -46,13 +57,16 @@ def main(
         "models_description": models_description,
         "curves": curves[0] if curves else "",
     }
-    data = read_features(features)
+    about = About(
+        cohort, title, bundle, endpoint, covariates, data, site, FeatureConfig.model_validate(made), subgroups, audit
+    )
+    measured = read_features(features)
     places = np.asarray(anndata.read_h5ad(latents).obsm[MODEL], dtype=np.float64)
     _, stored = read_stored(cohort_file)
     table = pl.read_parquet(clinical)
     known = tables.read_table(outcome, tables.Outcome)
-    bundle = save_bundle(Path(card).parent, analysis, data, places, stored, table, known, parts)
-    logger.info("bundle %s: %d files", bundle.digest[:16], len(bundle.card.files))
+    saved = save_bundle(Path(card).parent, about, measured, places, stored, table, known, parts)
+    logger.info("bundle %s: %d files", saved.digest[:16], len(saved.card.files))
 
 
 if "snakemake" in globals():

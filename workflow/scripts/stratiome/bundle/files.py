@@ -82,8 +82,6 @@ class Card(_Closed):
         Smallest count that is told.
     n, events
         Training patients with an outcome, and events among them.
-    config_hash
-        Digest of the config.
     files
         Every other file.
     """
@@ -103,7 +101,6 @@ class Card(_Closed):
     min_cell: Annotated[int, Field(ge=1)]
     n: Annotated[int, Field(ge=0)]
     events: Annotated[int, Field(ge=0)]
-    config_hash: str
     files: dict[str, FileEntry]
 
     @property

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,14 @@ from stratiome.bundle.files import Bundle, write_card
 from stratiome.bundle.training import Column, Places, column, patterns, to_json
 from stratiome.cohort.manifest import write_json
 from stratiome.cohort.store import StoredOmic
-from stratiome.config import Config
+from stratiome.config import (
+    AuditConfig,
+    BundleConfig,
+    DataConfig,
+    EndpointConfig,
+    FeatureConfig,
+    SubgroupConfig,
+)
 from stratiome.features.block import FeatureSet
 from stratiome.features.build import load_transforms
 
@@ -24,9 +32,25 @@ MODEL = "vae"
 """The latent model whose subgroups are applied."""
 
 
+@dataclass(frozen=True)
+class About:
+    """The parts of a config that a bundle repeats; a change of others makes no new bundle."""
+
+    cohort: str
+    title: str | None
+    bundle: BundleConfig
+    endpoint: EndpointConfig
+    covariates: tuple[str, ...]
+    data: DataConfig
+    site: str | None
+    features: FeatureConfig
+    subgroups: SubgroupConfig
+    audit: AuditConfig
+
+
 def save_bundle(
     folder: Path,
-    config: Config,
+    config: About,
     features: FeatureSet,
     latents: np.ndarray,
     stored: tuple[StoredOmic, ...],
@@ -41,7 +65,7 @@ def save_bundle(
     folder
         Where to.
     config
-        The analysis.
+        What the config says of the analysis.
     features
         Features of the resample `full`.
     latents
@@ -71,6 +95,7 @@ def save_bundle(
     _curves(parts["curves"], config.audit.min_cell).write_parquet(folder / "treatment_curves.parquet")
     trained = outcome.filter(pl.col("patient_id").is_in(_training_ids(features)))
     units = {name: transform.unit for name, transform in load_transforms(parts["transforms"]).items()}
+    kinds = {omic.name: omic.kind for omic in stored}
     card: dict[str, Any] = {
         "stratiome": stratiome.__version__,
         "cohort": config.cohort,
@@ -81,12 +106,11 @@ def save_bundle(
         "covariates": list(config.covariates),
         "types": config.data.types,
         "site": config.site if config.features.adjust_site else None,
-        "omics": {name: {"kind": kind, "unit": units.get(name, "")} for name, kind in config.omics.items()},
+        "omics": {name: {"kind": kind, "unit": units.get(name, "")} for name, kind in kinds.items()},
         "min_probability": config.subgroups.min_probability,
         "min_cell": config.audit.min_cell,
         "n": trained.height,
         "events": int(trained["event"].sum()),
-        "config_hash": config.hash(),
     }
     return write_card(folder, card)
 
@@ -100,7 +124,7 @@ def _subgroups(parts: dict[str, str]) -> dict[str, Any]:
 
 
 def _training(
-    config: Config,
+    config: About,
     features: FeatureSet,
     latents: np.ndarray,
     stored: tuple[StoredOmic, ...],

@@ -295,7 +295,7 @@ def render(page: Validation, templates: Path = TEMPLATES) -> str:
         sections=[whom(page), worth(page), subgroups(page), about(page)],
         simulated=False,
         min_cell=page.min_cell,
-        config_hash=page.card["config_hash"],
+        config_hash=page.digest[:16],
         version=page.card["stratiome"],
         style=(templates / "style.css").read_text(encoding="utf-8"),
     )
