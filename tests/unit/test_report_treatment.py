@@ -45,6 +45,24 @@ def test_estimates_that_disagree_are_told():
     assert len(averages(changed(inputs, treatment_averages=elsewhere))) == 1  # other patients, another number
 
 
+def test_an_answer_that_only_one_estimate_gives_is_withheld():
+    inputs = fixtures.inputs("demo")
+    assert section_treatment.verdict(inputs, "treatment").tone not in ("mixed", "unknown")
+    moved = {"estimate": 0.2, "lower": -0.9, "upper": 1.3}
+    rows = [
+        r | (moved if (r["population"], r["estimand"]) == ("overlap", "rmst_difference") else {})
+        for r in inputs.rows("treatment_averages")
+    ]
+    shown = changed(inputs, treatment_averages=rows)
+    found = section_treatment.verdict(shown, "treatment")
+    assert found.tone == "mixed"
+    assert found.answer == ("Not answered: two estimates of the average effect in the same patients do not agree.")
+    assert [value.replace("−", "-") for _, value in found.facts[:2]] == ["+1.3 (0.1 to 2.5)", "+0.2 (-0.9 to 1.3)"]
+    assert "The cohort may be too small, or one of the models" in averages(shown)[0].text
+    far = [r | {"estimate": -3.0, "lower": -4.0, "upper": -2.0} if r["estimate"] == 0.2 else r for r in rows]
+    assert "Probably one of the models" in averages(changed(inputs, treatment_averages=far))[0].text
+
+
 def test_averages_that_could_not_be_made_say_why_once():
     inputs = fixtures.inputs("demo")
     none = {"estimate": None, "lower": None, "upper": None, "method": "not estimable: fewer than 20 patients in an arm"}

@@ -16,6 +16,7 @@ from stratiome.report.section_subgroups import group_name, reproducible
 from stratiome.report.section_treatment_differences import differences
 from stratiome.report.section_treatment_policy import arm_shares, policy, profiles, subgroup_curves
 from stratiome.report.section_treatment_robustness import confounded, robustness
+from stratiome.report.section_treatment_withheld import disagreement, withheld
 from stratiome.report.verdicts import Verdict
 from stratiome.report.words import interval, label, months, number, p_cell, p_value, readable, reason, term
 
@@ -53,6 +54,7 @@ def verdict(inputs: ReportInputs, key: str) -> Verdict:
         reproducible(inputs),
         inputs.settings.words,
     )
+    found = withheld(inputs, key, headline(treatment), found)
     immortal = _immortal(treatment) if inputs.settings.words.timed else ""
     said = [found.caveat, immortal, confounded(inputs, key), _corrected(overall)]
     return replace(found, caveat=" ".join(s for s in said if s))
@@ -423,36 +425,7 @@ def _averages(inputs: ReportInputs, key: str) -> list[object]:
         note,
         notes=notes,
     )
-    return [*_disagreement(inputs, key), table]
-
-
-def _disagreement(inputs: ReportInputs, key: str) -> list[object]:
-    """A warning where the doubly robust estimate in the same patients does not say what the headline says."""
-    weighting = headline(inputs.settings.treatments[key])
-    population = "all" if weighting == "none" else "overlap"
-    said = inputs.row("treatment_effects", treatment=key, subgroup=0, estimand="rmst_difference", weighting=weighting)
-    other = inputs.row(
-        "treatment_averages",
-        treatment=key,
-        estimator="doubly robust",
-        population=population,
-        estimand="rmst_difference",
-    )
-    if said is None or other is None or said["estimate"] is None or other["estimate"] is None:
-        return []
-    one, two = (verdicts.direction(r["lower"], r["upper"]) for r in (said, other))
-    if one == two or "unknown" in (one, two):
-        return []
-    outcome = inputs.settings.words
-    return [
-        Note(
-            f"The estimates do not agree: {outcome.gain(said)} {outcome.unit} by the"
-            f" {outcome.say('curves', 'weighted shares')}, {outcome.gain(other)} by the doubly robust estimate in the"
-            f" same patients. A model of {outcome.say('treatment, survival or censoring', 'treatment or response')} is"
-            " wrong, or the cohort too small: conclude nothing that only one says.",
-            "care",
-        )
-    ]
+    return [*disagreement(inputs, key, headline(inputs.settings.treatments[key])), table]
 
 
 def _cut(inputs: ReportInputs, key: str, subgroup: int, horizons: Sequence[float | None]) -> str:
