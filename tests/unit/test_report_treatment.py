@@ -63,6 +63,20 @@ def test_an_answer_that_only_one_estimate_gives_is_withheld():
     assert "Probably one of the models" in averages(changed(inputs, treatment_averages=far))[0].text
 
 
+def test_a_confounder_that_tells_the_outcome_voids_the_answer_and_another_column_does_not():
+    inputs = fixtures.inputs("demo")
+    sound = section_treatment.verdict(inputs, "treatment")
+
+    def told(column: str) -> ReportInputs:
+        note = {"scope": "clinical table", "file": "c.tsv", "note": f"covariate `{column}` {tables.TELLS_OUTCOME} (x)"}
+        return changed(inputs, notes=[*inputs.rows("notes"), note])
+
+    found = section_treatment.verdict(told("marker"), "treatment")
+    assert found.tone == "unknown"
+    assert found.answer.startswith("Not answered: confounder `marker` nearly tells who has the event")
+    assert section_treatment.verdict(told("sex"), "treatment") == sound
+
+
 def test_averages_that_could_not_be_made_say_why_once():
     inputs = fixtures.inputs("demo")
     none = {"estimate": None, "lower": None, "upper": None, "method": "not estimable: fewer than 20 patients in an arm"}

@@ -1,4 +1,4 @@
-"""When the answer on a treatment is withheld: estimates that do not agree."""
+"""When the answer on a treatment is withheld: estimates that do not agree, confounders that tell the outcome."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from stratiome.report import verdicts
 from stratiome.report.blocks import Note
 from stratiome.report.inputs import ReportInputs
 from stratiome.report.verdicts import Verdict
+from stratiome.report.words import readable
 
 Row = Mapping[str, Any]
 
@@ -64,10 +65,16 @@ def disagreement(inputs: ReportInputs, key: str, weighting: str) -> list[Note]:
 
 
 def withheld(inputs: ReportInputs, key: str, weighting: str, found: Verdict) -> Verdict:
-    """The verdict without its answer where two estimates do not agree; parameters as of `disagreeing`.
+    """The verdict without its answer where that means nothing; parameters as of `disagreeing`.
 
-    Both estimates are among the facts then, and nothing is said by subgroup.
+    A confounder that nearly tells the outcome was hardly known at time zero, and balancing it balances the outcome.
+    Where two estimates do not agree, both are among the facts, and nothing is said by subgroup.
     """
+    telling = inputs.telling(inputs.settings.treatments[key].confounders)
+    if telling:
+        which = "; ".join(readable(note).replace("covariate", "confounder", 1) for note in telling)
+        answer = f"Not answered: {which}, so the comparison means nothing before that is mended."
+        return replace(found, answer=answer, tone="unknown")
     apart, outcome = disagreeing(inputs, key, weighting), inputs.settings.words
     if apart is None:
         return found
