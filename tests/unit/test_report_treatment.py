@@ -6,6 +6,7 @@ import dataclasses
 
 import report_fixtures as fixtures
 from stratiome import tables
+from stratiome.config import TreatmentConfig
 from stratiome.report import section_treatment
 from stratiome.report.inputs import CONTRACTS, ReportInputs
 
@@ -120,13 +121,29 @@ def test_an_uncorrected_p_value_of_a_covariate_claims_nothing():
     assert "The effect differs with sex (p = 0.01" in told(changed(inputs, treatment_difference_tests=sure))
 
 
-def test_an_order_that_is_the_wrong_way_round_is_said_to_be():
+def test_predictions_that_rank_the_wrong_way_round_have_failed():
     inputs = fixtures.inputs("demo")
-    rows = [
-        r | ({"estimate": -1.1} if r["test"] == "rank-weighted average" else {})
-        for r in inputs.rows("treatment_difference_tests")
-    ]
-    assert "the predicted effect (the wrong way round)" in told(changed(inputs, treatment_difference_tests=rows))
+    wrong = {"estimate": -1.1, "lower": -2.1, "upper": -0.1, "p_value": 0.039}
+    tests = inputs.rows("treatment_difference_tests")
+    ranked = [r for r in tests if r["test"] == "rank-weighted average"]
+    rows = [r | (wrong if r["test"] == "rank-weighted average" else {}) for r in tests]
+    rows += [r | {"variable": "forest", "estimate": 0.1, "lower": -0.5, "upper": 0.7, "p_value": 0.7} for r in ranked]
+    said = told(changed(inputs, treatment_difference_tests=rows))
+    assert "The effect differs with" not in said
+    assert "Predicted effects do not hold in held-out patients" in said
+    assert "gained less (p = 0.039)" in said
+    assert "that of combination of all learners lies wholly below 0 (the wrong way round)" in said
+    assert "that of each other learner holds 0" in said
+
+
+def test_a_difference_in_a_trial_is_no_association():
+    inputs = fixtures.inputs("demo")
+    trial = {"treatment": TreatmentConfig(column="treatment", design="randomised")}
+    found = dataclasses.replace(inputs, settings=dataclasses.replace(inputs.settings, treatments=trial))
+    assert "The effect differs with the predicted effect (p = 0.001): among held-out patients. " in told(found)
+    assert "treatment alone, not weighted" in told(found)
+    assert "treatment alone, with overlap weights of the held-out propensity" in told(inputs)
+    assert "A constant hazard ratio" not in told(inputs)
 
 
 def test_small_groups_are_suppressed():
@@ -217,6 +234,28 @@ def test_a_rule_that_is_recommended_is_told_with_what_it_gains_and_in_words():
     fold = next(b for b in blocks if getattr(b, "kind", "") == "fold")
     assert "not recommended" in fold.summary
     assert "predicted effect above -0.51 months" in said_by(fold.blocks).lower()
+
+
+def test_a_threshold_that_treats_the_harmed_is_not_printed_bare():
+    inputs = fixtures.inputs("demo")
+    said = said_by(section_treatment.policy(inputs, "treatment"))
+    assert "for whom harm is predicted, those between the limit and 0: this rule is not recommended" in said
+    assert "Of these held-out patients, as decided by rules that were learned without them" in said
+    assert "Counted here are the patients it was learned from" in said
+    none = said_by(section_treatment.policy(fixtures.inputs("null"), "treatment"))
+    assert "those between the limit and 0: no rule is recommended" in none
+    trees = inputs.rows("treatment_policy_trees")
+    gain = [r | ({"threshold": 0.51} if r["kind"] == "predicted effect" else {}) for r in trees]
+    said = said_by(section_treatment.policy(changed(inputs, treatment_policy_trees=gain), "treatment"))
+    assert "harm is predicted" not in said
+
+
+def test_without_spread_no_threshold_is_printed():
+    inputs = fixtures.inputs("demo")
+    flat = [r | {"spread": 0.0} for r in inputs.rows("treatment_learners")]
+    said = said_by(section_treatment.policy(changed(inputs, treatment_learners=flat), "treatment"))
+    assert "No threshold of the predicted effect is printed" in said
+    assert "redicted effect above" not in said
 
 
 def test_no_recommendation_is_an_answer():
