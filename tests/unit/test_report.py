@@ -560,7 +560,7 @@ def test_randomised_treatment_leads_with_the_unweighted_estimate() -> None:
     text = Page(render(with_settings(found, treatments=trial))).text
     row = found.row("treatment_effects", subgroup=0, weighting="none", estimand="rmst_difference")
     assert row is not None
-    assert f"Average, months {words.interval(row, 1, sign=True)}" in text
+    assert f"Average, treated minus untreated, months {words.interval(row, 1, sign=True)}" in text
     assert "Subgroups were not strata of the randomisation" in text
     assert "measured confounders suffice" not in text
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 
+import pytest
+
 import report_fixtures as fixtures
 from stratiome import tables
 from stratiome.config import TreatmentConfig
@@ -343,3 +345,65 @@ def test_a_negative_control_that_shows_a_difference_is_said_beside_the_answer():
     said = said_by(section_treatment.robustness(shown, "treatment"))
     assert "differ in death by accident, which the treatment is taken not to change" in said
     assert "no proof" in said_by(section_treatment.robustness(inputs, "treatment"))
+
+
+# --- what a change of the analysis does -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("main", "other", "said"),
+    [
+        ((1.0, -0.5, 2.5), (1.2, 0.1, 2.3), "seen only when one thing is changed (propensity: with 16 latent"),
+        ((1.5, 0.5, 2.5), (0.9, -0.1, 1.9), "is no longer clear with propensity: with 16 latent dimensions."),
+        ((1.5, 0.5, 2.5), (-0.2, -1.2, 0.8), "turns round with propensity: with 16 latent dimensions."),
+        ((0.2, -0.8, 1.2), (-0.2, -1.2, 0.8), ""),
+        ((1.5, 0.5, 2.5), (1.1, 0.1, 2.1), ""),
+    ],
+)
+def test_a_change_that_turns_what_is_concluded_is_named(main, other, said):
+    inputs = fixtures.inputs("demo")
+    moved = {"main analysis": main, "omics in propensity": other}
+    rows = [
+        r | dict(zip(("estimate", "lower", "upper"), moved.get(r["check"], main), strict=True))
+        for r in inputs.rows("treatment_robustness")
+    ]
+    shown = changed(inputs, treatment_robustness=rows)
+    caveat, section = section_treatment.verdict(shown, "treatment").caveat, section_treatment.robustness
+    text = said_by(section(shown, "treatment"))
+    if said:
+        assert said in caveat
+        assert said in text
+    else:
+        assert all(s not in caveat + text for s in ("seen only", "no longer clear", "turns round"))
+
+
+def test_the_count_beside_a_changed_analysis_is_that_of_the_main_one():
+    inputs = fixtures.inputs("demo")
+    rows = [
+        r | ({"n": 593, "events": 50} if r["check"] == "negative control" else {"n": 592, "events": 250})
+        for r in inputs.rows("treatment_robustness")
+    ]
+    text = said_by(section_treatment.robustness(changed(inputs, treatment_robustness=rows), "treatment"))
+    assert "n = 592, 250 events in the main analysis; treated minus untreated" in text
+
+
+def test_overlap_weights_are_of_the_overlap_population():
+    inputs = fixtures.inputs("demo")
+    rows = [
+        r | {"method": f"{r['weighting']}; average effect in all eligible patients"}
+        for r in inputs.rows("treatment_effects")
+    ]
+    blocks = section_treatment._effects(changed(inputs, treatment_effects=rows), "treatment")
+    fold = next(b for b in blocks if getattr(b, "kind", "") == "fold")
+    assert list(fold.blocks[0].notes) == [
+        "None; average effect in all eligible patients",
+        "Overlap; average effect in the overlap population",
+    ]
+
+
+def test_the_card_says_which_minus_which_and_whether_patients_differ():
+    facts = dict(section_treatment.verdict(fixtures.inputs("demo"), "treatment").facts)
+    assert "Average, treated minus untreated, months" in facts
+    assert facts["Differs between patients?"] == "with the predicted effect (p = 0.001)"
+    facts = dict(section_treatment.verdict(fixtures.inputs("null"), "treatment").facts)
+    assert facts["Differs between patients?"] == "no evidence that it does"
