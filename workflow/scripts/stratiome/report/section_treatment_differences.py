@@ -145,9 +145,7 @@ def _who_benefits(inputs: ReportInputs, tests: Sequence[Row]) -> list[Note]:
     if not sure:
         said = [f"that of {join(wrong)} lies wholly below 0 (the wrong way round)"] if wrong else []
         said += [f"that of {'each other learner' if wrong or same else 'each'} holds 0"] if unclear else []
-        said += [
-            f"there is none for {join(same)}, by which all patients have the same effect or too few differ"
-        ] * bool(same)
+        said += [f"there is none for {join(same)}, by which all patients of a fold have the same effect"] * bool(same)
         return [
             Note(
                 "No learner tells who benefits more: no interval of the rank-weighted average lies above 0;"
