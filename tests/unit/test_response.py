@@ -15,6 +15,7 @@ from stratiome.cohort.errors import CohortError
 from stratiome.config import ConfigError, load_config
 from stratiome.plan import clinical_file
 from stratiome.prognosis.calibration import calibration_slope
+from stratiome.survival.censoring_model import fit_censoring
 from stratiome.survival.compare import log_rank
 from stratiome.survival.concordance import Sample as HeldOut
 from stratiome.survival.cox import fit_cox
@@ -192,3 +193,20 @@ def test_doubly_robust_gain_is_the_true_one():
         ratios.append(abs(errors[-1]) / found.error[0])
     assert abs(np.mean(errors)) < 3 * np.std(errors) / np.sqrt(40) + 0.005
     assert np.mean(np.array(ratios) < 1.96) > 0.85
+
+
+def test_covariates_that_cannot_be_told_apart_end_in_no_estimate_and_not_in_an_error():
+    """Few patients and a class that nobody of an arm has: models fall back, nothing stops."""
+    rng = np.random.default_rng(4)
+    for seed in range(20):
+        x, treated, response, _ = _draw(60, seed)
+        rare = np.column_stack([x, (rng.random(60) < 0.1), (rng.random(60) < 0.1)]).astype(float)
+        scores = cross_fit(rare, _sample(treated, response), np.array([1.0]), 1.0, folds=3, rng=rng)
+        assert np.isfinite(scores.contrasts).all()
+
+
+def test_nobody_is_censored_before_the_assessment():
+    x, _, response, _ = _draw(200, 2)
+    model = fit_censoring(x, np.where(response, BEYOND, AT_ASSESSMENT), ~response)
+    assert model.note == "nobody is censored before the end of follow-up"
+    np.testing.assert_array_equal(model.uncensored(x, np.array([0.0, 1.0, BEYOND])), 1.0)

@@ -146,3 +146,34 @@ def test_scores_stay_finite_for_extreme_risks():
     found = influence(wild, x, sample, HORIZONS, TAU)
     assert np.isfinite(found.survival).all()
     assert np.isfinite(found.restricted).all()
+
+
+def test_a_column_that_tells_the_arms_apart_by_chance_does_no_harm_in_a_trial():
+    """Four of the treated lack a value: as an observational study their weights are large, as a trial all are alike."""
+    x, sample = simulated(3, 240)
+    flag = np.zeros(len(sample))
+    flag[np.flatnonzero(sample.treated)[:4]] = 1.0
+    wide = np.column_stack([x, flag])
+    drawn = {"folds": 5, "rng": np.random.default_rng(1)}
+    trial = cross_fit(wide, dataclasses.replace(sample, randomised=True), HORIZONS, TAU, **drawn)
+    study = cross_fit(wide, sample, HORIZONS, TAU, **drawn)
+    assert np.ptp(trial.propensity) < 0.1
+    assert np.ptp(study.propensity) > 0.5
+    assert dataclasses.replace(sample, randomised=True).take(flag == 0).randomised
+
+
+@pytest.mark.parametrize(("value", "told"), [(0.9, True), (1.5, False), (-30.0, False)])
+def test_differences_that_cannot_be_are_not_told(value, told):
+    from stratiome.config import EndpointConfig, EvaluationConfig
+    from stratiome.treatment.averages import Settings, _rows
+
+    endpoint = EndpointConfig(time="t", event="e", horizons=(20,))
+    _, sample = simulated(3, 240)
+    settings = Settings(endpoint, EvaluationConfig(), {}, 1, None)
+    inside = np.ones(len(sample), dtype=bool)
+    estimate, error = np.array([1.0, value]), np.array([30.0, 0.2])
+    months, survival = _rows("drug", "doubly robust", "all", sample, inside, None, estimate, error, "how", settings)
+    assert (months["lower"], months["upper"]) == (-20.0, 20.0)
+    assert (survival["estimate"] == value) is told
+    if not told:
+        assert survival["method"].startswith("not estimable: a few patients with large weights")

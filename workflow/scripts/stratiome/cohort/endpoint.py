@@ -216,7 +216,8 @@ def _tells_outcome(frame: pl.DataFrame, column: str, endpoint: EndpointConfig) -
         return ""
     return (
         f"covariate `{column}` {TELLS_OUTCOME} (area under the ROC curve above {TELLS:g}), as something recorded after"
-        " it or made from it would; leave it out of `covariates`, or every comparison with the clinical model is void"
+        " it or made from it would; leave it out of `covariates`, or every comparison with the clinical model is void,"
+        " and out of `confounders`, or the effect of the treatment is"
     )
 
 

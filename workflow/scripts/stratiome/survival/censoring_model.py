@@ -69,6 +69,8 @@ def fit_censoring(x: np.ndarray, time: np.ndarray, event: np.ndarray) -> Censori
     marginal = censoring_curve(time, event)
     if event.all():
         return CensoringModel(marginal, None, "nobody is censored")
+    if time[~event].min() >= time.max():
+        return CensoringModel(marginal, None, "nobody is censored before the end of follow-up")
     steps, rank = np.unique(time, return_inverse=True)
     try:
         ranked = fit_cox(x, 2.0 * rank + np.where(event, 1.0, 2.0), ~event)

@@ -277,7 +277,10 @@ def _maximum(found: np.ndarray, likelihood: PartialLikelihood) -> tuple[np.ndarr
             raise CoxError("the likelihood did not converge") from error
         if np.abs(step).max() < _SETTLED:
             found = found + step
-            return found, np.sqrt(np.diag(np.linalg.inv(likelihood.at(found).information)))
+            try:
+                return found, np.sqrt(np.diag(np.linalg.inv(likelihood.at(found).information)))
+            except np.linalg.LinAlgError as error:
+                raise CoxError("the likelihood has no maximum that covariates could be told apart by") from error
         before = here.value
         for _ in range(_HALVINGS):
             here = likelihood.at(found + step)

@@ -99,6 +99,8 @@ def average_rows(
             f" probabilities of the arm below {MIN_PROPENSITY:g} and of being uncensored below {MIN_UNCENSORED:g}"
             " raised to these; interval from influence functions"
         )
+        if sample.randomised:
+            method = method.replace("unpenalised logistic propensity", "share treated as the propensity (randomised)")
         for population in POPULATIONS:
             effect = over_splits([average(s, sample.treated, population) for s in splits])
             inside = _inside(splits[0].propensity, population)
@@ -199,12 +201,22 @@ def _rows(
     for (estimand, time), value, spread in zip(settings.question.contrasts, estimate, error, strict=True):
         row = _base(name, estimator, population, sample, inside, effective, settings, estimand, time)
         row["method"] = f"{method}; averaged over {AVERAGED[population]}"
-        if why := undetermined(sample.take(inside), time) if inside.any() else "nobody is compared":
+        limit = time if estimand == "rmst_difference" else 1.0
+        why = undetermined(sample.take(inside), time) if inside.any() else "nobody is compared"
+        if not why and abs(value) > limit:
+            why = "a few patients with large weights carry it to a difference that cannot be"
+        if why:
             row["method"] = f"not estimable: {why}; {row['method']}"
         else:
-            row |= normal_claim(value, spread, settings.evaluation.level)
+            row |= _possible(normal_claim(value, spread, settings.evaluation.level), limit)
         rows.append(row)
     return rows
+
+
+def _possible(claim: dict[str, float | None], limit: float) -> dict[str, float | None]:
+    """A claim whose interval ends where differences do."""
+    ends = {k: v for k in ("lower", "upper") if (v := claim[k]) is not None}
+    return claim | {k: float(np.clip(v, -limit, limit)) for k, v in ends.items()}
 
 
 def _nothing(name: str, estimator: str, population: str, sample: Sample, why: str, settings: Settings) -> list[Row]:

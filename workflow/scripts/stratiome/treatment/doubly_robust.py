@@ -93,6 +93,8 @@ def fit_nuisance(
 ) -> Nuisance:
     """Propensity by unpenalised logistic regression, and Cox models of survival and of censoring in each arm.
 
+    Where treatment was given by chance the propensity is the share treated: no covariate can separate the arms then.
+
     Parameters
     ----------
     design
@@ -109,7 +111,8 @@ def fit_nuisance(
     """
     outcome = design if outcome is None else outcome
     censoring = design if censoring is None else censoring
-    propensity = fit_propensity(design, sample.treated).predict if design.shape[1] else _same(sample.treated.mean())
+    chance = sample.randomised or not design.shape[1]
+    propensity = _same(sample.treated.mean()) if chance else fit_propensity(design, sample.treated).predict
     survival, observed, other = [], [], []
     for arm in (~sample.treated, sample.treated):
         x, time = outcome[arm], sample.time[arm]

@@ -39,6 +39,8 @@ class Sample:
     other
         Shape `(n_patients,)`, True = failed of another cause at `time`, which ends follow-up too; None where there are
         no competing risks.
+    randomised
+        Whether treatment was given by chance.
     """
 
     clinical: pl.DataFrame
@@ -46,13 +48,13 @@ class Sample:
     time: np.ndarray
     event: np.ndarray
     other: np.ndarray | None = None
+    randomised: bool = False
 
     def take(self, rows: np.ndarray) -> Sample:
         """The patients where `rows`, shape `(n_patients,)`, is True."""
         other = None if self.other is None else self.other[rows]
-        return Sample(
-            self.clinical.filter(pl.Series(rows)), self.treated[rows], self.time[rows], self.event[rows], other
-        )
+        kept = self.clinical.filter(pl.Series(rows))
+        return Sample(kept, self.treated[rows], self.time[rows], self.event[rows], other, self.randomised)
 
     @property
     def ended(self) -> np.ndarray:
@@ -239,7 +241,8 @@ def from_time_zero(
         start = starts_of(kept, name, treatment, mine)
     with _named(f"treatments.{name}.measured"):
         undated = check_measured(kept, treatment, None if treatment.start is None else start)
-    return FromTimeZero(Sample(kept, mine, time, event, other), start, flow, tuple(undated))
+    sample = Sample(kept, mine, time, event, other, treatment.design == "randomised")
+    return FromTimeZero(sample, start, flow, tuple(undated))
 
 
 def _eligible(clinical: pl.DataFrame, name: str, treatment: TreatmentConfig) -> tuple[pl.DataFrame, dict[str, Any]]:
