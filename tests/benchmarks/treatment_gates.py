@@ -1,5 +1,6 @@
 """Gates of what is said about treatments (METHODS §6): double robustness, coverage, the size of tests that effects
-differ, a drug without effect that is started while patients live, and rules that are recommended where none should be.
+differ, a drug without effect that is started while patients live, predicted effects where other causes compete, and
+rules that are recommended where none should be.
 
     python tests/benchmarks/treatment_gates.py [--replicates 1000] [--parts double_robust ...] [--write]
 
@@ -187,6 +188,22 @@ def same_effect(seeds: range) -> list[Line]:
     return lines
 
 
+def rivals(seeds: range) -> list[Line]:
+    """Error of predicted effects where other causes compete and those differ; 30 cohorts of each size."""
+    import learner_gates as gates
+
+    lines = []
+    for process, n, asked in (("moderate", 1000, False), ("moderate", 2000, True), ("strong", 1000, True)):
+        found = [gates.rivals(s, process, n) for s in seeds[:30]]
+        for key in found[0]:
+            who, learner, *centred = key.split(", ")
+            method = f"ours, {learner}" if who == "ours" else f"other causes taken for censorings, {learner}"
+            quantity = "error over that of the average" + (", centred" if centred else "")
+            bounds = (0.0, 1.0) if asked and learner == "combined" else None
+            lines.append(Line("rivals", f"{process}, n = {n}", method, quantity, columns(found, key), bounds))
+    return lines
+
+
 PARTS: dict[str, Callable[[range], list[Line]]] = {
     "double_robust": double_robust,
     "median_of_splits": median_of_splits,
@@ -197,6 +214,7 @@ PARTS: dict[str, Callable[[range], list[Line]]] = {
     "immortal": immortal,
     "strategies": strategies,
     "same_effect": same_effect,
+    "rivals": rivals,
     "policy": policy,
 }
 

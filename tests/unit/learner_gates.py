@@ -3,13 +3,13 @@
 Each is a published kind of setting, at months and with a tau of three years: proportional hazards with linear
 interactions (Xu et al. 2023, Henderson et al. 2020), accelerated failure times with thresholds and curves in both the
 baseline and the effect (Cui et al. 2023, setting 1), a hidden subgroup that alone benefits, and an effect that is the
-same for everybody although prognosis is not.
+same for everybody although prognosis is not. Where other causes compete, effects differ by who dies of them first.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.special import expit
@@ -132,6 +132,37 @@ def draw(process: str, seed: list[int], n: int, p: int, *, randomised: bool) -> 
     return Patients(x, sample_of(treated, time, death <= end), truth)
 
 
+def lost_to_event(event: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Mean time lost up to `TAU` to the event, of constant hazards of it and of other causes, months."""
+    total = event + other
+    return event / total * (TAU + np.expm1(-total * TAU) / total)
+
+
+RIVALS = {"moderate": (18.0, -0.9, 1.2, 22.0), "strong": (12.0, -1.4, 1.5, 18.0), "none": (18.0, -0.9, 0.0, 1e12)}
+"""Months to the event, log hazard ratio of treatment, log hazard ratio of other causes by a column, months to them."""
+
+
+def draw_rivals(seed: list[int], n: int, p: int, process: str = "strong") -> Patients:
+    """Constant hazards of two causes; the treatment has one hazard ratio, on the event alone.
+
+    Other causes depend on the second column: who dies of them early has little to gain. Without them nobody's
+    gain depends on it. Effects have a standard deviation of 1.65 (`moderate`) or 3.0 months (`strong`). Treatment and
+    censoring depend on the first column.
+    """
+    rng = np.random.default_rng(seed)
+    x = correlated(rng, n, p)
+    months, ratio, slope, otherwise = RIVALS[process]
+    event = [np.exp(0.4 * x[:, 0] + ratio * arm) / months for arm in (0, 1)]
+    other = np.exp(slope * x[:, 1]) / otherwise
+    truth = lost_to_event(event[0], other) - lost_to_event(event[1], other)
+    treated = rng.random(n) < expit(0.7 * x[:, 0])
+    first = rng.exponential(1.0 / np.where(treated, event[1], event[0]))
+    second = rng.exponential(1.0 / other)
+    leave = np.minimum(rng.exponential(70.0 / np.exp(0.3 * x[:, 0])), TAU + 6.0)
+    time = np.minimum(np.minimum(first, second), leave)
+    return Patients(x, replace(sample_of(treated, time, first == time), other=second == time), truth)
+
+
 def measures(truth: np.ndarray, predicted: np.ndarray) -> tuple[float, float]:
     """Root mean squared error of predicted effects, and slope of the truth on predictions (NaN if all the same)."""
     centred = predicted - predicted.mean()
@@ -146,3 +177,20 @@ def same_effect(seed: int, n: int = 500, p: int = 10) -> dict[str, float]:
     test = draw("same", [seed, n, p, 4], 1000, p, randomised=False)
     found = learn_effects(Training(train.confounders, train.x, train.sample), test.x, TAU, seed=seed).predicted
     return {name: float(values.std() / abs(test.truth.mean())) for name, values in found.items()}
+
+
+def rivals(seed: int, process: str, n: int, p: int = 10) -> dict[str, float]:
+    """Error of predicted effects where other causes compete, over that of the true average effect given to everybody.
+
+    Of ours, and of a mutant for which other causes are censorings; each once whole, and once with the average of its
+    predictions put right (centred).
+    """
+    train, test = draw_rivals([seed, n, p, 5], n, p, process), draw_rivals([seed, n, p, 6], 1000, p, process)
+    found, spread = {}, test.truth.std()
+    for name, sample in (("ours", train.sample), ("mutant", replace(train.sample, other=None))):
+        learned = learn_effects(Training(train.confounders, train.x, sample), test.x, TAU, seed=seed).predicted
+        for learner in ("combined", "cox", "interactions", "forest"):
+            off = learned[learner] - test.truth
+            found[f"{name}, {learner}"] = float(np.sqrt(np.mean(off**2)) / spread)
+            found[f"{name}, {learner}, centred"] = float(off.std() / spread)
+    return found

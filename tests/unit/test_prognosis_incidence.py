@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 import competing_gates as gates
 from stratiome.config import PrognosisConfig
 from stratiome.prognosis.bounds import learn_bounds
-from stratiome.prognosis.incidence import absolute_risk, fit_other_causes
+from stratiome.prognosis.incidence import fit_other_causes
 from stratiome.prognosis.instability import bootstrap_models, optimism
 from stratiome.prognosis.models import Inputs, fit_models
 from stratiome.survival.censoring_model import fit_censoring
-from stratiome.survival.competing import aalen_johansen
+from stratiome.survival.competing import aalen_johansen, absolute_risk
 from stratiome.survival.concordance import Sample, uno_c
 from stratiome.survival.cox import fit_cox
 

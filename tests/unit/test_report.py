@@ -249,8 +249,12 @@ def test_deaths_of_other_causes_are_counted_and_say_which_risks_are_absolute(n: 
     found = dataclasses.replace(found, tables={**found.tables, "outcome_counts": counts})
     text = Page(render(with_settings(found, endpoint=endpoint))).text
     assert f"{shown} patients died of another cause (cause = 'other')" in text
-    assert "Those are not absolute risks" in text
-    assert f"(patients with cause = 'other'; n = {shown}) were competing events in prognosis" in text
+    assert "They are not absolute risks" in text
+    assert "gains by treatments, of all and of single patients" in text
+    assert (
+        f"(patients with cause = 'other'; n = {shown}) were competing events in prognosis and in effects of treatments"
+        in text
+    )
     assert "mean prediction against the Aalen–Johansen estimate" in text
     assert "one minus Kaplan–Meier" not in text
     assert "there is no time to it that a bound could be held against" in text

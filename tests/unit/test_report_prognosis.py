@@ -284,7 +284,8 @@ def test_methods_name_what_competing_risks_change():
     rivals = dataclasses.replace(inputs, settings=dataclasses.replace(inputs.settings, endpoint=endpoint))
     text, cited = methods.write(rivals)
     assert "one cause-specific Cox model of deaths of other causes" in " ".join(text)
-    keys = ("Blanche P", "Fine JP", "Putter H", "Schoop R", "Wolbers M")
+    assert "combined into the cumulative incidence (Putter 2007)" in " ".join(text)
+    keys = ("Andersen PK. Decomposition", "Blanche P", "Fine JP", "Putter H", "Schoop R", "Wolbers M")
     assert all(any(c.startswith(k) for c in cited) for k in keys)
     authors = [c.split()[0].casefold().replace("ö", "o") for c in cited]
     assert authors == sorted(authors)

@@ -1,5 +1,7 @@
 """Rules whom to treat: what is learned, that held-out patients have no part in it, and what a rule is worth."""
 
+from dataclasses import replace
+
 import numpy as np
 import polars as pl
 import pytest
@@ -26,6 +28,7 @@ from stratiome.treatment.policy import (
     value,
 )
 from stratiome.treatment.policy_rows import fit_policies, policy_rows
+from stratiome.treatment.standardise import arm_months
 from stratiome.treatment.truth import TrueEffects
 from treatment_cohort import planted
 
@@ -186,6 +189,32 @@ def test_a_rule_that_is_right_is_found_and_recommended(two_groups):
     assert (z.abs() < 3.5).all()
     assert tree["n_treat"][0] / tree["n"][0] == pytest.approx(tree["share_treated"][0])
     assert (tree["p_holm"] >= tree["p_rule"]).all()
+
+
+def test_the_threshold_asks_what_contributions_predict_where_other_causes_compete():
+    """In a world with other causes; months of models of the event alone, a mutant, are others."""
+    cohort = planted(26, 1500, log_hazard_ratios=(0.0,))
+    age, treated = cohort.clinical["age"].to_numpy(), cohort.clinical["drug"].to_numpy() == 1
+    time = cohort.outcome["time_months"].to_numpy() * np.where(treated, np.where(age > 0, 4.0, 0.25), 1.0)
+    die = np.random.default_rng(9).exponential(60.0 / np.exp(0.8 * age))
+    first = die < time
+    event = np.where(first, 0, cohort.outcome["event"].to_numpy())
+    columns = {"time_months": np.minimum(die, time), "event": event, "competing": first.astype(np.int64)}
+    outcome = cohort.outcome.with_columns(pl.Series(k, v) for k, v in columns.items())
+    decisions, trees, scores = learned(cohort, outcome=outcome)
+    asked = decisions.filter(rule="threshold").join(scores, on=["resample", "patient_id"])
+    assert asked.height == 1500
+    sample = replace(cohort.sample, time=columns["time_months"], event=event == 1, other=first)
+    ids = np.array(sample.patient_ids)
+    for key, own in asked.group_by("resample"):
+        root = trees.filter(resample=key[0], rule="threshold", node=0).row(0, named=True)
+        assert root["kind"] == "predicted effect"
+        assert (own["treat"] == (own["predicted"] > root["threshold"]).cast(pl.Int64)).all()
+        held, own = np.isin(ids, own["patient_id"].to_list()), own.sort("patient_id")
+        for which, same in ((sample, True), (replace(sample, other=None), False)):
+            months = arm_months(cohort.design[~held], which.take(~held), cohort.design[held], QUESTION.tau)
+            off = np.abs(months[1] - months[0] - own["predicted"].to_numpy())
+            assert off.max() < 1e-9 if same else off.max() > 5
 
 
 def test_where_all_benefit_alike_no_rule_is_recommended():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import polars as pl
 from scipy.special import expit
@@ -49,3 +51,16 @@ def test_indicators_are_those_of_the_training_patients():
     assert columns.shape == (20, 1)
     assert columns[0, 0] == 0
     assert _members(test, train, Modifiers()).shape == (20, 0)
+
+
+def test_effects_are_predicted_where_other_causes_compete(caplog):
+    (train, seen), (test, unseen) = cohort(5, 500, "A"), cohort(6, 100, "B")
+    die = np.random.default_rng(7).exponential(60.0, 500)
+    first = die < train.time
+    rivals = replace(train, time=np.minimum(die, train.time), event=train.event & ~first, other=first)
+    found, alone = (predicted(Modifiers(seed=1, subgroups=seen | unseen), s, test) for s in (rivals, train))
+    member = np.array([unseen[p] for p in test.patient_ids]) == 1
+    assert len(found) == 100
+    assert found[member].mean() > found[~member].mean() + 2
+    assert np.ptp(found) < np.ptp(alone)  # who dies otherwise has less to gain or lose
+    assert "no predicted effects" not in caplog.text

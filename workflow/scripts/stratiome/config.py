@@ -343,7 +343,7 @@ class EndpointConfig(Section):
     competing: Condition | None = Field(
         None,
         description="SQL condition on clinical columns that patients meet who died of another cause, as "
-        "`cause = 'other'`; prognosis predicts absolute risks then, all else is cause-specific.",
+        "`cause = 'other'`; prognosis and effects of treatments are of absolute risks then, the rest cause-specific.",
     )
     horizons: tuple[float, ...] = Field(
         min_length=1, description="Time points at which survival is predicted and compared, in `unit`."

@@ -13,6 +13,10 @@ REFERENCES = {
         "Andersen PK, Klein JP, Rosthøj S. Generalised linear models for correlated pseudo-observations, with"
         " applications to multi-state models. Biometrika 2003;90:15–27."
     ),
+    "Andersen 2013": (
+        "Andersen PK. Decomposition of number of life years lost according to causes of death. Stat Med"
+        " 2013;32:5278–85."
+    ),
     "Anderson 1983": (
         "Anderson JR, Cain KC, Gelber RD. Analysis of survival by tumor response. J Clin Oncol 1983;1:710–9."
     ),
@@ -227,8 +231,8 @@ def _data(inputs: ReportInputs) -> str:
     horizons = join([months(h) for h in s.endpoint.horizons_months])
     other = (
         f" Deaths of another cause (patients with {s.endpoint.competing}; n = {_competing(inputs)}) were competing"
-        " events in prognosis and were censored everywhere else, so that curves of subgroups, hazard ratios and effects"
-        " are cause-specific and not absolute risks."
+        " events in prognosis and in effects of treatments, and were censored everywhere else, so that curves of"
+        " subgroups and hazard ratios are cause-specific and not absolute risks."
         if s.endpoint.competing
         else ""
     )
@@ -555,6 +559,15 @@ def _competing_curves(inputs: ReportInputs) -> str:
     )
 
 
+def _competing_effects(inputs: ReportInputs) -> str:
+    if inputs.settings.endpoint.competing is None or not inputs.rows("treatment_learners"):
+        return ""
+    return (
+        " These models were fitted to the event and to other causes apart and combined into the cumulative incidence"
+        " (Putter 2007): what is predicted is the mean time gained free of the event (Andersen 2013)."
+    )
+
+
 def _averages(inputs: ReportInputs) -> str:
     """The other estimators of the average effect, as far as they gave one."""
     rows = [r for r in inputs.rows("treatment_averages") if r["estimate"] is not None]
@@ -579,7 +592,7 @@ def _averages(inputs: ReportInputs) -> str:
             " learner with a lasso (Kennedy 2023) and a causal forest on residuals (Nie 2021), on"
             f" {inputs.settings.words.say('a censoring-unbiased outcome', 'the response')}, and combined by"
             " non-negative least squares on training patients left out, shrunk to the average"
-            " effect."
+            f" effect.{_competing_effects(inputs)}"
         )
     if inputs.rows("treatment_policy"):
         text += (

@@ -230,9 +230,10 @@ def _competing(inputs: ReportInputs) -> list[object]:
         Note(
             f"{died} patients died of another cause ({condition}). Predicted and observed risks in the section on"
             " prognosis allow for these deaths: they are absolute risks, observed ones by the Aalen–Johansen estimate."
-            " In all other sections these patients count as censored from then on, so that survival curves, hazard"
-            " ratios and effects there are cause-specific. Those are not absolute risks: one minus such a curve"
-            " overstates the risk where other deaths are frequent.",
+            " So do curves, differences and gains by treatments, of all and of single patients: they are of being free"
+            " of the event where patients also die of other causes. In survival curves of subgroups and hazard ratios"
+            " these patients count as censored from then on: those are cause-specific. They are not absolute risks: one"
+            " minus such a curve overstates the risk where other deaths are frequent.",
             "care",
         )
     ]

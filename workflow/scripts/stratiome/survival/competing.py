@@ -13,6 +13,8 @@ import numpy as np
 from stratiome.survival.censoring import count_steps, survival_curve
 from stratiome.survival.outcome import OutcomeError
 
+_LEAST = 1e-300  # survival probabilities are kept above before taking logarithms
+
 
 @dataclass(frozen=True)
 class CumulativeIncidence:
@@ -141,6 +143,35 @@ def observed_risk(
     cut = np.where(time > horizon, np.inf, time)
     cause = np.where(time <= horizon, cause_of(event, competing), 0)
     return aalen_johansen(cut, cause, weights, causes=2).at(horizon)[:, 0, 0]
+
+
+def absolute_risk(survival: np.ndarray, other: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    r"""Cumulative incidences of the event and of other causes, and the probability of neither; they add up to 1.
+
+    .. math:: F_1(t | x) = \int_0^t S_1(s- | x) S_2(s- | x) dH_1(s | x)
+
+    On a grid the hazards of the two causes are taken to be in proportion within a step: the fall of `S_1 S_2` in it is
+    split as `log S_1` and `log S_2` change, which is exact for hazards that are constant there.
+
+    Parameters
+    ----------
+    survival, other
+        Shape `(n_patients, n_times)`, cause-specific survival (`exp(-H)`) for the event and for other causes, 1 at the
+        first time, not increasing.
+
+    Returns
+    -------
+    tuple of numpy.ndarray
+        `F_1`, `F_2` and `S`, each `(n_patients, n_times)`.
+    """
+    rise = [-np.diff(np.log(np.maximum(curve, _LEAST)), axis=1) for curve in (survival, other)]
+    total = rise[0] + rise[1]
+    share = np.divide(rise[0], total, out=np.zeros_like(total), where=total > 0)
+    free = np.exp(-np.concatenate([np.zeros((len(total), 1)), np.cumsum(total, axis=1)], axis=1))
+    gone = -np.diff(free, axis=1)
+    first, second = (np.concatenate([0.0 * free[:, :1], np.cumsum(part * gone, axis=1)], axis=1)
+                     for part in (share, 1.0 - share))  # fmt: skip
+    return first, second, free
 
 
 def cause_of(event: np.ndarray, competing: np.ndarray) -> np.ndarray:

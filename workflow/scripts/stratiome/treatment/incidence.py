@@ -1,4 +1,4 @@
-"""Contributions to the cumulative incidence under one arm where patients may fail of another cause first."""
+"""Cumulative incidence under one arm where patients may fail of another cause first: predictions and contributions."""
 
 from __future__ import annotations
 
@@ -59,6 +59,28 @@ def hazards(models: tuple[CoxModel, CoxModel], x: np.ndarray) -> tuple[np.ndarra
     fails = -np.expm1(-total)
     share = np.divide(fails, total, out=np.zeros_like(total), where=total > 0)
     return steps, (moved[0] * share, moved[1] * share)
+
+
+def mean_free(event: CoxModel, other: CoxModel | None, x: np.ndarray, tau: float) -> np.ndarray:
+    """Mean time free of the event up to tau, months, shape `(n_patients,)`.
+
+    `tau - int_0^tau F(t|x) dt` with the cumulative incidence F that the cause-specific models give together: tau less
+    the time lost to the event (Andersen 2013, Stat Med 32:5278). Without other causes, restricted mean survival.
+
+    Parameters
+    ----------
+    event, other
+        Models of one arm: of the event, and of other causes or None.
+    x
+        Shape `(n_patients, n_columns)`.
+    tau
+        Months.
+    """
+    if other is None:
+        return event.restricted_mean(x, tau)
+    steps, (first, second) = hazards((event, other), x)
+    alive = np.cumprod(np.column_stack([np.ones(len(x)), 1.0 - first - second]), axis=1)[:, :-1]
+    return np.asarray(tau - (alive * first) @ np.maximum(tau - steps, 0.0), dtype=np.float64)
 
 
 def incidence_scores(

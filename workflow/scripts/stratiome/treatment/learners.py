@@ -1,5 +1,6 @@
 """Effects on restricted mean survival of single patients: several learners, and one prediction out of them.
 
+Where other causes compete, on the mean time free of the event in a world with them (`incidence.mean_free`).
 Learned from training patients alone. What a patient contributes to an effect comes from models of other training
 patients, and so does what each learner predicts when learners are weighed.
 """
@@ -190,8 +191,8 @@ def _nuisance(training: Training, rng: np.random.Generator) -> tuple[Nuisance, A
             return np.full(len(design), share)
 
     cox = fit_arm_cox(training.covariates, sample, rng)
-    observed = [fit_censoring(x[arm], sample.time[arm], sample.event[arm]) for arm in (~sample.treated, sample.treated)]
-    return Nuisance(propensity, cox.models, (observed[0], observed[1])), cox
+    observed = [fit_censoring(x[arm], sample.time[arm], sample.ended[arm]) for arm in (~sample.treated, sample.treated)]
+    return Nuisance(propensity, cox.models, (observed[0], observed[1]), cox.other), cox
 
 
 def _by_survival(

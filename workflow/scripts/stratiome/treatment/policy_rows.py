@@ -18,7 +18,7 @@ from stratiome.treatment.effect import Question, normal_claim, too_few
 from stratiome.treatment.emulate import TreatmentError, assigned, emulate, modifier_columns, with_role
 from stratiome.treatment.heterogeneity import FEWEST
 from stratiome.treatment.policy import Leaf, Node, Value, beats_both, decide, gains, learn_threshold, learn_tree, value
-from stratiome.treatment.standardise import arm_models
+from stratiome.treatment.standardise import arm_months
 from stratiome.treatment.weight import TRIM
 
 logger = logging.getLogger(__name__)
@@ -94,14 +94,12 @@ def fit_policies(
         contribution = scores.contrasts[:, 0]
         rules: dict[str, Node] = {
             "tree": learn_tree(_matrix(sample.clinical, design, labels, groups)[inside], contribution[inside]),
+            "threshold": learn_threshold(scores.predicted[inside, 0], contribution[inside]),
         }
-        if sample.other is None:  # else months predicted by models of one cause are not those of the contributions
-            rules["threshold"] = learn_threshold(scores.predicted[inside, 0], contribution[inside])
         columns = {"tree": _columns(design, groups), "threshold": [("predicted effect", "", "", 0.0, 1.0)]}
         trees += [{"treatment": name, "rule": r, **row} for r in rules for row in _nodes(rules[r], columns[r])]
         held_out, _, _ = assigned(with_role(clinical, roles, "test"), name, treatment)
-        models, judged = arm_models(x, sample), adjust.transform(held_out)
-        months = [m.restricted_mean(judged, question.tau) for m in models]
+        months = arm_months(x, sample, adjust.transform(held_out), question.tau)
         looked = {"tree": _matrix(held_out, design, labels, groups), "threshold": (months[1] - months[0])[:, None]}
         decisions += [
             {"patient_id": p, "treatment": name, "rule": r, "treat": int(d)}

@@ -72,9 +72,6 @@ def predicted_rows(
     tau
         Months.
     """
-    if sample.other is not None:
-        logger.warning("%s: no predicted effects: the learners do not know other causes of death", name)
-        return []
     columns = modifier_columns(treatment, treatments, modifiers.covariates, sample.clinical.columns)
     design = ClinicalDesign.fit(sample.clinical, columns, types, np.ones(len(sample), dtype=bool))
     seen, unseen = (

@@ -5,12 +5,13 @@ Nothing here knows tables or configs: a model and patients in, arrays out.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from stratiome.survival.cox import CoxModel, fit_or_marginal
 from stratiome.treatment.emulate import Sample
+from stratiome.treatment.incidence import mean_free
 
 _MOST_RISK = 50.0  # log partial hazards beyond which a survival probability is 0 or 1 to the last digit
 
@@ -34,6 +35,25 @@ def arm_models(design: np.ndarray, sample: Sample, weights: np.ndarray | None = 
         case = None if weights is None else weights[here]
         found.append(fit_or_marginal(x, time, event, weights=case))
     return found[0], found[1]
+
+
+def arm_months(design: np.ndarray, sample: Sample, new: np.ndarray, tau: float) -> np.ndarray:
+    """Mean time free of the event up to tau under each arm, months, shape `(2, n_new)`; untreated first.
+
+    By `arm_models`, where other causes compete by cause-specific ones of the event and of other causes.
+
+    Parameters
+    ----------
+    design, sample
+        As in `arm_models`.
+    new
+        Shape `(n_new, n_columns)`, patients to predict for.
+    tau
+        Months.
+    """
+    events = arm_models(design, sample)
+    rivals = (None, None) if sample.other is None else arm_models(design, replace(sample, event=sample.other))
+    return np.stack([mean_free(event, other, new, tau) for event, other in zip(events, rivals, strict=True)])
 
 
 @dataclass(frozen=True)
