@@ -947,7 +947,7 @@ def _treatment(case: str) -> dict[str, list[dict[str, Any]]]:
         ("baseline risk", "risk without treatment"): (
             "lowest quarter", "second quarter", "third quarter", "highest quarter"
         ),
-        ("covariate", "age"): ("lowest third", "middle third", "highest third"),
+        ("covariate", "age"): ("up to 52", "above 52, up to 61", "above 61"),
         ("covariate", "sex"): ("female", "male"),
         ("predicted effect", "combined"): (
             "least benefit", "second fifth", "middle fifth", "fourth fifth", "most benefit"

@@ -564,7 +564,7 @@ def test_randomised_treatment_leads_with_the_unweighted_estimate() -> None:
     text = Page(render(with_settings(found, treatments=trial))).text
     row = found.row("treatment_effects", subgroup=0, weighting="none", estimand="rmst_difference")
     assert row is not None
-    assert f"Average, months {words.interval(row, 1, sign=True)}" in text
+    assert f"Average, treated minus untreated, months {words.interval(row, 1, sign=True)}" in text
     assert "Subgroups were not strata of the randomisation" in text
     assert "measured confounders suffice" not in text
 
@@ -1127,6 +1127,25 @@ def test_rows_of_a_flow_do_not_give_away_each_other() -> None:
     assert [list(r[2:5]) for r in table.rows] == [
         ["61", "<10", ">51"], [">51", "<10", ">41"], [">41", "18", ">23"], [">23", "0", ">23"]
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("steps", "shown"),
+    [
+        ([(300, 3)], [["300", ">290", "<10"]]),
+        ([(300, 297)], [["300", "<10", ">290"]]),
+        ([(300, 0)], [["300", "300", "0"]]),
+        ([(12, 5)], [["12", "<10", "<10"]]),
+        ([(604, 600), (600, 3)], [["604", "<10", ">594"], [">594", "≈600", "<10"]]),
+        ([(61, 58), (58, 13), (13, 10)], [["61", "<10", ">51"], [">51", "≈40", "≈10"], ["≈10", "<10", "≈10"]]),
+        ([(300, 3), (3, 0)], [["300", ">290", "<10"], ["<10", "<10", "0"]]),
+    ],
+)
+def test_no_two_parts_of_a_step_give_away_a_small_third(steps: list[tuple[int, int]], shown: list[list[str]]) -> None:
+    rows = [
+        {"step": f"s{i}", "scope": "drug", "n_in": a, "n_out": b, "reason": "why"} for i, (a, b) in enumerate(steps)
+    ]
+    assert [list(r[2:5]) for r in flow_table(rows, 10, "told").rows] == shown
 
 
 def test_duplicates_are_said_first_with_the_table_that_names_them() -> None:

@@ -124,9 +124,12 @@ def test_verdicts_from_few_draws_say_so():
 def test_a_clinical_model_that_knows_the_outcome_voids_what_is_beside_it():
     inputs = fixtures.inputs("demo")
     assert "before that is mended" not in section_prognosis.verdict(inputs).caveat
-    note = {"scope": "clinical table", "file": "c.tsv", "note": f"covariate `x` {tables.TELLS_OUTCOME} (area 0.98)"}
+    note = {"scope": "clinical table", "file": "c.tsv", "note": f"covariate `stage` {tables.TELLS_OUTCOME} (area 0.98)"}
     found = section_prognosis.verdict(changed(inputs, notes=[*inputs.rows("notes"), note]))
-    assert found.caveat.startswith("Covariate `x` nearly tells who has the event: nothing that is compared with")
+    assert found.caveat.startswith("Covariate `stage` nearly tells who has the event: nothing that is compared with")
+    of_treatment = note | {"note": note["note"].replace("stage", "confounder_alone")}
+    found = section_prognosis.verdict(changed(inputs, notes=[*inputs.rows("notes"), of_treatment]))
+    assert "before that is mended" not in found.caveat
 
 
 def test_an_ici_beyond_chance_is_named():

@@ -117,7 +117,7 @@ def test_gains_are_percentage_points_with_the_numbers_of_the_table(inputs):
     row = inputs.row("treatment_effects", treatment="treatment", subgroup=0, weighting="overlap")
     text = f"{100 * row['estimate']:+.1f} ({100 * row['lower']:.1f} to {100 * row['upper']:.1f})".replace("-", "−")
     facts = next(v for v in answers(inputs) if "drug A" in v.question).facts
-    assert ("Average, percentage points", text) in facts
+    assert ("Average, treated minus untreated, percentage points", text) in facts
     assert row["estimand"] == "rmst_difference"
 
 

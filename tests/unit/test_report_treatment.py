@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 
+import pytest
+
 import report_fixtures as fixtures
 from stratiome import tables
+from stratiome.config import TreatmentConfig
 from stratiome.report import section_treatment
 from stratiome.report.inputs import CONTRACTS, ReportInputs
 
@@ -43,6 +46,38 @@ def test_estimates_that_disagree_are_told():
     )
     elsewhere = [r | moved if (r["population"], r["estimand"]) == ("all", "rmst_difference") else r for r in rows]
     assert len(averages(changed(inputs, treatment_averages=elsewhere))) == 1  # other patients, another number
+
+
+def test_an_answer_that_only_one_estimate_gives_is_withheld():
+    inputs = fixtures.inputs("demo")
+    assert section_treatment.verdict(inputs, "treatment").tone not in ("mixed", "unknown")
+    moved = {"estimate": 0.2, "lower": -0.9, "upper": 1.3}
+    rows = [
+        r | (moved if (r["population"], r["estimand"]) == ("overlap", "rmst_difference") else {})
+        for r in inputs.rows("treatment_averages")
+    ]
+    shown = changed(inputs, treatment_averages=rows)
+    found = section_treatment.verdict(shown, "treatment")
+    assert found.tone == "mixed"
+    assert found.answer == ("Not answered: two estimates of the average effect in the same patients do not agree.")
+    assert [value.replace("−", "-") for _, value in found.facts[:2]] == ["+1.3 (0.1 to 2.5)", "+0.2 (-0.9 to 1.3)"]
+    assert "The cohort may be too small, or one of the models" in averages(shown)[0].text
+    far = [r | {"estimate": -3.0, "lower": -4.0, "upper": -2.0} if r["estimate"] == 0.2 else r for r in rows]
+    assert "Probably one of the models" in averages(changed(inputs, treatment_averages=far))[0].text
+
+
+def test_a_confounder_that_tells_the_outcome_voids_the_answer_and_another_column_does_not():
+    inputs = fixtures.inputs("demo")
+    sound = section_treatment.verdict(inputs, "treatment")
+
+    def told(column: str) -> ReportInputs:
+        note = {"scope": "clinical table", "file": "c.tsv", "note": f"covariate `{column}` {tables.TELLS_OUTCOME} (x)"}
+        return changed(inputs, notes=[*inputs.rows("notes"), note])
+
+    found = section_treatment.verdict(told("marker"), "treatment")
+    assert found.tone == "unknown"
+    assert found.answer.startswith("Not answered: confounder `marker` nearly tells who has the event")
+    assert section_treatment.verdict(told("sex"), "treatment") == sound
 
 
 def test_averages_that_could_not_be_made_say_why_once():
@@ -88,13 +123,29 @@ def test_an_uncorrected_p_value_of_a_covariate_claims_nothing():
     assert "The effect differs with sex (p = 0.01" in told(changed(inputs, treatment_difference_tests=sure))
 
 
-def test_an_order_that_is_the_wrong_way_round_is_said_to_be():
+def test_predictions_that_rank_the_wrong_way_round_have_failed():
     inputs = fixtures.inputs("demo")
-    rows = [
-        r | ({"estimate": -1.1} if r["test"] == "rank-weighted average" else {})
-        for r in inputs.rows("treatment_difference_tests")
-    ]
-    assert "the predicted effect (the wrong way round)" in told(changed(inputs, treatment_difference_tests=rows))
+    wrong = {"estimate": -1.1, "lower": -2.1, "upper": -0.1, "p_value": 0.039}
+    tests = inputs.rows("treatment_difference_tests")
+    ranked = [r for r in tests if r["test"] == "rank-weighted average"]
+    rows = [r | (wrong if r["test"] == "rank-weighted average" else {}) for r in tests]
+    rows += [r | {"variable": "forest", "estimate": 0.1, "lower": -0.5, "upper": 0.7, "p_value": 0.7} for r in ranked]
+    said = told(changed(inputs, treatment_difference_tests=rows))
+    assert "The effect differs with" not in said
+    assert "Predicted effects do not hold in held-out patients" in said
+    assert "gained less (p = 0.039)" in said
+    assert "that of combination of all learners lies wholly below 0 (the wrong way round)" in said
+    assert "that of each other learner holds 0" in said
+
+
+def test_a_difference_in_a_trial_is_no_association():
+    inputs = fixtures.inputs("demo")
+    trial = {"treatment": TreatmentConfig(column="treatment", design="randomised")}
+    found = dataclasses.replace(inputs, settings=dataclasses.replace(inputs.settings, treatments=trial))
+    assert "The effect differs with the predicted effect (p = 0.001): among held-out patients. " in told(found)
+    assert "treatment alone, not weighted" in told(found)
+    assert "treatment alone, with overlap weights of the held-out propensity" in told(inputs)
+    assert "A constant hazard ratio" not in told(inputs)
 
 
 def test_small_groups_are_suppressed():
@@ -187,6 +238,28 @@ def test_a_rule_that_is_recommended_is_told_with_what_it_gains_and_in_words():
     assert "predicted effect above -0.51 months" in said_by(fold.blocks).lower()
 
 
+def test_a_threshold_that_treats_the_harmed_is_not_printed_bare():
+    inputs = fixtures.inputs("demo")
+    said = said_by(section_treatment.policy(inputs, "treatment"))
+    assert "for whom harm is predicted, those between the limit and 0: this rule is not recommended" in said
+    assert "Of these held-out patients, as decided by rules that were learned without them" in said
+    assert "Counted here are the patients it was learned from" in said
+    none = said_by(section_treatment.policy(fixtures.inputs("null"), "treatment"))
+    assert "those between the limit and 0: no rule is recommended" in none
+    trees = inputs.rows("treatment_policy_trees")
+    gain = [r | ({"threshold": 0.51} if r["kind"] == "predicted effect" else {}) for r in trees]
+    said = said_by(section_treatment.policy(changed(inputs, treatment_policy_trees=gain), "treatment"))
+    assert "harm is predicted" not in said
+
+
+def test_without_spread_no_threshold_is_printed():
+    inputs = fixtures.inputs("demo")
+    flat = [r | {"spread": 0.0} for r in inputs.rows("treatment_learners")]
+    said = said_by(section_treatment.policy(changed(inputs, treatment_learners=flat), "treatment"))
+    assert "No threshold of the predicted effect is printed" in said
+    assert "redicted effect above" not in said
+
+
 def test_no_recommendation_is_an_answer():
     blocks = section_treatment.policy(fixtures.inputs("null"), "treatment")
     assert "No rule is recommended" in said_by(blocks)
@@ -272,3 +345,65 @@ def test_a_negative_control_that_shows_a_difference_is_said_beside_the_answer():
     said = said_by(section_treatment.robustness(shown, "treatment"))
     assert "differ in death by accident, which the treatment is taken not to change" in said
     assert "no proof" in said_by(section_treatment.robustness(inputs, "treatment"))
+
+
+# --- what a change of the analysis does -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("main", "other", "said"),
+    [
+        ((1.0, -0.5, 2.5), (1.2, 0.1, 2.3), "seen only when one thing is changed (propensity: with 16 latent"),
+        ((1.5, 0.5, 2.5), (0.9, -0.1, 1.9), "is no longer clear with propensity: with 16 latent dimensions."),
+        ((1.5, 0.5, 2.5), (-0.2, -1.2, 0.8), "turns round with propensity: with 16 latent dimensions."),
+        ((0.2, -0.8, 1.2), (-0.2, -1.2, 0.8), ""),
+        ((1.5, 0.5, 2.5), (1.1, 0.1, 2.1), ""),
+    ],
+)
+def test_a_change_that_turns_what_is_concluded_is_named(main, other, said):
+    inputs = fixtures.inputs("demo")
+    moved = {"main analysis": main, "omics in propensity": other}
+    rows = [
+        r | dict(zip(("estimate", "lower", "upper"), moved.get(r["check"], main), strict=True))
+        for r in inputs.rows("treatment_robustness")
+    ]
+    shown = changed(inputs, treatment_robustness=rows)
+    caveat, section = section_treatment.verdict(shown, "treatment").caveat, section_treatment.robustness
+    text = said_by(section(shown, "treatment"))
+    if said:
+        assert said in caveat
+        assert said in text
+    else:
+        assert all(s not in caveat + text for s in ("seen only", "no longer clear", "turns round"))
+
+
+def test_the_count_beside_a_changed_analysis_is_that_of_the_main_one():
+    inputs = fixtures.inputs("demo")
+    rows = [
+        r | ({"n": 593, "events": 50} if r["check"] == "negative control" else {"n": 592, "events": 250})
+        for r in inputs.rows("treatment_robustness")
+    ]
+    text = said_by(section_treatment.robustness(changed(inputs, treatment_robustness=rows), "treatment"))
+    assert "n = 592, 250 events in the main analysis; treated minus untreated" in text
+
+
+def test_overlap_weights_are_of_the_overlap_population():
+    inputs = fixtures.inputs("demo")
+    rows = [
+        r | {"method": f"{r['weighting']}; average effect in all eligible patients"}
+        for r in inputs.rows("treatment_effects")
+    ]
+    blocks = section_treatment._effects(changed(inputs, treatment_effects=rows), "treatment")
+    fold = next(b for b in blocks if getattr(b, "kind", "") == "fold")
+    assert list(fold.blocks[0].notes) == [
+        "None; average effect in all eligible patients",
+        "Overlap; average effect in the overlap population",
+    ]
+
+
+def test_the_card_says_which_minus_which_and_whether_patients_differ():
+    facts = dict(section_treatment.verdict(fixtures.inputs("demo"), "treatment").facts)
+    assert "Average, treated minus untreated, months" in facts
+    assert facts["Differs between patients?"] == "with the predicted effect (p = 0.001)"
+    facts = dict(section_treatment.verdict(fixtures.inputs("null"), "treatment").facts)
+    assert facts["Differs between patients?"] == "no evidence that it does"

@@ -87,7 +87,7 @@ def test_times_of_treatment_are_refused(responding):
     [
         (["yes", "no"], "must be 1 (response), 0 (none) or empty"),
         ([1, 2], "must be 1 (response), 0 (none) or empty"),
-        ([0, 0], "0 of 10 patients responded"),
+        ([0, 0], "of 60 patients who were assessed, 0 responded"),
     ],
 )
 def test_a_column_that_is_no_response_is_refused(responding, values, said):

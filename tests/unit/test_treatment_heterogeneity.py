@@ -9,6 +9,7 @@ from stratiome.treatment.heterogeneity import (
     group_effects,
     linear_projection,
     quarters,
+    value_groups,
 )
 
 
@@ -33,6 +34,32 @@ def test_quarters_are_made_within_folds_and_ties_stay_together():
     assert np.bincount(found).tolist() == [0, 20, 20, 20, 20]
     assert found[0] == found[40] == 1
     assert len(set(quarters(np.ones(10)).tolist())) == 1
+
+
+def test_groups_of_a_measured_column_are_what_their_names_say():
+    age = np.random.default_rng(1).normal(57, 10, 600)
+    group, names = value_groups(age)
+    low, high = (float(names[i].rpartition(" ")[2]) for i in (0, 2))
+    assert names == (f"up to {low:g}", f"above {low:g}, up to {high:g}", f"above {high:g}")
+    assert low == round(low)
+    assert (group == 1 + (age > low) + (age > high)).all()
+    assert np.bincount(group)[1:].min() > 160
+    years = np.random.default_rng(2).integers(1998, 2012, 600).astype(float)
+    group, names = value_groups(years)
+    assert names == ("up to 2002", "above 2002, up to 2007", "above 2007")
+
+
+def test_few_values_are_groups_where_each_has_enough_patients():
+    few = np.repeat([0.0, 1.0, 2.5], [51, 105, 40])
+    group, names = value_groups(few)
+    assert names == ("0", "1", "2.5")
+    assert np.bincount(group)[1:].tolist() == [51, 105, 40]
+    group, names = value_groups(np.repeat([0.0, 1.0, 2.0, 3.0], [60, 60, 70, 7]))
+    assert names == ("up to 1", "above 1")  # seven alone would tell nothing
+    group, names = value_groups(np.repeat([0.0, 1.0], [15, 300]))
+    assert names == ("up to 0", "above 0")
+    assert np.bincount(group)[1:].tolist() == [15, 300]
+    assert value_groups(np.repeat([0.0, 3.271, 4.112], [300, 4, 9]))[1] == ("up to 0", "above 0")
 
 
 def test_a_projection_finds_what_changes_the_effect():

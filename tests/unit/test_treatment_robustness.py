@@ -9,11 +9,13 @@ import polars as pl
 import pytest
 from scipy.special import expit
 
-from stratiome.config import EndpointConfig, EvaluationConfig
+from stratiome.config import EndpointConfig, EvaluationConfig, TreatmentConfig
 from stratiome.tables import NegativeControls, TreatmentRobustness, from_rows
 from stratiome.treatment.averages import Settings
 from stratiome.treatment.emulate import Sample
+from stratiome.treatment.evaluate import evaluate_treatments
 from stratiome.treatment.robustness import robustness_rows
+from treatment_cohort import planted
 
 SETTINGS = Settings(
     EndpointConfig(time="t", event="e", horizons=(12.0, 36.0)), EvaluationConfig(bootstraps=100), {}, seed=1
@@ -116,3 +118,20 @@ def test_randomised_designs_are_not_weighted():
 
 def test_no_control_gives_an_empty_table():
     assert from_rows([], NegativeControls).is_empty()
+
+
+@pytest.mark.parametrize(("design", "weighting"), [("observational", "overlap"), ("randomised", "none")])
+def test_the_first_rows_are_the_reported_effect(design, weighting):
+    """Same estimate, interval and patients, also where some of them cannot be compared."""
+    found = planted(6, 250)
+    clinical = found.clinical.with_columns(never=((pl.int_range(pl.len()) < 9) & (pl.col("drug") == 0)).cast(pl.Int64))
+    drug = TreatmentConfig(column="drug", design=design, confounders=("severity", "never"))
+    settings = Settings(EndpointConfig(time="t", event="e", horizons=(24.0,)), EvaluationConfig(bootstraps=50), {}, 1)
+    made = evaluate_treatments(clinical, found.outcome, {}, (), {"drug": drug}, settings)
+    keys = ("estimand", "horizon_months", "estimate", "lower", "upper", "p_value", "n", "events", "n_treated")
+    reported = [r for r in made.effects if r["weighting"] == weighting and r["estimand"] != "hazard_ratio"]
+    again = [r for r in made.robustness if r["check"] == "main analysis"]
+    assert [[r[k] for k in keys] for r in again] == [[r[k] for k in keys] for r in reported]
+    assert all(r["lower"] is not None for r in again)
+    if design == "observational":
+        assert again[0]["n"] < 250

@@ -6,11 +6,17 @@ Texts name no patient and no count, as they may be printed.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import polars as pl
 
 from stratiome.config import TreatmentConfig
+
+Given = bool | int | float | str
+"""A value of a profile as the config gives it."""
+MOST_LEVELS = 12
+"""Classes of a column that a message lists."""
 
 
 class StrategyError(ValueError):
@@ -181,3 +187,46 @@ def known_at_time_zero(clinical: pl.DataFrame, treatment: TreatmentConfig) -> bo
         if (clinical[confounder].is_not_null() & late).any():
             return False
     return True
+
+
+def profile_value(given: Given, series: pl.Series, kind: Literal["numeric", "categorical"]) -> float | str:
+    """A value of a profile as its column has it: a number, or the class as the column spells it.
+
+    Parameters
+    ----------
+    given
+        As the config gives it.
+    series
+        The column, all patients.
+    kind
+        Type of the column.
+
+    Raises
+    ------
+    StrategyError
+        If it is a text for a number, or a class that nobody has.
+    """
+    if kind == "numeric":
+        try:
+            number = float(given)
+        except ValueError:
+            number = float("nan")
+        if not np.isfinite(number):
+            raise StrategyError(f"{given!r} is no number, but the column has numbers. Suggestion: give a number")
+        return number
+    levels = [str(v) for v in series.drop_nulls().cast(pl.String).unique().sort()]
+    said = str(given).lower() if isinstance(given, bool) else str(given)
+    for level in levels:
+        if level == said or _same_number(level, said):
+            return level
+    near = [v for v in levels if v.lower() == said.lower()]
+    listed = ", ".join(levels[:MOST_LEVELS]) + (", …" if len(levels) > MOST_LEVELS else "")
+    hint = f"`{near[0]}`?" if near else f"one of {listed}"
+    raise StrategyError(f"no patient has the class {given!r}. Suggestion: {hint}")
+
+
+def _same_number(a: str, b: str) -> bool:
+    try:
+        return float(a) == float(b)
+    except ValueError:
+        return False

@@ -9,7 +9,7 @@ from typing import Any
 import polars as pl
 
 from stratiome.cohort.columns import at_time_zero, check_columns, typed
-from stratiome.cohort.condition import columns_of, judge
+from stratiome.cohort.condition import columns_of
 from stratiome.cohort.controls import Controls, control_columns, control_outcomes, controls_of
 from stratiome.cohort.endpoint import (
     as_values,
@@ -26,8 +26,8 @@ from stratiome.cohort.read import missing_column, read_patients
 from stratiome.cohort.sentinel import sentinel_notes
 from stratiome.cohort.spelling import apply_values, cell_notes, meant_texts, spelling_notes, written
 from stratiome.cohort.study import read_study
-from stratiome.config import Config, TreatmentConfig, resolve
-from stratiome.strategies import StrategyError, check_measured, received, start_months
+from stratiome.cohort.trials import check_comparisons, check_profiles
+from stratiome.config import Config, resolve
 from stratiome.tables import NegativeControls, from_rows
 
 
@@ -92,7 +92,8 @@ def read_clinical(path: Path, config: Config, controls: Controls | None = None) 
     controlled, texts = control_outcomes(path, complete, usable, config, controls)
     problems += texts
     early = at_time_zero(cast.frame, config)
-    problems += _check_comparisons(path, early.frame, usable, config)
+    texts, doubts = check_comparisons(path, early.frame, usable, config)
+    problems += texts + check_profiles(early.frame, config)
     if problems:
         raise CohortError(problems)
     kept = [config.data.patient_id] + [c for c in early.frame.columns if c in columns]
@@ -100,7 +101,7 @@ def read_clinical(path: Path, config: Config, controls: Controls | None = None) 
     notes = found + cell_notes(path, config) + mapped.notes + cast.notes + spelling_notes(covariates, config)
     numbers = [c for c in early.frame.columns if c in columns]
     numbers = numbers if config.endpoint.response else [config.endpoint.time, *numbers]
-    notes += sentinel_notes(cast.frame, numbers) + endpoint_notes(complete, config) + early.notes
+    notes += sentinel_notes(cast.frame, numbers) + endpoint_notes(complete, config) + early.notes + doubts
     return Clinical(covariates, usable, reasons, notes, early.flow, controlled)
 
 
@@ -183,57 +184,6 @@ def _check_sex(path: Path, frame: pl.DataFrame, config: Config) -> list[str]:
         f"`quality.sex.female`: {path}, column `{sex.column}` never holds `{sex.female}`, but {some_levels(recorded)}. "
         "Suggestion: set it to the value for women, as the file spells it"
     ]
-
-
-def _some_values(values: pl.Series) -> str:
-    levels = values.unique().sort().cast(pl.String).to_list()
-    return ", ".join(repr(v) for v in levels[:4]) + (f" and {len(levels) - 4} more" if len(levels) > 4 else "")
-
-
-def _check_comparisons(path: Path, frame: pl.DataFrame, outcome: pl.DataFrame, config: Config) -> list[str]:
-    """Treatments for which nobody could be compared with anybody."""
-    problems = []
-    for name, treatment in config.treatments.items():
-        eligible = frame
-        key = f"`treatments.{name}.column`: {path}"
-        if treatment.eligible is not None:
-            key = f"`treatments.{name}.eligible`: {path}, condition `{treatment.eligible}`"
-            met, texts = judge(frame, treatment.eligible, f"treatments.{name}.eligible", path)
-            if met is None:
-                problems += texts
-                continue
-            eligible = frame.filter(met)
-        known = outcome["patient_id"].implode()
-        compared = eligible.filter(pl.col(config.data.patient_id).is_in(known))
-        try:
-            treated = received(compared, treatment).treated
-        except StrategyError as error:
-            problems.append(f"`treatments.{name}.{'arms' if treatment.arms else 'column'}`: {path}, {error}")
-            continue
-        if treated.drop_nulls().n_unique() < 2:
-            both = "treated and untreated ones" if treatment.column else f"{treatment.compared} and {treatment.control}"
-            problems.append(
-                f"{key}: among {compared.height} eligible patients with an outcome there are not both {both} "
-                f"(column `{', '.join(treatment.columns)}`). Suggestion: widen the condition, or check its values"
-            )
-        problems += _check_times(path, name, treatment, compared.filter(treated.is_not_null()), treated.drop_nulls())
-    return problems
-
-
-def _check_times(
-    path: Path, name: str, treatment: TreatmentConfig, compared: pl.DataFrame, treated: pl.Series
-) -> list[str]:
-    """Starts that contradict the treatment, and confounders measured after it."""
-    key = "start"
-    try:
-        start = None
-        if treatment.start is not None:
-            start = start_months(compared, treatment, treated.to_numpy() == 1.0)
-        key = "measured"
-        check_measured(compared, treatment, start)
-    except StrategyError as error:
-        return [f"`treatments.{name}.{key}`: {path}, {error}"]
-    return []
 
 
 def site_counts(clinical: pl.DataFrame, site: str) -> dict[str, int]:

@@ -21,7 +21,14 @@ def columns_of(condition: str | None, key: str, path: Path, columns: list[str]) 
         return set(), [
             f"`{key}`: not a valid condition ({text}). Suggestion: SQL, as `stage IN (1, 2, 3) AND age >= 18`"
         ]
-    return names & set(columns), [missing_column(path, n, columns, key) for n in sorted(names - set(columns))]
+    texts = {n for n in names - set(columns) if f'"{n}"' in condition}
+    return names & set(columns), [
+        f"`{key}`: {path} has no column `{n}`, as which a name in double quotes is read. "
+        f"Suggestion: texts stand in single quotes, as '{n}'"
+        if n in texts
+        else missing_column(path, n, columns, key)
+        for n in sorted(names - set(columns))
+    ]
 
 
 def judge(frame: pl.DataFrame, condition: str, key: str, path: Path) -> tuple[pl.Series | None, list[str]]:

@@ -113,11 +113,12 @@ def _check_response(path: Path, response: pl.Series, config: Config) -> list[str
         ]
     n = [int((response == code).sum()) for code in (1, 0)]
     if min(n) < MIN_AT_RISK:
-        few = "fewer than" if 0 < min(n) < config.audit.min_cell else f"{min(n)} of"
+        least = config.audit.min_cell
+        told, assessed = (f"fewer than {least}" if 0 < k < least else str(k) for k in (min(n), sum(n)))
         return [
-            f"{where}: {few} {config.audit.min_cell if few == 'fewer than' else MIN_AT_RISK} patients "
-            f"{'responded' if n[0] <= n[1] else 'did not respond'}, of the {MIN_AT_RISK} that it takes to estimate "
-            "anything. Suggestion: is it the right column, and 1 a response?"
+            f"{where}: of {assessed} patients who were assessed, {told} "
+            f"{'responded' if n[0] <= n[1] else 'did not respond'}; it takes {MIN_AT_RISK} to estimate anything. "
+            "Suggestion: is it the right column, and 1 a response?"
         ]
     return []
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -200,6 +200,12 @@ class ReportInputs:
         """First such row, or none."""
         found = self.rows(table, **where)
         return found[0] if found else None
+
+    def telling(self, columns: Collection[str]) -> list[str]:
+        """Notes on those of the columns that nearly tell the outcome, as `covariate `x` nearly tells ...`."""
+        known = tables.TELLS_OUTCOME
+        notes = [r["note"] for r in self.rows("notes") if any(f"`{c}` {known}" in r["note"] for c in columns)]
+        return [note[: note.index(known) + len(known)] for note in notes]
 
     def people(self, n: int | None) -> str:
         """A number of patients with an outcome as it may be printed: blurred where the flow blurs it."""

@@ -409,29 +409,34 @@ def flow_table(flow: Sequence[Row], min_cell: int, caption: str) -> Table:
     rows: list[list[Cell | str]] = []
     hidden: dict[tuple[str, int], str] = {}
     for r in flow:
-        lost = r["n_in"] - r["n_out"]
-        before = hidden.get((r["scope"], r["n_in"])) or count(r["n_in"], min_cell)
-        after = part(r["n_out"], r["n_in"], min_cell)
-        if lost == 0:
-            after = before
-        elif r["step"] == "read" and is_small(lost, min_cell):
-            before, after = about(r["n_in"], min_cell), count(r["n_out"], min_cell)  # who went on is told elsewhere too
-        elif before.startswith(">"):  # what was left in the row above must not come out by adding this one up
-            bound = int(before[1:].replace(",", "")) - (min_cell if is_small(lost, min_cell) else lost)
-            after = f">{bound:,}" if bound >= min_cell else count(min(r["n_out"], 1), min_cell)
-        if after.startswith(">"):
-            hidden[r["scope"], r["n_out"]] = after
-        rows.append(
-            [
-                sentence(label(r["step"])),
-                label(r["scope"]),
-                before,
-                count(lost, min_cell) if lost else "0",
-                after,
-                sentence(r["reason"]),
-            ]
-        )
+        told = _step_told(r, hidden.get((r["scope"], r["n_in"])), min_cell)
+        if told[2] != f"{r['n_out']:,}":
+            hidden[r["scope"], r["n_out"]] = told[2]
+        rows.append([sentence(label(r["step"])), label(r["scope"]), *told, sentence(r["reason"])])
     return Table(caption, ["Step", "Concerns", "In", "Left out", "Went on", "Why"], rows, frozenset({2, 3, 4}))
+
+
+def _step_told(row: Row, blurred: str | None, min_cell: int) -> tuple[str, str, str]:
+    """Who came in, left and went on, of which no two give away a small third.
+
+    `blurred` is who came in as the row above tells it, None if nothing was blurred there.
+    """
+    n_in, n_out, lost = row["n_in"], row["n_out"], row["n_in"] - row["n_out"]
+    before = blurred or count(n_in, min_cell)
+    if lost == 0:
+        return before, "0", before
+    if row["step"] == "read" and is_small(lost, min_cell):
+        return about(n_in, min_cell), count(lost, min_cell), count(n_out, min_cell)  # who went on is told elsewhere too
+    if blurred is None:
+        return before, part(lost, n_in, min_cell), part(n_out, n_in, min_cell)
+    # What was left in the row above must not come out by adding this one up.
+    near = count(n_out, min_cell) if n_out < min_cell else about(n_out, min_cell)
+    if not before.startswith(">"):
+        return before, count(lost, min_cell) if lost < min_cell else about(lost, min_cell), near
+    bound = int(before[1:].replace(",", "")) - (min_cell if is_small(lost, min_cell) else lost)
+    if bound >= min_cell:
+        return before, count(lost, min_cell), f">{bound:,}"
+    return before, count(lost, min_cell) if lost < min_cell else about(lost, min_cell), near
 
 
 def _splits(inputs: ReportInputs) -> list[object]:

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from stratiome import tables
 from stratiome.report import charts, verdicts, words
 from stratiome.report.blocks import Cell, Figure, Finding, Fold, Heading, Note, Section, Table, Text, numbered
 from stratiome.report.disclosure import count, part
@@ -114,10 +113,9 @@ def verdict(inputs: ReportInputs) -> Verdict:
         weak = ""
     praised = [m for m, c, b in deltas if m not in missing and verdicts.adds(c, b, ipa.get(m))[0] == "yes"]
     void = " ".join(
-        f"{words.sentence(readable(r['note'].split(' (')[0]))}: nothing that is compared with the clinical model means"
+        f"{words.sentence(readable(note))}: nothing that is compared with the clinical model means"
         " anything before that is mended."
-        for r in inputs.rows("notes")
-        if tables.TELLS_OUTCOME in r["note"]
+        for note in inputs.telling(inputs.settings.covariates)
     )
     said = (void, found.caveat, weak, too_few(inputs, praised), _rough(inputs) if found.facts else "")
     return replace(found, caveat=" ".join(part for part in said if part))

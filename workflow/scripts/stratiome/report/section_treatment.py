@@ -13,9 +13,10 @@ from stratiome.report.disclosure import count, is_small, part
 from stratiome.report.inputs import ReportInputs
 from stratiome.report.section_cohort import flow_table
 from stratiome.report.section_subgroups import group_name, reproducible
-from stratiome.report.section_treatment_differences import differences
+from stratiome.report.section_treatment_differences import differences, differs_with
 from stratiome.report.section_treatment_policy import arm_shares, policy, profiles, subgroup_curves
-from stratiome.report.section_treatment_robustness import confounded, robustness
+from stratiome.report.section_treatment_robustness import confounded, robustness, sensitive
+from stratiome.report.section_treatment_withheld import disagreement, withheld
 from stratiome.report.verdicts import Verdict
 from stratiome.report.words import interval, label, months, number, p_cell, p_value, readable, reason, term
 
@@ -52,10 +53,22 @@ def verdict(inputs: ReportInputs, key: str) -> Verdict:
         inputs.settings.alpha,
         reproducible(inputs),
         inputs.settings.words,
+        f"{treatment.compared} minus {treatment.control}",
     )
+    found = replace(found, facts=(*found.facts, *_between(inputs, key)))
+    found = withheld(inputs, key, headline(treatment), found)
     immortal = _immortal(treatment) if inputs.settings.words.timed else ""
-    said = [found.caveat, immortal, confounded(inputs, key), _corrected(overall)]
+    said = [found.caveat, immortal, confounded(inputs, key), sensitive(inputs, key), _corrected(overall)]
     return replace(found, caveat=" ".join(s for s in said if s))
+
+
+def _between(inputs: ReportInputs, key: str) -> list[tuple[str, str]]:
+    """The fact whether the effect differs between patients, by the tests on held-out ones; none where none was made."""
+    tests = inputs.rows("treatment_difference_tests", treatment=key)
+    if all(r["p_value"] is None for r in tests):
+        return []
+    said = differs_with(inputs, tests)
+    return [("Differs between patients?", f"with {words.join(said)}" if said else "no evidence that it does")]
 
 
 def _immortal(treatment: TreatmentConfig) -> str:
@@ -338,7 +351,7 @@ def _effects(inputs: ReportInputs, key: str) -> list[object]:
         frozenset({1, 2, 3}),
         note,
     )
-    marks, notes = numbered([words.sentence(readable(r["method"])) for r in rows])
+    marks, notes = numbered([words.sentence(readable(_of_whom(r))) for r in rows])
     methods = Table(
         "Methods; numbers in the last column are those of the methods below.",
         ["Estimate", "Months", "Weighting", "Method"],
@@ -363,6 +376,14 @@ def _effects(inputs: ReportInputs, key: str) -> list[object]:
         *_averages(inputs, key),
         Fold("Methods of each estimate", [outcome.untimed(methods)]),
     ]
+
+
+def _of_whom(row: Row) -> str:
+    """Method of an estimate; overlap weights average over the overlap population, not over all eligible patients."""
+    method = str(row["method"])
+    if row["weighting"] != "overlap":
+        return method
+    return method.replace("average effect in all eligible patients", "average effect in the overlap population")
 
 
 WHO = {"all": "all eligible", "trimmed": "propensity 0.05 to 0.95", "overlap": "overlap"}
@@ -423,36 +444,7 @@ def _averages(inputs: ReportInputs, key: str) -> list[object]:
         note,
         notes=notes,
     )
-    return [*_disagreement(inputs, key), table]
-
-
-def _disagreement(inputs: ReportInputs, key: str) -> list[object]:
-    """A warning where the doubly robust estimate in the same patients does not say what the headline says."""
-    weighting = headline(inputs.settings.treatments[key])
-    population = "all" if weighting == "none" else "overlap"
-    said = inputs.row("treatment_effects", treatment=key, subgroup=0, estimand="rmst_difference", weighting=weighting)
-    other = inputs.row(
-        "treatment_averages",
-        treatment=key,
-        estimator="doubly robust",
-        population=population,
-        estimand="rmst_difference",
-    )
-    if said is None or other is None or said["estimate"] is None or other["estimate"] is None:
-        return []
-    one, two = (verdicts.direction(r["lower"], r["upper"]) for r in (said, other))
-    if one == two or "unknown" in (one, two):
-        return []
-    outcome = inputs.settings.words
-    return [
-        Note(
-            f"The estimates do not agree: {outcome.gain(said)} {outcome.unit} by the"
-            f" {outcome.say('curves', 'weighted shares')}, {outcome.gain(other)} by the doubly robust estimate in the"
-            f" same patients. A model of {outcome.say('treatment, survival or censoring', 'treatment or response')} is"
-            " wrong, or the cohort too small: conclude nothing that only one says.",
-            "care",
-        )
-    ]
+    return [*disagreement(inputs, key, headline(inputs.settings.treatments[key])), table]
 
 
 def _cut(inputs: ReportInputs, key: str, subgroup: int, horizons: Sequence[float | None]) -> str:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from stratiome.report import charts, words
+from stratiome.report import charts, verdicts, words
 from stratiome.report.blocks import Cell, Figure, Heading, Note, Table, Text, numbered
 from stratiome.report.disclosure import about, counts, is_small, part
 from stratiome.report.inputs import ReportInputs
@@ -55,7 +55,7 @@ def differences(inputs: ReportInputs, key: str) -> list[object]:
             " order was fixed before: the risk without treatment, clinical variables, and last what a model predicts."
             " The more is looked at, the more differs by chance."
         ),
-        _verdict(inputs, tests),
+        *_verdict(inputs, key, tests),
         *_who_benefits(inputs, tests),
         _figure(inputs, key, rows),
         *_targeting(inputs, key),
@@ -65,38 +65,91 @@ def differences(inputs: ReportInputs, key: str) -> list[object]:
     ]
 
 
-def _verdict(inputs: ReportInputs, tests: list[dict[str, Any]]) -> Note:
-    alpha, said = inputs.settings.alpha, []
+def differs_with(inputs: ReportInputs, tests: Sequence[Row]) -> list[str]:
+    """What the effect differs with beyond chance, each with its p-value, as `sex (p = 0.01)`.
+
+    Predicted effects count only where those who were predicted to gain more do.
+
+    Parameters
+    ----------
+    inputs
+        The results.
+    tests
+        Rows of `TreatmentDifferenceTests` of one treatment.
+    """
+    said = []
+    failed = {r["variable"] for r in tests if _backwards(inputs, r)}
     for r in tests:
-        p = r["p_holm"] if r["kind"] == "covariate" else r["p_value"]
-        beside = r["kind"] == "predicted effect" and r["variable"] in LEARNERS and r["variable"] != COMBINED
-        if beside or p is None or p >= alpha or r["test"] == "calibration slope":
+        if not _claimed(inputs, r) or (r["kind"] == "predicted effect" and r["variable"] in failed):
             continue
         name = {"baseline risk": "the risk without treatment", "predicted effect": "the predicted effect"}.get(
             r["kind"], term(r["variable"])
         )
-        if r["test"] == "rank-weighted average" and r["estimate"] < 0:
-            name += " (the wrong way round)"
-        said.append(f"{name} ({p_value(p)})")
-    if not said:
-        return Note(
-            "No evidence that the effect differs by risk, clinical variable or predicted effect; subgroups have a test"
-            " of their own below. That is not proof that it does not: differences are much harder to see than averages."
+        said.append(f"{name} ({p_value(_p(r))})")
+    return said
+
+
+def _p(row: Row) -> float | None:
+    p: float | None = row["p_holm"] if row["kind"] == "covariate" else row["p_value"]
+    return p
+
+
+def _claimed(inputs: ReportInputs, row: Row) -> bool:
+    """Whether a test that may be claimed from says that the effect differs."""
+    p = _p(row)
+    beside = row["kind"] == "predicted effect" and row["variable"] in LEARNERS and row["variable"] != COMBINED
+    return not beside and p is not None and p < inputs.settings.alpha and row["test"] != "calibration slope"
+
+
+def _backwards(inputs: ReportInputs, row: Row) -> bool:
+    """Whether a learner ranks patients the wrong way round, beyond chance."""
+    return _claimed(inputs, row) and row["test"] == "rank-weighted average" and row["estimate"] < 0
+
+
+def _verdict(inputs: ReportInputs, key: str, tests: Sequence[Row]) -> list[Note]:
+    notes, said = [], differs_with(inputs, tests)
+    if said:
+        randomised = inputs.settings.treatments[key].design == "randomised"
+        among = "among held-out patients" if randomised else "among held-out patients, as an association"
+        notes.append(Note(f"The effect differs with {join(said)}: {among}."))
+    else:
+        notes.append(
+            Note(
+                "No evidence that the effect differs by risk, clinical variable or predicted effect; subgroups have a"
+                " test of their own below. That is not proof that it does not: differences are much harder to see than"
+                " averages."
+            )
         )
-    return Note(f"The effect differs with {join(said)}: among held-out patients, as an association.")
+    failed = [p_value(_p(r)) for r in tests if _backwards(inputs, r)]
+    if failed:
+        notes.append(
+            Note(
+                f"Predicted effects do not hold in held-out patients: those who were predicted to gain more gained less"
+                f" ({join(failed)}). What predicts them has failed; that is no sign of who benefits.",
+                "care",
+            )
+        )
+    return notes
 
 
-def _who_benefits(inputs: ReportInputs, tests: list[dict[str, Any]]) -> list[Note]:
+def _who_benefits(inputs: ReportInputs, tests: Sequence[Row]) -> list[Note]:
     """Said plainly where predicted effects do not tell who benefits more; nothing where no effect was predicted."""
     ranked = [r for r in tests if r["test"] == "rank-weighted average" and r["variable"] in LEARNERS]
     if not any(r["variable"] == COMBINED for r in ranked):
         return []
-    sure = [_learner(inputs, r["variable"]) for r in ranked if r["lower"] is not None and r["lower"] > 0]
+    where = {r["variable"]: verdicts.direction(r["lower"], r["upper"]) for r in ranked}
+    sure, wrong, unclear, same = (
+        [_learner(inputs, v) for v, side in where.items() if side == wanted]
+        for wanted in ("above", "below", "covers", "unknown")
+    )
     if not sure:
+        said = [f"that of {join(wrong)} lies wholly below 0 (the wrong way round)"] if wrong else []
+        said += [f"that of {'each other learner' if wrong or same else 'each'} holds 0"] if unclear else []
+        said += [f"there is none for {join(same)}, by which all patients of a fold have the same effect"] * bool(same)
         return [
             Note(
-                "No learner tells who benefits more: the interval of the rank-weighted average of each holds 0, or the"
-                " learner gives all patients the same effect, the average."
+                "No learner tells who benefits more: no interval of the rank-weighted average lies above 0;"
+                f" {'; '.join(said)}."
             )
         ]
     if _learner(inputs, COMBINED) in sure:
@@ -132,12 +185,18 @@ def _targeting(inputs: ReportInputs, key: str) -> list[Figure]:
     return [Figure(drawing, "Do those put first gain more?", caption, 820)]
 
 
+def alike(inputs: ReportInputs, key: str) -> bool:
+    """Whether the combination of all learners gives every patient of a fold the same effect."""
+    row = inputs.row("treatment_learners", treatment=key, learner=COMBINED)
+    return row is not None and row["spread"] == 0
+
+
 def _spread(inputs: ReportInputs, key: str) -> list[Note]:
     """How far predicted effects are apart, against the average."""
     row = inputs.row("treatment_learners", treatment=key, learner=COMBINED)
     if row is None or row["spread"] is None or row["average"] is None:
         return []
-    if row["spread"] == 0:
+    if alike(inputs, key):
         return [Note("The combination of all learners gives every patient of a fold the same effect, the average.")]
     outcome = inputs.settings.words
     spread, average = (number(row[k] * outcome.scale, 1) for k in ("spread", "average"))
@@ -243,14 +302,16 @@ def _table(inputs: ReportInputs, key: str, rows: list[dict[str, Any]]) -> Table:
                     "–" if few or ratio is None or ratio["estimate"] is None else interval(ratio, 2),
                 ]
             )
+    randomised = inputs.settings.treatments[key].design == "randomised"
+    how = "not weighted" if randomised else "with overlap weights of the held-out propensity"
     table = Table(
         outcome.say("Effect by group, absolute and relative.", "Effect by group."),
         ["Patients compared", "Group", "n / treated", "Events", outcome.gained, "Hazard ratio"],
         body,
         frozenset({2, 3, 4, 5}),
         outcome.say(
-            "A constant hazard ratio means more months gained where the risk is higher: read the absolute effect"
-            " first.",
+            f"Hazard ratios are of Cox models with treatment alone, {how}; months gained are means of doubly robust"
+            " contributions. The two are made otherwise and may differ, even in sign: read months gained first.",
             f"Events: patients with {outcome.failure}.",
         ),
     )

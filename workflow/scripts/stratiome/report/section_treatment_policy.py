@@ -11,11 +11,20 @@ from stratiome.report.blocks import Cell, Figure, Fold, Heading, Note, Panels, T
 from stratiome.report.disclosure import count, counts, part, share
 from stratiome.report.inputs import ReportInputs
 from stratiome.report.outcome_words import OutcomeWords
+from stratiome.report.section_treatment_differences import alike
 from stratiome.report.words import interval, join, label, level, number, p_cell, p_value, readable, reason, term
 
 Row = Mapping[str, Any]
 RULES = {"tree": "decision tree", "threshold": "threshold of the predicted effect"}
 AGAINST = {"none": "Than treating nobody", "all": "Than treating everybody", "practice": "Than what was done"}
+
+
+NO_THRESHOLD = (
+    "No threshold of the predicted effect is printed: the combination of all learners gives every patient of a fold the"
+    " same effect, so that no limit tells patients apart. What was judged above took the effect that the models of each"
+    " arm predict."
+)
+"""Said in place of a threshold where predicted effects have no spread."""
 
 
 def policy(inputs: ReportInputs, key: str) -> list[object]:
@@ -93,8 +102,8 @@ def _forest(inputs: ReportInputs, key: str, rows: Sequence[Row]) -> Figure:
     caption = (
         f"{'n' if n.startswith(('>', '<')) else 'n ='} {n},"
         f" {part(events, eligible['events'] if eligible else None, least)} events; held out; {inputs.settings.level}"
-        f" intervals. {words.sentence(readable(rows[0]['method']).removeprefix('no difference: '))}. Of these patients,"
-        f" {join(treated)}.{planted}"
+        f" intervals. {words.sentence(readable(rows[0]['method']).removeprefix('no difference: '))}. Of these"
+        f" held-out patients, as decided by rules that were learned without them, {join(treated)}.{planted}"
     )
     return Figure(drawing, "What a rule gains", caption, 820)
 
@@ -107,22 +116,39 @@ def _trees(inputs: ReportInputs, key: str, rows: Sequence[Row]) -> list[object]:
         nodes = inputs.rows("treatment_policy_trees", treatment=key, rule=rule)
         if not nodes:
             continue
+        recommended = any(r["recommended"] for r in rows if r["rule"] == rule)
+        if rule == "threshold" and not recommended and alike(inputs, key):
+            found.append(Note(NO_THRESHOLD))
+            continue
         ends = [n for n in nodes if n["kind"] == "end"]
         sizes = counts([n["n"] for n in ends], least)
         body: list[list[Cell | str]] = [
             [_path(nodes, end, inputs.settings.words), "Treat" if end["treat"] else "Do not treat", size]
             for end, size in zip(ends, sizes, strict=True)
         ]
-        recommended = any(r["recommended"] for r in rows if r["rule"] == rule)
         name = RULES[rule]
         caption = f"The {name}, as learned from {inputs.everyone}."
-        note = "Limits are rounded. This rule itself was not judged: what was, is the way to learn it."
+        note = (
+            "Limits are rounded. This rule itself was not judged: what was, is the way to learn it. Counted here are"
+            " the patients it was learned from; shares above are of held-out patients, by a rule of each split, and may"
+            " be quite other."
+        )
         if not recommended:
             caption = f"Not recommended: the {name}, as learned from {inputs.everyone}."
             note = f"{note} It is shown so that it can be checked, not followed."
+        if _harms(nodes):
+            advice = "this rule is not recommended" if any(r["recommended"] for r in rows) else "no rule is recommended"
+            note += " It would also treat patients for whom harm is predicted, those between the limit and 0"
+            note += "." if recommended else f": {advice}."
         table = Table(caption, ["Patients", "The rule says", "Training patients"], body, frozenset({2}), note)
         found.append(table if recommended else Fold(f"The {name} that is not recommended", [table]))
     return found
+
+
+def _harms(nodes: Sequence[Row]) -> bool:
+    """Whether patients are treated whose predicted effect is below zero."""
+    below = {n["node"] for n in nodes if n["kind"] == "predicted effect" and n["threshold"] < 0}
+    return any(n["parent"] in below and n["branch"] == "yes" and n["treat"] for n in nodes)
 
 
 def _path(nodes: Sequence[Row], end: Row, outcome: OutcomeWords) -> str:

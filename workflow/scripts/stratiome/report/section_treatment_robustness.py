@@ -30,6 +30,7 @@ def robustness(inputs: ReportInputs, key: str) -> list[object]:
     least, outcome = inputs.settings.min_cell, inputs.settings.words
     whole = max(rows, key=lambda r: r["n"])
     changed = [r for r in rows if r["check"] != "negative control"]
+    main = next((r for r in rows if r["check"] == "main analysis"), whole)
     lines: list[charts.Line] = []
     body: list[list[Cell | str]] = []
     marks, notes = numbered([sentence(readable(r["method"])) for r in rows])
@@ -48,7 +49,6 @@ def robustness(inputs: ReportInputs, key: str) -> list[object]:
             variant = sentence(readable(row["variant"]))
             lines.append(charts.Line(variant, *outcome.ends(row), text))
     blocks: list[object] = [Heading("Does it hold when the analysis is changed?"), *_control(inputs, key)]
-    blocks += _changed(changed)
     if len(lines) > 2:
         told = "; ".join(f"{i.name}:" if i.heading else f"{i.name} {i.text}" for i in lines)
         blocks.append(
@@ -61,12 +61,13 @@ def robustness(inputs: ReportInputs, key: str) -> list[object]:
                     ("fewer with treatment", "more with treatment"),
                 ),
                 "One thing changed at a time",
-                f"n = {count(whole['n'], least)} or fewer, {count(whole['events'], least)} events in all; treated minus"
-                f" untreated with {inputs.settings.level} interval; not held out, as only weights are learned."
+                f"n = {count(main['n'], least)}, {count(main['events'], least)} events in the main analysis; treated"
+                f" minus untreated with {inputs.settings.level} interval; not held out, as only weights are learned."
                 + outcome.say(" Means over a shorter time are smaller numbers of months by what they are.", ""),
                 820,
             )
         )
+    blocks += _changed(changed)
     table = Table(
         "The effect with one thing changed at a time"
         + ("; the last line is an outcome that treatment is taken not to change." if len(changed) < len(rows) else "."),
@@ -78,28 +79,53 @@ def robustness(inputs: ReportInputs, key: str) -> list[object]:
     return [*blocks, outcome.untimed(table)]
 
 
-def _changed(rows: Sequence[Row]) -> list[object]:
-    """A warning where a change of the analysis turns the answer, or takes it away."""
+def turned(rows: Sequence[Row]) -> list[str]:
+    """What a change of the analysis would do to what is concluded, one sentence each.
+
+    Parameters
+    ----------
+    rows
+        Rows of `TreatmentRobustness` of one estimand, the main analysis first, without the negative control.
+    """
+    if not rows:
+        return []
     main = rows[0]
     said = verdicts.direction(main["lower"], main["upper"])
-    blocks: list[object] = []
-    if said in ("above", "below"):
-        other = [r for r in rows[1:] if r["estimate"] is not None and r["estimate"] * main["estimate"] < 0]
-        gone = [
-            r
-            for r in rows[1:]
-            if r not in other
-            and r["check"] != "restriction time"
-            and verdicts.direction(r["lower"], r["upper"]) != said
-        ]
-        for found, text in ((other, "turns round"), (gone, "is no longer clear")):
-            if found:
-                names = "; ".join(f"{CHECKS[r['check']]}: {readable(r['variant'])}" for r in found)
-                blocks.append(Note(f"The effect {text} with {names}.", "care"))
-    return blocks + [
-        Note(f"{sentence(CHECKS[r['check']])}, {readable(r['variant'])}, not estimable: {reason(r)}.")
-        for r in rows[1:]
-        if r["estimate"] is None
+    kinds: dict[str, list[str]] = {}
+    for row in rows[1:]:
+        other = verdicts.direction(row["lower"], row["upper"])
+        text = _turn(said, other, row["estimate"], main["estimate"])
+        if text:
+            kinds.setdefault(text, []).append(f"{CHECKS[row['check']]}: {readable(row['variant'])}")
+    return [text.format("; ".join(names)) for text, names in kinds.items()]
+
+
+def _turn(said: str, other: str, changed: float | None, main: float | None) -> str:
+    """Sentence, with a place for the name, on a direction other than that of the main analysis; "" if it says the same.
+
+    Signs count only where one of the intervals excludes zero: two that hold zero say the same.
+    """
+    if "unknown" in (said, other) or changed is None or main is None or said == other:
+        return ""
+    if said == "covers":
+        return "An effect is seen only when one thing is changed ({}), not in the main analysis."
+    if changed * main < 0:
+        return "The effect turns round with {}."
+    return "The effect is no longer clear with {}."
+
+
+def sensitive(inputs: ReportInputs, key: str) -> str:
+    """What changes of the analysis add to the answer, or ""."""
+    rows = [r for r in inputs.rows("treatment_robustness", treatment=key) if r["estimand"] == "rmst_difference"]
+    return " ".join(turned([r for r in rows if r["check"] != "negative control"]))
+
+
+def _changed(rows: Sequence[Row]) -> list[object]:
+    """A warning where a change of the analysis turns the answer, makes one or takes it away."""
+    gone = [r for r in rows[1:] if r["estimate"] is None]
+    return [
+        *(Note(text, "care") for text in turned(rows)),
+        *(Note(f"{sentence(CHECKS[r['check']])}, {readable(r['variant'])}, not estimable: {reason(r)}.") for r in gone),
     ]
 
 

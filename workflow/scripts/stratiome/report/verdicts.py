@@ -506,6 +506,7 @@ def treatment(
     alpha: float,
     reproducible: bool = True,
     outcome: OutcomeWords = TIMED,
+    contrast: str = "treated minus untreated",
 ) -> Verdict:
     """Who benefits from a treatment?
 
@@ -525,9 +526,11 @@ def treatment(
         Whether the subgroups come back when the model is refitted; if not, nothing is said by subgroup.
     outcome
         Words for the outcome.
+    contrast
+        Which arm minus which.
     """
     tone, answer = effect(overall, randomised, outcome)
-    facts = [(f"Average, {outcome.unit}", outcome.gain(overall) if overall else "not estimable")]
+    facts = [(f"Average, {contrast}, {outcome.unit}", outcome.gain(overall) if overall else "not estimable")]
     known = overall is not None and overall.get("estimate") is not None
     caveat = (
         "An association: causal only as far as the measured confounders suffice." if known and not randomised else ""

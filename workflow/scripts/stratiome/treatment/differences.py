@@ -23,13 +23,13 @@ from stratiome.treatment.heterogeneity import (
     group_effects,
     linear_projection,
     quarters,
+    value_groups,
 )
 from stratiome.treatment.weight import TRIM, overlap_weights
 
 Row = dict[str, Any]
 BASELINE, COVARIATE, PREDICTED = "baseline risk", "covariate", "predicted effect"
 RISK = ("lowest quarter", "second quarter", "third quarter", "highest quarter")
-THIRDS = ("lowest third", "middle third", "highest third")
 MOST_LEVELS = 12
 """Levels of a covariate beyond which it is not looked at."""
 
@@ -177,8 +177,8 @@ def _by_covariate(held_out: HeldOut, column: str, settings: Settings) -> tuple[l
         x = values.cast(pl.Float64, strict=False).to_numpy()
         if len(x) < 2 * FEWEST or not np.isfinite(x).all() or not x.std() > 0:
             return [], []
-        group = quarters(x, parts=3)
-        rows, _ = group_rows(part, COVARIATE, column, group, THIRDS, settings)
+        group, names = value_groups(x)
+        rows, _ = group_rows(part, COVARIATE, column, group, names, settings)
         return rows, [_trend(part, column, (x - x.mean()) / x.std(), settings)]
     text = values.cast(pl.String).to_numpy().astype(str)
     levels = sorted(set(text.tolist()))

@@ -165,7 +165,7 @@ def evaluate_treatments(
             if decisions is not None:
                 found.policy += policy_rows(held_out, decisions, here)
         if not not_compared(treatment):
-            curves, effects = profile_rows(name, treatment, sample, free, here, _rng(whole, settings.seed))
+            curves, effects = profile_rows(name, treatment, sample, clinical, here, _rng(whole, settings.seed))
             found.profiles += curves
             found.profile_effects += effects
     found.effects = _over_arms(found.effects, treatments)

@@ -7,6 +7,7 @@ patient, whose mean over any group of patients estimates the effect in that grou
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -14,6 +15,12 @@ from stratiome.treatment.interaction import equal_effects
 
 FEWEST = 20
 """Patients of a group below which no effect is told."""
+MOST_VALUES = 6
+"""Values of a measured column up to which each is a group, where each has enough patients."""
+MOST_DIGITS = 4
+"""Significant digits of a cut-off."""
+NEAR = 0.05
+"""Share of patients who may change sides where a cut-off is rounded."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +94,48 @@ def quarters(score: np.ndarray, within: np.ndarray | None = None, parts: int = 4
         share = (rankdata(score[rows]) - 0.5) / rows.sum()
         found[rows] = np.minimum((share * parts).astype(np.int64), parts - 1) + 1
     return found
+
+
+def value_groups(values: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Groups of a measured column: each value where they are few, thirds between rounded cut-offs elsewhere.
+
+    Parameters
+    ----------
+    values
+        Shape `(n_patients,)`, finite, not all the same.
+
+    Returns
+    -------
+    group, names
+        Shape `(n_patients,)`, from 1 on; what each group is, as `up to 52`, `above 52, up to 61`, `above 61`. The
+        rounded cut-offs decide who is in which group, so that groups are what their names say.
+    """
+    levels, group, n = np.unique(values, return_inverse=True, return_counts=True)
+    if len(levels) <= MOST_VALUES and n.min() >= FEWEST:
+        return group.ravel() + 1, tuple(map(_told, levels))
+    thirds = np.quantile(values, (1 / 3, 2 / 3), method="inverted_cdf")
+    cuts = np.unique([_cut_off(values, float(t)) for t in thirds])
+    cuts = cuts[[min((values <= c).sum(), (values > c).sum()) >= FEWEST for c in cuts]]
+    if not len(cuts):  # nearly all have the lowest value, or the highest
+        cuts = levels[:1] if 2 * n[0] > len(values) else np.array([_cut_off(values, float(levels[-2]))])
+    told = [_told(c) for c in cuts]
+    between = [f"above {a}, up to {b}" for a, b in pairwise(told)]
+    names = (f"up to {told[0]}", *between, f"above {told[-1]}")
+    return np.searchsorted(cuts, values) + 1, names
+
+
+def _cut_off(values: np.ndarray, at: float) -> float:
+    """A cut-off with as few digits, from two on, as leave about as many below: no patient's exact value is told."""
+    share, cut = (values <= at).mean(), at
+    for digits in range(2, MOST_DIGITS + 1):
+        cut = float(f"{at:.{digits}g}")
+        if abs((values <= cut).mean() - share) <= NEAR:
+            break
+    return cut
+
+
+def _told(value: float) -> str:
+    return f"{value:.10g}"
 
 
 @dataclass(frozen=True)

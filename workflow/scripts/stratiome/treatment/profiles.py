@@ -13,6 +13,7 @@ import numpy as np
 import polars as pl
 
 from stratiome.config import TreatmentConfig
+from stratiome.strategies import Given, StrategyError, profile_value
 from stratiome.survival.curves import at_risk
 from stratiome.survival.design import ClinicalDesign, ColumnType, column_type
 from stratiome.survival.interval import ENOUGH_DRAWS, percentile_ends
@@ -23,12 +24,10 @@ from stratiome.treatment.standardise import arm_models, standardised
 from stratiome.treatment.weight import TRIM, PropensityModel, fit_propensity
 
 Row = dict[str, Any]
-Given = bool | int | float | str
 INSIDE = 0.9
 """Share of those averaged over who must have a propensity within `TRIM` to `1 - TRIM`."""
 NEAR = 0.5
 """Standard deviations up to which a patient's number counts as like the profile's."""
-_MOST_LEVELS = 12
 
 
 def profile_rows(
@@ -132,33 +131,10 @@ def _method(usable: int) -> str:
 
 def _value(name: str, profile: str, column: str, given: Given, series: pl.Series, kind: ColumnType) -> float | str:
     """A value of a profile as the column has it."""
-    key = f"`treatments.{name}.profiles.{profile}.{column}`"
-    if kind == "numeric":
-        try:
-            number = float(given)
-        except ValueError:
-            number = float("nan")
-        if not np.isfinite(number):
-            raise TreatmentError(
-                f"{key}: {given!r} is no number, but the column has numbers. Suggestion: give a number"
-            )
-        return number
-    levels = [str(v) for v in series.drop_nulls().cast(pl.String).unique().sort()]
-    said = str(given).lower() if isinstance(given, bool) else str(given)
-    for level in levels:
-        if level == said or _same_number(level, said):
-            return level
-    near = [v for v in levels if v.lower() == said.lower()]
-    listed = ", ".join(levels[:_MOST_LEVELS]) + (", …" if len(levels) > _MOST_LEVELS else "")
-    hint = f"`{near[0]}`?" if near else f"one of {listed}"
-    raise TreatmentError(f"{key}: no patient has the class {given!r}. Suggestion: {hint}")
-
-
-def _same_number(a: str, b: str) -> bool:
     try:
-        return float(a) == float(b)
-    except ValueError:
-        return False
+        return profile_value(given, series, kind)
+    except StrategyError as error:
+        raise TreatmentError(f"`treatments.{name}.profiles.{profile}.{column}`: {error}") from None
 
 
 def _like(clinical: pl.DataFrame, profile: dict[str, float | str]) -> pl.DataFrame:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -83,17 +84,16 @@ def robustness_rows(
     settings
         What all comparisons share.
     rng
-        Source of bootstrap draws.
+        Source of bootstrap draws; in the state in which the headline had it, the first rows are the headline's.
     latent
         `patient_id` and one column per dimension learned from the omics, without looking at outcome or treatment.
     control
         Name of an outcome that the treatment cannot change, and rows of `NegativeControls` of this treatment.
     """
-    seed = int(rng.integers(2**31))
     rows: list[Row] = []
     for changed in _changes(sample, design, randomised, settings.question, latent, control):
         # The same draws for all, so that two lines differ by what was changed and not by chance.
-        rows += _claims(name, changed, randomised, settings, np.random.default_rng(seed))
+        rows += _claims(name, changed, randomised, settings, deepcopy(rng))
     return rows
 
 
