@@ -91,10 +91,12 @@ def verdict(page: Validation) -> Verdict:
     facts += [("Calibration slope", interval(slope))] if slope else []
     facts += [("Observed / expected", interval(ratio))] if ratio else []
     ranks = direction(c["lower"], c["upper"], 0.5)
-    if ranks != "above":
-        text = f"No evidence that the {name} model orders these patients by risk."
-        return Verdict(question, text, "harm" if ranks == "below" else "no", tuple(facts))
     off = [said for said in (_ratio(ratio), _slope(slope)) if said]
+    if ranks != "above":
+        opposed = f"The {name} model orders these patients the wrong way round"
+        text = opposed if ranks == "below" else f"No evidence that the {name} model orders these patients by risk"
+        text += f", and its risks are {join(off)}." if off else "."
+        return Verdict(question, text, "harm" if ranks == "below" else "no", tuple(facts))
     tone: Tone = "mixed" if off else "yes"
     text = f"The {name} model orders these patients by risk" + (
         f", but its risks are off: {join(off)}." if off else ", and its risks agree with what happened."
@@ -122,6 +124,16 @@ def _slope(row: Row | None) -> str:
     if SLOPE_LIMITS[0] <= row["estimate"] <= SLOPE_LIMITS[1]:
         return ""
     return "too timid" if row["estimate"] > 1 else "too extreme"
+
+
+def _cell(row: Row | None, decimals: int, sign: bool = False) -> Cell | str:
+    """Estimate with its interval beneath."""
+    if row is None or row["estimate"] is None:
+        return "–"
+    if row["lower"] is None or row["upper"] is None:
+        return Cell(number(row["estimate"], decimals, sign), below="no interval")
+    ends = f"{number(row['lower'], decimals)} to {number(row['upper'], decimals)}"
+    return Cell(number(row["estimate"], decimals, sign), below=ends)
 
 
 def whom(page: Validation) -> Section:
@@ -170,11 +182,8 @@ def worth(page: Validation) -> Section:
     rows: list[Sequence[Cell | str]] = []
     for model in page.models:
         cells: list[Cell | str] = [label(model)]
-        difference = page.metric(model, "uno_c", versus="clinical")
-        cells.append("–" if difference is None else interval(difference, 3, sign=True))
-        for metric in columns:
-            row = page.metric(model, metric)
-            cells.append("–" if row is None else interval(row, page.words.metrics[metric][1]))
+        cells.append(_cell(page.metric(model, "uno_c", versus="clinical"), 3, sign=True))
+        cells += [_cell(page.metric(model, metric), page.words.metrics[metric][1]) for metric in columns]
         rows.append(cells)
     first = page.metric(page.first, "uno_c")
     size = "" if first is None else f"n = {first['n']:,}, {disclosure.count(first['events'], page.min_cell)} events. "
@@ -194,9 +203,7 @@ def worth(page: Validation) -> Section:
         for model in page.models:
             for update in updates:
                 cells = [label(model), update]
-                for metric in judged:
-                    row = page.metric(model, metric, update)
-                    cells.append("–" if row is None else interval(row, page.words.metrics[metric][1]))
+                cells += [_cell(page.metric(model, m, update), page.words.metrics[m][1]) for m in judged]
                 after.append(cells)
         text = (
             "Each update is learned on one half of the patients here and judged on the other. Baseline: hazards times "
