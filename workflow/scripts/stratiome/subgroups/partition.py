@@ -104,11 +104,20 @@ class _Points(NamedTuple):
         dims = points.shape[2]
         rows = np.ascontiguousarray(points, dtype=np.float32)
         columns = np.ascontiguousarray(rows.transpose(0, 2, 1))
-        square = (columns @ rows).astype(np.float64)
+        square = symmetric((columns @ rows).astype(np.float64))
         mean = rows.mean(axis=1, dtype=np.float64)
         covariance = square / points.shape[1] - mean[:, :, None] * mean[:, None, :]
         size = np.maximum(np.trace(covariance, axis1=1, axis2=2) / dims, 1e-30)
         return cls(rows, columns, square, covariance, FLOOR * size[:, None, None] * np.eye(dims))
+
+
+def symmetric(matrices: np.ndarray) -> np.ndarray:
+    """The symmetric part of the last two axes.
+
+    Products and inverses are symmetric up to rounding only, which differs between processors, and in single precision by
+    enough to be refused as a precision.
+    """
+    return 0.5 * (matrices + matrices.swapaxes(-1, -2))
 
 
 def _refine(
@@ -125,7 +134,7 @@ def _refine(
         moved = np.where(counts[..., None] > 0, sums / np.maximum(counts, 1.0)[..., None], centres)
         # The scatter within groups is the total scatter less that of the centres: no second pass over the points.
         between = (moved * counts[..., None]).swapaxes(-1, -2) @ moved
-        within = (data.square[:, None] - between) / n + data.floor[:, None]
+        within = symmetric((data.square[:, None] - between) / n + data.floor[:, None])
         metric = np.linalg.inv(within)
         settled = np.array_equal(moved, centres)
         centres = moved
