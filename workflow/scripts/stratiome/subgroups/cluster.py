@@ -86,7 +86,8 @@ def fit_mixture(latents: np.ndarray, k: int, seed: int | list[int], *, starts: i
     start: dict[str, Any] = {}
     if k > 1:
         hard = partition(latents[None], k, np.random.default_rng(seed), starts=starts, iterations=100)
-        start = {"means_init": hard.centres[0], "precisions_init": symmetric(hard.metric[0]), "weights_init": np.full(k, 1 / k)}
+        precision = symmetric(hard.metric[0])
+        start = {"means_init": hard.centres[0], "precisions_init": precision, "weights_init": np.full(k, 1 / k)}
     model = GaussianMixture(
         k, covariance_type="tied", reg_covar=regular, max_iter=500, tol=1e-5, random_state=0, **start
     )

@@ -114,8 +114,8 @@ class _Points(NamedTuple):
 def symmetric(matrices: np.ndarray) -> np.ndarray:
     """The symmetric part of the last two axes.
 
-    Products and inverses are symmetric up to rounding only, which differs between processors, and in single precision by
-    enough to be refused as a precision.
+    Products and inverses are symmetric up to rounding only, which differs between processors, and in single precision
+    by enough to be refused as a precision.
     """
     return 0.5 * (matrices + matrices.swapaxes(-1, -2))
 
