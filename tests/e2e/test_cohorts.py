@@ -160,8 +160,8 @@ def test_the_page_names_nobody_and_tells_no_small_count(page, cohort):
 
 def test_every_cohort_with_omics_has_a_config_and_rows_in_the_table(shared_data):
     with_omics = {p.parent.name for p in shared_data.glob("*/*.parquet")}
-    survival = {
-        f for f in with_omics if any("event" in c for c in (shared_data / f / "clinical.tsv").open().readline().split())
-    }
-    assert survival == {Path(c["data"]["folder"]).name for c in REAL.values()}
+    columns = {f: (shared_data / f / "clinical.tsv").open().readline().split() for f in with_omics}
+    survival = {f for f, names in columns.items() if any("event" in c for c in names)}
+    answered = {f for f, names in columns.items() if "pcr" in names}
+    assert survival | answered == {Path(c["data"]["folder"]).name for c in REAL.values()}
     assert {t[0] for t in TRAPS} == set(REAL)
