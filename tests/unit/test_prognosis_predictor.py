@@ -70,14 +70,15 @@ def test_stored_models_predict_as_they_did(fitted):
     assert {f.model for f in fits} >= {"kaplan_meier", "clinical", *SETTINGS.models}
     assert not [f.model for f in fits if f.stand_in]
     for fit in fits:
-        np.testing.assert_array_equal(models[fit.model].survival(inputs, GRID), fit.survival, fit.model)
-        np.testing.assert_array_equal(models[fit.model].risk(inputs, GRID), fit.risk, fit.model)
+        risk, survival = models[fit.model].predict(inputs, GRID)
+        np.testing.assert_array_equal(survival, fit.survival, fit.model)
+        np.testing.assert_array_equal(risk, fit.risk, fit.model)
 
 
 def test_one_patient_alone_has_the_curve_that_it_has_among_others(fitted):
     inputs, fits = fitted
     for fit in fits:
-        alone = [fit.predictor.survival(inputs.take(np.array([i])), GRID)[0] for i in (0, 100, 239)]
+        alone = [fit.predictor.predict(inputs.take(np.array([i])), GRID)[1][0] for i in (0, 100, 239)]
         np.testing.assert_allclose(alone, fit.survival[[0, 100, 239]], atol=1e-6, err_msg=fit.model)
 
 
@@ -85,7 +86,7 @@ def test_models_do_not_look_at_outcomes(fitted):
     inputs, fits = fitted
     blind = replace(inputs, time=np.zeros_like(inputs.time), event=np.zeros_like(inputs.event), competing=None)
     for fit in fits:
-        np.testing.assert_array_equal(fit.predictor.survival(blind, GRID), fit.survival, fit.model)
+        np.testing.assert_array_equal(fit.predictor.predict(blind, GRID)[1], fit.survival, fit.model)
 
 
 @pytest.mark.parametrize("change", ["missing array", "shorter array", "unknown kind", "unknown source", "loop"])

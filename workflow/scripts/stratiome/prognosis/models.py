@@ -403,7 +403,7 @@ def _predicted(
     **more: Any,
 ) -> Fit:
     """A fit whose predictions are those of its predictor."""
-    risk, survival = predictor.risk(inputs, grid), predictor.survival(inputs, grid)
+    risk, survival = predictor.predict(inputs, grid)
     return Fit(model, risk, survival, coefficients, note, predictor, **more)
 
 

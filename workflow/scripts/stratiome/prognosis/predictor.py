@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from stratiome.prognosis.models import Inputs
 
 Tensors = dict[str, np.ndarray]
+Known = Mapping[str, np.ndarray]
+NOTHING: Known = {}
 SOURCES = ("clinical", "latents", "factors", "omic", "missing", "any missing")
 """Where columns come from: clinical columns, latents, MOFA+ factors, features of an omic, and flags of lacking one."""
 
@@ -108,11 +110,11 @@ def columns_of(parts: Sequence[Part], inputs: Inputs) -> np.ndarray:
 class Predictor(Protocol):
     """A fitted model."""
 
-    def risk(self, inputs: Inputs, grid: np.ndarray) -> np.ndarray:
-        """Score of each patient, shape `(n_patients,)`; higher = worse."""
+    def predict(self, inputs: Inputs, grid: np.ndarray, known: Known = NOTHING) -> tuple[np.ndarray, np.ndarray]:
+        """Score of each patient, shape `(n_patients,)`, higher = worse, and curves, shape `(n_patients, n_times)`.
 
-    def survival(self, inputs: Inputs, grid: np.ndarray) -> np.ndarray:
-        """Curves, shape `(n_patients, n_times)`."""
+        `known` holds curves of the same patients that others have predicted already, by model.
+        """
 
     def state(self) -> tuple[Tensors, dict[str, Any]]:
         """Arrays and description to store."""
@@ -124,13 +126,10 @@ class CurvePredictor:
 
     curve: np.ndarray
 
-    def risk(self, inputs: Inputs, grid: np.ndarray) -> np.ndarray:
-        """0 for everybody."""
-        return np.zeros(len(inputs.train))
-
-    def survival(self, inputs: Inputs, grid: np.ndarray) -> np.ndarray:
-        """As `Predictor`."""
-        return np.repeat(self.curve[None], len(inputs.train), axis=0)
+    def predict(self, inputs: Inputs, grid: np.ndarray, known: Known = NOTHING) -> tuple[np.ndarray, np.ndarray]:
+        """No score, and the curve."""
+        n = len(inputs.train)
+        return np.zeros(n), np.repeat(self.curve[None], n, axis=0)
 
     def state(self) -> tuple[Tensors, dict[str, Any]]:
         """As `Predictor`."""
@@ -144,13 +143,10 @@ class CoxPredictor:
     parts: tuple[Part, ...]
     model: CoxModel
 
-    def risk(self, inputs: Inputs, grid: np.ndarray) -> np.ndarray:
-        """Log partial hazard."""
-        return self.model.risk(columns_of(self.parts, inputs))
-
-    def survival(self, inputs: Inputs, grid: np.ndarray) -> np.ndarray:
-        """As `Predictor`."""
-        return self.model.survival(columns_of(self.parts, inputs), grid)
+    def predict(self, inputs: Inputs, grid: np.ndarray, known: Known = NOTHING) -> tuple[np.ndarray, np.ndarray]:
+        """Log partial hazard, and curves."""
+        x = columns_of(self.parts, inputs)
+        return self.model.risk(x), self.model.survival(x, grid)
 
     def state(self) -> tuple[Tensors, dict[str, Any]]:
         """As `Predictor`."""
@@ -165,13 +161,10 @@ class ForestPredictor:
     parts: tuple[Part, ...]
     forest: Forest
 
-    def risk(self, inputs: Inputs, grid: np.ndarray) -> np.ndarray:
-        """Minus the restricted mean over the grid."""
-        return restricted_mean_risk(self.survival(inputs, grid), grid, grid[-1])
-
-    def survival(self, inputs: Inputs, grid: np.ndarray) -> np.ndarray:
-        """As `Predictor`."""
-        return self.forest.survival(columns_of(self.parts, inputs))
+    def predict(self, inputs: Inputs, grid: np.ndarray, known: Known = NOTHING) -> tuple[np.ndarray, np.ndarray]:
+        """Minus the restricted mean over the grid, and curves."""
+        survival = self.forest.survival(columns_of(self.parts, inputs))
+        return restricted_mean_risk(survival, grid, grid[-1]), survival
 
     def state(self) -> tuple[Tensors, dict[str, Any]]:
         """As `Predictor`."""
@@ -187,17 +180,10 @@ class DeepPredictor:
     parts: tuple[Part, ...]
     network: Network
 
-    def risk(self, inputs: Inputs, grid: np.ndarray) -> np.ndarray:
-        """Minus the restricted mean over the grid."""
-        return restricted_mean_risk(self.survival(inputs, grid), grid, grid[-1])
-
-    def survival(self, inputs: Inputs, grid: np.ndarray) -> np.ndarray:
-        """As `Predictor`."""
-        return self.network.survival(columns_of(self.parts, inputs), grid)
-
-    def spread(self, inputs: Inputs, grid: np.ndarray) -> np.ndarray:
-        """Standard deviation of the predicted risk over members, shape `(n_patients, n_times)`."""
-        return self.network.curves(columns_of(self.parts, inputs), grid).std(axis=0, ddof=1)
+    def predict(self, inputs: Inputs, grid: np.ndarray, known: Known = NOTHING) -> tuple[np.ndarray, np.ndarray]:
+        """Minus the restricted mean over the grid, and curves."""
+        survival = self.network.survival(columns_of(self.parts, inputs), grid)
+        return restricted_mean_risk(survival, grid, grid[-1]), survival
 
     def state(self) -> tuple[Tensors, dict[str, Any]]:
         """As `Predictor`."""
@@ -224,13 +210,10 @@ class AbsolutePredictor:
     others: OtherCauses
     marginal: bool
 
-    def risk(self, inputs: Inputs, grid: np.ndarray) -> np.ndarray:
-        """Score of the model of the event alone."""
-        return self.inner.risk(inputs, grid)
-
-    def survival(self, inputs: Inputs, grid: np.ndarray) -> np.ndarray:
-        """As `Predictor`."""
-        return self.absolute(self.inner.survival(inputs, grid), inputs.clinical, grid)
+    def predict(self, inputs: Inputs, grid: np.ndarray, known: Known = NOTHING) -> tuple[np.ndarray, np.ndarray]:
+        """Score of the model of the event alone, and curves in this world."""
+        risk, survival = self.inner.predict(inputs, grid)
+        return risk, self.absolute(survival, inputs.clinical, grid)
 
     def absolute(self, survival: np.ndarray, clinical: np.ndarray, grid: np.ndarray) -> np.ndarray:
         """Curves of patients with these curves of the event alone and these clinical columns."""
@@ -264,17 +247,15 @@ class StackPredictor:
     models: tuple[tuple[str, Predictor], ...]
     tau: float
 
-    def risk(self, inputs: Inputs, grid: np.ndarray) -> np.ndarray:
-        """Minus the restricted mean to tau."""
-        return self.score(self.survival(inputs, grid), grid)
+    def predict(self, inputs: Inputs, grid: np.ndarray, known: Known = NOTHING) -> tuple[np.ndarray, np.ndarray]:
+        """Minus the restricted mean to tau, and curves; models whose curves are known do not predict again."""
+        curves = [known[n] if n in known else m.predict(inputs, grid)[1] for n, m in self.models]
+        survival = mixed(self.weights, np.stack(curves))
+        return self.score(survival, grid), survival
 
     def score(self, survival: np.ndarray, grid: np.ndarray) -> np.ndarray:
         """Score of curves of this model, shape `(n_patients,)`."""
         return restricted_mean_risk(survival, grid, self.tau)
-
-    def survival(self, inputs: Inputs, grid: np.ndarray) -> np.ndarray:
-        """As `Predictor`."""
-        return mixed(self.weights, np.stack([model.survival(inputs, grid) for _, model in self.models]))
 
     def state(self) -> tuple[Tensors, dict[str, Any]]:
         """As `Predictor`; the models are stored apart, by their names."""

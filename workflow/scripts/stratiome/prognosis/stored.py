@@ -102,11 +102,11 @@ class StoredPrognosis:
             np.sum([np.isfinite(o.values).any(axis=1) for o in omics], axis=0).astype(np.int64),
             factors,
         )
-        found = {}
+        found: dict[str, Prediction] = {}
         for name, model in self.models.items():
-            survival = model.survival(inputs, self.grid)
+            risk, survival = model.predict(inputs, self.grid, {n: p.survival for n, p in found.items()})
             lower = lower_bounds(survival, self.grid, *self.bounds[name]) if name in self.bounds else None
-            found[name] = Prediction(model.risk(inputs, self.grid), survival, lower)
+            found[name] = Prediction(risk, survival, lower)
         return found
 
 
