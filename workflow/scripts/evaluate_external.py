@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 
 from stratiome import tables
-from stratiome.audit.transport import evaluate_external, in_group_proportion, on_grid, sharpness_test
+from stratiome.audit.transport import AS_IS, evaluate_external, in_group_proportion, on_grid, sharpness_test
 from stratiome.bundle.files import BundleError, open_bundle
 from stratiome.bundle.scorer import Scorer
 from stratiome.config import EndpointConfig, EvaluationConfig
@@ -48,23 +48,10 @@ def main(
     given = _predictions(known["patient_id"], risks, curves, problem.grid)
     settings = {"bootstraps": evaluation.bootstraps, "level": evaluation.level}
     found = evaluate_external(problem, given, seed=seed, **settings)
-    rows = [
-        {
-            "estimate": e.estimate,
-            "lower": e.lower,
-            "upper": e.upper,
-            "n": e.n,
-            "events": e.events,
-            "method": e.method + ("" if update == "as is" else f"; {update} learned on the other half of the patients"),
-            "held_out": True,
-            "update": update,
-            "model": e.model,
-            "metric": e.metric,
-            "horizon_months": e.horizon,
-            "versus": e.versus,
-        }
-        for update, e in found
-    ]
+    rows = [{"update": update} | e.columns() for update, e in found]
+    for row in rows:
+        if row["update"] != AS_IS:
+            row["method"] += f"; {row['update']} learned on the other half of the patients"
     tables.write_table(tables.from_rows(rows, tables.ExternalMetrics), metrics, tables.ExternalMetrics)
     scored = tables.read_table(patients, tables.ScoredPatients)
     mixture = Scorer.load(bundle).mixture

@@ -249,23 +249,7 @@ def _complete(one: pl.DataFrame, many: pl.DataFrame, problem: evaluate.Problem, 
 
 
 def _metrics(estimates: list[tuple[str, evaluate.Estimate]]) -> pl.DataFrame:
-    rows = [
-        {
-            "estimate": e.estimate,
-            "lower": e.lower,
-            "upper": e.upper,
-            "n": e.n,
-            "events": e.events,
-            "method": e.method,
-            "held_out": True,
-            "design": design,
-            "model": e.model,
-            "metric": e.metric,
-            "horizon_months": e.horizon,
-            "versus": e.versus,
-        }
-        for design, e in estimates
-    ]
+    rows = [{"design": design} | e.columns() for design, e in estimates]
     return tables.from_rows(rows, tables.PrognosisMetrics)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
@@ -120,6 +121,12 @@ class Estimate:
     n: int
     events: int
     method: str
+
+    def columns(self) -> dict[str, Any]:
+        """Columns of `PrognosisMetrics` without the design."""
+        claim = {k: getattr(self, k) for k in ("estimate", "lower", "upper", "n", "events", "method")}
+        keys = {"model": self.model, "metric": self.metric, "horizon_months": self.horizon, "versus": self.versus}
+        return claim | keys | {"held_out": True}
 
 
 @dataclass(frozen=True)

@@ -93,14 +93,15 @@ def average_rows(
         models = "Cox models of survival and of censoring"
         if sample.other is not None:
             models = "cause-specific Cox models of the event and of other causes, and a Cox model of censoring,"
+        chance = (
+            "share treated as the propensity (randomised)" if sample.randomised else "unpenalised logistic propensity"
+        )
         method = (
             f"cross-fitted augmented inverse probability weighting, {FOLDS} folds, median of {SPLITS} splits:"
-            f" unpenalised logistic propensity, {models} in each arm;"
+            f" {chance}, {models} in each arm;"
             f" probabilities of the arm below {MIN_PROPENSITY:g} and of being uncensored below {MIN_UNCENSORED:g}"
             " raised to these; interval from influence functions"
         )
-        if sample.randomised:
-            method = method.replace("unpenalised logistic propensity", "share treated as the propensity (randomised)")
         for population in POPULATIONS:
             effect = over_splits([average(s, sample.treated, population) for s in splits])
             inside = _inside(splits[0].propensity, population)

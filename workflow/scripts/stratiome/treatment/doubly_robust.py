@@ -111,8 +111,7 @@ def fit_nuisance(
     """
     outcome = design if outcome is None else outcome
     censoring = design if censoring is None else censoring
-    chance = sample.randomised or not design.shape[1]
-    propensity = _same(sample.treated.mean()) if chance else fit_propensity(design, sample.treated).predict
+    propensity = propensity_of(design, sample)
     survival, observed, other = [], [], []
     for arm in (~sample.treated, sample.treated):
         x, time = outcome[arm], sample.time[arm]
@@ -124,8 +123,25 @@ def fit_nuisance(
     return Nuisance(propensity, (survival[0], survival[1]), (observed[0], observed[1]), competing)
 
 
-def _same(share: float) -> Callable[[np.ndarray], np.ndarray]:
-    return lambda design: np.full(len(design), float(share))
+def propensity_of(design: np.ndarray, sample: Sample) -> Callable[[np.ndarray], np.ndarray]:
+    """Confounders to probabilities of treatment; the share treated in a randomised design, or without columns.
+
+    Parameters
+    ----------
+    design
+        Shape `(n_patients, n_columns)`, confounders of the training patients.
+    sample
+        Training patients; both arms present.
+
+    Raises
+    ------
+    TreatmentError
+        If the confounders determine the treatment.
+    """
+    if sample.randomised or not design.shape[1]:
+        share = float(sample.treated.mean())
+        return lambda given: np.full(len(given), share)
+    return fit_propensity(design, sample.treated).predict
 
 
 def influence(

@@ -14,11 +14,11 @@ import numpy as np
 
 from stratiome.survival.censoring_model import fit_censoring
 from stratiome.treatment.arm_models import ArmCox, fit_arm_cox, forest_effects, interaction_effects
-from stratiome.treatment.doubly_robust import Nuisance, Scores, balanced_folds, influence
+from stratiome.treatment.doubly_robust import Nuisance, Scores, balanced_folds, influence, propensity_of
 from stratiome.treatment.emulate import Sample, TreatmentError
 from stratiome.treatment.final_stage import Uncensored, fit_dr, fit_r
 from stratiome.treatment.stack import stack
-from stratiome.treatment.weight import TRIM, fit_propensity
+from stratiome.treatment.weight import TRIM
 
 logger = logging.getLogger(__name__)
 
@@ -182,14 +182,7 @@ def _nuisance(training: Training, rng: np.random.Generator) -> tuple[Nuisance, A
     sample, x = training.sample, training.confounders
     if not (sample.treated.any() and (~sample.treated).any()):
         raise TreatmentError("a part of the training patients has one arm only. Suggestion: widen `eligible`")
-    if x.shape[1]:
-        propensity = fit_propensity(x, sample.treated).predict
-    else:
-        share = float(sample.treated.mean())
-
-        def propensity(design: np.ndarray) -> np.ndarray:
-            return np.full(len(design), share)
-
+    propensity = propensity_of(x, sample)
     cox = fit_arm_cox(training.covariates, sample, rng)
     observed = [fit_censoring(x[arm], sample.time[arm], sample.ended[arm]) for arm in (~sample.treated, sample.treated)]
     return Nuisance(propensity, cox.models, (observed[0], observed[1]), cox.other), cox
