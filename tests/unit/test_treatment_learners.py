@@ -10,7 +10,7 @@ import pytest
 import learner_gates as gates
 from stratiome.treatment.doubly_robust import cross_fit
 from stratiome.treatment.final_stage import Uncensored
-from stratiome.treatment.learners import COMBINED, CONSTANT, LEARNERS, MIN_EVENTS, Training, learn_effects
+from stratiome.treatment.learners import COMBINED, CONSTANT, LEARNERS, MIN_EVENTS, Training, _nuisance, learn_effects
 from stratiome.treatment.stack import stack
 
 
@@ -116,3 +116,17 @@ def test_more_columns_than_patients_and_few_events():
     assert set(few.predicted) == {CONSTANT, COMBINED}
     assert np.ptp(few.predicted[COMBINED]) == 0.0
     assert few.reasons["dr"] == f"fewer than {MIN_EVENTS} events in an arm"
+
+
+def test_a_flag_that_separates_arms_by_chance_moves_no_propensity_in_a_trial():
+    """Of a randomised design the learners know the share treated; of others they learn the propensity."""
+
+    made = gates.draw("linear", [3, 300, 10, 1], 300, 10, randomised=True)
+    flag = np.zeros(300)
+    flag[np.flatnonzero(made.sample.treated)[:5]] = 1.0
+    confounders = np.column_stack([made.confounders, flag])
+    trial = replace(made.sample, randomised=True)
+    share = float(trial.treated.mean())
+    for sample, known in ((trial, True), (replace(trial, randomised=False), False)):
+        nuisance, _ = _nuisance(Training(confounders, made.x, sample), np.random.default_rng(1))
+        assert np.allclose(nuisance.propensity(confounders), share) is known
