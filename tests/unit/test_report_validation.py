@@ -82,6 +82,8 @@ def test_the_answer_follows_the_intervals(numbers, tone, said):
 def test_a_model_that_is_no_better_than_clinical_variables_is_told_so():
     page = _page((0.7, 0.65, 0.75), more=[_metric("uno_c", 0.01, -0.01, 0.03, versus="clinical")])
     assert "No evidence that it orders them better than clinical variables alone." in verdict(page).caveat
+    worse = _page((0.7, 0.65, 0.75), more=[_metric("uno_c", -0.02, -0.03, -0.01, versus="clinical")])
+    assert "It orders them worse than clinical variables alone." in verdict(worse).caveat
     better = _page((0.7, 0.65, 0.75), more=[_metric("uno_c", 0.04, 0.01, 0.07, versus="clinical")])
     assert "No evidence" not in verdict(better).caveat
 

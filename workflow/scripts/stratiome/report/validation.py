@@ -105,7 +105,10 @@ def verdict(page: Validation) -> Verdict:
     caveat = "As published, without any update to this cohort."
     if clinical is not None and clinical["estimate"] is not None:
         facts.append(("Difference to the clinical model", interval(clinical, 3, sign=True)))
-        if direction(clinical["lower"], clinical["upper"]) != "above":
+        against = direction(clinical["lower"], clinical["upper"])
+        if against == "below":
+            caveat += " It orders them worse than clinical variables alone."
+        elif against != "above":
             caveat += " No evidence that it orders them better than clinical variables alone."
     return Verdict(question, text, tone, tuple(facts), caveat)
 
