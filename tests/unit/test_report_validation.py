@@ -6,7 +6,7 @@ import pytest
 
 from stratiome import tables
 from stratiome.report.outcome_words import OutcomeWords
-from stratiome.report.validation import Validation, render, verdict
+from stratiome.report.validation import Validation, render, subgroup_verdict, verdict
 
 CARD = {
     "n": 400,
@@ -114,10 +114,24 @@ def test_subgroups_are_shown_with_what_speaks_for_them():
         rows.append(own | {"quantity": "rmst"} | means)
     rows.append(base | {"quantity": "log_rank", "subgroup": None, "tau_months": None, "estimate": 5.0, "p_value": 0.03})
     page = render(_page((0.7, 0.65, 0.75), subgroups=rows))
+    assert "In part: evidence for subgroup 1, none for the others." in page
     assert "up to 60 months" in page
     assert "0.002" in page
     assert "0.40" in page
     assert "Log-rank test of all: 0.030" in page
+
+
+@pytest.mark.parametrize(
+    ("p_values", "tone", "said"),
+    [((0.4, 0.8), "no", "No evidence that they are"), ((0.002, 0.01), "yes", "Yes: patients are surer")],
+)
+def test_whether_subgroups_are_here_follows_their_tests(p_values, tone, said):
+    base = {"lower": None, "upper": None, "n": 90, "events": 30, "method": "how", "held_out": True, "versus": None}
+    own = base | {"quantity": "sharpness", "estimate": 0.9, "tau_months": None}
+    rows = [own | {"subgroup": g + 1, "p_value": p} for g, p in enumerate(p_values)]
+    found = subgroup_verdict(_page((0.7, 0.65, 0.75), subgroups=rows))
+    assert found.tone == tone
+    assert said in found.answer
 
 
 def test_one_group_is_nothing_to_find_again():

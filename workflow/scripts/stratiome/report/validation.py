@@ -14,10 +14,11 @@ from stratiome.report.blocks import Cell, Note, Section, Table, Text, numbered
 from stratiome.report.outcome_words import OutcomeWords
 from stratiome.report.page import TEMPLATES, ticks
 from stratiome.report.verdicts import RATIO_LIMITS, SLOPE_LIMITS, Tone, Verdict, direction
-from stratiome.report.words import interval, join, label, months, number, p_cell, readable, within
+from stratiome.report.words import interval, join, label, months, number, p_cell, p_value, readable, within
 
 Row = Mapping[str, Any]
 AS_IS = "as is"
+ALPHA = 0.05
 FIRST = ("stacked", "clinical")
 """Models that the answer is about: the first that is there."""
 
@@ -111,6 +112,29 @@ def verdict(page: Validation) -> Verdict:
         elif against != "above":
             caveat += " No evidence that it orders them better than clinical variables alone."
     return Verdict(question, text, tone, tuple(facts), caveat)
+
+
+def subgroup_verdict(page: Validation) -> Verdict:
+    """Whether the subgroups of the bundle are groups here, and whether they differ in survival."""
+    question = "Are its subgroups here?"
+    sure = [r for r in page.subgroups.to_dicts() if r["quantity"] == "sharpness" and r["p_value"] is not None]
+    if not sure:
+        text = "Nothing to find again: the bundle has one group, or patients here fall into one."
+        return Verdict(question, text, "unknown", link="subgroups")
+    there = [f"subgroup {r['subgroup']}" for r in sure if r["p_value"] <= ALPHA]
+    if not there:
+        text, tone = "No evidence that they are: one cloud of patients, cut by the same rule, looks the same.", "no"
+    elif len(there) == len(sure):
+        text, tone = "Yes: patients are surer of their subgroup than those of one cloud are.", "yes"
+    else:
+        text, tone = f"In part: evidence for {join(there)}, none for the others.", "mixed"
+    facts = [
+        (f"Subgroup {r['subgroup']}, probability", f"{number(r['estimate'])}, {p_value(r['p_value'])}") for r in sure
+    ]
+    test = page.subgroups.filter(pl.col("quantity") == "log_rank").to_dicts()
+    facts += [("Survival, log-rank", p_value(test[0]["p_value"]))] if test else []
+    caveat = "p-values of single subgroups are not corrected for their number."
+    return Verdict(question, text, tone, tuple(facts), caveat, "subgroups")  # type: ignore[arg-type]
 
 
 def _ratio(row: Row | None) -> str:
@@ -301,7 +325,7 @@ def render(page: Validation, templates: Path = TEMPLATES) -> str:
         cohort=page.title,
         summary=[f"{page.patients.height:,} patients", f"models of {page.card['n']:,} others"],
         warning="",
-        verdicts=[verdict(page)],
+        verdicts=[verdict(page), subgroup_verdict(page)],
         sections=[whom(page), worth(page), subgroups(page), about(page)],
         simulated=False,
         min_cell=page.min_cell,
