@@ -68,7 +68,7 @@ def _run_and_kill(folder: Path, config: Path, rule: str, delay: float) -> bool:
         while process.poll() is None:
             # A rule may be done already, since two jobs run side by side; then the next one that starts is killed.
             logs = [p for later in RULES[RULES.index(rule) :] for p in (folder / "results/logs").rglob(f"{later}.log")]
-            if any(log.stat().st_mtime > started for log in logs):
+            if any(_touched(log) > started for log in logs):
                 time.sleep(delay)
                 break
             time.sleep(0.02)
@@ -78,3 +78,11 @@ def _run_and_kill(folder: Path, config: Path, rule: str, delay: float) -> bool:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
     return True
+
+
+def _touched(log: Path) -> float:
+    """When a log was last written; 0 where snakemake has just removed it, as it does before a job starts again."""
+    try:
+        return log.stat().st_mtime
+    except FileNotFoundError:
+        return 0.0
