@@ -3,9 +3,9 @@ where a slope of 0.7 is planted in one, and gains of group recalibration where t
 
     python tests/benchmarks/fairness_gates.py [--replicates 1000] [--parts no_difference ...] [--write]
 
-A family is two models, a grouping of three (or two) groups, one of two, and both crossed: up to 28 tests. Lines of ours
-must be within their bounds, every mutant must be outside in at least one line of its part. `--write` puts the table into
-RESULTS.md.
+A family is two models, a grouping of three (or two) groups, one of two, and both crossed: up to 28 tests. Lines of
+ours must be within their bounds, every mutant must be outside in at least one line of its part. `--write` puts the
+table into RESULTS.md.
 """
 
 from __future__ import annotations
@@ -60,15 +60,15 @@ def all_alike(seeds: range) -> list[Line]:
     import group_gates as gates
 
     found = [gates.false_flags(gates.cohort(s, PER_GROUP, everywhere=0.85)) for s in seeds]
-    truth = "slope 0.85 in all, 500 a group"
-    bounds = size(len(seeds))
-    lines = [
-        Line("all alike", truth, "ours", "groups said to differ", columns(found, "ours, differs"), bounds),
-        Line("all alike", truth, "ours", "predictions said not to hold somewhere", columns(found, "ours"), None),
-        Line("all alike", truth, "each test at 5 %", "groups said to differ", columns(found, "differs, each at 5 %"), bounds),
-        Line("all alike", truth, "intervals of groups without 1", "groups said to differ",
-             columns(found, "intervals of groups"), bounds),
-    ]  # fmt: skip
+    lines = []
+    for method, quantity, key, bounds in (
+        ("ours", "groups said to differ", "ours, differs", size(len(seeds))),
+        ("ours", "predictions said not to hold somewhere", "ours", None),
+        ("each test at 5 %", "groups said to differ", "differs, each at 5 %", size(len(seeds))),
+        ("intervals of groups without 1", "groups said to differ", "intervals of groups", size(len(seeds))),
+    ):
+        truth = "slope 0.85 in all, 500 a group"
+        lines.append(Line("all alike", truth, method, quantity, columns(found, key), bounds))
     interval(lines)
     return lines
 
@@ -100,12 +100,12 @@ def other_outcomes(seeds: range) -> list[Line]:
     for said, how in (("other causes", {"rivals": True}), ("no time", {"response": True})):
         found = [gates.false_flags(gates.cohort(s, PER_GROUP, **how)) for s in seeds]
         flagged = [gates.found_slope(gates.cohort(s, PER_GROUP, slope=0.7, **how)) for s in seeds]
-        lines += [
-            Line("other outcomes", said, "ours", "any flag without a difference", columns(found, "ours"), size(len(seeds))),
-            Line("other outcomes", said, "ours", "slope 0.7 flagged", columns(flagged, "flagged"), None),
-            Line("other outcomes", said, "each test at 5 %", "any flag without a difference",
-                 columns(found, "each test at 5 %"), size(len(seeds))),
-        ]  # fmt: skip
+        for method, quantity, values, bounds in (
+            ("ours", "any flag without a difference", columns(found, "ours"), size(len(seeds))),
+            ("ours", "slope 0.7 flagged", columns(flagged, "flagged"), None),
+            ("each test at 5 %", "any flag without a difference", columns(found, "each test at 5 %"), size(len(seeds))),
+        ):
+            lines.append(Line("other outcomes", said, method, quantity, values, bounds))
     interval(lines)
     return lines
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from stratiome.audit.group_tests import DIFFERS, LEAST_EVENTS, GroupTest, judge_groups
+from stratiome.audit.group_tests import DIFFERS, LEAST_EVENTS, GroupTest, cloglog, judge_groups
 from stratiome.prognosis.evaluate import Predictions, Problem
 from stratiome.survival.cox import CoxError, fit_cox
 
@@ -128,8 +128,8 @@ def _eyeballed(found: Cohort, labels: np.ndarray) -> bool:
     event = found.problem.event & (found.problem.time <= HORIZON)
     for model in MODELS:
         curves = found.given.survival[model]
-        hazard = -np.log(curves)
-        x = np.log(hazard[:, -1])
+        hazard = -np.log(np.clip(curves, 1e-10, 1.0))
+        x = cloglog(curves[:, -1])
         own = np.array([np.interp(t, GRID, h) for t, h in zip(time, hazard, strict=True)])
         for name in np.unique(labels):
             here = labels == name
