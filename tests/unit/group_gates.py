@@ -81,7 +81,7 @@ def cohort(
     competing = (first <= censored) & ~died
     if response:
         event = (first <= HORIZON) & died
-        time = np.where(event, HORIZON, HORIZON + 1.0)
+        time = np.where(event, HORIZON / 2, HORIZON)
     curves = {"clinical": _without(seen, other), "stacked": _curves(RATE * np.exp(x), other)}
     fold = rng.integers(0, 5, n)
     names = tuple(f"cv-1-{k + 1}" for k in range(5))

@@ -300,3 +300,26 @@ def holm(tests: Sequence[GroupTest]) -> list[GroupTest]:
     known = [t.p_value for t in tests if t.p_value is not None]
     corrected = iter(multipletests(known, method="holm")[1] if known else [])
     return [t if t.p_value is None else replace(t, p_holm=float(next(corrected))) for t in tests]
+
+
+def methods(problem: Problem) -> dict[str, str]:
+    """Kind of test -> how it is made, in words."""
+    if problem.competing is not None:
+        how = "robust score test in a regression of Aalen-Johansen pseudo-values, made within each group"
+        return {
+            HOLDS: f"slope 1 and level 0: {how}; Holm's correction over all groups, groupings and models",
+            DIFFERS: f"one slope and one level in all groups: {how}; Holm's correction as for single groups",
+        }
+    timed = not at_one_time(problem.time, problem.event)
+    poisson = (
+        "Poisson regression of events on the predicted cumulative hazard up to the end of follow-up or the horizon"
+    )
+    cox = "Cox regression with a baseline for each fold"
+    binomial = "binomial regression with complementary log-log link"
+    of = "on log(-log predicted survival)"
+    return {
+        HOLDS: f"slope 1 and level 0: likelihood ratio in a {poisson if timed else f'{binomial} {of}'}; Holm's "
+        "correction over all groups, groupings and models",
+        DIFFERS: f"one slope and one level in all groups: likelihood ratio in a {cox if timed else binomial} {of}, "
+        "follow-up cut at the horizon; Holm's correction as for single groups",
+    }
