@@ -295,11 +295,13 @@ def _score(basis: np.ndarray, given: Followed, labels: np.ndarray, tested: int, 
 
 def holm(tests: Sequence[GroupTest]) -> list[GroupTest]:
     """The tests with their p-values corrected together (Holm 1979)."""
-    from statsmodels.stats.multitest import multipletests
-
-    known = [t.p_value for t in tests if t.p_value is not None]
-    corrected = iter(multipletests(known, method="holm")[1] if known else [])
-    return [t if t.p_value is None else replace(t, p_holm=float(next(corrected))) for t in tests]
+    known = [k for k, t in enumerate(tests) if t.p_value is not None]
+    order = sorted(known, key=lambda k: tests[k].p_value or 0.0)
+    found, largest = list(tests), 0.0
+    for rank, k in enumerate(order):
+        largest = max(largest, min(1.0, (len(order) - rank) * (tests[k].p_value or 0.0)))
+        found[k] = replace(tests[k], p_holm=largest)
+    return found
 
 
 def methods(problem: Problem) -> dict[str, str]:
