@@ -5,6 +5,7 @@ from __future__ import annotations
 from stratiome.report import section_prognosis
 from stratiome.report.blocks import Finding, Section
 from stratiome.report.inputs import ReportInputs
+from stratiome.report.section_audit_fairness import fairness
 
 
 def audit(inputs: ReportInputs) -> Section:
@@ -13,4 +14,4 @@ def audit(inputs: ReportInputs) -> Section:
         "A model that does well in its own cohort may fail elsewhere, in some groups of patients, or on data that are"
         " measured a little differently. Everything here is judged on patients whom the models have not seen."
     )
-    return Section("travel", "Does it travel?", lede, [Finding(section_prognosis.transport(inputs))])
+    return Section("travel", "Does it travel?", lede, [Finding(section_prognosis.transport(inputs)), *fairness(inputs)])
