@@ -171,6 +171,45 @@ def test_the_page_on_another_cohort_answers_and_names_nobody(validated):
     assert "NaN" not in page
 
 
+def test_other_cohorts_of_the_config_are_scored_by_its_own_bundle(made):
+    """`external` names the config of another cohort; here the same patients by other names, so that numbers agree."""
+    data, results = made
+    folder = results.parent
+    before = open_bundle(results / "bundle").digest
+    other = small_config(data, title="Elsewhere", cohort="other")
+    write_config(other, folder / "other.yaml")
+    config = write_config(small_config(data, external={"other": str(folder / "other.yaml")}), folder / "abroad.yaml")
+    target = "results/evaluation/external_metrics.parquet"
+    done = snakemake("--cores", "2", target, "--configfile", str(config), cwd=folder)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "train_latent" not in done.stderr
+    found = pl.read_parquet(results / "evaluation/external_metrics.parquet")
+    assert set(found["cohort"]) == {"Elsewhere"}
+    assert {"as is", "baseline", "slope and baseline"} == set(found["update"])
+    sizes = pl.read_parquet(results / "evaluation/external_patients.parquet").to_dicts()
+    assert [(r["cohort"], r["n"]) for r in sizes] == [("Elsewhere", _clinical(results).height)]
+    assert open_bundle(results / "bundle").digest == before
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (None, "cannot be read (FileNotFoundError)"),
+        ("just words", "is no config"),
+        ("cohort: other\nnonsense: 1\n", "`nonsense`"),
+    ],
+)
+def test_a_config_of_another_cohort_that_is_wrong_stops_everything_at_once(made, tmp_path, text, said):
+    path = tmp_path / "other.yaml"
+    if text is not None:
+        path.write_text(text)
+    config = write_config(small_config(made[0], external={"other": str(path)}), tmp_path / "config.yaml")
+    done = snakemake("--cores", "1", "-n", "--configfile", str(config), cwd=tmp_path)
+    assert done.returncode != 0
+    assert "`external.other`" in done.stdout + done.stderr
+    assert said in done.stdout + done.stderr
+
+
 # --- other cohorts -------------------------------------------------------------------------------------------------
 
 

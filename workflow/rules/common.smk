@@ -13,6 +13,7 @@ from stratiome.bundle.files import CARD, FILES as BUNDLE_FILES
 from stratiome.cohort.controls import controls_of
 from stratiome.plan import (
     clinical_file,
+    external_configs,
     gene_set_file,
     name_files,
     omic_files,
@@ -35,6 +36,7 @@ try:
     CONFIG, SPLITS = plan(
         dict(config), ", ".join(map(str, workflow.configfiles)) or "config"
     )
+    EXTERNAL = external_configs(CONFIG)
 except ConfigError as error:
     raise WorkflowError(f"The config cannot be run.\n{error}")
 
@@ -91,6 +93,18 @@ def gate(wildcards):
 def treatment_table(name):
     """An evaluation table of treatments, where the config has any."""
     return [f"<results>/evaluation/{name}.parquet"] if CONFIG.treatments else []
+
+
+def external_tables(name):
+    """A table of every other cohort."""
+    return [
+        f"<results>/external/{cohort}/applied/{name}.parquet" for cohort in EXTERNAL
+    ]
+
+
+def external_summary(name):
+    """A table of what was found in other cohorts, where the config has any."""
+    return [f"<results>/evaluation/external_{name}.parquet"] if EXTERNAL else []
 
 
 def applied_bundle(wildcards):

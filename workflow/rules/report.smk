@@ -91,6 +91,9 @@ rule render_report:
         treatment_sensitivity=treatment_table("treatment_sensitivity"),
         treatment_robustness=treatment_table("treatment_robustness"),
         treatment_interaction=treatment_table("treatment_interaction"),
+        external_metrics=external_summary("metrics"),
+        external_subgroups=external_summary("subgroups"),
+        external_patients=external_summary("patients"),
     output:
         report=report(
             "<results>/report.html",

@@ -117,6 +117,9 @@ def main(
     treatment_sensitivity: list[str] | None = None,
     treatment_robustness: list[str] | None = None,
     treatment_interaction: list[str] | None = None,
+    external_metrics: list[str] | None = None,
+    external_subgroups: list[str] | None = None,
+    external_patients: list[str] | None = None,
 ) -> None:
     """Write the report as one HTML file."""
     settings = Settings(
@@ -216,6 +219,9 @@ def main(
         "treatment_sensitivity": treatment_sensitivity or [],
         "treatment_robustness": treatment_robustness or [],
         "treatment_interaction": treatment_interaction or [],
+        "external_metrics": external_metrics or [],
+        "external_subgroups": external_subgroups or [],
+        "external_patients": external_patients or [],
     }
     target = Path(report)
     target.parent.mkdir(parents=True, exist_ok=True)

@@ -981,6 +981,12 @@ class Config(Section):
     evaluation: EvaluationConfig = Field(EvaluationConfig(), description="Evaluation.")
     audit: AuditConfig = Field(AuditConfig(), description="Audit and disclosure.")
     bundle: BundleConfig = Field(BundleConfig(), description="Models to apply to other patients.")
+    external: dict[Name, str] = Field(
+        {},
+        description="Name -> config of another cohort, relative to the working folder: its patients are scored by the "
+        "bundle of this one, and the report says what the models are worth there. Its `bundle.features` and "
+        "`bundle.align` count, its models are not fitted.",
+    )
 
     @field_validator("known_labels", "covariates")
     @classmethod

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
+import yaml
 from pydantic import ValidationError
 
 from stratiome.cohort.clinical import Clinical, read_clinical, site_counts
@@ -194,6 +195,37 @@ def _check_names(config: Config) -> list[str]:
     return [
         f"`{key}`: {path} is no file. Suggestion: check the path" for key, path in keys.items() if not path.is_file()
     ]
+
+
+def external_configs(config: Config) -> dict[str, dict[str, Any]]:
+    """Configs of the other cohorts by name, set to use the bundle of this one and a folder of its results.
+
+    Raises
+    ------
+    ConfigError
+        If a file is not there, is no YAML mapping, or does not hold a valid config.
+    """
+    found, problems = {}, []
+    for name, path in config.external.items():
+        key = f"`external.{name}`: {path}"
+        try:
+            raw = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+            problems.append(f"{key} cannot be read ({type(error).__name__}). Suggestion: check the path")
+            continue
+        if not isinstance(raw, dict):
+            problems.append(f"{key} is no config. Suggestion: a YAML file as that of this cohort")
+            continue
+        own = {k: v for k, v in raw.items() if k != "external"}
+        given = own.get("bundle") if isinstance(own.get("bundle"), dict) else {}
+        own["bundle"] = {**(given or {}), "apply": str(Path(config.results_folder) / "bundle")}
+        own["results"] = str(Path(config.results_folder) / "external" / name)
+        _, wrong = check_config(own)
+        problems += [f"{key}: {text}" for text in wrong]
+        found[name] = own
+    if problems:
+        raise ConfigError(problems, "external")
+    return found
 
 
 def _check_gene_sets(config: Config) -> list[str]:

@@ -108,6 +108,9 @@ CONTRACTS: dict[str, type[tables.Table]] = {
     "treatment_sensitivity": tables.TreatmentSensitivity,
     "treatment_robustness": tables.TreatmentRobustness,
     "treatment_interaction": tables.TreatmentInteraction,
+    "external_metrics": tables.OtherCohortMetrics,
+    "external_subgroups": tables.OtherCohortSubgroups,
+    "external_patients": tables.OtherCohortPatients,
 }
 """Contract of each table, by the name of its input."""
 

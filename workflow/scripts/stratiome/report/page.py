@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from stratiome.report import section_audit, section_prognosis, section_subgroups, section_treatment
+from stratiome.report import (
+    section_audit,
+    section_audit_external,
+    section_prognosis,
+    section_subgroups,
+    section_treatment,
+)
 from stratiome.report.blocks import Section
 from stratiome.report.inputs import ReportInputs, Settings, read_inputs
 from stratiome.report.section_appendix import how, planted, provenance
 from stratiome.report.section_checks import checks, duplicates
 from stratiome.report.section_cohort import cohort, quality, summary
+from stratiome.report.template import TEMPLATES, fill, ticks
 from stratiome.report.verdicts import Verdict
 
-if TYPE_CHECKING:
-    from markupsafe import Markup
-
-__all__ = ["ReportInputs", "Settings", "read_inputs", "render", "sections", "verdicts"]
-
-TEMPLATES = Path(__file__).resolve().parents[3] / "report"
-"""Folder of the template and the style sheet (`workflow/report`)."""
+__all__ = ["ReportInputs", "Settings", "read_inputs", "render", "sections", "ticks", "verdicts"]
 
 
 def verdicts(inputs: ReportInputs) -> list[Verdict]:
@@ -34,7 +34,7 @@ def verdicts(inputs: ReportInputs) -> list[Verdict]:
                 "unknown",
             )
         )
-    return [*found, section_prognosis.transport(inputs)]
+    return [*found, section_prognosis.transport(inputs), *section_audit_external.verdicts(inputs)]
 
 
 def sections(inputs: ReportInputs) -> list[Section]:
@@ -52,16 +52,6 @@ def sections(inputs: ReportInputs) -> list[Section]:
         provenance(inputs),
     ]
     return [s for s in found if s is not None]
-
-
-def ticks(text: str) -> Markup:
-    """Text with what stands between backticks set as code, everything escaped."""
-    from markupsafe import Markup, escape
-
-    parts = text.split("`")
-    if len(parts) % 2 == 0:
-        return escape(text)
-    return Markup("").join(Markup("<code>{}</code>").format(p) if i % 2 else escape(p) for i, p in enumerate(parts))
 
 
 def render(inputs: ReportInputs, templates: Path = TEMPLATES) -> str:
@@ -84,23 +74,9 @@ def render(inputs: ReportInputs, templates: Path = TEMPLATES) -> str:
     FileNotFoundError
         If the folder holds no template.
     """
-    if not (templates / "report.html.j2").is_file():
-        raise FileNotFoundError(
-            f"{templates} holds no `report.html.j2`. Suggestion: run from a checkout of the repository, or give"
-            " `templates`"
-        )
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    environment = Environment(
-        loader=FileSystemLoader(templates),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["ticks"] = ticks
     settings = inputs.settings
-    page = environment.get_template("report.html.j2").render(
+    page = fill(
+        templates,
         title=settings.title or settings.cohort,
         cohort=settings.cohort,
         summary=summary(inputs),
@@ -111,7 +87,6 @@ def render(inputs: ReportInputs, templates: Path = TEMPLATES) -> str:
         min_cell=settings.min_cell,
         config_hash=inputs.manifest.get("config_hash", ""),
         version=(inputs.manifest.get("created_with") or {}).get("stratiome", ""),
-        style=(templates / "style.css").read_text(encoding="utf-8"),
     )
     for name, other in settings.words.renamed.items():
         page = page.replace(name, other)

@@ -12,7 +12,7 @@ import polars as pl
 from stratiome.report import disclosure
 from stratiome.report.blocks import Cell, Note, Section, Table, Text, numbered
 from stratiome.report.outcome_words import OutcomeWords
-from stratiome.report.page import TEMPLATES, ticks
+from stratiome.report.template import TEMPLATES, fill
 from stratiome.report.verdicts import RATIO_LIMITS, SLOPE_LIMITS, Tone, Verdict, direction
 from stratiome.report.words import interval, join, label, months, number, p_cell, p_value, readable, within
 
@@ -313,14 +313,8 @@ def about(page: Validation) -> Section:
 
 def render(page: Validation, templates: Path = TEMPLATES) -> str:
     """The whole page as HTML that loads nothing from outside."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    environment = Environment(
-        loader=FileSystemLoader(templates), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
-        lstrip_blocks=True,
-    )  # fmt: skip
-    environment.filters["ticks"] = ticks
-    return environment.get_template("report.html.j2").render(
+    return fill(
+        templates,
         title=f"{page.title}: models of {page.learned}",
         cohort=page.title,
         summary=[f"{page.patients.height:,} patients", f"models of {page.card['n']:,} others"],
@@ -331,5 +325,4 @@ def render(page: Validation, templates: Path = TEMPLATES) -> str:
         min_cell=page.min_cell,
         config_hash=page.digest[:16],
         version=page.card["stratiome"],
-        style=(templates / "style.css").read_text(encoding="utf-8"),
     )

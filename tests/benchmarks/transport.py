@@ -1,0 +1,205 @@
+"""Bundles of breast cancers applied to other breast cancers: METABRIC, TCGA and NKI, by the targets of the workflow.
+
+    PYTHONPATH=workflow/scripts python tests/benchmarks/transport.py run
+    PYTHONPATH=workflow/scripts python tests/benchmarks/transport.py write
+
+Each bundle learns from the features and clinical columns that the two cohorts share (`data.omics.*.only`), under one
+coding that the configs declare (`data.columns`). Expression was measured by three platforms: each feature is brought to
+its quantiles in the bundle's cohort (`bundle.align`), without a look at outcomes. All else is `snakemake validate`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import json
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import yaml
+
+from by_workflow import ROOT, run_workflow
+from results import write_table
+from stratiome import tables
+from stratiome.bundle.files import open_bundle
+
+DATA = ROOT.parent / "shared" / "data"
+PAIRS = (("metabric", "tcga_brca"), ("tcga_brca", "metabric"), ("metabric", "breast_nki"))
+NAMES = {"metabric": "METABRIC", "tcga_brca": "TCGA-BRCA", "breast_nki": "NKI"}
+FILES = {
+    "metabric": {"mrna": "mrna_zscore.parquet", "cna": "cna.parquet", "mutation": "mutation.parquet"},
+    "tcga_brca": {"mrna": "mrna.parquet", "cna": "cna.parquet", "mutation": "mutation.parquet"},
+    "breast_nki": {"mrna": "mrna.parquet"},
+}
+SIGNS = {"+": "positive", "-": "negative"}
+COVARIATES = {"tcga_brca": ("age", "nodes", "er", "her2"), "breast_nki": ("age", "size_mm", "grade", "er_status")}
+COLUMNS: dict[str, dict[str, Any]] = {
+    "metabric": {
+        "nodes": {"column": "lymph_nodes_positive", "unit": "nodes"},
+        "er": {"column": "er_status", "values": SIGNS},
+        "her2": {"column": "her2_status", "values": SIGNS},
+    },
+    "tcga_brca": {
+        "os_time_months": {"unit": "months", "values": {"-0.23": None}},
+        "nodes": {"column": "lymph_nodes_positive", "unit": "nodes"},
+        "er": {"column": "er_status", "values": {"indeterminate": None}},
+        "her2": {"column": "her2_status_ihc", "values": {"equivocal": None, "indeterminate": None}},
+    },
+}
+FOR_NKI: dict[str, dict[str, Any]] = {
+    "metabric": {
+        "size_mm": {"column": "tumor_size_mm", "unit": "mm"},
+        "grade": {"type": "numeric"},
+        "er_status": {"values": SIGNS},
+    },
+    "breast_nki": {
+        "size_mm": {"column": "tumor_size_cm", "multiply": 10, "unit": "mm"},
+        "grade": {"type": "numeric"},
+        "er_status": {"column": "er", "values": {"1": "positive", "0": "negative"}},
+    },
+}
+METRICS = ("uno_c", "auc", "ibs", "observed_expected", "calibration_slope")
+
+
+def names_of_probes(folder: Path) -> dict[str, str]:
+    """Probe -> gene of NKI, written as a table of names as well."""
+    table = pl.read_csv(DATA / "breast_nki" / "probe_annotation.tsv", separator="\t", infer_schema_length=0)
+    table = table.select(feature="probe", bundle="HUGO.gene.symbol").drop_nulls().unique("feature", keep="first")
+    folder.mkdir(parents=True, exist_ok=True)
+    table.sort("feature").write_csv(folder / "probes.tsv", separator="\t")
+    return dict(table.iter_rows())
+
+
+def shared_features(one: str, other: str, folder: Path) -> dict[str, int]:
+    """Write the features that both cohorts have, by omic; returns how many."""
+    found = {}
+    folder.mkdir(parents=True, exist_ok=True)
+    probes = names_of_probes(folder) if "breast_nki" in (one, other) else {}
+    for omic in [name for name in FILES[one] if name in FILES[other]]:
+        columns = [pl.read_parquet_schema(DATA / c / FILES[c][omic]).names()[1:] for c in (one, other)]
+        genes = sorted(set(columns[0]) & {probes.get(f, f) for f in columns[1]})
+        (folder / f"{omic}.txt").write_text("\n".join(genes) + "\n", encoding="utf-8")
+        found[omic] = len(genes)
+    return found
+
+
+def config_of(cohort: str, other: str, folder: Path, quick: bool) -> dict[str, Any]:
+    """Config of one cohort of a pair, without what tells bundle and application apart."""
+    example = yaml.safe_load((ROOT / "config" / "cohorts" / f"{cohort}.yaml").read_text(encoding="utf-8"))
+    pair = other if other != "metabric" else cohort
+    omics = {name: copy.deepcopy(o) for name, o in example["data"]["omics"].items() if name in FILES[pair]}
+    for name, omic in omics.items():
+        if cohort != "breast_nki":
+            omic["only"] = str(folder / f"{name}.txt")
+    columns = FOR_NKI[cohort] if pair == "breast_nki" else COLUMNS[cohort]
+    config: dict[str, Any] = {
+        "cohort": f"{cohort}_shared",
+        "title": NAMES[cohort],
+        "data": {"folder": str(DATA / cohort), "clinical": "clinical.tsv", "omics": omics, "columns": columns},
+        "endpoint": {"time": "os_time_months", "event": "os_event", "unit": "months", "horizons": [60]},
+        "covariates": list(COVARIATES[pair]),
+        "resamples": {"folds": 5},
+        "latent": {"baselines": ["mofa"]},
+    }
+    if quick:
+        config["latent"] |= {"dims": 3, "members": 1, "epochs": 5}
+        config |= {"prognosis": {"inner_folds": 2, "trees": 20, "instability": 0}, "evaluation": {"bootstraps": 50}}
+        config["subgroups"] = {"k": [1, 2, 3], "subsamples": 4, "reference_draws": 19, "alpha": 0.05}
+    return config
+
+
+def run(scratch: Path, quick: bool) -> None:
+    """Make every bundle, and judge it in the other cohort."""
+    scratch = scratch.resolve()
+    for learned, other in PAIRS:
+        folder = scratch / f"{learned}_to_{other}"
+        shared = shared_features(learned, other, folder)
+        made = config_of(learned, other, folder, quick)
+        bundle = run_workflow(made, folder / "bundle", "bundle/bundle.json") / "bundle"
+        before = open_bundle(bundle).digest
+        applied = config_of(other, learned, folder, quick)
+        applied["bundle"] = {"apply": str(bundle), "align": {"mrna": "quantiles"}}
+        if other == "breast_nki":
+            applied["bundle"]["features"] = {"mrna": str(folder / "probes.tsv")}
+        run_workflow(applied, folder / "applied", "validation.html")
+        said = {"shared": shared, "digest": before, "unchanged": open_bundle(bundle).digest == before}
+        (folder / "said.json").write_text(json.dumps(said), encoding="utf-8")
+
+
+def _cell(rows: pl.DataFrame, metric: str, versus: str | None = None) -> str:
+    found = rows.filter(pl.col("metric") == metric, pl.col("versus").eq_missing(pl.lit(versus))).sort("horizon_months")
+    if not found.height or found["estimate"][-1] is None:
+        return "–"
+    row, digits = found.to_dicts()[-1], 4 if metric == "ibs" else 2 if metric.startswith(("obs", "cal")) else 3
+    sign = "+" if versus else ""
+    low, high = (row[k] for k in ("lower", "upper"))
+    around = "" if low is None else f" ({low:{sign}.{digits}f} to {high:{sign}.{digits}f})"
+    return f"{row['estimate']:{sign}.{digits}f}{around}"
+
+
+def _subgroups(rows: pl.DataFrame) -> str:
+    test = rows.filter(pl.col("quantity") == "log_rank").to_dicts()
+    parts = []
+    for g in rows["subgroup"].drop_nulls().unique().sort():
+        own = {r["quantity"]: r for r in rows.filter(pl.col("subgroup") == g).to_dicts()}
+        sharp, near, mean = (own.get(q) for q in ("sharpness", "in_group_proportion", "rmst"))
+        text = f"subgroup {g} (n = {near['n'] if near else 0})"
+        text += f": in-group proportion {near['estimate']:.2f}" if near else ""
+        text += f", probability {sharp['estimate']:.2f}, p = {sharp['p_value']:.3f}" if sharp else ""
+        text += f", restricted mean {mean['estimate']:.1f} months" if mean and mean["estimate"] is not None else ""
+        parts.append(text)
+    if test:
+        parts.append(f"log-rank test of survival p = {test[0]['p_value']:.3g}")
+    return "; ".join(parts) or "one subgroup in the bundle, nothing to find again"
+
+
+def report(scratch: Path) -> str:
+    """Tables of every pair."""
+    lines = ["Commands: `transport.py run`, `transport.py write`. Horizon and tau 60 months, all else as by default."]
+    for learned, other in PAIRS:
+        folder = scratch / f"{learned}_to_{other}"
+        said = json.loads((folder / "said.json").read_text(encoding="utf-8"))
+        applied = folder / "applied" / "results" / "applied"
+        metrics = tables.read_table(applied / "metrics.parquet", tables.ExternalMetrics)
+        patients = tables.read_table(applied / "patients.parquet", tables.ScoredPatients)
+        first = metrics.row(0, named=True)
+        shared = ", ".join(f"{n} of {omic}" for omic, n in said["shared"].items())
+        away = 100 * patients["out_of_distribution"].mean()
+        lines += [
+            f"**{NAMES[learned]} to {NAMES[other]}**: features shared: {shared}; {patients.height} patients scored, "
+            f"{away:.0f} % out of distribution; {first['n']} with an outcome, {first['events']} events. Bundle "
+            f"{'unchanged' if said['unchanged'] else 'CHANGED'} by it.",
+            "| model | update | Uno's C | ΔC to clinical | AUC | IBS | O/E | calibration slope |\n"
+            "|---|---|---|---|---|---|---|---|\n" + "\n".join(_rows(metrics)),
+            f"Subgroups: {_subgroups(tables.read_table(applied / 'subgroups.parquet', tables.ExternalSubgroups))}.",
+        ]
+    return "\n\n".join(lines)
+
+
+def _rows(metrics: pl.DataFrame) -> list[str]:
+    found = []
+    for model in metrics["model"].unique(maintain_order=True):
+        for update in metrics["update"].unique(maintain_order=True):
+            rows = metrics.filter(pl.col("model") == model, pl.col("update") == update)
+            cells = [_cell(rows, METRICS[0]), _cell(rows, METRICS[0], "clinical")]
+            cells += [_cell(rows, m) for m in METRICS[1:]]
+            found.append(f"| {model} | {update} | {' | '.join(cells)} |")
+    return found
+
+
+def main() -> None:
+    """Run, or write what was run into RESULTS.md."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=("run", "write"))
+    parser.add_argument("--scratch", type=Path, default=ROOT / "results" / "transport")
+    parser.add_argument("--quick", action="store_true", help="small models, to try it out")
+    given = parser.parse_args()
+    if given.what == "run":
+        run(given.scratch, given.quick)
+    else:
+        write_table("transport", "Bundles in other cohorts", report(given.scratch))
+
+
+if __name__ == "__main__":
+    main()
