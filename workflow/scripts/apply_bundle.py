@@ -1,7 +1,8 @@
 """Rule apply_bundle: the models of a bundle applied to the patients of this cohort."""
 
 import logging
-from collections.abc import Iterator
+from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -46,26 +47,22 @@ def main(
         said = f"; not used: {match.reason}" if match.reason else f"; {match.remark}" if match.remark else ""
         logger.info("%s: %d of %d features found%s", name, match.found, match.asked, said)
     used: list[tuple[str, ...]] = []
+    ids: list[str] = []
     places: list[np.ndarray] = []
-    parts: dict[str, list[pl.DataFrame]] = {"patients": [], "memberships": [], "risks": []}
-
-    def pieces() -> Iterator[pl.DataFrame]:
+    made = {
+        patients: (tables.ScoredPatients, _patients),
+        memberships: (tables.ScoredMemberships, _memberships),
+        risks: (tables.ScoredRisks, _risks),
+        curves: (tables.ScoredCurves, partial(_curves, grid=scorer.prognosis.grid)),
+    }
+    with ExitStack() as stack:
+        write = {path: stack.enter_context(tables.in_pieces(path, contract)) for path, (contract, _) in made.items()}
         for scores in score(scorer, pl.read_parquet(clinical), sources, aligned):
+            for path, (_, rows) in made.items():
+                write[path](rows(scores))
             used.append(scores.sets)
-            parts["patients"].append(_patients(scores))
-            parts["memberships"].append(_memberships(scores))
-            parts["risks"].append(_risks(scores))
+            ids += scores.patient_ids
             places.append(scores.latents)
-            yield _curves(scores, scorer.prognosis.grid)
-
-    tables.write_pieces(pieces(), curves, tables.ScoredCurves)
-    for name, path, contract in (
-        ("patients", patients, tables.ScoredPatients),
-        ("memberships", memberships, tables.ScoredMemberships),
-        ("risks", risks, tables.ScoredRisks),
-    ):
-        tables.write_table(pl.concat(parts[name]), path, contract)
-    ids = pl.concat(parts["patients"])["patient_id"].to_list()
     obs = pd.DataFrame(index=pd.Index(ids, dtype=object))
     anndata.AnnData(obs=obs, obsm={"vae": np.concatenate(places)}).write_h5ad(latents)
     tables.write_table(tables.from_rows(summary_rows(aligned, used), tables.ScoredOmics), matched, tables.ScoredOmics)

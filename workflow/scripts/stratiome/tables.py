@@ -7,7 +7,8 @@ patients that no fitted part has seen; a claim carries estimate, lower, upper, n
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -1305,8 +1306,14 @@ class ScoredOmics(Table):
     note: str
 
 
-def write_pieces(frames: Iterator[pl.DataFrame], path: str | Path, model: type[Table]) -> None:
+@contextmanager
+def in_pieces(path: str | Path, model: type[Table]) -> Iterator[Callable[[pl.DataFrame], None]]:
     """Write a table that passes in pieces, each validated, in one step that leaves no half-written file.
+
+    Yields
+    ------
+    Callable
+        What takes the pieces.
 
     Raises
     ------
@@ -1318,10 +1325,11 @@ def write_pieces(frames: Iterator[pl.DataFrame], path: str | Path, model: type[T
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = target.with_name(f".{target.name}.partial")
-    empty = from_rows([], model).to_arrow()
-    with pyarrow.parquet.ParquetWriter(partial, empty.schema, compression="zstd") as writer:
-        for frame in frames:
-            writer.write_table(_validated(order(frame, model), model, str(path)).to_arrow().cast(empty.schema))
+    schema = from_rows([], model).to_arrow().schema
+    with pyarrow.parquet.ParquetWriter(partial, schema, compression="zstd") as writer:
+        yield lambda frame: writer.write_table(
+            _validated(order(frame, model), model, str(path)).to_arrow().cast(schema)
+        )
     os.replace(partial, target)
 
 
