@@ -110,11 +110,30 @@ def other_outcomes(seeds: range) -> list[Line]:
     return lines
 
 
+def recalibration(seeds: range) -> list[Line]:
+    """What an update within each group brings where there is nothing to mend, and where a slope of 0.5 is planted."""
+    import group_gates as gates
+
+    lines = []
+    what = "net benefit gained, per 1,000"
+    for truth, sizes, slope, bounds in (
+        ("nothing to mend, 500 in all", IN_ALL, 1.0, (-50.0, 0.0)),
+        ("slope 0.5 in one of two, 500 a group", PER_GROUP[:2], 0.5, None),
+    ):
+        found = [gates.gains(gates.cohort(s, sizes, slope=slope)) for s in seeds]
+        lines.append(Line("recalibration", truth, "ours, other half", what, columns(found, "ours"), bounds))
+        lines.append(
+            Line("recalibration", truth, "judged where it was learned", what, columns(found, "apparent"), bounds)
+        )
+    return lines
+
+
 PARTS = {
     "no_difference": no_difference,
     "all_alike": all_alike,
     "planted": planted,
     "other_outcomes": other_outcomes,
+    "recalibration": recalibration,
 }
 
 if __name__ == "__main__":

@@ -9,12 +9,17 @@ group: `clinical` predicts the mean of the survival curves of patients who look 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from stratiome.audit.fairness import THRESHOLDS, Draws
 from stratiome.audit.group_tests import DIFFERS, LEAST_EVENTS, GroupTest, cloglog, judge_groups
+from stratiome.audit.recalibration import GAIN, recalibrate
+from stratiome.audit.transport import slope_and_baseline
+from stratiome.prognosis.decision import net_benefit
 from stratiome.prognosis.evaluate import Predictions, Problem
+from stratiome.survival.concordance import Sample
 from stratiome.survival.cox import CoxError, fit_cox
 
 HORIZON = 60.0
@@ -154,3 +159,31 @@ def found_slope(found: Cohort) -> dict[str, bool]:
     differs = any(t.p_holm <= ALPHA for t in tests if t.kind == DIFFERS)
     holds = any(t.p_holm <= ALPHA for t in tests if t.group == PLANTED)
     return {"flagged": differs or holds, "differs": differs, "holds": holds}
+
+
+def gains(found: Cohort) -> dict[str, float]:
+    """Mean net benefit that an update within the groups of `one` brings to `stacked`, per 1,000 patients.
+
+    Ours is judged on patients whom the update has not seen, `apparent` on those it was learned on.
+    """
+    given = replace(
+        found.given,
+        risk={"stacked": found.given.risk["stacked"]},
+        survival={"stacked": found.given.survival["stacked"]},
+    )
+    groups = {"one": found.groupings["one"]}
+    rows = recalibrate(found.problem, given, groups, HORIZON, Draws(50, 0.95, 1))
+    ours = [r.measured.estimate for r in rows if r.state == GAIN and r.measured.estimate is not None]
+    apparent = []
+    for name in np.unique(groups["one"]):
+        part = given.at(groups["one"] == name)
+        time, event = found.problem.time[part.rows], found.problem.event[part.rows]
+        curves = part.survival["stacked"]
+        after = slope_and_baseline(time, event, curves, GRID)(curves)
+        sample = Sample.make(time, event)
+        before, later = (
+            net_benefit(sample, np.clip(1.0 - s[:, -1], 0.0, 1.0), HORIZON, np.array(THRESHOLDS))[0]
+            for s in (curves, after)
+        )
+        apparent += list(later - before)
+    return {"ours": 1000 * float(np.mean(ours)), "apparent": 1000 * float(np.mean(apparent))}

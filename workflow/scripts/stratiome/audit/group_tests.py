@@ -33,6 +33,7 @@ LEAST_EVENTS = 20
 FEW = f"fewer than {LEAST_EVENTS} events by the horizon"
 FLAT = "predictions do not differ within the groups"
 _CLIP = 1e-10  # survival probabilities are kept this far from 0 and 1 before taking logarithms
+_LEAST_VARIANCE = 0.01  # of an event, below which weights do not rise
 _FLAT = 1e-8  # range of x below which there is no slope
 
 
@@ -190,7 +191,7 @@ def holds(given: Followed) -> tuple[float, int]:
         columns.append(given.x - given.x.mean())
     basis = np.column_stack(columns)
     if given.other is not None:
-        return _score(basis, given, np.ones(len(given.x)), basis.shape[1]), basis.shape[1]
+        return _score(basis, given, np.ones(len(given.x))), basis.shape[1]
     family, offset, expected = _family(given)
     largest = _deviance(given.event, basis, family, offset)
     return max(family.deviance(given.event.astype(float), expected) - largest, 0.0), basis.shape[1]
@@ -217,7 +218,7 @@ def differs(given: Followed, labels: np.ndarray) -> tuple[float, int]:
     if given.other is not None:
         start = np.column_stack([np.ones(len(labels)), given.x])
         extra = np.column_stack([level, *varied[1:]])
-        return _score(np.column_stack([start, extra]), given, labels, extra.shape[1], 2), df
+        return _score(np.column_stack([start, extra]), given, labels, 2), df
     if not given.timed:
         folds = np.column_stack([given.fold == k for k in np.unique(given.fold)]).astype(np.float64)
         family = _binomial()
@@ -265,10 +266,11 @@ def _deviance(event: np.ndarray, basis: np.ndarray, family: Any, offset: np.ndar
     return float(found.deviance) if found.converged else np.nan
 
 
-def _score(basis: np.ndarray, given: Followed, labels: np.ndarray, tested: int, free: int = 0) -> float:
-    """Robust score test that the last `tested` coefficients are 0, in a regression of pseudo-values.
+def _score(basis: np.ndarray, given: Followed, labels: np.ndarray, free: int = 0) -> float:
+    """Robust score test that the coefficients after the first `free` ones are 0, in a regression of pseudo-values.
 
-    The first `free` columns are fitted; where there are none, the predictions are an offset and all columns are tested.
+    The first ones are fitted; where there are none, the predictions are an offset and all coefficients are tested.
+    Patients are weighed by the inverse of the variance that their prediction implies.
     """
     pseudo = np.empty(len(given.x))
     for name in np.unique(labels):
@@ -277,12 +279,14 @@ def _score(basis: np.ndarray, given: Followed, labels: np.ndarray, tested: int, 
         pseudo[own] = pseudo_risks(given.time[own], given.event[own], given.horizon, competing=other)[0]
     if not np.isfinite(pseudo).all():
         return np.nan
+    predicted = -np.expm1(-np.exp(given.x))
+    weight = 1.0 / np.maximum(predicted * (1.0 - predicted), _LEAST_VARIANCE)
     linear = given.x
     if free:
-        linear = basis[:, :free] @ fit(basis[:, :free], pseudo[None], np.ones((1, len(pseudo))))[0]
+        linear = basis[:, :free] @ fit(basis[:, :free], pseudo[None], weight[None])[0]
     rise = np.exp(linear - np.exp(linear))
-    each = basis * (rise * (pseudo + np.expm1(-np.exp(linear))))[:, None]
-    information = basis.T @ ((rise**2)[:, None] * basis)
+    each = basis * (weight * rise * (pseudo + np.expm1(-np.exp(linear))))[:, None]
+    information = basis.T @ ((weight * rise**2)[:, None] * basis)
     try:
         if free:
             moved = np.linalg.solve(information[:free, :free], information[:free, free:])

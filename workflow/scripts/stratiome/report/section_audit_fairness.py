@@ -72,7 +72,18 @@ def _flags(inputs: ReportInputs) -> list[object]:
                 f" groups: in small groups a difference is easily missed; see the intervals.{words}"
             )
         ]
-    return [Note(f"Flagged at {alpha} ({tested}):{words}", "care"), Items(said)]
+    return [Note(f"Flagged at {alpha} ({tested}).{words}{_together(inputs, flagged)}", "care"), Items(said)]
+
+
+def _together(inputs: ReportInputs, flagged: Sequence[Row]) -> str:
+    """Calibration in all patients, which is the one of each group where nothing differs."""
+    said = []
+    for model in dict.fromkeys(t["model"] for t in flagged):
+        slope = _measure(inputs, model, "", "", "calibration_slope")
+        ratio = _measure(inputs, model, "", "", "observed_expected")
+        if slope and ratio:
+            said.append(f"{within(model)} slope {interval(slope)}, observed / expected {interval(ratio)}")
+    return f" All patients together: {'; '.join(said)}." if said else ""
 
 
 def _flag(inputs: ReportInputs, test: Row) -> str:
