@@ -59,7 +59,7 @@ def _flags(inputs: ReportInputs) -> list[object]:
         f"{plural(len(known), 'test')}, corrected together: where predictions are right in every group, nothing is"
         f" flagged in {inputs.settings.level} of analyses"
     )
-    lost = [t for t in tests if t["kind"] == "holds" and t["p_holm"] is None]
+    lost = {(t["grouping"], t["group"]) for t in tests if t["kind"] == "holds" and t["p_holm"] is None}
     few = f" {plural(len(lost), 'group')} could not be tested, mostly for too few events." if lost else ""
     words = (
         f" A group is flagged where its slope is not 1 or its level is off, a grouping where slope or level differ"
