@@ -116,12 +116,13 @@ def test_a_change_of_the_config_runs_only_what_depends_on_it(tmp_path):
     report = {"write_manifest", "render_report"}
     assert again(title="Another title") == report | {"save_bundle"}
     assert again(audit={"min_cell": 5}) == report | {"save_bundle"}
+    assert again(audit={"groups": ["grade"]}) == report | {"save_bundle", "audit_fairness"}
     drug = config["treatments"]["drug"] | {"label": "Another name"}
     assert again(treatments={"drug": drug}).isdisjoint({"ingest_cohort", "design_resamples", "train_latent"})
     told = {"describe_prognosis", "explain_prognosis"}
-    prognosis = {"fit_prognosis", "evaluate_prognosis", "attribute_risk"} | told
+    prognosis = {"fit_prognosis", "evaluate_prognosis", "attribute_risk", "audit_fairness"} | told
     assert again(prognosis={"l1_ratio": 0.7}) == report | prognosis | {"save_bundle"}
-    judged = {"evaluate_subgroups", "evaluate_prognosis", "evaluate_treatment"} | told
+    judged = {"evaluate_subgroups", "evaluate_prognosis", "evaluate_treatment", "audit_fairness"} | told
     assert again(evaluation={"bootstraps": 60}) == report | judged
     dates = again(endpoint={"horizons": [12, 24]})
     assert dates.isdisjoint({"ingest_cohort", "check_quality", "build_features", "train_latent", "find_subgroups"})

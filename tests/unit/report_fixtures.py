@@ -11,7 +11,15 @@ import numpy as np
 import polars as pl
 
 from stratiome import tables
-from stratiome.config import DataConfig, EndpointConfig, ResampleConfig, SimulateConfig, SubgroupConfig, TreatmentConfig
+from stratiome.config import (
+    AuditConfig,
+    DataConfig,
+    EndpointConfig,
+    ResampleConfig,
+    SimulateConfig,
+    SubgroupConfig,
+    TreatmentConfig,
+)
 from stratiome.report.inputs import CONTRACTS, ReportInputs, Settings
 
 CASES = ("demo", "null", "survival_only")
@@ -88,6 +96,7 @@ def settings(case: str) -> Settings:
         subgroups=SubgroupConfig(gene_sets="sets.gmt" if case == "demo" else None),
         resamples=ResampleConfig(leave_site_out=case == "demo"),
         sites={f"site-site_{i}": [f"site_{i}"] for i in range(1, 5)} if case == "demo" else {},
+        audit=AuditConfig(groups=("sex", "age"), cuts={"age": (55.0,)}) if case == "demo" else AuditConfig(),
     )
 
 
@@ -99,6 +108,7 @@ def inputs(case: str = "demo") -> ReportInputs:
         | _prognosis(case)
         | _explained(case)
         | _trust(case)
+        | _groups(case)
         | (_treatment(case) if case != "survival_only" else {})
     )
     frames = {name: tables.from_rows(rows.get(name, []), model) for name, model in CONTRACTS.items()}
@@ -850,6 +860,87 @@ def _trust(case: str) -> dict[str, list[dict[str, Any]]]:
         ]
         if case == "demo"
         else [],
+    }
+
+
+GROUPS: dict[str, dict[str, tuple[int, int]]] = {
+    "": {"": (N, EVENTS)},
+    "sex": {"female": (310, 180), "male": (286, 189)},
+    "age": {"below 55": (200, 100), "55 and above": (400, 271)},
+    "sex × age": {
+        "female, below 55": (104, 60),
+        "female, 55 and above": (206, 120),
+        "male, below 55": (7, 4),
+        "male, 55 and above": (279, 185),
+    },
+}
+"""Patients and events of each group; four have no sex, and few men are young."""
+
+
+def _groups(case: str) -> dict[str, list[dict[str, Any]]]:
+    """Predictions by group: those for women too extreme."""
+    if case != "demo":
+        return {}
+    base = {"design": "cross-validation"}
+    told, tests, updates = [], [], []
+    each = [(grouping, group, *size) for grouping, groups in GROUPS.items() for group, size in groups.items()]
+    for grouping, group, n, events in each:
+        keys = base | {"grouping": grouping, "group": group, "threshold": None}
+        few = "not estimable: fewer than 20 events up to 60 months; "
+        method = (few if events < 20 else "") + METHOD
+        lost = claim(0.2, 0.04, n, events, METHOD, model=None, metric="censored", horizon_months=60.0, **keys)
+        told.append(lost)
+        for model in ("clinical", "stacked"):
+            values = {"uno_c": 0.66, "auc": 0.7, "calibration_slope": 0.68 if group == "female" else 1.02}
+            values |= {"observed_expected": 1.03, "bound_coverage": 0.89}
+            for metric, value in values.items():
+                horizon = None if metric in ("uno_c", "bound_coverage") else 60.0
+                row = {"model": model, "metric": metric, "horizon_months": horizon}
+                told.append(claim(value if events >= 20 else None, 0.1, n, events, method, **row, **keys))
+            benefit = {"model": model, "metric": "net_benefit", "horizon_months": 60.0} | keys | {"threshold": 0.3}
+            told.append(claim(0.21 if events >= 20 else None, 0.05, n, events, method, **benefit))
+            if not grouping:
+                continue
+            p = None if events < 20 else 0.0004 if group == "female" else 0.4
+            tests.append(_test("holds", grouping, group, model, p, n, events, method))
+            of = base | {"grouping": grouping, "group": group, "model": model, "horizon_months": 60.0}
+            if events < 40:
+                gain = {"state": "after less before", "metric": "net_benefit", "threshold": 0.3}
+                updates.append(claim(None, None, n, events, f"not estimable: {METHOD}", **of, **gain))
+                continue
+            for state, slope in (("before", values["calibration_slope"]), ("after", 0.98)):
+                for metric, value in (("calibration_slope", slope), ("observed_expected", 1.03)):
+                    row = {"state": state, "metric": metric, "threshold": None}
+                    updates.append(claim(value, 0.1, n, events, METHOD, **of, **row))
+            gain = {"state": "after less before", "metric": "net_benefit", "threshold": 0.3}
+            updates.append(claim(0.012 if group == "female" else -0.002, 0.006, n, events, METHOD, **of, **gain))
+    for grouping in list(GROUPS)[1:]:
+        for model in ("clinical", "stacked"):
+            p = 0.003 if grouping == "sex" and model == "stacked" else 0.6
+            tests.append(_test("differs", grouping, None, model, p, N, EVENTS, METHOD))
+    return {"fairness_groups": told, "fairness_tests": tests, "fairness_recalibration": updates}
+
+
+def _test(
+    kind: str, grouping: str, group: str | None, model: str, p: float | None, n: int, events: int, method: str
+) -> dict[str, Any]:
+    return {
+        "design": "cross-validation",
+        "kind": kind,
+        "grouping": grouping,
+        "group": group,
+        "model": model,
+        "horizon_months": 60.0,
+        "statistic": None if p is None else 5.0,
+        "df": 0 if p is None else 2,
+        "p_value": p,
+        "p_holm": p,
+        "flagged": p is not None and p <= 0.05,
+        "groups": 2 if kind == "differs" else 1,
+        "n": n,
+        "events": events,
+        "method": method,
+        "held_out": True,
     }
 
 

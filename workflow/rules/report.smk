@@ -62,6 +62,9 @@ rule render_report:
         contrasts="<results>/evaluation/prognosis_contrasts.parquet",
         spread="<results>/evaluation/prognosis_spread.parquet",
         site_summary="<results>/evaluation/prognosis_sites.parquet",
+        fairness_groups="<results>/evaluation/fairness.parquet",
+        fairness_tests="<results>/evaluation/fairness_tests.parquet",
+        fairness_recalibration="<results>/evaluation/fairness_recalibration.parquet",
         models=expand(
             "<results>/resamples/{resample}/prognosis/models.parquet",
             resample=RESAMPLES,

@@ -1,7 +1,6 @@
 """Pool held-out predictions over resamples and measure discrimination, accuracy and calibration."""
 
 import logging
-from dataclasses import replace
 
 import numpy as np
 import polars as pl
@@ -9,7 +8,7 @@ import polars as pl
 from stratiome import tables
 from stratiome.config import EndpointConfig, EvaluationConfig, PrognosisConfig
 from stratiome.prognosis import calibration_summary, evaluate, risk_distribution, use
-from stratiome.prognosis.models import MODELS
+from stratiome.prognosis.held_out import Files, read_bounds, read_designs
 from stratiome.resample.names import repeats_of
 from stratiome.survival.censoring import MIN_CENSORING_SURVIVAL
 from stratiome.survival.outcome import check_outcome, time_grid
@@ -49,8 +48,8 @@ def main(
     grid, horizons, tau = time_grid(endpoint), endpoint.horizons_months, endpoint.tau_months
     problem = evaluate.Problem(time, event, grid, horizons, tau, competing)
     held_out = tables.read_table(resamples, tables.Resamples).filter(pl.col("role") == "test")
-    fits = pl.concat([tables.read_table(p, tables.PrognosisModels) for p in models])
-    designs = _designs(problem, patients["patient_id"], held_out, curves, risks, censoring, fits)
+    files = Files(curves, risks, models, bounds, censoring)
+    designs = read_designs(problem, patients["patient_id"], held_out, repeats_of(held_out), files)
     settings = {"bootstraps": evaluation.bootstraps, "level": evaluation.level}
     estimates, resample_rows = [], []
     for design in designs:
@@ -68,7 +67,7 @@ def main(
     for first in designs[:1]:
         repeat = first.repeats[0]
         benefits = use.decision_curves(problem, repeat, rng=np.random.default_rng([seed, 1]), **settings)
-        given = _bounds(patients["patient_id"], repeat, bounds)
+        given = read_bounds(patients["patient_id"], repeat, bounds)
         assert repeat.uncensored is not None
         rng = np.random.default_rng([seed, 2])
         classes = _classes(pl.read_parquet(clinical), (*covariates, site), patients["patient_id"])
@@ -101,84 +100,6 @@ def _classes(clinical: pl.DataFrame, columns: tuple[str | None, ...], patients: 
     named = dict.fromkeys(c for c in columns if c is not None and c in joined.columns)
     few = [c for c in named if 2 <= joined[c].drop_nulls().n_unique() <= MOST_CLASSES]
     return {c: joined[c].cast(pl.String).fill_null("").to_numpy().astype(str) for c in few}
-
-
-def _designs(
-    problem: evaluate.Problem,
-    patients: pl.Series,
-    held_out: pl.DataFrame,
-    curves: list[str],
-    risks: list[str],
-    censoring: list[str],
-    fits: pl.DataFrame,
-) -> list[evaluate.Design]:
-    score = pl.concat([tables.read_table(p, tables.PrognosisRisks) for p in risks])
-    curve = pl.concat([tables.read_table(p, tables.PrognosisCurves) for p in curves])
-    observed = pl.concat([tables.read_table(p, tables.PrognosisCensoring) for p in censoring])
-    designs: list[evaluate.Design] = []
-    sets = repeats_of(held_out)
-    for name in [d for d in tables.DESIGNS if d in sets]:
-        made = [_predictions(problem, patients, held_out, score, curve, fits, tuple(members)) for members in sets[name]]
-        known = tuple(replace(m, uncensored=_uncensored(problem, patients, m, observed)) for m in made if len(m.rows))
-        designs += [evaluate.Design(name, known)] if known else []
-    return designs
-
-
-def _predictions(
-    problem: evaluate.Problem,
-    patients: pl.Series,
-    held_out: pl.DataFrame,
-    score: pl.DataFrame,
-    curve: pl.DataFrame,
-    fits: pl.DataFrame,
-    members: tuple[str, ...],
-) -> evaluate.Predictions:
-    rows = pl.DataFrame({"patient_id": patients, "row": np.arange(len(patients))})
-    folds = pl.DataFrame({"resample": list(members), "fold": np.arange(len(members))})
-    keys = held_out.join(folds, on="resample").join(rows, on="patient_id").sort("row")
-    keys = keys.select("patient_id", "resample", "row", "fold")
-    on = ["patient_id", "resample"]
-    risk, survival, stand_in = {}, {}, {}
-    not_fitted = fits.filter(pl.col("stand_in").is_not_null() & pl.col("note").str.starts_with(tables.NOT_FITTED))
-    for model in [m for m in MODELS if (score["model"] == m).any()]:
-        one = keys.join(score.filter(pl.col("model") == model), on=on, how="left", maintain_order="left")
-        many = keys.join(curve.filter(pl.col("model") == model), on=on, how="left").sort("row", "time_months")
-        _complete(one, many, problem, model)
-        risk[model] = one["risk"].to_numpy()
-        survival[model] = many["survival"].to_numpy().reshape(len(keys), len(problem.grid))
-        gone = not_fitted.filter(pl.col("model") == model)["resample"].to_list()
-        if set(gone) & set(members):
-            stand_in[model] = keys["resample"].is_in(gone).to_numpy()
-    return evaluate.Predictions(keys["row"].to_numpy(), keys["fold"].to_numpy(), members, risk, survival, stand_in)
-
-
-def _keys(patients: pl.Series, repeat: evaluate.Predictions) -> pl.DataFrame:
-    return pl.DataFrame(
-        {"patient_id": patients.gather(repeat.rows), "resample": [repeat.resamples[k] for k in repeat.fold]}
-    )
-
-
-def _bounds(patients: pl.Series, repeat: evaluate.Predictions, bounds: list[str]) -> dict[str, np.ndarray]:
-    """Lower bounds by model of the held-out patients of a repeat."""
-    lower = pl.concat([tables.read_table(p, tables.PrognosisBounds) for p in bounds])
-    keys, on = _keys(patients, repeat), ["patient_id", "resample"]
-    return {
-        m: keys.join(lower.filter(pl.col("model") == m), on=on, how="left", maintain_order="left")["lower_months"]
-        .fill_null(float("nan"))
-        .to_numpy()
-        for m in MODELS
-        if (lower["model"] == m).any()
-    }
-
-
-def _uncensored(
-    problem: evaluate.Problem, patients: pl.Series, repeat: evaluate.Predictions, censoring: pl.DataFrame
-) -> np.ndarray:
-    """Probabilities of being under observation of the held-out patients of a repeat, by the model of their fold."""
-    keys = _keys(patients, repeat)
-    numbered = keys.with_columns(row=np.arange(keys.height))
-    many = numbered.join(censoring, on=["patient_id", "resample"], how="left").sort("row", "time_months")
-    return many["uncensored"].to_numpy().reshape(keys.height, len(problem.grid))
 
 
 def _decisions(found: list[use.Benefit], design: str, observed: str, evaluation: EvaluationConfig) -> pl.DataFrame:
@@ -231,21 +152,6 @@ def _coverage(found: list[use.Covered], design: str, nominal: float, evaluation:
         for c in found
     ]
     return tables.from_rows(rows, tables.PrognosisCoverage)
-
-
-def _complete(one: pl.DataFrame, many: pl.DataFrame, problem: evaluate.Problem, model: str) -> None:
-    lacking = one.filter(pl.col("risk").is_null())["resample"].unique().sort().to_list()
-    if lacking:
-        raise tables.TableError(
-            f"model `{model}`: held-out patients of {lacking} have no prediction. "
-            "Suggestion: rerun fit_prognosis for them"
-        )
-    whole = many.height == one.height * len(problem.grid)
-    if not whole or not np.array_equal(many["time_months"].to_numpy(), np.tile(problem.grid, one.height)):
-        raise tables.TableError(
-            f"model `{model}`: predicted curves are not on the time grid of the endpoint. "
-            "Suggestion: rerun fit_prognosis"
-        )
 
 
 def _metrics(estimates: list[tuple[str, evaluate.Estimate]]) -> pl.DataFrame:

@@ -13,6 +13,7 @@ import json
 import math
 import re
 from datetime import date
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
@@ -896,6 +897,29 @@ class AuditConfig(Section):
     ids_in_messages: bool = Field(
         True, description="Whether error messages may name patient identifiers (never any of their values)."
     )
+    groups: tuple[str, ...] = Field(
+        (), description="Clinical columns of the groups, as sex or age, in which held-out predictions are judged."
+    )
+    cuts: dict[str, Annotated[tuple[float, ...], Field(min_length=1)]] = Field(
+        {}, description="Column of `groups` -> increasing numbers at which a numeric one is cut, as `age: [50, 65]`."
+    )
+    intersections: bool = Field(True, description="Whether pairs of `groups` are crossed, as women of 65 and over.")
+
+    @field_validator("groups")
+    @classmethod
+    def _groups_once(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if twice := sorted({n for n in value if value.count(n) > 1}):
+            raise ValueError(f"{twice} stand there twice. Suggestion: name each column once")
+        return value
+
+    @model_validator(mode="after")
+    def _cuts_are_of_groups(self) -> AuditConfig:
+        if other := sorted(set(self.cuts) - set(self.groups)):
+            raise ValueError(f"`cuts` names {other}, which `groups` does not. Suggestion: add them to `groups`")
+        for name, cuts in self.cuts.items():
+            if any(b <= a for a, b in pairwise(cuts)):
+                raise ValueError(f"`cuts.{name}` must increase, not {list(cuts)}. Suggestion: sort them")
+        return self
 
 
 class BundleConfig(Section):
@@ -1050,6 +1074,7 @@ class Config(Section):
         fixed |= dict.fromkeys(self.quality.batches, "quality.batches")
         fixed |= {self.quality.sex.column: "quality.sex.column"} if self.quality.sex else {}
         fixed |= dict.fromkeys(self.features.protect, "features.protect")
+        fixed |= dict.fromkeys(self.audit.groups, "audit.groups")
         for name, column in self.data.columns.items():
             if column.available_at is not None and name in fixed:
                 raise ValueError(
@@ -1141,6 +1166,7 @@ class Config(Section):
             "quality.batches": self.quality.batches,
             "quality.sex.column": (self.quality.sex.column,) if self.quality.sex else (),
             "endpoint.index_date": (self.endpoint.index_date,) if self.endpoint.index_date else (),
+            "audit.groups": self.audit.groups,
         }
         for name, treatment in self.treatments.items():
             found[f"treatments.{name}.{'column' if treatment.column else 'arms'}"] = treatment.columns
@@ -1169,7 +1195,8 @@ class Config(Section):
         if self.site:
             asked.setdefault(self.site, "site")
         named = {"known_labels": self.known_labels} | self._predictors() | {"quality.batches": self.quality.batches}
-        for key, names in (named | {"features.protect": self.features.protect}).items():
+        named |= {"features.protect": self.features.protect, "audit.groups": self.audit.groups}
+        for key, names in named.items():
             for name in names:
                 asked.setdefault(name, key)
         for name, treatment in self.treatments.items():
@@ -1222,8 +1249,9 @@ class Config(Section):
             asked |= _columns_of(treatment.eligible) | ({*treatment.columns} if treatment.arms else set())
         other = {*self.endpoint.columns, self.data.patient_id, self.site, *self.known_labels}
         used -= other
-        # Columns of conditions are kept, but may be constant, dates or free text, as predictors may not.
-        columns = {name: ColumnConfig() for name in sorted(asked - times - used - other)} | self.data.columns
+        # Columns of conditions and groups are kept, but may be constant, dates or free text, as predictors may not.
+        plain = asked | {*self.audit.groups}
+        columns = {name: ColumnConfig() for name in sorted(plain - times - used - other)} | self.data.columns
         for name in sorted(times - used - other):
             given = columns.get(name, ColumnConfig())
             columns[name] = given.model_copy(update={"type": given.type or "numeric"})

@@ -1376,3 +1376,61 @@ def _validated(frame: pl.DataFrame, model: type[Table], where: str) -> pl.DataFr
         else:
             detail = type(error).__name__
         raise TableError(f"{where} ({model.__name__}) breaks its contract: {detail}") from None
+
+
+FAIRNESS_METRICS = (
+    "uno_c",
+    "auc",
+    "calibration_slope",
+    "observed_expected",
+    "net_benefit",
+    "censored",
+    "bound_coverage",
+)
+"""What is told of each group of patients."""
+
+
+class Fairness(Claim):
+    """What held-out predictions are worth in each group of patients."""
+
+    design: str = pa.Field(isin=DESIGNS)
+    grouping: str  # clinical column, or two with " × " between them; "" of all patients
+    group: str  # class or band of the column, as "female, below 50"; "" of all patients
+    model: str = _null()  # null of `censored`
+    metric: str = pa.Field(isin=FAIRNESS_METRICS)  # censored: share whose follow-up ends before the horizon
+    horizon_months: float = _null()
+    threshold: float = _null(gt=0, lt=1)  # of net_benefit
+
+
+class FairnessTests(Table):
+    """Whether predictions hold in each group of patients, and equally well in all groups of a grouping."""
+
+    design: str = pa.Field(isin=DESIGNS)
+    kind: str = pa.Field(isin=["holds", "differs"])  # slope 1 and level 0 in a group, or the same in all groups
+    grouping: str
+    group: str = _null()  # null of `differs`
+    model: str
+    horizon_months: float = pa.Field(gt=0)
+    statistic: float = _null()  # chi-squared; null = not estimable, `method` says why
+    df: int = pa.Field(ge=0)
+    p_value: float = _null(ge=0, le=1)
+    p_holm: float = _null(ge=0, le=1)  # over all tests of the table
+    flagged: bool  # p_holm at or below one less the level of intervals
+    groups: int = pa.Field(ge=0)  # that are compared
+    n: int = pa.Field(ge=0)
+    events: int = pa.Field(ge=0)  # by the horizon
+    method: str
+    held_out: bool
+
+
+class FairnessRecalibration(Claim):
+    """Each group before and after an update of the model that was learned on other patients of the group."""
+
+    design: str = pa.Field(isin=DESIGNS)
+    grouping: str
+    group: str
+    model: str
+    state: str = pa.Field(isin=["before", "after", "after less before"])
+    metric: str = pa.Field(isin=["calibration_slope", "observed_expected", "net_benefit"])
+    horizon_months: float = pa.Field(gt=0)
+    threshold: float = _null(gt=0, lt=1)  # of net_benefit

@@ -22,6 +22,7 @@ from stratiome.cohort.endpoint import (
     with_outcome,
 )
 from stratiome.cohort.errors import CohortError
+from stratiome.cohort.groups import check_groups
 from stratiome.cohort.read import missing_column, read_patients
 from stratiome.cohort.sentinel import sentinel_notes
 from stratiome.cohort.spelling import apply_values, cell_notes, meant_columns, meant_texts, spelling_notes, written
@@ -82,7 +83,7 @@ def read_clinical(path: Path, config: Config, controls: Controls | None = None) 
     named = meant_columns(frame, config, path)
     mapped = apply_values(named.frame, config)
     columns, problems = _columns(path, mapped.frame.columns, config, controls)
-    for check in (check_columns, check_endpoint, _check_treatments, _check_sex):
+    for check in (check_columns, check_endpoint, _check_treatments, _check_sex, check_groups):
         problems += check(path, mapped.frame, config)
     if problems:
         raise CohortError(problems)

@@ -70,6 +70,10 @@ class Predictions:
         kept = np.ones(len(self.rows), dtype=bool)
         for model in models:
             kept &= ~self.stand_in.get(model, np.zeros(len(self.rows), dtype=bool))
+        return self.at(kept)
+
+    def at(self, kept: np.ndarray) -> Predictions:
+        """Some of the patients; shape `(n_held_out,)`, True = kept."""
         return replace(
             self,
             rows=self.rows[kept],

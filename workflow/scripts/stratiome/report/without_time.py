@@ -21,6 +21,7 @@ LEFT_OUT: dict[str, dict[str, tuple[str, ...]]] = {
     "treatment_records": {"finding": ("crude", "early", "later")},
     "prognosis_metrics": {"metric": ("uno_c_cox", "harrell_c", "auc", "ibs", "ibs_cox")},
     "calibration_measures": {"metric": ("d_calibration",)},
+    "fairness_groups": {"metric": ("auc", "censored", "bound_coverage")},
     "treatment_effects": {"estimand": ("survival_difference", "hazard_ratio")},
     "treatment_averages": {"estimand": ("survival_difference",)},
     "treatment_differences": {"estimand": ("hazard_ratio",)},

@@ -1,0 +1,119 @@
+"""What the report says of groups of patients."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+
+import pytest
+
+import report_fixtures as fixtures
+from stratiome.config import AuditConfig
+from stratiome.report.page import render
+from stratiome.report.section_audit_fairness import fairness
+from test_report_trust import changed, texts
+
+
+def _rows(block) -> dict[str, list[str]]:
+    return {row[0]: [getattr(c, "text", c) for c in row] for row in block.rows}
+
+
+def _table(blocks, start: str):
+    return next(b for b in blocks if b.kind == "table" and b.caption.startswith(start))
+
+
+def test_without_groups_that_is_said():
+    text = texts(fairness(fixtures.inputs("null")))
+    assert "No groups of patients were named" in text
+    assert "audit.groups" in text
+
+
+def test_nobody_held_out():
+    inputs = changed(fixtures.inputs("demo"), fairness_groups=[], fairness_tests=[], fairness_recalibration=[])
+    assert "Nobody was held out" in texts(fairness(inputs))
+
+
+def test_flags_are_said_with_what_is_wrong():
+    blocks = fairness(fixtures.inputs("demo"))
+    flags = next(b for b in blocks if b.kind == "items").items
+    assert "Calibration of the stacked model differs between the groups of sex (p = 0.003, corrected)." in flags
+    own = next(f for f in flags if "do not hold in sex: female" in f and "stacked" in f)
+    assert "slope 0.68 (0.58 to 0.78), too extreme" in own
+    assert not any("age" in f for f in flags)
+
+
+def test_nothing_flagged_is_no_proof():
+    inputs = fixtures.inputs("demo")
+    tests = [
+        r | {"flagged": False, "p_holm": None if r["p_holm"] is None else 0.5} for r in inputs.rows("fairness_tests")
+    ]
+    text = texts(fairness(changed(inputs, fairness_tests=tests)))
+    assert "Nothing is flagged at 5 %" in text
+    assert "no proof" in text
+
+
+def test_tests_that_could_not_be_made_are_said():
+    inputs = fixtures.inputs("demo")
+    gone = {"p_holm": None, "p_value": None, "flagged": False, "method": "not estimable: fewer than 20 events; x"}
+    tests = [r | gone for r in inputs.rows("fairness_tests")]
+    assert "could not be tested: fewer than 20 events." in texts(fairness(changed(inputs, fairness_tests=tests)))
+
+
+def test_small_groups_and_what_would_tell_them_are_suppressed():
+    blocks = fairness(fixtures.inputs("demo"))
+    crossed = _rows(_table(blocks, "sex × age: the stacked"))
+    assert crossed["male, below 55"][1] == "<10 / <10"
+    assert "too few" in crossed["male, below 55"]
+    assert crossed["female, below 55"][1] == "≈100 / ≈60"
+    assert crossed["male, 55 and above"][1] == "≈280 / ≈180"
+    sex = _rows(_table(blocks, "sex: the stacked"))
+    assert sex["female"][1].startswith("310 / ")
+    assert sex["male"][1].startswith("≈290 / ")  # four more have no sex, and would be had by subtraction
+    assert not re.search(r"\b[1-9] / |/ [1-9]\b", texts(blocks))
+
+
+def test_groups_of_few_events_are_not_judged():
+    blocks = fairness(fixtures.inputs("demo"))
+    inputs = fixtures.inputs("demo")
+    rows = [
+        r
+        | {"n": 40, "events": 15, "estimate": None, "method": "not estimable: fewer than 20 events up to 60 months; x"}
+        if r["group"] == "male, below 55" and r["model"]
+        else r
+        for r in inputs.rows("fairness_groups")
+    ]
+    found = _rows(_table(fairness(changed(inputs, fairness_groups=rows)), "sex × age: the stacked"))
+    assert "not estimable" in found["male, below 55"]
+    assert _rows(_table(blocks, "age: the stacked"))["below 55"][-1] == "not refuted"
+
+
+def test_gains_of_updates():
+    blocks = fairness(fixtures.inputs("demo"))
+    table = _table(blocks, "The stacked model before and after")
+    rows = _rows(table)
+    assert rows["sex: female"][1] == "0.68 → 0.98"
+    assert rows["sex: female"][4] == "+12"
+    assert rows["sex × age: male, below 55"][1:] == ["–"] * 5
+    assert "1,000 patients" in table.note
+
+
+@pytest.mark.parametrize("case", fixtures.CASES)
+def test_every_case_is_printed_and_nothing_is_called_fair(case):
+    page = render(fixtures.inputs(case))
+    assert "Does it hold in every group of patients?" in page
+    assert not re.search(r"\b(un)?fair(ness)?\b", page, flags=re.I)
+
+
+def test_a_response_has_no_times():
+    inputs = fixtures.inputs("demo")
+    rows = [r for r in inputs.rows("fairness_groups") if r["metric"] not in ("auc", "censored", "bound_coverage")]
+    table = _table(fairness(changed(inputs, fairness_groups=rows)), "sex: the stacked")
+    assert "Lost before" not in table.head
+    assert "AUC(t)" not in table.head
+
+
+def test_a_larger_limit_hides_more():
+    inputs = fixtures.inputs("demo")
+    audit = AuditConfig(min_cell=100, groups=("sex", "age"), cuts={"age": (55.0,)})
+    hidden = dataclasses.replace(inputs, settings=dataclasses.replace(inputs.settings, audit=audit))
+    assert "104" not in texts(fairness(hidden))

@@ -1,0 +1,52 @@
+# Whether predictions hold in groups of patients, and what harms them.
+
+
+rule audit_fairness:
+    input:
+        clinical="<results>/cohort/clinical.parquet",
+        outcome="<results>/cohort/outcome.parquet",
+        resamples="<results>/cohort/resamples.parquet",
+        curves=expand(
+            "<results>/resamples/{resample}/prognosis/curves.parquet",
+            resample=FIRST_HELD_OUT,
+        ),
+        risks=expand(
+            "<results>/resamples/{resample}/prognosis/risks.parquet",
+            resample=FIRST_HELD_OUT,
+        ),
+        models=expand(
+            "<results>/resamples/{resample}/prognosis/models.parquet",
+            resample=FIRST_HELD_OUT,
+        ),
+        bounds=expand(
+            "<results>/resamples/{resample}/prognosis/bounds.parquet",
+            resample=FIRST_HELD_OUT,
+        ),
+        censoring=expand(
+            "<results>/resamples/{resample}/prognosis/censoring.parquet",
+            resample=FIRST_HELD_OUT,
+        ),
+    output:
+        fairness_groups="<results>/evaluation/fairness.parquet",
+        fairness_tests="<results>/evaluation/fairness_tests.parquet",
+        fairness_recalibration="<results>/evaluation/fairness_recalibration.parquet",
+    log:
+        "<results>/logs/audit_fairness.log",
+    benchmark:
+        "<results>/benchmarks/audit_fairness.tsv"
+    conda:
+        "../../envs/stratiome.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    params:
+        settings=settings("endpoint", "evaluation", "seed"),
+        groups=list(CONFIG.audit.groups),
+        cuts={column: list(cuts) for column, cuts in CONFIG.audit.cuts.items()},
+        intersections=CONFIG.audit.intersections,
+        library=library("audit", "prognosis", "survival", "resample", "cohort"),
+    message:
+        "Judging the survival models in groups of patients"
+    script:
+        "../scripts/audit_fairness.py"
