@@ -54,7 +54,7 @@ def sites(inputs: ReportInputs) -> list[object]:
         f"{inputs.size(first['n'])}, {count(first['events'], inputs.settings.min_cell)} events of"
         f" {plural(first['sites'], 'site')}; each site held out in turn. {sentence(readable(first['method']))}."
         f" Diamond: the average site. Dashed: where {c} of one more site of this kind would lie; with 4 to 20 sites"
-        " such an interval holds it a little less often than it says (90 to 94 % for 95 %, simulated). Sites differ in"
+        " such an interval holds it a little less often than it says (85 to 96 % for 95 %, simulated). Sites differ in"
         f" who is treated there, so that {c} may differ though the model is equally right."
     )
     return [Figure(figure, "How well models do at left-out sites", caption, 820), *notes]
