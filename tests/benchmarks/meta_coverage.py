@@ -12,9 +12,9 @@ from __future__ import annotations
 import argparse
 
 import numpy as np
-from results import write_table
 from scipy.stats import norm
 
+from results import write_table
 from stratiome.survival.meta import random_effects
 
 SITES, SPREADS = (3, 4, 6, 10, 20), (0.0, 0.1, 0.3, 1.0)
