@@ -79,6 +79,7 @@ def test_all_sections_and_figures_are_seen(browser: Any, pages: dict[str, str]) 
         "subgroups",
         "prognosis",
         "treatment",
+        "travel",
         "truth",
         "methods",
         "provenance",

@@ -140,6 +140,7 @@ def test_sections_of_each_case(html: dict[str, str]) -> None:
         "subgroups",
         "prognosis",
         "treatment",
+        "travel",
         "truth",
         "methods",
         "provenance",

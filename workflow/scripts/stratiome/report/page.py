@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stratiome.report import section_prognosis, section_subgroups, section_treatment
+from stratiome.report import section_audit, section_prognosis, section_subgroups, section_treatment
 from stratiome.report.blocks import Section
 from stratiome.report.inputs import ReportInputs, Settings, read_inputs
 from stratiome.report.section_appendix import how, planted, provenance
@@ -46,6 +46,7 @@ def sections(inputs: ReportInputs) -> list[Section]:
         section_subgroups.subgroups(inputs),
         section_prognosis.prognosis(inputs),
         section_treatment.treatment(inputs),
+        section_audit.audit(inputs),
         planted(inputs),
         how(inputs),
         provenance(inputs),

@@ -621,14 +621,14 @@ def transport(
         answer = f"Not tested: {why}." + (f" All numbers come from {design} within one cohort." if design else "")
         what = "Cross-validation is" if design == "cross-validation" else "Splits of one cohort are"
         caveat = f"{aside} {what} not external validation.".strip()
-        return Verdict(question, answer, "unknown", tuple(facts), caveat, "prognosis")
+        return Verdict(question, answer, "unknown", tuple(facts), caveat, "travel")
     caveat = f"{aside} Other hospitals may still differ; these are sites of one cohort.".strip()
     if unfitted or left_out.get("estimate") is None:
         why = reason(left_out)
         if unfitted:
             beside = f" {unfitted}" if unfitted.startswith("for ") else f" ({unfitted})"
             why = f"the clinical model was not fitted{beside}"
-        return Verdict(question, f"Not answered: {why}.", "unknown", tuple(facts), caveat, "prognosis")
+        return Verdict(question, f"Not answered: {why}.", "unknown", tuple(facts), caveat, "travel")
     pooled = (
         f"pooled over the {count_word(sites)} sites that were held out in turn"
         if sites > 1
@@ -637,7 +637,7 @@ def transport(
     where = direction(left_out.get("lower"), left_out.get("upper"), 0.5)
     if where == "unknown":
         answer = f"The clinical model was tested, but its {outcome.c} has no interval, so nothing is concluded."
-        return Verdict(question, answer, "unknown", tuple(facts), caveat, "prognosis")
+        return Verdict(question, answer, "unknown", tuple(facts), caveat, "travel")
     tone, answer = {
         "above": ("yes", f"The clinical model keeps ranking risk better than chance, {pooled}."),
         "below": ("harm", f"No: the clinical model ranks risk worse than chance, {pooled}."),
@@ -655,4 +655,4 @@ def transport(
         if where == "above" and ahead["prediction_lower"] <= 0.5:
             tone = "mixed"
             answer = f"{answer} But sites differ: at one more it may rank no better than chance."
-    return Verdict(question, answer, tone, tuple(facts), caveat, "prognosis")  # type: ignore[arg-type]
+    return Verdict(question, answer, tone, tuple(facts), caveat, "travel")  # type: ignore[arg-type]
