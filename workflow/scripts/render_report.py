@@ -48,6 +48,8 @@ def main(
     subgroup_survival: str,
     subgroup_associations: str,
     subgroup_sites: str,
+    subgroup_site_survival: str,
+    subgroup_site_summary: str,
     subgroup_alterations: str,
     subgroup_gene_sets: str,
     gene_set_coverage: str,
@@ -113,6 +115,8 @@ def main(
     treatment_targeting: list[str] | None = None,
     treatment_sensitivity: list[str] | None = None,
     treatment_robustness: list[str] | None = None,
+    treatment_sites: list[str] | None = None,
+    treatment_site_summary: list[str] | None = None,
     treatment_interaction: list[str] | None = None,
 ) -> None:
     """Write the report as one HTML file."""
@@ -163,6 +167,8 @@ def main(
         "subgroup_survival": subgroup_survival,
         "subgroup_associations": subgroup_associations,
         "subgroup_sites": subgroup_sites,
+        "subgroup_site_survival": subgroup_site_survival,
+        "subgroup_site_summary": subgroup_site_summary,
         "subgroup_alterations": subgroup_alterations,
         "subgroup_gene_sets": subgroup_gene_sets,
         "gene_set_coverage": gene_set_coverage,
@@ -209,6 +215,8 @@ def main(
         "treatment_targeting": treatment_targeting or [],
         "treatment_sensitivity": treatment_sensitivity or [],
         "treatment_robustness": treatment_robustness or [],
+        "treatment_sites": treatment_sites or [],
+        "treatment_site_summary": treatment_site_summary or [],
         "treatment_interaction": treatment_interaction or [],
     }
     target = Path(report)

@@ -671,6 +671,7 @@ class SubgroupSites(Claim):
     model: str
     resample: str  # site-<site>
     k: int = pa.Field(ge=1)  # subgroups that this model found
+    standard_error: float = _null(ge=0)
 
 
 class SubgroupConsensus(Table):
@@ -1282,6 +1283,59 @@ class ScoredOmics(Table):
     features_found: int = pa.Field(ge=0)
     patients: int = pa.Field(ge=0)
     note: str
+
+
+class SiteSummary(Claim):
+    """Base of summaries over sites: the mean of sites, and where the truth of one more site would lie."""
+
+    prediction_lower: float = _null()  # prediction interval of one more site
+    prediction_upper: float = _null()
+    spread: float = _null(ge=0)  # SD between sites
+    i2: float = _null(ge=0, le=1)  # share of the variation of estimates that is between sites
+    sites: int = pa.Field(ge=0)  # that are summarised
+    of: int = pa.Field(ge=0)  # that were left out, or looked at
+
+
+class SubgroupSiteSurvival(Claim):
+    """Restricted mean survival of subgroups at a site, by a model that has not seen it, against the largest one."""
+
+    model: str
+    resample: str  # site-<site>
+    subgroup: int = pa.Field(ge=1)
+    versus: int = pa.Field(ge=1)  # the largest of the patients of all sites, subtracted
+    tau_months: float = pa.Field(gt=0)
+    standard_error: float = _null(ge=0)
+
+
+class SubgroupSiteSummary(SiteSummary):
+    """Over left-out sites: agreement of subgroups with those of `full`, and their differences in restricted means."""
+
+    model: str
+    quantity: str = pa.Field(isin=["adjusted_rand_index", "rmst_difference"])
+    subgroup: int = _null(ge=1)  # null for the agreement
+    versus: int = _null(ge=1)
+    tau_months: float = _null(gt=0)
+
+
+class TreatmentSites(Claim):
+    """Effect of treated against untreated among the eligible patients of one site."""
+
+    treatment: str
+    resample: str  # site-<site>, whose held-out patients these are
+    estimand: str = pa.Field(isin=["survival_difference", "rmst_difference"])
+    horizon_months: float
+    n_treated: int = pa.Field(ge=0)
+    effective_n: float = _null()  # effective sample size of the weights; null where there are none
+    standard_error: float = _null(ge=0)
+    p_value: float = _null()
+
+
+class TreatmentSiteSummary(SiteSummary):
+    """Effect at the average site, and at one more."""
+
+    treatment: str
+    estimand: str = pa.Field(isin=["survival_difference", "rmst_difference"])
+    horizon_months: float
 
 
 def write_pieces(frames: Iterator[pl.DataFrame], path: str | Path, model: type[Table]) -> None:
