@@ -14,8 +14,9 @@ import pytest
 
 from conftest import snakemake, write_config
 from small import run, small_config, write_small
+from stratiome.bundle.align import align
 from stratiome.bundle.files import CARD, FILES, BundleError, open_bundle
-from stratiome.bundle.score import align, check_scale, score
+from stratiome.bundle.score import check_scale, score
 from stratiome.bundle.scorer import Scorer
 from stratiome.cohort.store import read_stored
 from stratiome.features.block import read_features
@@ -207,6 +208,70 @@ def test_another_scale_is_refused(made, scorer):
     with pytest.raises(BundleError, match="as on another scale"):
         check_scale(scorer, slipped, align(scorer, slipped))
     check_scale(scorer, sources, align(scorer, sources))
+
+
+def test_another_platform_is_brought_to_the_scale_of_the_bundle(made, scorer):
+    """A monotone change of every feature is taken out; without a word for it the omic is refused."""
+    _, results = made
+    sources, clinical = _sources(results), _clinical(results)
+    name, omic = next((n, o) for n, o in sources.items() if o.kind in ("expression", "protein"))
+    rng = np.random.default_rng(3)
+    scale, shift = rng.uniform(20, 60, len(omic.features)), rng.uniform(-500, 500, len(omic.features))
+    other = sources | {name: Changed(omic, omic.values() * scale + shift)}
+    with pytest.raises(BundleError, match=f"declare `bundle.align: {{{name}: quantiles}}`"):
+        check_scale(scorer, other, align(scorer, other))
+    aligned = align(scorer, other, distributions={name: "quantiles"})
+    check_scale(scorer, other, aligned)
+    assert "brought to its quantiles" in aligned[name].remark
+    (before,) = score(scorer, clinical, sources, align(scorer, sources))
+    (found,) = score(scorer, clinical, other, aligned)
+    assert (found.subgroup == before.subgroup).mean() > 0.95
+    order = [
+        np.corrcoef(found.predictions[m].risk, p.risk)[0, 1] for m, p in before.predictions.items() if m == "stacked"
+    ]
+    assert min(order) > 0.98
+    far = other | {name: Changed(omic, other[name].take(slice(None)), rows=np.arange(20))}
+    with pytest.raises(BundleError, match="20 patients have the omic, and 50 are needed"):
+        align(scorer, far, distributions={name: "quantiles"})
+    with pytest.raises(BundleError, match=r"`bundle.align`: the bundle has no omic \['nonsense'\]"):
+        align(scorer, sources, distributions={"nonsense": "quantiles"})
+
+
+def test_other_names_are_read_from_a_table_and_probes_of_one_gene_averaged(made, scorer, tmp_path):
+    _, results = made
+    sources, clinical = _sources(results), _clinical(results)
+    name, omic = next((n, o) for n, o in sources.items() if o.kind in ("expression", "protein"))
+    values = omic.values()
+    spread = np.abs(np.random.default_rng(5).normal(size=values.shape)).astype(np.float32)
+    probes = np.concatenate([values - spread, values + spread], axis=1)
+    features = tuple(f"{f}_{side}" for side in "ab" for f in omic.features)
+    other = sources | {name: Changed(omic, probes, features)}
+    assert align(scorer, other)[name].reason == "no feature of the bundle is there under its name"
+    table = pl.DataFrame({"feature": [*features, "elsewhere"], "bundle": [*omic.features, *omic.features, "x"]})
+    table.write_csv(tmp_path / "names.tsv", separator="\t")
+    aligned = align(scorer, other, {name: str(tmp_path / "names.tsv")})
+    assert aligned[name].found == aligned[name].asked
+    assert "means of several" in aligned[name].remark
+    (before,) = score(scorer, clinical, sources, align(scorer, sources))
+    (found,) = score(scorer, clinical, other, aligned)
+    np.testing.assert_allclose(found.probabilities, before.probabilities, atol=1e-4)
+    pl.concat([table, table[:1]]).write_csv(tmp_path / "twice.csv")
+    with pytest.raises(BundleError, match="more than once"):
+        align(scorer, other, {name: str(tmp_path / "twice.csv")})
+    table.rename({"bundle": "gene"}).write_csv(tmp_path / "headless.csv")
+    with pytest.raises(BundleError, match=r"has no column \['bundle'\]"):
+        align(scorer, other, {name: str(tmp_path / "headless.csv")})
+
+
+def test_classes_spelt_otherwise_are_refused(made, scorer):
+    _, results = made
+    clinical = _clinical(results)
+    term = next(t for t in scorer.prognosis.design.terms if t.type == "categorical")
+    shouted = clinical.with_columns(pl.col(term.column).cast(pl.String) + "!")
+    with pytest.raises(
+        BundleError, match=f"most values of column `{term.column}` are classes that the bundle does not"
+    ):
+        _scored(scorer, shouted, _sources(results))
 
 
 def test_a_clinical_column_in_another_unit_is_refused(made, scorer):

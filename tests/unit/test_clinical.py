@@ -17,7 +17,7 @@ from stratiome.cohort.errors import CohortError, some_cells
 from stratiome.cohort.ingest import read_cohort
 from stratiome.cohort.spelling import _misspelt, entry
 from stratiome.config import Config, ConfigError, load_config
-from stratiome.plan import clinical_file, omic_files
+from stratiome.plan import clinical_file, omic_files, plan
 from stratiome.tables import Outcome, TableError, read_table, write_table
 
 
@@ -536,3 +536,76 @@ def test_mapping_changes_only_what_it_names(cells, data):
             assert new == "new"
         elif old is not None:
             assert new == old or float(new) == float(old)
+
+
+# --- other names and units ------------------------------------------------------------------------------------------
+
+
+def test_a_column_of_another_name_and_unit_is_read(tiny):
+    before = _read(tiny).covariates["age"]
+    path = Path(tiny["data"]["folder"]) / "clinical.tsv"
+    pl.read_csv(path, separator="\t").rename({"age": "age in years"}).write_csv(path, separator="\t")
+    _declare(tiny, age="{column: age in years, multiply: 12, unit: months}")
+    clinical = _read(tiny)
+    np.testing.assert_allclose(clinical.covariates["age"].to_numpy(), 12 * before.to_numpy())
+    assert "column `age`: `age in years` of the file" in clinical.notes
+    assert "column `age`: multiplied by 12 (`data.columns.age.multiply`)" in clinical.notes
+
+
+@pytest.mark.parametrize(
+    ("declared", "said"),
+    [
+        ("{column: agee}", "has no column `agee`. Suggestion: did you mean `age`"),
+        ("{column: zzz}", "has no column `zzz`. Suggestion: check how the file spells it"),
+    ],
+)
+def test_a_column_that_is_meant_must_be_there(tiny, declared, said):
+    tiny["data"]["columns"] = {"years": yaml.safe_load(declared)}
+    with pytest.raises(CohortError, match=r"`data\.columns\.years\.column`") as caught:
+        _read(tiny)
+    assert said in str(caught.value)
+
+
+def test_a_column_that_is_there_already_is_not_replaced(tiny):
+    _declare(tiny, age="{column: os_months}")
+    with pytest.raises(CohortError, match="has a column `age` of its own"):
+        _read(tiny)
+
+
+# --- features that are asked for ------------------------------------------------------------------------------------
+
+
+def test_only_listed_features_are_kept(tiny, tmp_path):
+    name = next(iter(tiny["data"]["omics"]))
+    config = load_config(tiny)
+    whole = read_cohort(config, clinical_file(config), omic_files(config)).matrices[name]
+    wanted = list(whole.source.features[::3])
+    (Path(tiny["data"]["folder"]) / "kept.txt").write_text("\n".join([*reversed(wanted), "", "nowhere"]))
+    tiny["data"]["omics"][name]["only"] = "kept.txt"
+    config = load_config(tiny)
+    part = read_cohort(config, clinical_file(config), omic_files(config))
+    assert part.matrices[name].source.features == tuple(wanted)
+    np.testing.assert_array_equal(part.matrices[name].values(), whole.values()[:, ::3])
+    notes = part.notes.filter(pl.col("scope") == name)["note"].to_list()
+    asked = f"{len(wanted)} of {len(whole.source.features)} features kept, those that `kept.txt` lists"
+    assert f"{asked}; 1 that it lists are not there" in notes
+
+
+def test_a_list_without_any_feature_of_the_matrix_is_refused(tiny):
+    name = next(iter(tiny["data"]["omics"]))
+    (Path(tiny["data"]["folder"]) / "kept.txt").write_text("nowhere")
+    tiny["data"]["omics"][name]["only"] = "kept.txt"
+    config = load_config(tiny)
+    with pytest.raises(CohortError, match=f"`data.omics.{name}.only`.*lists none of the"):
+        read_cohort(config, clinical_file(config), omic_files(config))
+
+
+def test_a_list_that_is_not_there_is_said_before_any_job(tiny):
+    name = next(iter(tiny["data"]["omics"]))
+    tiny["data"]["omics"][name]["only"] = "kept.txt"
+    tiny["bundle"] = {"apply": "there", "features": {name: "names.tsv"}}
+    with pytest.raises(ConfigError) as caught:
+        plan(tiny, "config.yaml")
+    for key, file in ((f"data.omics.{name}.only", "kept.txt"), (f"bundle.features.{name}", "names.tsv")):
+        assert f"`{key}`" in str(caught.value)
+        assert file in str(caught.value)

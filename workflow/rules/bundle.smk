@@ -58,6 +58,7 @@ rule apply_bundle:
         card=applied_bundle,
         cohort_file="<results>/cohort/cohort.h5mu",
         clinical="<results>/cohort/clinical.parquet",
+        names=[str(path) for path in name_files(CONFIG).values()],
     output:
         patients="<results>/applied/patients.parquet",
         memberships="<results>/applied/memberships.parquet",

@@ -14,6 +14,7 @@ from stratiome.cohort.controls import controls_of
 from stratiome.plan import (
     clinical_file,
     gene_set_file,
+    name_files,
     omic_files,
     other_files,
     plan,

@@ -8,10 +8,12 @@ import numpy as np
 import polars as pl
 
 from stratiome import tables
+from stratiome.bundle.align import align
 from stratiome.bundle.files import open_bundle
-from stratiome.bundle.score import Scores, align, check_scale, score, summary_rows
+from stratiome.bundle.score import Scores, check_scale, score, summary_rows
 from stratiome.bundle.scorer import Scorer
 from stratiome.cohort.store import read_stored
+from stratiome.config import BundleConfig
 
 logger = logging.getLogger("stratiome.apply_bundle")
 
@@ -21,26 +23,28 @@ def main(
     card: str,
     cohort_file: str,
     clinical: str,
+    names: list[str],
     patients: str,
     memberships: str,
     risks: str,
     curves: str,
     matched: str,
     latents: str,
+    bundle: BundleConfig,
 ) -> None:
     """Score some thousands of patients at a time; what is written of them is all that stays."""
     import anndata
     import pandas as pd
 
-    bundle = open_bundle(Path(card).parent)
-    scorer = Scorer.load(bundle)
-    logger.info("bundle %s of %s, %d training patients", bundle.digest[:16], bundle.card.cohort, bundle.card.n)
+    opened = open_bundle(Path(card).parent)
+    scorer = Scorer.load(opened)
+    logger.info("bundle %s of %s, %d training patients", opened.digest[:16], opened.card.cohort, opened.card.n)
     sources = {omic.name: omic for omic in read_stored(cohort_file)[1]}
-    aligned = align(scorer, sources)
+    aligned = align(scorer, sources, dict(zip(bundle.features, names, strict=True)), dict(bundle.align))
     check_scale(scorer, sources, aligned)
     for name, match in aligned.items():
-        reason = f"; not used: {match.reason}" if match.reason else ""
-        logger.info("%s: %d of %d features found%s", name, match.found, match.asked, reason)
+        said = f"; not used: {match.reason}" if match.reason else f"; {match.remark}" if match.remark else ""
+        logger.info("%s: %d of %d features found%s", name, match.found, match.asked, said)
     used: list[tuple[str, ...]] = []
     places: list[np.ndarray] = []
     parts: dict[str, list[pl.DataFrame]] = {"patients": [], "memberships": [], "risks": []}

@@ -85,6 +85,11 @@ class OmicConfig(Section):
         "columns; relative to `data.folder`, or to the folder of `data.study`."
     )
     kind: Kind = Field(description="What the numbers are; fixes accepted values, quality control and transform.")
+    only: str | None = Field(
+        None,
+        description="Text file with one feature a line: all others are left out, as for models that are meant for "
+        "another platform; relative to `data.folder`.",
+    )
     layer: str | None = Field(None, description="Layer of an `.h5ad` or `.h5mu` file to read in place of `X`.")
     modality: str | None = Field(None, description="Modality of an `.h5mu` file; not needed if it has only one.")
     samples: SamplesConfig | None = Field(None, description="How the samples were measured, if it is recorded.")
@@ -103,6 +108,10 @@ class OmicConfig(Section):
 class ColumnConfig(Section):
     """What is declared of one clinical column; what is not declared is taken from its values."""
 
+    column: str | None = Field(None, description="Column of the file that is meant, where it has another name there.")
+    multiply: float | None = Field(
+        None, gt=0, description="What the numbers of the file are multiplied by, as 10 for cm to mm; after `values`."
+    )
     type: Literal["numeric", "categorical", "date"] | None = Field(
         None, description="Numbers, classes, or dates written as 2005-06-30; default by the values."
     )
@@ -896,6 +905,17 @@ class BundleConfig(Section):
         None, description="Folder of a bundle whose models score the patients of this cohort, by the target `apply`."
     )
 
+    features: dict[Name, str] = Field(
+        {},
+        description="Omic -> table (TSV or CSV) with the columns `feature`, a name here, and `bundle`, its name in the "
+        "bundle; several features of one name are averaged. Default: names are the same.",
+    )
+    align: dict[Name, Literal["quantiles"]] = Field(
+        {},
+        description="Omic -> `quantiles`: another platform measured it, and each feature is brought to its "
+        "distribution in the bundle's cohort by that of all patients here. Scores of a patient then depend on who else "
+        "is in the cohort, and a different mix of patients is taken for a difference of platforms.",
+    )
     intended_use: str = Field(
         "Research use only; not a medical device.", description="Whom and what the models are meant for."
     )

@@ -76,7 +76,7 @@ def plan(raw: dict[str, Any], source: str) -> tuple[Config, Splits]:
             except CohortError as error:
                 problems += error.problems
         splits, found = _plan_splits(config, clinical)
-        problems += _check_gene_sets(config)
+        problems += _check_gene_sets(config) + _check_names(config)
         problems += found + _check_results(Path(config.results_folder))
     else:
         problems += _check_files_named(raw)
@@ -187,6 +187,15 @@ def _check_samples(config: Config) -> list[str]:
     return problems
 
 
+def _check_names(config: Config) -> list[str]:
+    """Lists and tables of features that are not there."""
+    keys = {f"data.omics.{name}.only": path for name, path in only_files(config).items()}
+    keys |= {f"bundle.features.{name}": path for name, path in name_files(config).items()}
+    return [
+        f"`{key}`: {path} is no file. Suggestion: check the path" for key, path in keys.items() if not path.is_file()
+    ]
+
+
 def _check_gene_sets(config: Config) -> list[str]:
     path = gene_set_file(config)
     if path is None:
@@ -230,8 +239,20 @@ def study_folder(config: Config) -> Path:
 
 
 def other_files(config: Config) -> list[Path]:
-    """Files of a study that are read beside the clinical table and the matrices."""
-    return [] if config.data.study is None else list(study_files(study_folder(config)).values())[1:]
+    """Files that are read beside the clinical table and the matrices: of a study, and lists of features to keep."""
+    study = [] if config.data.study is None else list(study_files(study_folder(config)).values())[1:]
+    return study + list(only_files(config).values())
+
+
+def only_files(config: Config) -> dict[str, Path]:
+    """Paths of the lists of features to keep, by omic."""
+    given = {name: omic.only for name, omic in config.data.omics.items()}
+    return {name: resolve(config.data.folder, path) for name, path in given.items() if path is not None}
+
+
+def name_files(config: Config) -> dict[str, Path]:
+    """Paths of the tables that say what features are called in the bundle to apply, by omic."""
+    return {name: Path(path) for name, path in config.bundle.features.items()}
 
 
 def split_file(config: Config) -> Path | None:

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import polars as pl
 
 from stratiome import omics
+from stratiome.bundle.align import Aligned, OmicSource
 from stratiome.bundle.files import BundleError
 from stratiome.bundle.scorer import Scorer
 from stratiome.bundle.training import Column
@@ -20,6 +21,7 @@ from stratiome.features.block import Block, FeatureSet
 from stratiome.prognosis.models import Omic
 from stratiome.prognosis.stored import Prediction
 from stratiome.subgroups.cluster import assign
+from stratiome.survival.design import Term
 
 AT_ONCE = 4096
 """Patients scored together."""
@@ -31,45 +33,6 @@ UNUSUAL = 0.99
 """Share of training patients nearer the centre from which a patient is out of distribution."""
 MANY_OUTSIDE = 0.1
 """Share of features outside the range of training patients from which a patient is out of distribution."""
-
-
-class OmicSource(Protocol):
-    """What is asked of an omic of the new cohort; `StoredOmic` has it."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def kind(self) -> str: ...
-    @property
-    def unit(self) -> str: ...
-    @property
-    def patient_ids(self) -> tuple[str, ...]: ...
-    @property
-    def features(self) -> tuple[str, ...]: ...
-    def take(self, rows: slice | np.ndarray) -> np.ndarray: ...
-
-
-@dataclass(frozen=True)
-class Aligned:
-    """How the features of an omic of the new cohort meet those of the bundle.
-
-    Attributes
-    ----------
-    omic
-        Name.
-    asked, found
-        Features of the bundle, and those of them that the cohort has.
-    place
-        Shape `(n_asked,)`, position in the cohort's matrix, -1 = not there.
-    reason
-        Why the omic is not used, or "".
-    """
-
-    omic: str
-    asked: int
-    found: int
-    place: np.ndarray
-    reason: str = ""
 
 
 @dataclass(frozen=True)
@@ -114,33 +77,6 @@ class Scores:
         return (np.nan_to_num(self.outside) > MANY_OUTSIDE) | (np.nan_to_num(self.unusual) >= UNUSUAL)
 
 
-def align(scorer: Scorer, sources: dict[str, OmicSource]) -> dict[str, Aligned]:
-    """Match omics and features by name; a kind that differs is refused, what is missing counts as not measured.
-
-    Raises
-    ------
-    BundleError
-        If an omic is of another kind than in training.
-    """
-    found = {}
-    for name, stored in scorer.transforms.items():
-        source, entry = sources.get(name), scorer.bundle.card.omics[name]
-        nothing = np.full(len(stored.features), -1)
-        if source is None:
-            found[name] = Aligned(name, len(nothing), 0, nothing, "the cohort does not have it")
-            continue
-        if source.kind != entry.kind:
-            raise BundleError(
-                f"`data.omics.{name}.kind`: the bundle has learned from `{entry.kind}`, and this is `{source.kind}`. "
-                "Suggestion: give the omic another name, so that it is not used, or the kind that it is"
-            )
-        place = {feature: j for j, feature in enumerate(source.features)}
-        at = np.array([place.get(feature, -1) for feature in stored.features])
-        reason = "" if (at >= 0).any() else "no feature of the bundle is there under its name"
-        found[name] = Aligned(name, len(at), int((at >= 0).sum()), at, reason)
-    return found
-
-
 def score(
     scorer: Scorer, clinical: pl.DataFrame, sources: dict[str, OmicSource], aligned: dict[str, Aligned]
 ) -> Iterator[Scores]:
@@ -179,8 +115,7 @@ def _values(source: OmicSource | None, rows: dict[str, int], ids: list[str], ali
         return values
     order = sorted(here, key=lambda pair: pair[1])  # row numbers increase
     read = omics.get(source.kind, source.unit).scale(source.take(np.array([row for _, row in order])))
-    known = np.flatnonzero(aligned.place >= 0)
-    values[np.ix_(np.array([i for i, _ in order]), known)] = read[:, aligned.place[known]]
+    values[np.array([i for i, _ in order])] = aligned.values(read)
     return values
 
 
@@ -250,6 +185,8 @@ def check_clinical(scorer: Scorer, clinical: pl.DataFrame) -> None:
             f"`covariates`: the models of the bundle need the clinical columns {lacking}. Suggestion: name them in "
             "`covariates`, or map them under `data.columns`"
         )
+    for term in scorer.prognosis.design.terms:
+        _check_classes(term, clinical[term.column])
     for name, column in scorer.clinical.items():
         if name not in asked or not clinical[name].dtype.is_numeric():
             continue
@@ -262,6 +199,20 @@ def check_clinical(scorer: Scorer, clinical: pl.DataFrame) -> None:
                 "where hardly any training patient was. Suggestion: convert it to the unit of the bundle, or leave it "
                 "missing"
             )
+
+
+def _check_classes(term: Term, values: pl.Series) -> None:
+    """Refuse a column of classes of which most are none that the models know."""
+    known = {term.reference, *term.levels, *term.joined} - {""}
+    given = values.drop_nulls().cast(pl.String)
+    strange = given.filter(~given.is_in(sorted(known)))
+    if term.type != "categorical" or not known or len(strange) <= MOST_OUTSIDE * len(given):
+        return
+    classes = ", ".join(repr(c) for c in sorted(known)[:6])
+    raise BundleError(
+        f"`covariates`: most values of column `{term.column}` are classes that the bundle does not know; it knows "
+        f"{classes}. Suggestion: map them under `data.columns.{term.column}.values`"
+    )
 
 
 def check_scale(scorer: Scorer, sources: dict[str, OmicSource], aligned: dict[str, Aligned]) -> None:
@@ -287,7 +238,8 @@ def check_scale(scorer: Scorer, sources: dict[str, OmicSource], aligned: dict[st
             raise BundleError(
                 f"`data.omics.{name}`: in most patients looked at, {share:.0%} of the features lie beyond what "
                 "training patients had, as on another scale or platform. Suggestion: bring it to the scale of the "
-                f"bundle's cohort ({scorer.bundle.card.title}), or give it another name, so that it is not used"
+                f"bundle's cohort ({scorer.bundle.card.title}), declare `bundle.align: {{{name}: quantiles}}` where "
+                "another platform measured the same, or give it another name, so that it is not used"
             )
 
 
@@ -300,7 +252,7 @@ def summary_rows(aligned: dict[str, Aligned], used: list[tuple[str, ...]]) -> li
             "features_asked": match.asked,
             "features_found": match.found,
             "patients": sum(name in own for own in sets),
-            "note": match.reason,
+            "note": match.reason or match.remark,
         }
         for name, match in aligned.items()
     ]

@@ -24,7 +24,7 @@ from stratiome.cohort.endpoint import (
 from stratiome.cohort.errors import CohortError
 from stratiome.cohort.read import missing_column, read_patients
 from stratiome.cohort.sentinel import sentinel_notes
-from stratiome.cohort.spelling import apply_values, cell_notes, meant_texts, spelling_notes, written
+from stratiome.cohort.spelling import apply_values, cell_notes, meant_columns, meant_texts, spelling_notes, written
 from stratiome.cohort.study import read_study
 from stratiome.cohort.trials import check_comparisons, check_profiles
 from stratiome.config import Config, resolve
@@ -79,7 +79,8 @@ def read_clinical(path: Path, config: Config, controls: Controls | None = None) 
     config = config.at_time_zero()
     controls = controls_of(config) if controls is None else controls
     frame, found = _rows(path, config)
-    mapped = apply_values(frame, config)
+    named = meant_columns(frame, config, path)
+    mapped = apply_values(named.frame, config)
     columns, problems = _columns(path, mapped.frame.columns, config, controls)
     for check in (check_columns, check_endpoint, _check_treatments, _check_sex):
         problems += check(path, mapped.frame, config)
@@ -98,7 +99,8 @@ def read_clinical(path: Path, config: Config, controls: Controls | None = None) 
         raise CohortError(problems)
     kept = [config.data.patient_id] + [c for c in early.frame.columns if c in columns]
     covariates = early.frame.select(kept).rename({config.data.patient_id: "patient_id"})
-    notes = found + cell_notes(path, config) + mapped.notes + cast.notes + spelling_notes(covariates, config)
+    notes = found + cell_notes(path, config) + named.notes + mapped.notes + cast.notes
+    notes += spelling_notes(covariates, config)
     numbers = [c for c in early.frame.columns if c in columns]
     numbers = numbers if config.endpoint.response else [config.endpoint.time, *numbers]
     notes += sentinel_notes(cast.frame, numbers) + endpoint_notes(complete, config) + early.notes + doubts

@@ -7,7 +7,7 @@ import os
 import re
 import unicodedata
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -148,10 +148,33 @@ def read_cohort(
 
 def _open(config: Config, name: str, path: Path, known: frozenset[str] | None, study: Study | None) -> MatrixFile:
     omic, show_ids = config.data.omics.get(name), config.audit.ids_in_messages
-    if study is not None and path.suffix.lower() not in (".h5ad", ".h5mu", ".parquet"):
-        return open_study_matrix(study, path, show_ids)
     layer, modality = (omic.layer, omic.modality) if omic is not None else (None, None)
-    return open_matrix(path, config.data.patient_id, show_ids, known, layer, modality)
+    if study is not None and path.suffix.lower() not in (".h5ad", ".h5mu", ".parquet"):
+        matrix = open_study_matrix(study, path, show_ids)
+    else:
+        matrix = open_matrix(path, config.data.patient_id, show_ids, known, layer, modality)
+    return matrix if omic is None or omic.only is None else _only(matrix, resolve(config.data.folder, omic.only), name)
+
+
+def _only(matrix: MatrixFile, path: Path, omic: str) -> MatrixFile:
+    """The features of a matrix that a text file lists."""
+    asked = dict.fromkeys(line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip())
+    kept = np.array([j for j, feature in enumerate(matrix.features) if feature in asked], dtype=np.int64)
+    if not len(kept):
+        raise CohortError(
+            f"`data.omics.{omic}.only`: {path} lists none of the {len(matrix.features)} features of {matrix.path}. "
+            "Suggestion: one feature a line, spelt as in the matrix"
+        )
+    note = f"{len(kept)} of {len(matrix.features)} features kept, those that `{path.name}` lists"
+    lacking = len(asked) - len(kept)
+    note += f"; {lacking} that it lists are not there" if lacking else ""
+
+    def read_blocks(rows: int) -> Iterator[np.ndarray]:
+        for values in matrix.read_blocks(rows):
+            yield np.ascontiguousarray(values[:, kept])
+
+    features = tuple(matrix.features[j] for j in kept)
+    return replace(matrix, features=features, read_blocks=read_blocks, notes=(*matrix.notes, note))
 
 
 def _join(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,13 +73,44 @@ def apply_values(frame: pl.DataFrame, config: Config) -> Changed:
         if series.dtype == pl.String and declared_numeric(column):
             numbers = series.cast(pl.Float64, strict=False)
             series = numbers if numbers.null_count() == series.null_count() else series
+        if column.multiply is not None and series.dtype.is_numeric():
+            series = series.cast(pl.Float64) * column.multiply
+            notes.append(f"column `{name}`: multiplied by {column.multiply:g} (`data.columns.{name}.multiply`)")
         made.append(series)
+    return Changed(frame.with_columns(made), tuple(notes))
+
+
+def meant_columns(frame: pl.DataFrame, config: Config, path: Path) -> Changed:
+    """Add columns that the file has under another name (`data.columns.<column>.column`).
+
+    Raises
+    ------
+    CohortError
+        If the file lacks the column that is meant, or has the new name already.
+    """
+    notes, made, problems = [], [], []
+    for name, column in config.data.columns.items():
+        if column.column is None:
+            continue
+        key = f"`data.columns.{name}.column`: {path}"
+        if column.column not in frame.columns:
+            near = difflib.get_close_matches(column.column, frame.columns, 1)
+            hint = f"did you mean `{near[0]}`" if near else "check how the file spells it"
+            problems.append(f"{key} has no column `{column.column}`. Suggestion: {hint}")
+        elif name in frame.columns:
+            problems.append(f"{key} has a column `{name}` of its own. Suggestion: another name, or remove the entry")
+        else:
+            made.append(frame[column.column].alias(name))
+            notes.append(f"column `{name}`: `{column.column}` of the file")
+    if problems:
+        raise CohortError(problems)
     return Changed(frame.with_columns(made), tuple(notes))
 
 
 def meant_texts(config: Config) -> dict[str, frozenset[str]]:
     """Column -> texts that would be missing cells, but are given a meaning by `data.columns.<column>.values`."""
-    found = {name: frozenset(column.values).intersection(NULL_TEXTS) for name, column in config.data.columns.items()}
+    columns = config.data.columns.items()
+    found = {c.column or name: frozenset(c.values).intersection(NULL_TEXTS) for name, c in columns}
     return {name: words for name, words in found.items() if words}
 
 
@@ -172,7 +204,8 @@ def cell_notes(path: Path, config: Config) -> tuple[str, ...]:
 
     Not said of the usual `NA`, `NaN` and empty cells.
     """
-    asked = config.clinical_columns()
+    meant_by = {c.column for c in config.data.columns.values()} - {None}
+    asked = {*config.clinical_columns(), *meant_by}
     try:
         scan = open_source(path, comments=config.data.study is not None, whole=False).scan(as_written=True)
         texts = [n for n, dtype in scan.collect_schema().items() if n in asked and dtype == pl.String]
