@@ -331,7 +331,7 @@ def _what_they_are(ids: range, sizes: Mapping[int, int], case: str) -> dict[str,
                 method="difference in area under the Kaplan-Meier curve up to 60 months, subgroups by a model that has"
                 " not seen the site"
                 if i < 4
-                else "not estimable: fewer than 20 patients of the site in one of both",
+                else "not estimable: fewer than 20 patients in one of both",
                 resample=f"site-site_{i}",
                 subgroup=g,
                 versus=1,

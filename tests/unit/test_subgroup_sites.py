@@ -104,7 +104,7 @@ def test_groups_that_live_alike_are_not_told_apart():
 
 def test_sites_with_few_patients_or_events_of_a_group_are_told():
     _, survival, _, summary, _ = tables_of([(0.01, 0.03)] * 3, per_site=45)
-    assert set(survival["method"]) == {"not estimable: fewer than 20 patients of the site in one of both"}
+    assert set(survival["method"]) == {"not estimable: fewer than 20 patients in one of both"}
     row = of(summary)
     assert row["estimate"] is None
     assert row["method"].startswith("not estimable: 0 of 3 sites have an estimate, 3 are needed")

@@ -9,6 +9,7 @@ import polars as pl
 
 from stratiome import tables
 from stratiome.bundle.align import align
+from stratiome.bundle.counterfactuals import counterfactuals as averages_for
 from stratiome.bundle.files import open_bundle
 from stratiome.bundle.score import Scores, check_scale, score, summary_rows
 from stratiome.bundle.scorer import Scorer
@@ -30,6 +31,7 @@ def main(
     curves: str,
     matched: str,
     latents: str,
+    counterfactuals: str,
     bundle: BundleConfig,
 ) -> None:
     """Score some thousands of patients at a time; what is written of them is all that stays."""
@@ -65,7 +67,10 @@ def main(
         ("risks", risks, tables.ScoredRisks),
     ):
         tables.write_table(pl.concat(parts[name]), path, contract)
-    ids = pl.concat(parts["patients"])["patient_id"].to_list()
+    scored = pl.concat(parts["patients"])
+    like = averages_for(scorer.curves, scored)
+    tables.write_table(like, counterfactuals, tables.ScoredCounterfactuals)
+    ids = scored["patient_id"].to_list()
     obs = pd.DataFrame(index=pd.Index(ids, dtype=object))
     anndata.AnnData(obs=obs, obsm={"vae": np.concatenate(places)}).write_h5ad(latents)
     tables.write_table(tables.from_rows(summary_rows(aligned, used), tables.ScoredOmics), matched, tables.ScoredOmics)

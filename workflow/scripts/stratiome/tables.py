@@ -1338,6 +1338,76 @@ class TreatmentSiteSummary(SiteSummary):
     horizon_months: float
 
 
+class BundleClaims(Claim):
+    """What the cohort of a bundle found and another may look for: effects, and restricted means of subgroups."""
+
+    subgroup: int = pa.Field(ge=0)  # 0 = all eligible patients
+    treatment: str = _null()  # null for the restricted mean of a subgroup
+    estimand: str = pa.Field(isin=["rmst", "rmst_difference", "survival_difference"])
+    horizon_months: float = pa.Field(gt=0)
+    landmark_months: float = _null(gt=0)  # from which months count; null = time zero of the endpoint
+    n_treated: int = _null(ge=0)
+    standard_error: float = _null(ge=0)
+
+
+class ScoredCounterfactuals(Table):
+    """Survival under both arms, the average for patients like those of a subgroup, from a bundle's training patients.
+
+    For patients of `ScoredPatients` with that subgroup who are not out of distribution; for others none is known.
+    """
+
+    treatment: str
+    subgroup: int = pa.Field(ge=1)
+    arm: int = pa.Field(isin=[0, 1])
+    time_months: float = pa.Field(ge=0)
+    survival: float = pa.Field(ge=0, le=1)
+    n: int = pa.Field(ge=0)  # training patients of the arm
+    patients: int = pa.Field(ge=1)  # of the other cohort, for whom the curve is
+
+
+class ExternalEffects(Claim):
+    """Treatment effect in another cohort beside what the cohort of the bundle claimed."""
+
+    treatment: str
+    subgroup: int = pa.Field(ge=0)  # of the bundle; 0 = all eligible patients
+    estimand: str = pa.Field(isin=["rmst_difference", "survival_difference"])
+    horizon_months: float = pa.Field(gt=0)
+    n_treated: int = pa.Field(ge=0)
+    claimed: float
+    claimed_lower: float = _null()
+    claimed_upper: float = _null()
+    claimed_n: int = pa.Field(ge=0)
+    difference: float = _null()  # here less claimed
+    difference_lower: float = _null()
+    difference_upper: float = _null()
+    p_value: float = _null(ge=0, le=1)  # that both are the same
+    p_holm: float = _null(ge=0, le=1)  # over all claims
+    verdict: str = pa.Field(
+        isin=[
+            "replicated",
+            "replicated in direction, not in size",
+            "not replicated",
+            "undecided",
+            "nothing was claimed",
+            "not estimable",
+        ]
+    )
+
+
+class ExternalOrder(Claim):
+    """Which of two subgroups lives longer in another cohort, for pairs of which the bundle's cohort was sure."""
+
+    quantity: str = pa.Field(isin=["pair", "concordance"])
+    subgroup: int = _null(ge=1)
+    versus: int = _null(ge=1)  # subtracted
+    tau_months: float = _null(gt=0)
+    claimed: float = _null()  # difference in restricted means, months
+    claimed_lower: float = _null()
+    claimed_upper: float = _null()
+    verdict: str = pa.Field(isin=["", "same order", "turned round", "undecided", "not estimable"])
+    pairs: int = pa.Field(ge=0)  # pairs behind the number
+
+
 def write_pieces(frames: Iterator[pl.DataFrame], path: str | Path, model: type[Table]) -> None:
     """Write a table that passes in pieces, each validated, in one step that leaves no half-written file.
 

@@ -93,14 +93,25 @@ def site_survival_table(
             other = here.filter(pl.col("subgroup") == largest)
             rows += [
                 {"model": model, "resample": site, "subgroup": g, "versus": largest, "tau_months": tau}
-                | _difference(here.filter(pl.col("subgroup") == g), other, tau, level)
+                | restricted_difference(here.filter(pl.col("subgroup") == g), other, tau, level)
                 for g in range(1, k + 1)
                 if g != largest
             ]
     return from_rows(rows, SubgroupSiteSurvival)
 
 
-def _difference(group: pl.DataFrame, other: pl.DataFrame, tau: float, level: float) -> Row:
+def restricted_difference(group: pl.DataFrame, other: pl.DataFrame, tau: float, level: float) -> Row:
+    """Columns of a claim on the difference in restricted means of two groups of patients, and its `standard_error`.
+
+    Parameters
+    ----------
+    group, other
+        Columns time_months, event; `other` is subtracted.
+    tau
+        Upper limit of restricted means, in months.
+    level
+        Level of the interval.
+    """
     from scipy.stats import norm
 
     row: Row = {
@@ -112,7 +123,7 @@ def _difference(group: pl.DataFrame, other: pl.DataFrame, tau: float, level: flo
     pairs = [(p["time_months"].to_numpy(), p["event"].to_numpy().astype(bool)) for p in (group, other)]
     why = ""
     if min(len(time) for time, _ in pairs) < LEAST:
-        why = f"fewer than {LEAST} patients of the site in one of both"
+        why = f"fewer than {LEAST} patients in one of both"
     elif min(int(event.sum()) for _, event in pairs) < LEAST_EVENTS:
         why = f"fewer than {LEAST_EVENTS} events in one of both"
     elif not all(is_determined(time, event, tau) for time, event in pairs):
@@ -124,7 +135,7 @@ def _difference(group: pl.DataFrame, other: pl.DataFrame, tau: float, level: flo
     gap = mean - mean_other
     method = (
         f"difference in area under the Kaplan-Meier curve up to {tau:g} months, {level:.0%} normal interval with"
-        " Greenwood's variance, subgroups by a model that has not seen the site"
+        " Greenwood's variance, subgroups by a model that has not seen these patients"
     )
     ends = {"estimate": gap, "lower": gap - z * both, "upper": gap + z * both, "standard_error": both}
     return row | ends | {"method": method}
