@@ -26,7 +26,6 @@ def claim(verdict, claimed=5.0, found=4.0, subgroup=0, estimand="rmst_difference
         "claimed": claimed,
         "claimed_lower": claimed - half,
         "claimed_upper": claimed + half,
-        "claimed_n": 400,
         "difference": found - claimed if known else None,
         "difference_lower": found - claimed - half if known else None,
         "difference_upper": found - claimed + half if known else None,
@@ -66,11 +65,15 @@ def test_without_claims_there_is_no_answer_and_a_sentence():
     assert "claims no treatment effect" in effects(page()).lede
 
 
+def written(cell):
+    return cell if isinstance(cell, str) else f"{cell.text} ({cell.below})"
+
+
 def test_claims_stand_beside_what_is_found():
     shares = claim("undecided", 0.1, 0.03, estimand="survival_difference")
     section = effects(page(claim("replicated"), shares))
     assert [b.kind for b in section.blocks] == ["figure", "table"]
-    first, second = ([str(c) for c in row] for row in section.blocks[1].rows)
+    first, second = ([written(c) for c in row] for row in section.blocks[1].rows)
     assert first[2:5] == ["+5.0 (3.0 to 7.0)", "+4.0 (2.0 to 6.0)", "−1.0 (−3.0 to 1.0)"]
     assert second[2:4] == ["+10.0 (5.0 to 15.0)", "+3.0 (−2.0 to 8.0)"]
     assert first[7] == "replicated"

@@ -4,6 +4,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+import evaluate_treatment
 from stratiome import tables
 from stratiome.config import EndpointConfig, EvaluationConfig, TreatmentConfig
 from stratiome.treatment.averages import Settings
@@ -110,3 +111,13 @@ def test_the_whole_evaluation_has_rows_of_sites():
     later = drug.model_copy(update={"starts": "later"})
     made = evaluate_treatments(cohort.clinical, cohort.outcome, {}, (), {"drug": later}, settings(), sites=where)
     assert made.sites == made.site_summary == []
+
+
+def test_patients_are_of_the_site_that_is_held_out():
+    roles = [
+        {"patient_id": p, "resample": r, "role": role}
+        for r, held in (("full", ""), ("cv-1-1", "a"), ("site-x", "a"), ("site-y", "b"))
+        for p in ("a", "b", "c")
+        for role in ["test" if p == held else "out" if p == "c" else "train"]
+    ]
+    assert evaluate_treatment._sites(tables.from_rows(roles, tables.Resamples)) == {"a": "site-x", "b": "site-y"}

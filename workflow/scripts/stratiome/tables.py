@@ -1376,7 +1376,6 @@ class ExternalEffects(Claim):
     claimed: float
     claimed_lower: float = _null()
     claimed_upper: float = _null()
-    claimed_n: int = pa.Field(ge=0)
     difference: float = _null()  # here less claimed
     difference_lower: float = _null()
     difference_upper: float = _null()

@@ -181,7 +181,6 @@ def _row(
         "claimed": claim["estimate"],
         "claimed_lower": claim["lower"],
         "claimed_upper": claim["upper"],
-        "claimed_n": claim["n"],
         "n": 0 if sample is None else len(sample),
         "events": 0 if sample is None else int(sample.event.sum()),
         "n_treated": 0 if sample is None else int(sample.treated.sum()),

@@ -9,7 +9,7 @@ from stratiome.report import charts
 from stratiome.report.blocks import Cell, Figure, Note, Section, Table, Text, numbered
 from stratiome.report.disclosure import count, part
 from stratiome.report.verdicts import Tone, Verdict
-from stratiome.report.words import interval, join, label, number, p_cell, plural, readable, reason, sentence
+from stratiome.report.words import join, label, number, p_cell, plural, readable, reason, sentence
 
 if TYPE_CHECKING:
     from stratiome.report.validation import Validation
@@ -35,7 +35,7 @@ def effect_verdict(page: Validation) -> Verdict | None:
     question = "Are its treatment effects here?"
     told = {v: [_named(page, r) for r in rows if r["verdict"] == v] for v in NAMED}
     overall = [r for r in rows if r["subgroup"] == 0]
-    facts = tuple((f"{_named(page, r)}, claimed", _claimed(page, r)) for r in overall)
+    facts = tuple((f"{_named(page, r)}, claimed", page.words.gain(_claim(r))) for r in overall)
     facts += tuple((f"{_named(page, r)}, here", page.words.gain(r)) for r in overall)
     caveat = "Corrected for the number of claims; patients here may differ in more than what was balanced."
     yes, other, no = told["replicated"], told["replicated in direction, not in size"], told["not replicated"]
@@ -67,9 +67,16 @@ def _named(page: Validation, row: Row) -> str:
     return f"{name}, subgroup {row['subgroup']}" if row["subgroup"] else name
 
 
-def _claimed(page: Validation, row: Row, decimals: int = 1, scale: float | None = None) -> str:
-    claim = {"estimate": row["claimed"], "lower": row["claimed_lower"], "upper": row["claimed_upper"]}
-    return interval(claim, decimals, page.words.scale if scale is None else scale, sign=True)
+def _claim(row: Row) -> Row:
+    return {"estimate": row["claimed"], "lower": row["claimed_lower"], "upper": row["claimed_upper"]}
+
+
+def _cell(row: Row, decimals: int, scale: float) -> Cell:
+    """Estimate with its interval beneath."""
+    ends = "no interval"
+    if row["lower"] is not None and row["upper"] is not None:
+        ends = f"{number(row['lower'] * scale, decimals)} to {number(row['upper'] * scale, decimals)}"
+    return Cell(number(row["estimate"] * scale, decimals, sign=True), below=ends)
 
 
 def effects(page: Validation) -> Section:
@@ -92,9 +99,9 @@ def effects(page: Validation) -> Section:
             [
                 sentence(_named(page, row)),
                 page.words.gained_at(row["estimand"], row["horizon_months"]),
-                _claimed(page, row, decimals, scale),
-                interval(row, decimals, scale, sign=True) if row["estimate"] is not None else "not estimable",
-                interval(gap, decimals, scale, sign=True) if gap["estimate"] is not None else "–",
+                _cell(_claim(row), decimals, scale),
+                _cell(row, decimals, scale) if row["estimate"] is not None else "not estimable",
+                _cell(gap, decimals, scale) if gap["estimate"] is not None else "–",
                 p_cell(row["p_holm"]),
                 f"{count(row['n'], page.min_cell)} / {part(row['n_treated'], row['n'], page.min_cell)}",
                 NAMED[row["verdict"]],
@@ -119,7 +126,10 @@ def effects(page: Validation) -> Section:
         " claim is possible too."
     )
     table = Table("Claims beside what is found here.", head, body, frozenset(range(2, 7)), note, notes=notes)
-    lede = "Effects are estimated anew here, by the same emulation of a trial; nothing of the bundle is used but names."
+    lede = (
+        "Effects are estimated anew here, by the same emulation of a trial. Of the bundle only the claims and the"
+        " subgroups are used."
+    )
     return Section("effects", title, lede, [*blocks, table])
 
 
@@ -127,8 +137,7 @@ def _forest(page: Validation, rows: Sequence[Row]) -> Figure:
     lines: list[charts.Line] = []
     for row in rows:
         lines.append(charts.Line(sentence(_named(page, row)), heading=True))
-        claim = {"estimate": row["claimed"], "lower": row["claimed_lower"], "upper": row["claimed_upper"]}
-        where = (("Claimed", claim, 0, True), ("Here", row, row["subgroup"] or 1, False))
+        where = (("Claimed", _claim(row), 0, True), ("Here", row, row["subgroup"] or 1, False))
         lines += [
             charts.Line(name, *page.words.ends(found), page.words.gain(found), colour, hollow=hollow)
             for name, found, colour, hollow in where
@@ -153,7 +162,7 @@ def order(page: Validation) -> list[object]:
     body = [
         [
             f"Subgroup {r['subgroup']} less subgroup {r['versus']}",
-            _claimed(page, r),
+            page.words.gain(_claim(r)),
             page.words.gain(r) if r["estimate"] is not None else "not estimable",
             count(r["n"], page.min_cell),
             r["verdict"] if r["estimate"] is not None else f"not estimable: {reason(r)}",
