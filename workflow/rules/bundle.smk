@@ -20,6 +20,8 @@ rule save_bundle:
             if CONFIG.treatments
             else []
         ),
+        survival="<results>/evaluation/subgroup_survival.parquet",
+        effects=treatment_table("treatment_effects"),
     output:
         card="<results>/bundle/bundle.json",
         files=expand("<results>/bundle/{file}", file=BUNDLE_FILES),
@@ -44,6 +46,8 @@ rule save_bundle:
             "site",
             "subgroups",
             "audit",
+            "treatments",
+            "evaluation",
         ),
         made=CONFIG.features.model_dump(mode="json"),
         library=library("bundle", "features", "latent", "omics", "cohort"),
@@ -66,6 +70,7 @@ rule apply_bundle:
         curves="<results>/applied/curves.parquet",
         matched="<results>/applied/omics.parquet",
         latents="<results>/applied/latents.h5ad",
+        counterfactuals="<results>/applied/counterfactuals.parquet",
     log:
         "<results>/logs/apply_bundle.log",
     benchmark:
@@ -91,6 +96,7 @@ rule evaluate_external:
     input:
         card=applied_bundle,
         outcome="<results>/cohort/outcome.parquet",
+        clinical="<results>/cohort/clinical.parquet",
         patients="<results>/applied/patients.parquet",
         risks="<results>/applied/risks.parquet",
         curves="<results>/applied/curves.parquet",
@@ -98,6 +104,8 @@ rule evaluate_external:
     output:
         metrics="<results>/applied/metrics.parquet",
         subgroups="<results>/applied/subgroups.parquet",
+        effects="<results>/applied/treatment_effects.parquet",
+        order="<results>/applied/subgroup_order.parquet",
     log:
         "<results>/logs/evaluate_external.log",
     benchmark:
@@ -109,8 +117,10 @@ rule evaluate_external:
         mem_mb=4000,
         runtime=60,
     params:
-        settings=settings("endpoint", "evaluation", "seed"),
-        library=library("audit", "bundle", "prognosis", "survival", "subgroups"),
+        settings=settings("endpoint", "evaluation", "treatments", "data", "seed"),
+        library=library(
+            "audit", "bundle", "prognosis", "survival", "subgroups", "treatment"
+        ),
     message:
         "Judging the models of the bundle in this cohort"
     script:
@@ -124,6 +134,8 @@ rule render_validation:
         matched="<results>/applied/omics.parquet",
         metrics="<results>/applied/metrics.parquet",
         subgroups="<results>/applied/subgroups.parquet",
+        effects="<results>/applied/treatment_effects.parquet",
+        order="<results>/applied/subgroup_order.parquet",
     output:
         report="<results>/validation.html",
     log:
@@ -143,6 +155,7 @@ rule render_validation:
             "endpoint",
             "event_name",
             "evaluation",
+            "treatments",
             "audit",
             "bundle",
         ),
