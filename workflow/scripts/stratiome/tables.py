@@ -1276,27 +1276,6 @@ class ExternalSubgroups(Claim):
     p_value: float = _null(ge=0, le=1)
 
 
-class OtherCohortMetrics(ExternalMetrics):
-    """Performance in each of several other cohorts."""
-
-    cohort: str
-
-
-class OtherCohortSubgroups(ExternalSubgroups):
-    """Subgroups in each of several other cohorts."""
-
-    cohort: str
-
-
-class OtherCohortPatients(Table):
-    """How many patients of other cohorts were scored."""
-
-    cohort: str
-    n: int = pa.Field(ge=0)
-    out_of_distribution: int = pa.Field(ge=0)  # of them
-    missing: float = _null(ge=0, le=1)  # features of the bundle that the median patient lacks
-
-
 class ScoredOmics(Table):
     """How the features of another cohort meet those of a bundle."""
 
@@ -1427,6 +1406,39 @@ class ExternalOrder(Claim):
     claimed_upper: float = _null()
     verdict: str = pa.Field(isin=["", "same order", "turned round", "undecided", "not estimable"])
     pairs: int = pa.Field(ge=0)  # pairs behind the number
+
+
+class OtherCohortMetrics(ExternalMetrics):
+    """Performance in each of several other cohorts."""
+
+    cohort: str
+
+
+class OtherCohortSubgroups(ExternalSubgroups):
+    """Subgroups in each of several other cohorts."""
+
+    cohort: str
+
+
+class OtherCohortEffects(ExternalEffects):
+    """Treatment effects in each of several other cohorts, beside those claimed."""
+
+    cohort: str
+
+
+class OtherCohortOrder(ExternalOrder):
+    """Order of subgroups in each of several other cohorts."""
+
+    cohort: str
+
+
+class OtherCohortPatients(Table):
+    """How many patients of other cohorts were scored."""
+
+    cohort: str
+    n: int = pa.Field(ge=0)
+    out_of_distribution: int = pa.Field(ge=0)  # of them
+    missing: float = _null(ge=0, le=1)  # features of the bundle that the median patient lacks
 
 
 @contextmanager
