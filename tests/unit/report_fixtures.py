@@ -53,6 +53,13 @@ def claim(
     }
 
 
+def over_sites(estimate: float, half: float, ahead: float, **rest: Any) -> dict[str, Any]:
+    """Columns of a summary of three of four sites; `ahead` is half the width of the prediction interval."""
+    ends = {"prediction_lower": estimate - ahead, "prediction_upper": estimate + ahead}
+    method = "each site on its own; between-site variance by restricted maximum likelihood"
+    return claim(estimate, half, method=method) | ends | {"spread": 0.4, "i2": 0.2, "sites": 3, "of": 4} | rest
+
+
 def km(rate: float, n: int, **keys: Any) -> list[dict[str, Any]]:
     """Rows of a survival curve with a constant hazard."""
     survival = np.exp(-rate * GRID)
@@ -322,7 +329,37 @@ def _what_they_are(ids: range, sizes: Mapping[int, int], case: str) -> dict[str,
         "subgroup_comparisons": tests,
         "subgroup_survival": survival,
         "subgroup_associations": associations,
-        "subgroup_sites": [claim(0.9, 0.05, n=150, resample=f"site-site_{i}", k=3) for i in range(1, 5)],
+        "subgroup_sites": [
+            claim(0.9, 0.05, n=150, resample=f"site-site_{i}", k=3, standard_error=0.03) for i in range(1, 5)
+        ],
+        "subgroup_site_survival": [
+            claim(
+                size + 0.5 * i if i < 4 else None,
+                4.0,
+                n=90,
+                events=50,
+                method="difference in area under the Kaplan-Meier curve up to 60 months, subgroups by a model that has"
+                " not seen the site"
+                if i < 4
+                else "not estimable: fewer than 20 patients in one of both",
+                resample=f"site-site_{i}",
+                subgroup=g,
+                versus=1,
+                tau_months=60.0,
+                standard_error=2.0 if i < 4 else None,
+            )
+            for g, size in ((2, -8.0), (3, -2.0))
+            for i in range(1, 5)
+        ],
+        "subgroup_site_summary": [
+            over_sites(0.9, 0.04, 0.1, n=474, model="vae", quantity="adjusted_rand_index")
+            | {"subgroup": None, "versus": None, "tau_months": None, "sites": 4},
+            *(
+                over_sites(size, 4.0, 6.0, n=270, model="vae", quantity="rmst_difference", events=150)
+                | {"subgroup": g, "versus": 1, "tau_months": 60.0}
+                for g, size in ((2, -7.0), (3, -1.0))
+            ),
+        ],
         "subgroup_alterations": alterations,
         "subgroup_gene_sets": scores,
         "subgroup_consensus": consensus,
@@ -1216,6 +1253,7 @@ def _treatment(case: str) -> dict[str, list[dict[str, Any]]]:
             )
             for estimand in ("rmst_difference", "survival_difference")
         ],
+        **(_treatment_sites(key) if case == "demo" else {}),
         "treatment_differences": differences,
         "treatment_difference_tests": tests,
         "treatment_interaction": [
@@ -1230,6 +1268,37 @@ def _treatment(case: str) -> dict[str, list[dict[str, Any]]]:
             }
         ],
     }
+
+
+def _treatment_sites(key: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
+    asked = (("rmst_difference", 60.0, 1.2, 3.0), ("survival_difference", 60.0, 0.05, 0.1))
+    few = "not estimable: fewer than 20 patients in an arm"
+    sites = [
+        claim(
+            size * (0.5 + 0.25 * i) if i < 4 else None,
+            half,
+            n=150 if i < 4 else 38,
+            events=80,
+            method="Kaplan-Meier by arm, overlap weights" if i < 4 else few,
+            held_out=False,
+            **key,
+            resample=f"site-site_{i}",
+            estimand=estimand,
+            horizon_months=horizon,
+            n_treated=70 if i < 4 else 15,
+            effective_n=120.0 if i < 4 else None,
+            standard_error=half / 1.96 if i < 4 else None,
+            p_value=0.2 if i < 4 else None,
+        )
+        for i in range(1, 5)
+        for estimand, horizon, size, half in asked
+    ]
+    summary = [
+        over_sites(size, half / 1.5, half, n=450, events=240, held_out=False)
+        | {**key, "estimand": estimand, "horizon_months": horizon}
+        for estimand, horizon, size, half in asked
+    ]
+    return {"treatment_sites": sites, "treatment_site_summary": summary}
 
 
 def _rules_and_profiles(case: str) -> dict[str, list[dict[str, Any]]]:

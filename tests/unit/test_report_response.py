@@ -55,7 +55,8 @@ def at_the_assessment(frame: pl.DataFrame, last: float = 60.0) -> pl.DataFrame:
         frame = frame.with_columns(pl.col(column) / last)
     if "estimand" in frame.columns:
         months = pl.col("estimand") == "rmst_difference"
-        ends = [c for c in ("estimate", "lower", "upper") if c in frame.columns]
+        names = ("estimate", "lower", "upper", "prediction_lower", "prediction_upper", "standard_error")
+        ends = [c for c in names if c in frame.columns]
         frame = frame.with_columns(pl.when(months).then(pl.col(c) / last).otherwise(pl.col(c)).alias(c) for c in ends)
     if "variable" in frame.columns and frame.schema["variable"] == pl.String:
         frame = frame.filter(pl.col("variable") != FOLLOW_UP)

@@ -25,7 +25,9 @@ def _metric(metric, estimate, lower, upper, *, model="stacked", versus=None, upd
     return row | {"held_out": True} | keys
 
 
-def _page(c, slope=(1.0, 0.8, 1.2), ratio=(1.0, 0.9, 1.1), more=(), far=12, subgroups=()) -> Validation:
+def _page(
+    c, slope=(1.0, 0.8, 1.2), ratio=(1.0, 0.9, 1.1), more=(), far=12, subgroups=(), effects=(), order=()
+) -> Validation:
     metrics = [
         _metric("uno_c", *c),
         _metric("calibration_slope", *slope),
@@ -58,6 +60,9 @@ def _page(c, slope=(1.0, 0.8, 1.2), ratio=(1.0, 0.9, 1.1), more=(), far=12, subg
         10,
         "95 %",
         OutcomeWords(),
+        tables.from_rows(list(effects), tables.ExternalEffects),
+        tables.from_rows(list(order), tables.ExternalOrder),
+        {"drug": "drug A"},
     )
 
 

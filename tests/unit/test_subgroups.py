@@ -43,6 +43,8 @@ from stratiome.tables import (
     SubgroupSelection,
     SubgroupSingleFeatures,
     SubgroupSites,
+    SubgroupSiteSummary,
+    SubgroupSiteSurvival,
     SubgroupStability,
     SubgroupSummary,
     SubgroupSurvival,
@@ -651,6 +653,8 @@ def run_evaluate(tmp_path, k, planted=True, locked=()):
         "restricted": SubgroupSurvival,
         "associations": SubgroupAssociations,
         "sites": SubgroupSites,
+        "site_survival": SubgroupSiteSurvival,
+        "site_summary": SubgroupSiteSummary,
         "selection": SubgroupSelection,
     }
     roles = [{"patient_id": p, "resample": "full", "role": "out" if p in locked else "train"} for p in ids]
@@ -710,6 +714,8 @@ def test_held_out_subgroups_are_those_that_were_planted(tmp_path):
     assert set(strength) == {"site", "age", "omics measured"}
     assert max(strength.values()) < 0.2
     assert tables["sites"].is_empty()
+    assert tables["site_survival"].is_empty()
+    assert tables["site_summary"].is_empty()
 
 
 def test_locked_patients_are_in_no_table(tmp_path):

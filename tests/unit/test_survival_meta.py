@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import norm
+from scipy.stats import norm, t
 
 from stratiome.survival.meta import MetaError, random_effects
 
@@ -24,11 +24,24 @@ def test_summary_is_that_of_metafor(name, kind):
     found = random_effects(np.array(one["y"]), np.array(one["se"]), modified=kind == "modified")
     for key in ("estimate", "error", "lower", "upper", "tau2"):
         assert getattr(found, key) == pytest.approx(expected[key], abs=1e-6), key
-    assert 100 * found.i2 == pytest.approx(expected["i2"], abs=1e-4)
-    assert [found.low, found.high] == pytest.approx(expected["prediction"], abs=1e-5)
-    # Prediction intervals are no narrower than metafor's own, which has one degree of freedom more.
-    assert found.low <= expected["prediction_metafor"][0]
-    assert found.high >= expected["prediction_metafor"][1]
+    assert found.i2 == pytest.approx(expected["i2"] / 100, abs=1e-6)
+    # With k - 2 degrees of freedom (Higgins et al. 2009), written out from metafor's estimates.
+    assert [found.low, found.high] == pytest.approx(expected["prediction"], abs=1e-6)
+    # metafor's own prediction interval has k - 1: the same half-width but for the quantile of t.
+    ratio = t.ppf(0.975, found.k - 1) / t.ppf(0.975, found.k - 2)
+    own = [found.estimate + (end - found.estimate) * ratio for end in (found.low, found.high)]
+    assert own == pytest.approx(expected["prediction_metafor"], abs=1e-6)
+
+
+def test_the_sets_hold_every_kind_of_site():
+    """Three sites, no variance between them, and nearly nothing but variance between them."""
+    sizes = {name: len(one["y"]) for name, one in SETS.items()}
+    variance = {name: one["modified"]["tau2"] for name, one in SETS.items()}
+    assert sizes["three"] == sizes["three_alike"] == 3
+    assert variance["alike"] == variance["three_alike"] == 0
+    assert variance["three"] > 0
+    assert SETS["apart"]["modified"]["i2"] > 99
+    assert max(sizes.values()) == 20
 
 
 def test_where_sites_agree_by_chance_the_plain_interval_is_too_narrow_and_the_modified_one_is_not():

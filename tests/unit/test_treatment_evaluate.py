@@ -41,6 +41,8 @@ OUTPUTS = {
     "sensitivity": tables.TreatmentSensitivity,
     "robustness": tables.TreatmentRobustness,
     "interaction": tables.TreatmentInteraction,
+    "sites": tables.TreatmentSites,
+    "site_summary": tables.TreatmentSiteSummary,
 }
 
 

@@ -20,6 +20,8 @@ rule save_bundle:
             if CONFIG.treatments
             else []
         ),
+        survival="<results>/evaluation/subgroup_survival.parquet",
+        effects=treatment_table("treatment_effects"),
     output:
         card="<results>/bundle/bundle.json",
         files=expand("<results>/bundle/{file}", file=BUNDLE_FILES),
@@ -44,6 +46,8 @@ rule save_bundle:
             "site",
             "subgroups",
             "audit",
+            "treatments",
+            "evaluation",
         ),
         made=CONFIG.features.model_dump(mode="json"),
         library=library("bundle", "features", "latent", "omics", "cohort"),
@@ -51,6 +55,62 @@ rule save_bundle:
         "Putting the models into a bundle"
     script:
         "../scripts/save_bundle.py"
+
+
+rule render_model_card:
+    input:
+        card="<results>/bundle/bundle.json",
+        training="<results>/bundle/training.json",
+        manifest="<results>/manifest.json",
+        resample_summary="<results>/cohort/resample_summary.parquet",
+        prognosis_metrics="<results>/evaluation/prognosis_metrics.parquet",
+        site_summary="<results>/evaluation/prognosis_sites.parquet",
+        subgroup_agreement="<results>/evaluation/subgroup_agreement.parquet",
+        subgroup_selection="<results>/evaluation/subgroup_selection.parquet",
+        prognosis_resamples="<results>/evaluation/prognosis_resamples.parquet",
+        calibration_measures="<results>/evaluation/calibration_summary.parquet",
+        fairness_groups="<results>/evaluation/fairness.parquet",
+        fairness_tests="<results>/evaluation/fairness_tests.parquet",
+        fairness_recalibration="<results>/evaluation/fairness_recalibration.parquet",
+        models=expand(
+            "<results>/resamples/{resample}/prognosis/models.parquet",
+            resample=RESAMPLES,
+        ),
+        external_metrics=external_summary("metrics"),
+        external_subgroups=external_summary("subgroups"),
+        external_effects=external_summary("effects"),
+        external_order=external_summary("order"),
+        external_patients=external_summary("patients"),
+    output:
+        page="<results>/model_card.html",
+    log:
+        "<results>/logs/render_model_card.log",
+    benchmark:
+        "<results>/benchmarks/render_model_card.tsv"
+    conda:
+        "../../envs/stratiome.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=20,
+    params:
+        settings=settings(
+            "cohort",
+            "title",
+            "event_name",
+            "data",
+            "endpoint",
+            "covariates",
+            "site",
+            "resamples",
+            "evaluation",
+            "audit",
+        ),
+        library=library("report", "bundle"),
+    message:
+        "Writing the model card"
+    script:
+        "../scripts/render_model_card.py"
 
 
 rule apply_bundle:
@@ -66,6 +126,7 @@ rule apply_bundle:
         curves="<results>/applied/curves.parquet",
         matched="<results>/applied/omics.parquet",
         latents="<results>/applied/latents.h5ad",
+        counterfactuals="<results>/applied/counterfactuals.parquet",
     log:
         "<results>/logs/apply_bundle.log",
     benchmark:
@@ -91,6 +152,7 @@ rule evaluate_external:
     input:
         card=applied_bundle,
         outcome="<results>/cohort/outcome.parquet",
+        clinical="<results>/cohort/clinical.parquet",
         patients="<results>/applied/patients.parquet",
         risks="<results>/applied/risks.parquet",
         curves="<results>/applied/curves.parquet",
@@ -98,6 +160,8 @@ rule evaluate_external:
     output:
         metrics="<results>/applied/metrics.parquet",
         subgroups="<results>/applied/subgroups.parquet",
+        effects="<results>/applied/treatment_effects.parquet",
+        order="<results>/applied/subgroup_order.parquet",
     log:
         "<results>/logs/evaluate_external.log",
     benchmark:
@@ -109,8 +173,10 @@ rule evaluate_external:
         mem_mb=4000,
         runtime=60,
     params:
-        settings=settings("endpoint", "evaluation", "seed"),
-        library=library("audit", "bundle", "prognosis", "survival", "subgroups"),
+        settings=settings("endpoint", "evaluation", "treatments", "data", "seed"),
+        library=library(
+            "audit", "bundle", "prognosis", "survival", "subgroups", "treatment"
+        ),
     message:
         "Judging the models of the bundle in this cohort"
     script:
@@ -124,6 +190,8 @@ rule render_validation:
         matched="<results>/applied/omics.parquet",
         metrics="<results>/applied/metrics.parquet",
         subgroups="<results>/applied/subgroups.parquet",
+        effects="<results>/applied/treatment_effects.parquet",
+        order="<results>/applied/subgroup_order.parquet",
     output:
         report="<results>/validation.html",
     log:
@@ -143,6 +211,7 @@ rule render_validation:
             "endpoint",
             "event_name",
             "evaluation",
+            "treatments",
             "audit",
             "bundle",
         ),

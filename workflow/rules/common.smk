@@ -49,7 +49,7 @@ NEGATIVE_CONTROLS = {
     name: control.model_dump(mode="json")
     for name, control in controls_of(CONFIG).items()
 }
-APPLIED = ("patients", "memberships", "risks", "curves", "omics")
+APPLIED = ("patients", "memberships", "risks", "curves", "counterfactuals", "omics")
 HAS_TRUTH = CONFIG.data.simulate is not None
 
 

@@ -31,6 +31,8 @@ rule render_report:
         subgroup_survival="<results>/evaluation/subgroup_survival.parquet",
         subgroup_associations="<results>/evaluation/subgroup_associations.parquet",
         subgroup_sites="<results>/evaluation/subgroup_sites.parquet",
+        subgroup_site_survival="<results>/evaluation/subgroup_site_survival.parquet",
+        subgroup_site_summary="<results>/evaluation/subgroup_site_summary.parquet",
         subgroup_alterations="<results>/evaluation/subgroup_alterations.parquet",
         subgroup_gene_sets="<results>/evaluation/subgroup_gene_sets.parquet",
         gene_set_coverage="<results>/evaluation/gene_set_coverage.parquet",
@@ -90,9 +92,13 @@ rule render_report:
         treatment_targeting=treatment_table("treatment_targeting"),
         treatment_sensitivity=treatment_table("treatment_sensitivity"),
         treatment_robustness=treatment_table("treatment_robustness"),
+        treatment_sites=treatment_table("treatment_sites"),
+        treatment_site_summary=treatment_table("treatment_site_summary"),
         treatment_interaction=treatment_table("treatment_interaction"),
         external_metrics=external_summary("metrics"),
         external_subgroups=external_summary("subgroups"),
+        external_effects=external_summary("effects"),
+        external_order=external_summary("order"),
         external_patients=external_summary("patients"),
     output:
         report=report(

@@ -64,6 +64,8 @@ rule evaluate_subgroups:
         restricted="<results>/evaluation/subgroup_survival.parquet",
         associations="<results>/evaluation/subgroup_associations.parquet",
         sites="<results>/evaluation/subgroup_sites.parquet",
+        site_survival="<results>/evaluation/subgroup_site_survival.parquet",
+        site_summary="<results>/evaluation/subgroup_site_summary.parquet",
         selection="<results>/evaluation/subgroup_selection.parquet",
     log:
         "<results>/logs/evaluate_subgroups.log",

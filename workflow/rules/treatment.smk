@@ -75,6 +75,8 @@ rule evaluate_treatment:
         sensitivity="<results>/evaluation/treatment_sensitivity.parquet",
         robustness="<results>/evaluation/treatment_robustness.parquet",
         interaction="<results>/evaluation/treatment_interaction.parquet",
+        sites="<results>/evaluation/treatment_sites.parquet",
+        site_summary="<results>/evaluation/treatment_site_summary.parquet",
     log:
         "<results>/logs/evaluate_treatment.log",
     benchmark:

@@ -10,6 +10,7 @@ import polars as pl
 
 from stratiome import tables
 from stratiome.bundle.align import align
+from stratiome.bundle.counterfactuals import counterfactuals as averages_for
 from stratiome.bundle.files import open_bundle
 from stratiome.bundle.score import Scores, check_scale, score, summary_rows
 from stratiome.bundle.scorer import Scorer
@@ -31,6 +32,7 @@ def main(
     curves: str,
     matched: str,
     latents: str,
+    counterfactuals: str,
     bundle: BundleConfig,
 ) -> None:
     """Score some thousands of patients at a time; what is written of them is all that stays."""
@@ -63,6 +65,8 @@ def main(
             used.append(scores.sets)
             ids += scores.patient_ids
             places.append(scores.latents)
+    like = averages_for(scorer.curves, tables.read_table(patients, tables.ScoredPatients))
+    tables.write_table(like, counterfactuals, tables.ScoredCounterfactuals)
     obs = pd.DataFrame(index=pd.Index(ids, dtype=object))
     anndata.AnnData(obs=obs, obsm={"vae": np.concatenate(places)}).write_h5ad(latents)
     tables.write_table(tables.from_rows(summary_rows(aligned, used), tables.ScoredOmics), matched, tables.ScoredOmics)

@@ -7,10 +7,11 @@ import numpy as np
 import polars as pl
 
 from stratiome import tables
+from stratiome.audit.replication import Here, effect_rows, order_rows
 from stratiome.audit.transport import AS_IS, evaluate_external, in_group_proportion, on_grid, sharpness_test
 from stratiome.bundle.files import BundleError, open_bundle
 from stratiome.bundle.scorer import Scorer
-from stratiome.config import EndpointConfig, EvaluationConfig
+from stratiome.config import DataConfig, EndpointConfig, EvaluationConfig, TreatmentConfig
 from stratiome.prognosis.evaluate import Predictions, Problem
 from stratiome.subgroups.cluster import Mixture
 from stratiome.subgroups.survival import Compared, restricted_means
@@ -27,17 +28,22 @@ def main(
     *,
     card: str,
     outcome: str,
+    clinical: str,
     patients: str,
     risks: str,
     curves: str,
     latents: str,
     metrics: str,
     subgroups: str,
+    effects: str,
+    order: str,
     endpoint: EndpointConfig,
     evaluation: EvaluationConfig,
+    treatments: dict[str, TreatmentConfig],
+    data: DataConfig,
     seed: int,
 ) -> None:
-    """Judge predictions and subgroups on the patients with an outcome."""
+    """Judge predictions, subgroups and treatment effects on the patients with an outcome."""
     bundle = open_bundle(Path(card).parent)
     known = tables.read_table(outcome, tables.Outcome).sort("patient_id")
     time, event = check_outcome(known["time_months"].to_numpy(), known["event"].to_numpy())
@@ -54,9 +60,26 @@ def main(
             row["method"] += f"; {row['update']} learned on the other half of the patients"
     tables.write_table(tables.from_rows(rows, tables.ExternalMetrics), metrics, tables.ExternalMetrics)
     scored = tables.read_table(patients, tables.ScoredPatients)
-    mixture = Scorer.load(bundle).mixture
-    made = _subgroups(scored, known, latents, mixture, problem.tau, evaluation, seed)
+    scorer = Scorer.load(bundle)
+    made = _subgroups(scored, known, latents, scorer.mixture, problem.tau, evaluation, seed)
     tables.write_table(tables.from_rows(made, tables.ExternalSubgroups), subgroups, tables.ExternalSubgroups)
+    labels = dict(scored.select("patient_id", "subgroup").iter_rows())
+    here = Here(
+        pl.read_parquet(clinical),
+        known,
+        labels,
+        treatments,
+        data.types,
+        time_grid(learned),
+        evaluation.bootstraps,
+        evaluation.level,
+        seed,
+    )
+    again = effect_rows(scorer.claims, here)
+    tables.write_table(tables.from_rows(again, tables.ExternalEffects), effects, tables.ExternalEffects)
+    people = known.join(scored.filter(pl.col("subgroup") > 0).select("patient_id", "subgroup"), on="patient_id")
+    pairs = order_rows(scorer.claims, people, evaluation.level)
+    tables.write_table(tables.from_rows(pairs, tables.ExternalOrder), order, tables.ExternalOrder)
 
 
 def _same_outcome(learned: EndpointConfig, endpoint: EndpointConfig) -> None:

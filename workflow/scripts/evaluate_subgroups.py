@@ -11,6 +11,7 @@ from stratiome.subgroups import describe, survival
 from stratiome.subgroups.batch import association_table, measured_omics, sites_table
 from stratiome.subgroups.match import chosen_k, pool_held_out
 from stratiome.subgroups.single import single_features_table
+from stratiome.subgroups.sites import site_labels, site_summary_table, site_survival_table
 from stratiome.survival.design import column_type
 from stratiome.tables import (
     Outcome,
@@ -25,6 +26,8 @@ from stratiome.tables import (
     SubgroupSelection,
     SubgroupSingleFeatures,
     SubgroupSites,
+    SubgroupSiteSummary,
+    SubgroupSiteSurvival,
     SubgroupStability,
     SubgroupSummary,
     SubgroupSurvival,
@@ -57,6 +60,8 @@ def main(
     restricted: str,
     associations: str,
     sites: str,
+    site_survival: str,
+    site_summary: str,
     selection: str,
     endpoint: EndpointConfig,
     covariates: tuple[str, ...],
@@ -101,6 +106,8 @@ def main(
     omics = read_features(features)
     variables = [*all_variables(analysis, table, usable, measured), *measured_omics(omics, table["patient_id"])]
     patients, limit = table["patient_id"].to_list(), analysis.quality.limit
+    by_site = sites_table(found, counts, usable, evaluation, seed)
+    at_sites = site_survival_table(site_labels(found, counts), usable, counts, endpoint.tau_months, level)
     comparable = (held_out, found, usable, table, covariates, data.types, where)
     for made, path, contract in (
         (held_out, assignment, SubgroupAssignment),
@@ -114,7 +121,9 @@ def main(
         (survival.tests_table(*comparable), comparisons, SubgroupTests),
         (survival.survival_table(*comparable, endpoint.tau_months, evaluation, seed), restricted, SubgroupSurvival),
         (association_table(held_out, variables, patients, usable, limit, level), associations, SubgroupAssociations),
-        (sites_table(found, counts, usable, evaluation, seed), sites, SubgroupSites),
+        (by_site, sites, SubgroupSites),
+        (at_sites, site_survival, SubgroupSiteSurvival),
+        (site_summary_table(by_site, at_sites, evaluation), site_summary, SubgroupSiteSummary),
         (selected, selection, SubgroupSelection),
     ):
         write_table(made, path, contract)

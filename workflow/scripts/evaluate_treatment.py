@@ -5,7 +5,7 @@ import polars as pl
 
 from stratiome import tables
 from stratiome.config import DataConfig, EndpointConfig, EvaluationConfig, TreatmentConfig
-from stratiome.resample.names import first_design
+from stratiome.resample.names import SITE, first_design
 from stratiome.treatment.averages import Settings
 from stratiome.treatment.evaluate import evaluate_treatments
 from stratiome.treatment.truth import TrueEffects
@@ -41,6 +41,8 @@ def main(
     sensitivity: str,
     robustness: str,
     interaction: str,
+    sites: str,
+    site_summary: str,
     treatments: dict[str, TreatmentConfig],
     data: DataConfig,
     endpoint: EndpointConfig,
@@ -75,6 +77,7 @@ def main(
         tables.read_table(controls, tables.NegativeControls),
         decisions.filter(pl.col("resample").is_in(first)),
         predictions=predicted.filter(pl.col("resample").is_in(first)),
+        sites=_sites(split),
     )
     for rows, path, model in (
         (found.trial, trial, tables.TreatmentTrial),
@@ -94,8 +97,16 @@ def main(
         (found.sensitivity, sensitivity, tables.TreatmentSensitivity),
         (found.robustness, robustness, tables.TreatmentRobustness),
         (found.interaction, interaction, tables.TreatmentInteraction),
+        (found.sites, sites, tables.TreatmentSites),
+        (found.site_summary, site_summary, tables.TreatmentSiteSummary),
     ):
         tables.write_table(tables.from_rows(rows, model), path, model)
+
+
+def _sites(split: pl.DataFrame) -> dict[str, str]:
+    """Patient -> resample that holds out the patient's site."""
+    rows = split.filter(pl.col("resample").str.starts_with(SITE), pl.col("role") == "test")
+    return dict(rows.select("patient_id", "resample").iter_rows())
 
 
 def _dimensions(path: str) -> pl.DataFrame:

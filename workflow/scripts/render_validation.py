@@ -4,7 +4,7 @@ from pathlib import Path
 
 from stratiome import tables
 from stratiome.bundle.files import open_bundle
-from stratiome.config import AuditConfig, EndpointConfig, EvaluationConfig
+from stratiome.config import AuditConfig, EndpointConfig, EvaluationConfig, TreatmentConfig
 from stratiome.report.outcome_words import OutcomeWords
 from stratiome.report.validation import Validation, render
 
@@ -16,12 +16,15 @@ def main(
     matched: str,
     metrics: str,
     subgroups: str,
+    effects: str,
+    order: str,
     report: str,
     cohort: str,
     title: str | None,
     endpoint: EndpointConfig,
     event_name: str | None,
     evaluation: EvaluationConfig,
+    treatments: dict[str, TreatmentConfig],
     audit: AuditConfig,
 ) -> None:
     """Write the page."""
@@ -38,6 +41,9 @@ def main(
         max(audit.min_cell, bundle.card.min_cell),
         f"{100 * evaluation.level:g} %",
         OutcomeWords(endpoint.response is None, event_name),
+        tables.read_table(effects, tables.ExternalEffects),
+        tables.read_table(order, tables.ExternalOrder),
+        {key: treatment.label for key, treatment in treatments.items() if treatment.label},
     )
     Path(report).write_text(render(page), encoding="utf-8")
 

@@ -8,9 +8,19 @@ import numpy as np
 import polars as pl
 
 from stratiome import tables
+from stratiome.bundle.claims import claims_table
 from stratiome.bundle.save import MODEL, About, save_bundle
 from stratiome.cohort.store import read_stored
-from stratiome.config import AuditConfig, BundleConfig, DataConfig, EndpointConfig, FeatureConfig, SubgroupConfig
+from stratiome.config import (
+    AuditConfig,
+    BundleConfig,
+    DataConfig,
+    EndpointConfig,
+    EvaluationConfig,
+    FeatureConfig,
+    SubgroupConfig,
+    TreatmentConfig,
+)
 from stratiome.features.block import read_features
 
 logger = logging.getLogger("stratiome.save_bundle")
@@ -31,6 +41,8 @@ def main(
     models: str,
     models_description: str,
     curves: list[str],
+    survival: str,
+    effects: list[str],
     card: str,
     cohort: str,
     title: str | None,
@@ -43,6 +55,8 @@ def main(
     made: dict[str, Any],
     subgroups: SubgroupConfig,
     audit: AuditConfig,
+    treatments: dict[str, TreatmentConfig],
+    evaluation: EvaluationConfig,
 ) -> None:
     """Collect what the stages wrote."""
     import anndata
@@ -65,8 +79,20 @@ def main(
     _, stored = read_stored(cohort_file)
     table = pl.read_parquet(clinical)
     known = tables.read_table(outcome, tables.Outcome)
-    saved = save_bundle(Path(card).parent, about, measured, places, stored, table, known, parts)
+    claims = claims_table(
+        pl.concat([tables.from_rows([], tables.TreatmentEffects)] + [_read(p) for p in effects]),
+        tables.read_table(survival, tables.SubgroupSurvival),
+        treatments,
+        endpoint.horizons_months[-1],
+        evaluation.level,
+        audit.min_cell,
+    )
+    saved = save_bundle(Path(card).parent, about, measured, places, stored, table, known, parts, claims)
     logger.info("bundle %s: %d files", saved.digest[:16], len(saved.card.files))
+
+
+def _read(path: str) -> pl.DataFrame:
+    return tables.read_table(path, tables.TreatmentEffects)
 
 
 if "snakemake" in globals():

@@ -672,6 +672,7 @@ class SubgroupSites(Claim):
     model: str
     resample: str  # site-<site>
     k: int = pa.Field(ge=1)  # subgroups that this model found
+    standard_error: float = _null(ge=0)
 
 
 class SubgroupConsensus(Table):
@@ -1275,6 +1276,138 @@ class ExternalSubgroups(Claim):
     p_value: float = _null(ge=0, le=1)
 
 
+class ScoredOmics(Table):
+    """How the features of another cohort meet those of a bundle."""
+
+    omic: str
+    features_asked: int = pa.Field(ge=0)
+    features_found: int = pa.Field(ge=0)
+    patients: int = pa.Field(ge=0)
+    note: str
+
+
+class SiteSummary(Claim):
+    """Base of summaries over sites: the mean of sites, and where the truth of one more site would lie."""
+
+    prediction_lower: float = _null()  # prediction interval of one more site
+    prediction_upper: float = _null()
+    spread: float = _null(ge=0)  # SD between sites
+    i2: float = _null(ge=0, le=1)  # share of the variation of estimates that is between sites
+    sites: int = pa.Field(ge=0)  # that are summarised
+    of: int = pa.Field(ge=0)  # that were left out, or looked at
+
+
+class SubgroupSiteSurvival(Claim):
+    """Restricted mean survival of subgroups at a site, by a model that has not seen it, against the largest one."""
+
+    model: str
+    resample: str  # site-<site>
+    subgroup: int = pa.Field(ge=1)
+    versus: int = pa.Field(ge=1)  # the largest of the patients of all sites, subtracted
+    tau_months: float = pa.Field(gt=0)
+    standard_error: float = _null(ge=0)
+
+
+class SubgroupSiteSummary(SiteSummary):
+    """Over left-out sites: agreement of subgroups with those of `full`, and their differences in restricted means."""
+
+    model: str
+    quantity: str = pa.Field(isin=["adjusted_rand_index", "rmst_difference"])
+    subgroup: int = _null(ge=1)  # null for the agreement
+    versus: int = _null(ge=1)
+    tau_months: float = _null(gt=0)
+
+
+class TreatmentSites(Claim):
+    """Effect of treated against untreated among the eligible patients of one site."""
+
+    treatment: str
+    resample: str  # site-<site>, whose held-out patients these are
+    estimand: str = pa.Field(isin=["survival_difference", "rmst_difference"])
+    horizon_months: float
+    n_treated: int = pa.Field(ge=0)
+    effective_n: float = _null()  # effective sample size of the weights; null where there are none
+    standard_error: float = _null(ge=0)
+    p_value: float = _null()
+
+
+class TreatmentSiteSummary(SiteSummary):
+    """Effect at the average site, and at one more."""
+
+    treatment: str
+    estimand: str = pa.Field(isin=["survival_difference", "rmst_difference"])
+    horizon_months: float
+
+
+class BundleClaims(Claim):
+    """What the cohort of a bundle found and another may look for: effects, and restricted means of subgroups."""
+
+    subgroup: int = pa.Field(ge=0)  # 0 = all eligible patients
+    treatment: str = _null()  # null for the restricted mean of a subgroup
+    estimand: str = pa.Field(isin=["rmst", "rmst_difference", "survival_difference"])
+    horizon_months: float = pa.Field(gt=0)
+    landmark_months: float = _null(gt=0)  # from which months count; null = time zero of the endpoint
+    n_treated: int = _null(ge=0)
+    standard_error: float = _null(ge=0)
+
+
+class ScoredCounterfactuals(Table):
+    """Survival under both arms, the average for patients like those of a subgroup, from a bundle's training patients.
+
+    For patients of `ScoredPatients` with that subgroup who are not out of distribution; for others none is known.
+    """
+
+    treatment: str
+    subgroup: int = pa.Field(ge=1)
+    arm: int = pa.Field(isin=[0, 1])
+    time_months: float = pa.Field(ge=0)
+    survival: float = pa.Field(ge=0, le=1)
+    n: int = pa.Field(ge=0)  # training patients of the arm
+    patients: int = pa.Field(ge=1)  # of the other cohort, for whom the curve is
+
+
+class ExternalEffects(Claim):
+    """Treatment effect in another cohort beside what the cohort of the bundle claimed."""
+
+    treatment: str
+    subgroup: int = pa.Field(ge=0)  # of the bundle; 0 = all eligible patients
+    estimand: str = pa.Field(isin=["rmst_difference", "survival_difference"])
+    horizon_months: float = pa.Field(gt=0)
+    n_treated: int = pa.Field(ge=0)
+    claimed: float
+    claimed_lower: float = _null()
+    claimed_upper: float = _null()
+    difference: float = _null()  # here less claimed
+    difference_lower: float = _null()
+    difference_upper: float = _null()
+    p_value: float = _null(ge=0, le=1)  # that both are the same
+    p_holm: float = _null(ge=0, le=1)  # over all claims
+    verdict: str = pa.Field(
+        isin=[
+            "replicated",
+            "replicated in direction, not in size",
+            "not replicated",
+            "undecided",
+            "nothing was claimed",
+            "not estimable",
+        ]
+    )
+
+
+class ExternalOrder(Claim):
+    """Which of two subgroups lives longer in another cohort, for pairs of which the bundle's cohort was sure."""
+
+    quantity: str = pa.Field(isin=["pair", "concordance"])
+    subgroup: int = _null(ge=1)
+    versus: int = _null(ge=1)  # subtracted
+    tau_months: float = _null(gt=0)
+    claimed: float = _null()  # difference in restricted means, months
+    claimed_lower: float = _null()
+    claimed_upper: float = _null()
+    verdict: str = pa.Field(isin=["", "same order", "turned round", "undecided", "not estimable"])
+    pairs: int = pa.Field(ge=0)  # pairs behind the number
+
+
 class OtherCohortMetrics(ExternalMetrics):
     """Performance in each of several other cohorts."""
 
@@ -1287,6 +1420,18 @@ class OtherCohortSubgroups(ExternalSubgroups):
     cohort: str
 
 
+class OtherCohortEffects(ExternalEffects):
+    """Treatment effects in each of several other cohorts, beside those claimed."""
+
+    cohort: str
+
+
+class OtherCohortOrder(ExternalOrder):
+    """Order of subgroups in each of several other cohorts."""
+
+    cohort: str
+
+
 class OtherCohortPatients(Table):
     """How many patients of other cohorts were scored."""
 
@@ -1294,16 +1439,6 @@ class OtherCohortPatients(Table):
     n: int = pa.Field(ge=0)
     out_of_distribution: int = pa.Field(ge=0)  # of them
     missing: float = _null(ge=0, le=1)  # features of the bundle that the median patient lacks
-
-
-class ScoredOmics(Table):
-    """How the features of another cohort meet those of a bundle."""
-
-    omic: str
-    features_asked: int = pa.Field(ge=0)
-    features_found: int = pa.Field(ge=0)
-    patients: int = pa.Field(ge=0)
-    note: str
 
 
 @contextmanager

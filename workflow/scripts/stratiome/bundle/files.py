@@ -16,13 +16,14 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from stratiome.cohort.manifest import sha256, write_json
 from stratiome.config import EndpointConfig, Kind, Name
 
-FORMAT = 1
+FORMAT = 2
 CARD = "bundle.json"
 FILES = (
     "transforms.safetensors",
     "latent.safetensors",
     "latent.json",
     "subgroups.json",
+    "claims.parquet",
     "prognosis.safetensors",
     "prognosis.json",
     "training.json",
@@ -86,7 +87,7 @@ class Card(_Closed):
         Every other file.
     """
 
-    format: Literal[1]
+    format: Literal[2]
     stratiome: str
     cohort: Name
     title: str

@@ -57,6 +57,7 @@ def save_bundle(
     clinical: pl.DataFrame,
     outcome: pl.DataFrame,
     parts: dict[str, str],
+    claims: pl.DataFrame,
 ) -> Bundle:
     """Write a bundle; a folder that is there already is replaced.
 
@@ -77,6 +78,8 @@ def save_bundle(
     parts
         Paths of what the stages wrote: `transforms`, `weights`, `description`, `mixture`, `information`, `models`,
         `models_description`, `curves` (of treatments, "" where there are none).
+    claims
+        Contract `BundleClaims`.
     """
     if folder.exists():
         shutil.rmtree(folder)
@@ -93,6 +96,7 @@ def save_bundle(
     write_json(_subgroups(parts), folder / "subgroups.json")
     write_json(_training(config, features, latents, stored, clinical, parts), folder / "training.json")
     _curves(parts["curves"], config.audit.min_cell).write_parquet(folder / "treatment_curves.parquet")
+    tables.write_table(claims, folder / "claims.parquet", tables.BundleClaims)
     trained = outcome.filter(pl.col("patient_id").is_in(_training_ids(features)))
     units = {name: transform.unit for name, transform in load_transforms(parts["transforms"]).items()}
     kinds = {omic.name: omic.kind for omic in stored}

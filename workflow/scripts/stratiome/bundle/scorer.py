@@ -17,7 +17,7 @@ from stratiome.latent.model import load_models
 from stratiome.latent.space import LatentSpace
 from stratiome.prognosis.stored import StoredPrognosis, load_prognosis
 from stratiome.subgroups.cluster import Mixture
-from stratiome.tables import CounterfactualCurves, read_table
+from stratiome.tables import BundleClaims, CounterfactualCurves, Table, read_table
 
 MODEL, FACTORS = "vae", "mofa"
 BROKEN = (
@@ -34,8 +34,8 @@ BROKEN = (
     pl.exceptions.PolarsError,
 )
 """What reading a part of a bundle that is not what it should be may raise."""
-MOST_CURVES = 1_000_000
-"""Rows of treatment curves beyond which a bundle is refused."""
+MOST_ROWS = 1_000_000
+"""Rows of treatment curves, and of claims, beyond which a bundle is refused."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +58,8 @@ class Scorer:
         What training patients were like.
     curves
         Contract `CounterfactualCurves`: survival under each arm of the treatments, by subgroup.
+    claims
+        Contract `BundleClaims`: what was found in the bundle's cohort.
     """
 
     bundle: Bundle
@@ -72,6 +74,7 @@ class Scorer:
     clinical: dict[str, Column]
     places: Places
     curves: pl.DataFrame
+    claims: pl.DataFrame
 
     @classmethod
     def load(cls, bundle: Bundle) -> Scorer:
@@ -92,21 +95,24 @@ class Scorer:
             seen = {str(name): Mixture.from_dict(m) for name, m in groups["mixture"]["seen_with"].items()}
             known = frozenset(str(one["omics"]) for one in groups["sets"])
             vae, mofa = models[MODEL], models.get(FACTORS)
-            curves = _treatment_curves(bundle.path("treatment_curves.parquet"))
+            curves = _rows(bundle.path("treatment_curves.parquet"), CounterfactualCurves)
+            claims = _rows(bundle.path("claims.parquet"), BundleClaims)
+            if any(t.filter(pl.col("subgroup") > mixture.k).height for t in (curves, claims)):
+                raise ValueError("curves or claims of subgroups that there are not")
             _fits(bundle, transforms, vae, mixture, prognosis, summary)
-            return cls(bundle, transforms, vae, mofa, mixture, seen, known, prognosis, *summary, curves)
+            return cls(bundle, transforms, vae, mofa, mixture, seen, known, prognosis, *summary, curves, claims)
         except BROKEN as error:
             text = f"{bundle.folder}: parts do not fit together ({error}). Suggestion: make it again"
             raise BundleError(text) from error
 
 
-def _treatment_curves(path: str) -> pl.DataFrame:
+def _rows(path: str, contract: type[Table]) -> pl.DataFrame:
     import pyarrow.parquet
 
     rows = pyarrow.parquet.read_metadata(path).num_rows
-    if rows > MOST_CURVES:
-        raise ValueError(f"{rows} rows of treatment curves")
-    return read_table(path, CounterfactualCurves)
+    if rows > MOST_ROWS:
+        raise ValueError(f"{Path(path).name} has {rows} rows")
+    return read_table(path, contract)
 
 
 def _fits(

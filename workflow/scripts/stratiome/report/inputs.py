@@ -59,6 +59,8 @@ CONTRACTS: dict[str, type[tables.Table]] = {
     "subgroup_survival": tables.SubgroupSurvival,
     "subgroup_associations": tables.SubgroupAssociations,
     "subgroup_sites": tables.SubgroupSites,
+    "subgroup_site_survival": tables.SubgroupSiteSurvival,
+    "subgroup_site_summary": tables.SubgroupSiteSummary,
     "subgroup_alterations": tables.SubgroupAlterations,
     "subgroup_gene_sets": tables.SubgroupGeneSets,
     "gene_set_coverage": tables.GeneSetCoverage,
@@ -107,9 +109,13 @@ CONTRACTS: dict[str, type[tables.Table]] = {
     "treatment_targeting": tables.TreatmentTargeting,
     "treatment_sensitivity": tables.TreatmentSensitivity,
     "treatment_robustness": tables.TreatmentRobustness,
+    "treatment_sites": tables.TreatmentSites,
+    "treatment_site_summary": tables.TreatmentSiteSummary,
     "treatment_interaction": tables.TreatmentInteraction,
     "external_metrics": tables.OtherCohortMetrics,
     "external_subgroups": tables.OtherCohortSubgroups,
+    "external_effects": tables.OtherCohortEffects,
+    "external_order": tables.OtherCohortOrder,
     "external_patients": tables.OtherCohortPatients,
 }
 """Contract of each table, by the name of its input."""

@@ -208,6 +208,13 @@ REFERENCES = {
 }
 
 
+RANDOM_EFFECTS = (
+    "a random-effects model: restricted maximum likelihood, modified Hartung–Knapp interval (Röver 2015), and"
+    " prediction interval (Higgins 2009)"
+)
+"""How estimates of sites are put together."""
+
+
 def write(inputs: ReportInputs) -> tuple[list[str], list[str]]:
     """Paragraphs of the methods text, and the references cited in them, in alphabetical order."""
     text = [_data(inputs), _design(inputs), _latent(inputs), _prognosis(inputs)]
@@ -338,7 +345,17 @@ def _subgroups(inputs: ReportInputs) -> str:
         " Cox"
         " models with and without them, fitted on the training patients of each fold. Their association with batches"
         " and covariates is Cramer's V or eta squared, corrected for bias, with intervals of the non-central"
-        f" chi-squared or F distribution.{_gene_sets(inputs)}"
+        f" chi-squared or F distribution.{_subgroups_at_sites(inputs)}{_gene_sets(inputs)}"
+    )
+
+
+def _subgroups_at_sites(inputs: ReportInputs) -> str:
+    if not any(r["estimate"] is not None for r in inputs.rows("subgroup_site_summary")):
+        return ""
+    mean = inputs.settings.words.say("restricted mean survival", "response")
+    return (
+        " At sites that a model had not seen, agreement with the subgroups of the whole cohort and differences in"
+        f" {mean} between its subgroups were summarised by {RANDOM_EFFECTS}."
     )
 
 
@@ -451,9 +468,8 @@ def _trust(inputs: ReportInputs) -> str:
         )
     if any(r["estimate"] is not None for r in inputs.rows("site_summary")):
         said += (
-            f" {inputs.settings.words.metrics['uno_c'][0]} of left-out sites was summarised on the log odds by a"
-            " random-effects model: restricted maximum"
-            " likelihood, modified Hartung–Knapp interval (Röver 2015), and prediction interval (Higgins 2009)."
+            f" {inputs.settings.words.metrics['uno_c'][0]} of left-out sites was summarised on the log odds by"
+            f" {RANDOM_EFFECTS}."
         )
     return said
 
@@ -625,6 +641,8 @@ def _averages(inputs: ReportInputs) -> str:
                 " Outcomes that a treatment cannot change (negative controls, Lipsitch 2010) were compared in the same"
                 " way, other causes censored."
             )
+    if any(r["estimate"] is not None for r in inputs.rows("treatment_site_summary")):
+        text += f" The effect was estimated at each site on its own and summarised by {RANDOM_EFFECTS}."
     if inputs.rows("treatment_sensitivity"):
         text += " E-values say how strong an unmeasured confounder would have to be (VanderWeele 2017)."
     return text

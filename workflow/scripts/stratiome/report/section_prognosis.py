@@ -14,10 +14,11 @@ from stratiome.report.inputs import CROSS, GIVEN, LOCKED, SITES, TEMPORAL, Repor
 from stratiome.report.section_cohort import small_sites
 from stratiome.report.section_prognosis_calibration import calibration, two_lines
 from stratiome.report.section_prognosis_explain import explanation
-from stratiome.report.section_prognosis_sites import resample_name, sites
+from stratiome.report.section_prognosis_sites import sites
 from stratiome.report.section_prognosis_trust import hazards, too_few, trust
 from stratiome.report.section_prognosis_use import bounds, decisions
 from stratiome.report.section_prognosis_weights import weights
+from stratiome.report.site_forest import resample_name
 from stratiome.report.verdicts import Verdict
 from stratiome.report.words import (
     file_name,

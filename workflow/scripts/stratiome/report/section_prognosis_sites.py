@@ -10,6 +10,7 @@ from stratiome.report.blocks import Figure, Note
 from stratiome.report.disclosure import count
 from stratiome.report.fitted import unfitted
 from stratiome.report.inputs import SITES, ReportInputs
+from stratiome.report.site_forest import HELD, site_lines, told
 from stratiome.report.words import interval, label, number, plural, readable, reason, sentence, within
 from stratiome.tables import PROGNOSIS_MODELS
 
@@ -17,12 +18,6 @@ Row = Mapping[str, Any]
 
 DRAWN = ("clinical", "stacked")
 """The yardstick and the model to apply."""
-
-
-def resample_name(inputs: ReportInputs, resample: str) -> str:
-    """Readable name of a resample; small sites that are held out together are all named."""
-    members = inputs.settings.sites.get(resample, [])
-    return f"Sites {' + '.join(members)}" if len(members) > 1 else charts.resample_name(resample)
 
 
 def sites(inputs: ReportInputs) -> list[object]:
@@ -44,39 +39,24 @@ def sites(inputs: ReportInputs) -> list[object]:
     notes: list[object] = [Note(" ".join(said))] if said else []
     if not lines:
         return notes
-    told = "; ".join(f"{i.name} {i.text}" for i in lines if not i.heading)
+    shown = told(lines)
     c, measure = inputs.settings.words.c, inputs.settings.words.metrics["uno_c"][0]
     figure = charts.forest(
-        lines, "forest-sites", f"{measure} at left-out sites: {told}.", f"{measure} (0.5 = chance)", null=0.5
+        lines, "forest-sites", f"{measure} at left-out sites: {shown}.", f"{measure} (0.5 = chance)", null=0.5
     )
     first = drawn[0]
     caption = (
         f"{inputs.size(first['n'])}, {count(first['events'], inputs.settings.min_cell)} events of"
         f" {plural(first['sites'], 'site')}; each site held out in turn. {sentence(readable(first['method']))}."
-        f" Diamond: the average site. Dashed: where {c} of one more site of this kind would lie; with 4 to 20 sites"
-        " such an interval holds it a little less often than it says (90 to 94 % for 95 %, simulated). Sites differ in"
-        f" who is treated there, so that {c} may differ though the model is equally right."
+        f" Diamond: the average site. Dashed: where {c} of one more site of this kind would lie; {HELD}. Sites differ"
+        f" in who is treated there, so that {c} may differ though the model is equally right."
     )
     return [Figure(figure, "How well models do at left-out sites", caption, 820), *notes]
 
 
 def _lines(inputs: ReportInputs, model: str, rows: list[dict[str, Any]], summary: Row) -> list[charts.Line]:
-    colour = PROGNOSIS_MODELS.index(model)
-    made = [charts.Line(label(model), heading=True)]
-    for r in rows:
-        name = resample_name(inputs, r["resample"])
-        if r["uno_c"] is None:
-            made.append(charts.Line(name, text="not estimable"))
-            continue
-        text = interval(dict(r) | {"estimate": r["uno_c"]})
-        made.append(charts.Line(name, r["uno_c"], r["lower"], r["upper"], text, colour))
-    text = interval(summary)
-    made.append(
-        charts.Line("Average site", summary["estimate"], summary["lower"], summary["upper"], text, colour, summary=True)
-    )
-    low, high = summary["prediction_lower"], summary["prediction_upper"]
-    ahead = f"{number(low)} to {number(high)}"
-    return [*made, charts.Line("One more site", None, low, high, ahead, colour, ahead=True)]
+    claims = [r | {"estimate": r["uno_c"]} for r in rows]
+    return site_lines(inputs, label(model), claims, summary, PROGNOSIS_MODELS.index(model))
 
 
 def _sentence(inputs: ReportInputs, model: str, summary: Row) -> str:

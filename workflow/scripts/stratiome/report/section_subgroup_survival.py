@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from stratiome.report.blocks import Heading, Note, Table, Text
-from stratiome.report.charts import resample_name
 from stratiome.report.disclosure import count, is_small
 from stratiome.report.inputs import ReportInputs
 from stratiome.report.section_subgroup_cards import group_name, sizes
+from stratiome.report.section_subgroup_sites import sites
 from stratiome.report.words import interval, join, months, number, p_cell, p_value, readable, term
 
 Row = Mapping[str, Any]
@@ -164,7 +164,7 @@ def batch(inputs: ReportInputs) -> list[object]:
         *_batch_words(inputs, [r for r in rows if r["role"] == "batch"]),
         Table("What the subgroups go with.", head, body, frozenset({3, 5}), note),
     ]
-    return [*blocks, *_sites(inputs)]
+    return [*blocks, *sites(inputs)]
 
 
 def _batch_words(inputs: ReportInputs, rows: Sequence[Row]) -> list[object]:
@@ -192,23 +192,3 @@ def _batch_words(inputs: ReportInputs, rows: Sequence[Row]) -> list[object]:
     if high > top["limit"]:
         return [Text(f"No sign of it, but a strong association cannot be ruled out: the closest is {shown}.")]
     return [Text(f"No sign of it: of what is known of their measurement, the closest is {shown}.")]
-
-
-def _sites(inputs: ReportInputs) -> list[object]:
-    rows = inputs.rows("subgroup_sites", model="vae")
-    if not rows:
-        why = "Whether the subgroups come back at a site that the model has not seen was not asked (`leave_site_out`)."
-        return [Text(why)] if inputs.settings.site else []
-    least = inputs.settings.min_cell
-    body = []
-    for r in rows:
-        shown = (
-            "–" if is_small(r["n"], least) else "no agreement: one group" if r["estimate"] is None else interval(r, 2)
-        )
-        body.append([resample_name(r["resample"]), str(r["k"]), shown, count(r["n"], least)])
-    head = ["Site left out", "Subgroups found", f"Agreement with {inputs.everyone} (ARI)", "n"]
-    note = (
-        "Subgroups of the patients of a site by a model that has not seen the site, beside those of the model of"
-        f" {inputs.everyone}. 1 = the same; 0 = as by chance."
-    )
-    return [Table("Do they come back at a site never seen?", head, body, frozenset({1, 2, 3}), note)]

@@ -16,6 +16,7 @@ from stratiome.report.section_subgroups import group_name, reproducible
 from stratiome.report.section_treatment_differences import differences, differs_with
 from stratiome.report.section_treatment_policy import arm_shares, policy, profiles, subgroup_curves
 from stratiome.report.section_treatment_robustness import confounded, robustness, sensitive
+from stratiome.report.section_treatment_sites import sites
 from stratiome.report.section_treatment_withheld import disagreement, withheld
 from stratiome.report.verdicts import Verdict
 from stratiome.report.words import interval, label, months, number, p_cell, p_value, readable, reason, term
@@ -130,6 +131,7 @@ def treatment(inputs: ReportInputs) -> Section:
             *policy(inputs, key),
             *profiles(inputs, key),
             *robustness(inputs, key),
+            *sites(inputs, key),
             *_assumptions(inputs, key, settings),
         ]
     return Section("treatment", "Treatment", lede, blocks)

@@ -9,7 +9,7 @@ from typing import Any
 
 import polars as pl
 
-from stratiome.report import disclosure
+from stratiome.report import disclosure, validation_claims
 from stratiome.report.blocks import Cell, Note, Section, Table, Text, numbered
 from stratiome.report.outcome_words import OutcomeWords
 from stratiome.report.template import TEMPLATES, fill
@@ -45,6 +45,10 @@ class Validation:
         Level of the intervals, as text.
     words
         Words for the outcome.
+    effects, order
+        Contracts `ExternalEffects` and `ExternalOrder`.
+    treatments
+        Names of treatments by their keys, where the config gives any.
     """
 
     title: str
@@ -58,6 +62,9 @@ class Validation:
     min_cell: int
     level: str
     words: OutcomeWords
+    effects: pl.DataFrame
+    order: pl.DataFrame
+    treatments: Mapping[str, str]
 
     def metric(self, model: str, metric: str, update: str = AS_IS, versus: str | None = None) -> Row | None:
         """Row of a metric at its last horizon."""
@@ -293,7 +300,7 @@ def subgroups(page: Validation) -> Section:
         frozenset({1, 2, 3, 4, 5, 6}),
         notes=numbered_notes,
     )
-    return Section("subgroups", "Are its subgroups here?", lede, [table])
+    return Section("subgroups", "Are its subgroups here?", lede, [table, *validation_claims.order(page)])
 
 
 def about(page: Validation) -> Section:
@@ -319,8 +326,8 @@ def render(page: Validation, templates: Path = TEMPLATES) -> str:
         cohort=page.title,
         summary=[f"{page.patients.height:,} patients", f"models of {page.card['n']:,} others"],
         warning="",
-        verdicts=[verdict(page), subgroup_verdict(page)],
-        sections=[whom(page), worth(page), subgroups(page), about(page)],
+        verdicts=[v for v in (verdict(page), subgroup_verdict(page), validation_claims.effect_verdict(page)) if v],
+        sections=[whom(page), worth(page), subgroups(page), validation_claims.effects(page), about(page)],
         simulated=False,
         min_cell=page.min_cell,
         config_hash=page.digest[:16],

@@ -27,6 +27,8 @@ LEFT_OUT: dict[str, dict[str, tuple[str, ...]]] = {
     "treatment_differences": {"estimand": ("hazard_ratio",)},
     "treatment_interaction": {"estimand": ("survival_difference",)},
     "treatment_profile_effects": {"estimand": ("survival_difference",)},
+    "treatment_sites": {"estimand": ("survival_difference",)},
+    "treatment_site_summary": {"estimand": ("survival_difference",)},
     "treatment_robustness": {"estimand": ("survival_difference",), "check": ("restriction time",)},
 }
 """Table -> column -> values whose rows are left out."""

@@ -93,9 +93,8 @@ def agreement_claim(
             "upper": None,
             "method": "not estimable: fewer than two groups on one side",
         }
-    n = int(table.sum())
-    drawn = rng.multinomial(n, table.ravel() / n, size=settings.bootstraps).reshape(-1, *table.shape)
-    lower, upper = percentile_ends(METRICS[metric](drawn), settings.level)
+    drawn = _drawn(table, table / table.sum(), metric, settings, rng)
+    lower, upper = percentile_ends(drawn, settings.level)
     return {
         "estimate": float(METRICS[metric](table)),
         "lower": float(lower),
@@ -103,6 +102,28 @@ def agreement_claim(
         "method": f"{metric.replace('_', ' ')}, {settings.level:.0%} percentile interval, "
         f"{settings.bootstraps} bootstraps of patients",
     }
+
+
+def agreement_error(
+    table: np.ndarray, metric: str, settings: EvaluationConfig, rng: np.random.Generator
+) -> float | None:
+    """Bootstrap standard error of an agreement, None with fewer than two groups on one side. Parameters as above.
+
+    Drawn from the table with one patient more, spread evenly over its cells: groups that agree completely in a few
+    patients would otherwise have no error at all.
+    """
+    if min(table.shape) < 2:
+        return None
+    spread = table + 1.0 / table.size
+    return float(_drawn(table, spread / spread.sum(), metric, settings, rng).std(ddof=1))
+
+
+def _drawn(
+    table: np.ndarray, share: np.ndarray, metric: str, settings: EvaluationConfig, rng: np.random.Generator
+) -> np.ndarray:
+    """Metric of tables drawn with given shares of the cells, shape `(n_bootstraps,)`."""
+    drawn = rng.multinomial(int(table.sum()), share.ravel(), size=settings.bootstraps)
+    return METRICS[metric](drawn.reshape(-1, *table.shape))
 
 
 def _pairs(counts: np.ndarray) -> np.ndarray:

@@ -16,7 +16,7 @@ from stratiome.features.block import FeatureSet
 from stratiome.quality.batch import association, contingency
 from stratiome.quality.variables import Variable
 from stratiome.resample.names import SITE
-from stratiome.subgroups.agreement import agreement_claim
+from stratiome.subgroups.agreement import agreement_claim, agreement_error
 from stratiome.subgroups.agreement import contingency as cross_table
 from stratiome.tables import SubgroupAssociations, SubgroupSites, from_rows
 
@@ -218,6 +218,7 @@ def sites_table(
                     "events": int(sum(e for *_, e in pairs)),
                     "held_out": True,
                     **agreement_claim(table, "adjusted_rand_index", settings, rng),
+                    "standard_error": agreement_error(table, "adjusted_rand_index", settings, rng),
                 }
             )
     return from_rows(rows, SubgroupSites)

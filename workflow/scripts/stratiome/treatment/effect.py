@@ -14,8 +14,14 @@ from stratiome.survival.censoring import StepCurve, survival_curve
 from stratiome.survival.competing import aalen_johansen
 from stratiome.survival.curves import area, is_determined
 from stratiome.survival.interval import ENOUGH_DRAWS, percentile_ends
-from stratiome.treatment.emulate import Sample
-from stratiome.treatment.weight import PropensityModel, fit_logistic, independent_columns, overlap_weights
+from stratiome.treatment.emulate import Sample, TreatmentError
+from stratiome.treatment.weight import (
+    PropensityModel,
+    fit_logistic,
+    fit_propensity,
+    independent_columns,
+    overlap_weights,
+)
 
 MIN_ARM = 20
 """Patients in an arm below which nothing is estimated."""
@@ -229,6 +235,44 @@ def compare_weighted(
         thin = np.minimum(share[:, treated].mean(axis=1), share[:, ~treated].mean(axis=1)) < _LEAST_WEIGHT
         parts.append(curves(inner, np.where((fit.settled & ~thin)[:, None], share, 0.0), question))
     return _comparison(sample, weights, question, parts, level)
+
+
+def compare_headline(
+    sample: Sample,
+    design: np.ndarray,
+    randomised: bool,
+    question: Question,
+    bootstraps: int,
+    level: float,
+    rng: np.random.Generator,
+) -> tuple[Comparison | None, str]:
+    """The comparison that an answer rests on: unweighted where assignment was by chance, else with overlap weights.
+
+    Parameters
+    ----------
+    sample, design
+        Patients and their confounders, shape `(n_patients, n_columns)`.
+    randomised
+        Whether assignment was by chance.
+    question, bootstraps, level, rng
+        As `compare_crude`.
+
+    Returns
+    -------
+    tuple
+        The comparison, or None, and why it is not made, or "".
+    """
+    if why := too_few(sample):
+        return None, why
+    if randomised:
+        return compare_crude(sample, question, bootstraps, level, rng), ""
+    try:
+        model = fit_propensity(design, sample.treated)
+    except TreatmentError as error:
+        return None, str(error).split(" Suggestion")[0].rstrip(".")
+    if why := too_few(sample.take(model.comparable)):
+        return None, why
+    return compare_weighted(sample, design, model, question, bootstraps, level, rng), ""
 
 
 def _draws(n: int, bootstraps: int, rng: np.random.Generator) -> Iterator[np.ndarray]:

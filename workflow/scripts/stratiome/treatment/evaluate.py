@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -31,6 +32,7 @@ from stratiome.treatment.policy_rows import policy_rows
 from stratiome.treatment.profiles import profile_rows
 from stratiome.treatment.robustness import robustness_rows
 from stratiome.treatment.sensitivity import e_value
+from stratiome.treatment.sites import site_rows
 from stratiome.treatment.suspicion import remarks
 from stratiome.treatment.timing import not_compared
 from stratiome.treatment.weight import (
@@ -68,6 +70,8 @@ class Evaluation:
     sensitivity: list[Row] = field(default_factory=list)
     robustness: list[Row] = field(default_factory=list)
     interaction: list[Row] = field(default_factory=list)
+    sites: list[Row] = field(default_factory=list)
+    site_summary: list[Row] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -100,6 +104,7 @@ def evaluate_treatments(
     controls: pl.DataFrame | None = None,
     decisions: pl.DataFrame | None = None,
     predictions: pl.DataFrame | None = None,
+    sites: Mapping[str, str] | None = None,
 ) -> Evaluation:
     """Evaluate every treatment.
 
@@ -130,6 +135,8 @@ def evaluate_treatments(
         Rows of `TreatmentPolicies` of the same splits; None asks for no rules.
     predictions
         Rows of `TreatmentPredictions` of the splits of `scores`; None asks for no test of predicted effects.
+    sites
+        Patient -> resample that holds out the patient's site; empty or None asks for no effects by site.
     """
     found = Evaluation()
     free = clinical.filter(~pl.col("patient_id").is_in(locked)) if locked else clinical
@@ -153,6 +160,9 @@ def evaluate_treatments(
             found.sensitivity += _unmeasured(name, found.effects)
         if not not_compared(treatment):
             found.robustness += _robustness(whole, treatment, here, latent, controls)
+            at_sites, over_sites = site_rows(name, sample, whole.design, sites or {}, here)
+            found.sites += at_sites
+            found.site_summary += over_sites
         _compare_subgroups(whole, labels, subgroups, treatment, here, found)
         if scores is not None:
             held_out = HeldOut.of(name, sample, scores, treatment.design == "randomised", predictions)

@@ -13,14 +13,12 @@ from stratiome.treatment.averages import Settings
 from stratiome.treatment.effect import (
     Comparison,
     Question,
-    compare_crude,
-    compare_weighted,
+    compare_headline,
     curve_name,
     normal_claim,
-    too_few,
 )
 from stratiome.treatment.emulate import Sample, TreatmentError
-from stratiome.treatment.weight import PropensityModel, effective_sample_size, fit_propensity
+from stratiome.treatment.weight import effective_sample_size, fit_propensity
 
 Row = dict[str, Any]
 MAIN, TRIMMED, TIME, OMICS, CONTROL = (
@@ -153,14 +151,8 @@ def _standardised(columns: np.ndarray, known: np.ndarray) -> np.ndarray:
 
 def _claims(name: str, changed: Changed, randomised: bool, settings: Settings, rng: np.random.Generator) -> list[Row]:
     sample, asked = changed.sample, changed.question.contrasts
-    reason = too_few(sample)
-    compared: Comparison | None = None
-    if not reason:
-        draws, level = settings.evaluation.bootstraps, settings.evaluation.level
-        if randomised:
-            compared = compare_crude(sample, changed.question, draws, level, rng)
-        else:
-            compared, reason = _weighted(changed, draws, level, rng)
+    draws, level = settings.evaluation.bootstraps, settings.evaluation.level
+    compared, reason = compare_headline(sample, changed.design, randomised, changed.question, draws, level, rng)
     rows = []
     for j, (estimand, time) in enumerate(asked):
         why = reason or (compared.reasons[j] if compared is not None else "")
@@ -171,16 +163,6 @@ def _claims(name: str, changed: Changed, randomised: bool, settings: Settings, r
             row |= normal_claim(compared.estimate[j], compared.error[j], level)
         rows.append(row)
     return rows
-
-
-def _weighted(changed: Changed, draws: int, level: float, rng: np.random.Generator) -> tuple[Comparison | None, str]:
-    try:
-        model: PropensityModel = fit_propensity(changed.design, changed.sample.treated)
-    except TreatmentError as error:
-        return None, str(error).split(" Suggestion")[0].rstrip(".")
-    if reason := too_few(changed.sample.take(model.comparable)):
-        return None, reason
-    return compare_weighted(changed.sample, changed.design, model, changed.question, draws, level, rng), ""
 
 
 def _base(name: str, changed: Changed, compared: Comparison | None) -> Row:

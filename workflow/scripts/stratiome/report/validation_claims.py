@@ -1,0 +1,191 @@
+"""Part of the page on a bundle in another cohort: are its treatment effects and its order of subgroups here, too?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from stratiome.report import charts
+from stratiome.report.blocks import Cell, Figure, Note, Section, Table, Text, numbered
+from stratiome.report.disclosure import count, part
+from stratiome.report.verdicts import Tone, Verdict
+from stratiome.report.words import join, label, number, p_cell, plural, readable, reason, sentence
+
+if TYPE_CHECKING:
+    from stratiome.report.validation import Validation
+
+Row = Mapping[str, Any]
+RMST = "rmst_difference"
+NAMED = {
+    "replicated": "replicated",
+    "replicated in direction, not in size": "same direction, another size",
+    "not replicated": "not replicated",
+    "undecided": "undecided",
+    "nothing was claimed": "no effect was claimed",
+    "not estimable": "not estimable",
+}
+"""What verdicts on effects are called."""
+
+
+def effect_verdict(page: Validation) -> Verdict | None:
+    """Whether effects that the bundle's cohort claimed are found here; None where it had no treatment."""
+    rows = [r for r in page.effects.to_dicts() if r["estimand"] == RMST]
+    if not rows:
+        return None
+    question = "Are its treatment effects here?"
+    told = {v: [_named(page, r) for r in rows if r["verdict"] == v] for v in NAMED}
+    overall = [r for r in rows if r["subgroup"] == 0]
+    facts = tuple((f"{_named(page, r)}, claimed", page.words.gain(_claim(r))) for r in overall)
+    facts += tuple((f"{_named(page, r)}, here", page.words.gain(r)) for r in overall)
+    caveat = "Corrected for the number of claims; patients here may differ in more than what was balanced."
+    yes, other, no = told["replicated"], told["replicated in direction, not in size"], told["not replicated"]
+    said = [
+        f"{word}: {join(names)}"
+        for word, names in (
+            ("replicated", yes),
+            ("same direction, another size", other),
+            ("not replicated", no),
+            ("undecided", told["undecided"]),
+        )
+        if names
+    ]
+    tone: Tone
+    if said:
+        text = f"{sentence('; '.join(said))}."
+        tone = "yes" if yes and not other and not no else "no" if no and not yes and not other else "mixed"
+        if not (yes or other or no):
+            text, tone = f"Undecided: too uncertain here to tell, for {join(told['undecided'])}.", "unknown"
+    elif told["nothing was claimed"]:
+        text, tone = "No effect was claimed, and what is found here does not differ.", "unknown"
+    else:
+        text, tone = f"Not estimable: {reason(rows[0])}.", "unknown"
+    return Verdict(question, text, tone, facts, caveat, "effects")
+
+
+def _named(page: Validation, row: Row) -> str:
+    name = page.treatments.get(row["treatment"]) or label(row["treatment"])
+    return f"{name}, subgroup {row['subgroup']}" if row["subgroup"] else name
+
+
+def _claim(row: Row) -> Row:
+    return {"estimate": row["claimed"], "lower": row["claimed_lower"], "upper": row["claimed_upper"]}
+
+
+def _cell(row: Row, decimals: int, scale: float) -> Cell:
+    """Estimate with its interval beneath."""
+    ends = "no interval"
+    if row["lower"] is not None and row["upper"] is not None:
+        ends = f"{number(row['lower'] * scale, decimals)} to {number(row['upper'] * scale, decimals)}"
+    return Cell(number(row["estimate"] * scale, decimals, sign=True), below=ends)
+
+
+def effects(page: Validation) -> Section:
+    """Every claimed effect beside what is found here."""
+    title = "Are its treatment effects here?"
+    # Of a response, survival at the assessment is the share with one: the same as the restricted mean.
+    rows = [r for r in page.effects.to_dicts() if page.words.timed or r["estimand"] == RMST]
+    if not rows:
+        return Section("effects", title, "The bundle claims no treatment effect, so there is nothing to look for.")
+    blocks: list[object] = []
+    drawn = [r for r in rows if r["estimand"] == RMST and r["estimate"] is not None]
+    if drawn:
+        blocks.append(_forest(page, drawn))
+    marks, notes = numbered([sentence(readable(r["method"])) for r in rows])
+    body: list[Sequence[Cell | str]] = []
+    for row, mark in zip(rows, marks, strict=True):
+        _, decimals, scale = page.words.estimands[row["estimand"]]
+        gap = {k: row["difference" if k == "estimate" else f"difference_{k}"] for k in ("estimate", "lower", "upper")}
+        body.append(
+            [
+                sentence(_named(page, row)),
+                page.words.gained_at(row["estimand"], row["horizon_months"]),
+                _cell(_claim(row), decimals, scale),
+                _cell(row, decimals, scale) if row["estimate"] is not None else "not estimable",
+                _cell(gap, decimals, scale) if gap["estimate"] is not None else "–",
+                p_cell(row["p_holm"]),
+                f"{count(row['n'], page.min_cell)} / {part(row['n_treated'], row['n'], page.min_cell)}",
+                NAMED[row["verdict"]],
+                mark,
+            ]
+        )
+    head = [
+        "Claim",
+        "What",
+        f"In {page.learned}",
+        "Here",
+        "Difference",
+        "p, Holm",
+        "n / treated here",
+        "Verdict",
+        "How",
+    ]
+    note = (
+        f"Treated minus untreated with {page.level} interval. Subgroups are those that the bundle assigns, which has"
+        " not seen these patients. Replicated: both intervals exclude no effect on the same side, and do not differ."
+        " Not replicated: they differ, or are on opposite sides. Undecided: what is found here holds no effect, and the"
+        " claim is possible too."
+    )
+    table = Table("Claims beside what is found here.", head, body, frozenset(range(2, 7)), note, notes=notes)
+    lede = (
+        "Effects are estimated anew here, by the same emulation of a trial. Of the bundle only the claims and the"
+        " subgroups are used."
+    )
+    return Section("effects", title, lede, [*blocks, table])
+
+
+def _forest(page: Validation, rows: Sequence[Row]) -> Figure:
+    lines: list[charts.Line] = []
+    for row in rows:
+        lines.append(charts.Line(sentence(_named(page, row)), heading=True))
+        where = (("Claimed", _claim(row), 0, True), ("Here", row, row["subgroup"] or 1, False))
+        lines += [
+            charts.Line(name, *page.words.ends(found), page.words.gain(found), colour, hollow=hollow)
+            for name, found, colour, hollow in where
+        ]
+    gain, unit = page.words.estimands[RMST][0], page.words.unit
+    axis = f"{gain.removesuffix(f', {unit}')}, difference{page.words.over(rows[0]['horizon_months'])}"
+    told = "; ".join(f"{i.name}:" if i.heading else f"{i.name} {i.text}" for i in lines)
+    anchor = "forest-claims-" + "".join(c if c.isalnum() else "-" for c in page.title.lower())
+    figure = charts.forest(lines, anchor, f"{axis}: {told}.", f"{axis}, {unit}", page.words.sides)
+    caption = f"Hollow: as claimed in {page.learned}. Filled: here. Both with {page.level} interval."
+    return Figure(figure, "Effects as claimed and as found here", caption, 820)
+
+
+def order(page: Validation) -> list[object]:
+    """Which subgroups live longer, for the pairs of which the bundle's cohort was sure."""
+    rows = page.order.to_dicts()
+    pairs = [r for r in rows if r["quantity"] == "pair"]
+    whole = next((r for r in rows if r["quantity"] == "concordance"), None)
+    if whole is None:
+        return []
+    if not pairs:
+        return [Text(f"Order of subgroups: {reason(whole)}.")]
+    body = [
+        [
+            f"Subgroup {r['subgroup']} less subgroup {r['versus']}",
+            page.words.gain(_claim(r)),
+            page.words.gain(r) if r["estimate"] is not None else "not estimable",
+            count(r["n"], page.min_cell),
+            r["verdict"] if r["estimate"] is not None else f"not estimable: {reason(r)}",
+        ]
+        for r in pairs
+    ]
+    same = sum(r["estimate"] is not None and r["estimate"] * r["claimed"] > 0 for r in pairs)
+    told = (
+        f"Of {plural(whole['pairs'], 'pair')} that can be compared here, {same} have the same order by their estimates"
+        f" (concordance {number(whole['estimate'])}; 1 = all, −1 = none)."
+        if whole["estimate"] is not None
+        else f"The order could not be looked at: {reason(whole)}."
+    )
+    note = (
+        f"Pairs of which {page.learned} was sure: the {page.level} interval of their difference excludes none."
+        f" {page.words.gained.replace(' gained', '')}, by subgroups that the bundle assigns."
+    )
+    table = Table(
+        "Does the order of subgroups hold?",
+        ["Pair", f"In {page.learned}", "Here", "Patients", "Verdict"],
+        body,
+        frozenset({1, 2, 3}),
+        note,
+    )
+    return [Note(told), table]
