@@ -13,7 +13,7 @@ from stratiome import tables
 from stratiome.audit import fairness, recalibration
 from stratiome.audit.group_tests import DIFFERS, FEW, HOLDS, Followed, differs, expected, holds, holm, judge_groups
 from stratiome.cohort.errors import CohortError
-from stratiome.cohort.groups import check_groups, groupings, labels
+from stratiome.cohort.groups import check_groups, groupings, in_order, labels
 from stratiome.config import EndpointConfig, EvaluationConfig, load_config
 from stratiome.prognosis.evaluate import Design, evaluate_design
 from stratiome.survival.cox import fit_cox
@@ -38,6 +38,17 @@ def test_pairs_of_columns_are_crossed_and_the_unknown_is_in_no_group():
     assert list(found) == ["sex", "age", "stage", "sex × age", "sex × stage", "age × stage"]
     assert list(found["sex × age"]) == ["f, below 50", "m, 50 and above", ""]
     assert list(groupings(table, ["sex", "age"], {"age": [50.0]}, False)) == ["sex", "age"]
+
+
+def test_groups_come_in_the_order_in_which_they_are_read():
+    bands = ["65 and above", "below 5", "10 to below 65", "5 to below 10"]
+    assert in_order(bands) == ["below 5", "5 to below 10", "10 to below 65", "65 and above"]
+    assert in_order(["10", "2", "unknown"]) == ["2", "10", "unknown"]
+    assert in_order(["m, below 50", "f, 50 and above", "f, below 50"]) == [
+        "f, below 50",
+        "f, 50 and above",
+        "m, below 50",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 
+from stratiome.cohort.groups import in_order
 from stratiome.prognosis.calibration_curve import hazard_at
 from stratiome.prognosis.evaluate import Predictions, Problem
 from stratiome.survival.censoring import MIN_CENSORING_SURVIVAL, censoring_curve
@@ -165,7 +166,7 @@ def judge_groups(
 
 
 def _grouping(everyone: Followed, grouping: str, labels: np.ndarray, model: str) -> list[GroupTest]:
-    names = sorted(set(labels) - {""})
+    names = in_order(set(labels) - {""})
     members = {name: labels == name for name in names}
     enough = [n for n in names if everyone.event[members[n]].sum() >= LEAST_EVENTS]
     base = GroupTest(DIFFERS, grouping, None, model, everyone.horizon, None, 0, None, None, len(enough), 0, 0)
