@@ -1259,7 +1259,7 @@ class ScoredCurves(Table):
 class ExternalMetrics(Claim):
     """Performance of the models of a bundle in another cohort, and the paired difference to its clinical model."""
 
-    update: str = pa.Field(isin=["as is", "baseline", "slope and baseline"])
+    update: str = pa.Field(isin=["as is", "baseline", "slope and baseline", "refit"])
     model: str
     metric: str  # as in PrognosisMetrics
     horizon_months: float = _null()
