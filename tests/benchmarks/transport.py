@@ -139,6 +139,8 @@ def _cell(rows: pl.DataFrame, metric: str, versus: str | None = None) -> str:
 
 
 def _subgroups(rows: pl.DataFrame) -> str:
+    if rows["subgroup"].n_unique() < 2 or not rows.filter(pl.col("quantity") == "log_rank").height:
+        return "one subgroup in the bundle or here, nothing to find again"
     test = rows.filter(pl.col("quantity") == "log_rank").to_dicts()
     parts = []
     for g in rows["subgroup"].drop_nulls().unique().sort():
@@ -149,9 +151,7 @@ def _subgroups(rows: pl.DataFrame) -> str:
         text += f", probability {sharp['estimate']:.2f}, p = {sharp['p_value']:.3f}" if sharp else ""
         text += f", restricted mean {mean['estimate']:.1f} months" if mean and mean["estimate"] is not None else ""
         parts.append(text)
-    if test:
-        parts.append(f"log-rank test of survival p = {test[0]['p_value']:.3g}")
-    return "; ".join(parts) or "one subgroup in the bundle, nothing to find again"
+    return "; ".join([*parts, f"log-rank test of survival p = {test[0]['p_value']:.3g}"])
 
 
 def report(scratch: Path) -> str:

@@ -140,3 +140,43 @@ def test_groups_that_are_there_are_told_from_one_cloud_that_is_cut():
     # Neighbours on the same side prove nothing: a cut through one cloud has them too.
     cloud = rng.normal(size=(80, 3)) * [3.2, 1, 1]
     assert min(transport.in_group_proportion(cloud, _sides(cloud).argmax(axis=1)).values()) > 0.9
+
+
+def _wrong_sign(n, seed):
+    """Patients whose second column matters here, by a model that knows the first one only."""
+    x = np.random.default_rng(seed).normal(size=(n, 2))
+    time, event = cohort(n, 0.006 * np.exp(0.3 * x[:, 0] + 1.0 * x[:, 1]), seed + 1)
+    curves = np.exp(-np.outer(0.006 * np.exp(0.3 * x[:, 0]), GRID))
+    given = Predictions(
+        np.arange(n), np.zeros(n, dtype=int), ("external",), {"clinical": 0.3 * x[:, 0]}, {"clinical": curves}
+    )
+    return Problem(time, event, GRID, (HORIZON,), HORIZON), given, x
+
+
+def test_a_refit_finds_what_the_bundle_did_not_know():
+    problem, given, x = _wrong_sign(1200, 21)
+    found = transport.evaluate_external(problem, given, bootstraps=50, level=0.95, seed=1, halvings=2, columns=x)
+    c = {update: e.estimate for update, e in found if e.metric == "uno_c" and e.versus is None}
+    slope = {update: e.estimate for update, e in found if e.metric == "calibration_slope"}
+    assert c["refit"] > c["as is"] + 0.1
+    assert 0.85 < slope["refit"] < 1.15
+    assert set(c) == {"as is", "baseline", "slope and baseline", "refit"}
+
+
+def test_nobody_is_judged_by_a_refit_that_saw_them():
+    problem, given, x = _wrong_sign(200, 22)
+    patient = int(np.flatnonzero(problem.event & (problem.time < HORIZON - 20))[0])
+    later = problem.time.copy()
+    later[patient] += 15.0
+    before, after = (
+        transport.refitted(_problem(time, problem.event), given, x, 1, 3).repeats[0] for time in (problem.time, later)
+    )
+    assert np.array_equal(before.fold, after.fold)
+    same = before.fold == before.fold[patient]
+    assert np.array_equal(before.survival["clinical"][same], after.survival["clinical"][same])
+    assert not np.allclose(before.survival["clinical"][~same], after.survival["clinical"][~same])
+
+
+def test_columns_that_say_nothing_give_no_refit():
+    problem, given, x = _wrong_sign(100, 23)
+    assert transport.refitted(problem, given, np.zeros_like(x), 1, 1) is None

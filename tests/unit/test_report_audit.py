@@ -39,6 +39,8 @@ def _abroad(c=(0.7, 0.65, 0.75), far=4):
     more = {
         "external_metrics": tables.from_rows([m | cohort for m in metrics], tables.OtherCohortMetrics),
         "external_subgroups": tables.from_rows([r | cohort for r in (sharp, near)], tables.OtherCohortSubgroups),
+        "external_effects": tables.from_rows([], tables.OtherCohortEffects),
+        "external_order": tables.from_rows([], tables.OtherCohortOrder),
         "external_patients": tables.from_rows([size], tables.OtherCohortPatients),
     }
     return replace(inputs, tables={**inputs.tables, **more})

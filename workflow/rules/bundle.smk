@@ -57,6 +57,62 @@ rule save_bundle:
         "../scripts/save_bundle.py"
 
 
+rule render_model_card:
+    input:
+        card="<results>/bundle/bundle.json",
+        training="<results>/bundle/training.json",
+        manifest="<results>/manifest.json",
+        resample_summary="<results>/cohort/resample_summary.parquet",
+        prognosis_metrics="<results>/evaluation/prognosis_metrics.parquet",
+        site_summary="<results>/evaluation/prognosis_sites.parquet",
+        subgroup_agreement="<results>/evaluation/subgroup_agreement.parquet",
+        subgroup_selection="<results>/evaluation/subgroup_selection.parquet",
+        prognosis_resamples="<results>/evaluation/prognosis_resamples.parquet",
+        calibration_measures="<results>/evaluation/calibration_summary.parquet",
+        fairness_groups="<results>/evaluation/fairness.parquet",
+        fairness_tests="<results>/evaluation/fairness_tests.parquet",
+        fairness_recalibration="<results>/evaluation/fairness_recalibration.parquet",
+        models=expand(
+            "<results>/resamples/{resample}/prognosis/models.parquet",
+            resample=RESAMPLES,
+        ),
+        external_metrics=external_summary("metrics"),
+        external_subgroups=external_summary("subgroups"),
+        external_effects=external_summary("effects"),
+        external_order=external_summary("order"),
+        external_patients=external_summary("patients"),
+    output:
+        page="<results>/model_card.html",
+    log:
+        "<results>/logs/render_model_card.log",
+    benchmark:
+        "<results>/benchmarks/render_model_card.tsv"
+    conda:
+        "../../envs/stratiome.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=20,
+    params:
+        settings=settings(
+            "cohort",
+            "title",
+            "event_name",
+            "data",
+            "endpoint",
+            "covariates",
+            "site",
+            "resamples",
+            "evaluation",
+            "audit",
+        ),
+        library=library("report", "bundle"),
+    message:
+        "Writing the model card"
+    script:
+        "../scripts/render_model_card.py"
+
+
 rule apply_bundle:
     input:
         card=applied_bundle,

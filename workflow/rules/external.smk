@@ -19,10 +19,14 @@ if EXTERNAL:
         input:
             of_metrics=external_tables("metrics"),
             of_subgroups=external_tables("subgroups"),
+            of_effects=external_tables("treatment_effects"),
+            of_order=external_tables("subgroup_order"),
             of_patients=external_tables("patients"),
         output:
             metrics="<results>/evaluation/external_metrics.parquet",
             subgroups="<results>/evaluation/external_subgroups.parquet",
+            effects="<results>/evaluation/external_effects.parquet",
+            order="<results>/evaluation/external_order.parquet",
             patients="<results>/evaluation/external_patients.parquet",
         log:
             "<results>/logs/collect_external.log",

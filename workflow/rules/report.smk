@@ -97,6 +97,8 @@ rule render_report:
         treatment_interaction=treatment_table("treatment_interaction"),
         external_metrics=external_summary("metrics"),
         external_subgroups=external_summary("subgroups"),
+        external_effects=external_summary("effects"),
+        external_order=external_summary("order"),
         external_patients=external_summary("patients"),
     output:
         report=report(

@@ -1,35 +1,45 @@
-"""Rule collect_external: what the models are worth in other cohorts, one table beneath the other."""
+"""Rule collect_external: what was found in other cohorts, one table beneath the other."""
+
+from pathlib import Path
 
 import polars as pl
 
 from stratiome import tables
+
+CONTRACTS = {
+    "metrics": (tables.ExternalMetrics, tables.OtherCohortMetrics),
+    "subgroups": (tables.ExternalSubgroups, tables.OtherCohortSubgroups),
+    "effects": (tables.ExternalEffects, tables.OtherCohortEffects),
+    "order": (tables.ExternalOrder, tables.OtherCohortOrder),
+}
 
 
 def main(
     *,
     metrics: str,
     subgroups: str,
+    effects: str,
+    order: str,
     patients: str,
     names: list[str],
     of_metrics: list[str],
     of_subgroups: list[str],
+    of_effects: list[str],
+    of_order: list[str],
     of_patients: list[str],
 ) -> None:
     """Add the name of the cohort to the rows of each."""
-    for given, made, contract, whole in (
-        (of_metrics, metrics, tables.ExternalMetrics, tables.OtherCohortMetrics),
-        (of_subgroups, subgroups, tables.ExternalSubgroups, tables.OtherCohortSubgroups),
-    ):
-        parts = [
-            tables.read_table(path, contract).with_columns(cohort=pl.lit(name))
-            for name, path in zip(names, given, strict=True)
-        ]
-        tables.write_table(pl.concat(parts), made, whole)
-    rows = [_patients(name, path) for name, path in zip(names, of_patients, strict=True)]
+    given = {"metrics": of_metrics, "subgroups": of_subgroups, "effects": of_effects, "order": of_order}
+    made = {"metrics": metrics, "subgroups": subgroups, "effects": effects, "order": order}
+    for key, (contract, whole) in CONTRACTS.items():
+        pairs = zip(names, given[key], strict=True)
+        parts = [tables.read_table(path, contract).with_columns(cohort=pl.lit(name)) for name, path in pairs]
+        tables.write_table(pl.concat(parts), made[key], whole)
+    rows = [_patients(name, Path(path)) for name, path in zip(names, of_patients, strict=True)]
     tables.write_table(tables.from_rows(rows, tables.OtherCohortPatients), patients, tables.OtherCohortPatients)
 
 
-def _patients(name: str, path: str) -> dict:
+def _patients(name: str, path: Path) -> dict:
     scored = tables.read_table(path, tables.ScoredPatients)
     return {
         "cohort": name,

@@ -53,19 +53,22 @@ def main(
     _same_outcome(learned, endpoint)
     given = _predictions(known["patient_id"], risks, curves, problem.grid)
     settings = {"bootstraps": evaluation.bootstraps, "level": evaluation.level}
-    found = evaluate_external(problem, given, seed=seed, **settings)
+    scorer = Scorer.load(bundle)
+    table = pl.read_parquet(clinical)
+    people = known.select("patient_id").join(table, on="patient_id", how="left", maintain_order="left")
+    columns = scorer.prognosis.design.transform(people)
+    found = evaluate_external(problem, given, columns=columns, seed=seed, **settings)
     rows = [{"update": update} | e.columns() for update, e in found]
     for row in rows:
         if row["update"] != AS_IS:
             row["method"] += f"; {row['update']} learned on the other half of the patients"
     tables.write_table(tables.from_rows(rows, tables.ExternalMetrics), metrics, tables.ExternalMetrics)
     scored = tables.read_table(patients, tables.ScoredPatients)
-    scorer = Scorer.load(bundle)
     made = _subgroups(scored, known, latents, scorer.mixture, problem.tau, evaluation, seed)
     tables.write_table(tables.from_rows(made, tables.ExternalSubgroups), subgroups, tables.ExternalSubgroups)
     labels = dict(scored.select("patient_id", "subgroup").iter_rows())
     here = Here(
-        pl.read_parquet(clinical),
+        table,
         known,
         labels,
         treatments,
@@ -77,8 +80,8 @@ def main(
     )
     again = effect_rows(scorer.claims, here)
     tables.write_table(tables.from_rows(again, tables.ExternalEffects), effects, tables.ExternalEffects)
-    people = known.join(scored.filter(pl.col("subgroup") > 0).select("patient_id", "subgroup"), on="patient_id")
-    pairs = order_rows(scorer.claims, people, evaluation.level)
+    grouped = known.join(scored.filter(pl.col("subgroup") > 0).select("patient_id", "subgroup"), on="patient_id")
+    pairs = order_rows(scorer.claims, grouped, evaluation.level)
     tables.write_table(tables.from_rows(pairs, tables.ExternalOrder), order, tables.ExternalOrder)
 
 

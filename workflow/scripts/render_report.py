@@ -123,6 +123,8 @@ def main(
     treatment_interaction: list[str] | None = None,
     external_metrics: list[str] | None = None,
     external_subgroups: list[str] | None = None,
+    external_effects: list[str] | None = None,
+    external_order: list[str] | None = None,
     external_patients: list[str] | None = None,
 ) -> None:
     """Write the report as one HTML file."""
@@ -229,6 +231,8 @@ def main(
         "treatment_interaction": treatment_interaction or [],
         "external_metrics": external_metrics or [],
         "external_subgroups": external_subgroups or [],
+        "external_effects": external_effects or [],
+        "external_order": external_order or [],
         "external_patients": external_patients or [],
     }
     target = Path(report)

@@ -1259,7 +1259,7 @@ class ScoredCurves(Table):
 class ExternalMetrics(Claim):
     """Performance of the models of a bundle in another cohort, and the paired difference to its clinical model."""
 
-    update: str = pa.Field(isin=["as is", "baseline", "slope and baseline"])
+    update: str = pa.Field(isin=["as is", "baseline", "slope and baseline", "refit"])
     model: str
     metric: str  # as in PrognosisMetrics
     horizon_months: float = _null()
@@ -1274,27 +1274,6 @@ class ExternalSubgroups(Claim):
     versus: int = _null(ge=1)  # of a difference: the largest subgroup, subtracted
     tau_months: float = _null(gt=0)
     p_value: float = _null(ge=0, le=1)
-
-
-class OtherCohortMetrics(ExternalMetrics):
-    """Performance in each of several other cohorts."""
-
-    cohort: str
-
-
-class OtherCohortSubgroups(ExternalSubgroups):
-    """Subgroups in each of several other cohorts."""
-
-    cohort: str
-
-
-class OtherCohortPatients(Table):
-    """How many patients of other cohorts were scored."""
-
-    cohort: str
-    n: int = pa.Field(ge=0)
-    out_of_distribution: int = pa.Field(ge=0)  # of them
-    missing: float = _null(ge=0, le=1)  # features of the bundle that the median patient lacks
 
 
 class ScoredOmics(Table):
@@ -1427,6 +1406,39 @@ class ExternalOrder(Claim):
     claimed_upper: float = _null()
     verdict: str = pa.Field(isin=["", "same order", "turned round", "undecided", "not estimable"])
     pairs: int = pa.Field(ge=0)  # pairs behind the number
+
+
+class OtherCohortMetrics(ExternalMetrics):
+    """Performance in each of several other cohorts."""
+
+    cohort: str
+
+
+class OtherCohortSubgroups(ExternalSubgroups):
+    """Subgroups in each of several other cohorts."""
+
+    cohort: str
+
+
+class OtherCohortEffects(ExternalEffects):
+    """Treatment effects in each of several other cohorts, beside those claimed."""
+
+    cohort: str
+
+
+class OtherCohortOrder(ExternalOrder):
+    """Order of subgroups in each of several other cohorts."""
+
+    cohort: str
+
+
+class OtherCohortPatients(Table):
+    """How many patients of other cohorts were scored."""
+
+    cohort: str
+    n: int = pa.Field(ge=0)
+    out_of_distribution: int = pa.Field(ge=0)  # of them
+    missing: float = _null(ge=0, le=1)  # features of the bundle that the median patient lacks
 
 
 @contextmanager

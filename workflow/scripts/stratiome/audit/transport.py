@@ -1,10 +1,11 @@
 """Models applied to patients of another cohort: as they are, and after updates learned on other patients of it.
 
-Two updates (van Houwelingen 2000, Stat Med 19:3401):
+Updates (van Houwelingen 2000, Stat Med 19:3401):
 
 - baseline: cumulative hazards times O / E, with E the cumulative hazard that the model gives every patient up to the
   end of follow-up or the horizon (Crowson et al. 2016, Stat Methods Med 25:1692); one parameter.
-- slope and baseline: a Cox regression on log(-log S(horizon)) with its own baseline.
+- slope and baseline: a Cox regression on log(-log S(horizon)) with its own baseline;
+- refit: of the clinical model, all coefficients learned anew, to see what was lost by taking those of the bundle.
 
 Each is learned on one half of the patients and judged on the other, both ways, for several halvings, so that no patient
 is judged by an update that saw it.
@@ -12,16 +13,16 @@ is judged by an update that saw it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from stratiome.prognosis.evaluate import Design, Estimate, Predictions, Problem, evaluate_design
+from stratiome.prognosis.evaluate import YARDSTICK, Design, Estimate, Predictions, Problem, evaluate_design
 from stratiome.survival.censoring import survival_curve
 from stratiome.survival.cox import CoxError, fit_cox
 from stratiome.survival.cox_path import stratified_folds
 
-AS_IS, BASELINE, SLOPE = "as is", "baseline", "slope and baseline"
+AS_IS, BASELINE, SLOPE, REFIT = "as is", "baseline", "slope and baseline", "refit"
 UPDATES = (BASELINE, SLOPE)
 HALVINGS = 5
 _CLIP = 1e-10  # survival probabilities are kept this far from 0 and 1 before taking logarithms
@@ -108,12 +109,9 @@ def updated(problem: Problem, given: Predictions, update: str, halvings: int, se
     seed
         Seed of the halves.
     """
-    rng = np.random.default_rng(seed)
     time, event = problem.time[given.rows], problem.event[given.rows]
-    end = problem.grid[-1]
     repeats = []
-    for _ in range(halvings):
-        half = stratified_folds(event & (time <= end), 2, rng)
+    for half in _halves(problem, given, halvings, seed):
         survival = {model: np.empty_like(curves) for model, curves in given.survival.items()}
         for k in (0, 1):
             learn, apply = half != k, half == k
@@ -126,8 +124,50 @@ def updated(problem: Problem, given: Predictions, update: str, halvings: int, se
     return Design("external", tuple(repeats))
 
 
+def _halves(problem: Problem, given: Predictions, halvings: int, seed: int) -> Iterator[np.ndarray]:
+    """Half of each patient, 0 or 1, events by the horizon in equal parts."""
+    rng = np.random.default_rng(seed)
+    time, event = problem.time[given.rows], problem.event[given.rows]
+    for _ in range(halvings):
+        yield stratified_folds(event & (time <= problem.grid[-1]), 2, rng)
+
+
+def refitted(problem: Problem, given: Predictions, columns: np.ndarray, halvings: int, seed: int) -> Design | None:
+    """The clinical model with coefficients and baseline of the other half of the patients; None where none fits.
+
+    Parameters
+    ----------
+    problem, given, halvings, seed
+        As in `updated`.
+    columns
+        Shape `(n_patients, n_columns)`, design matrix of the clinical model, rows as `given`.
+    """
+    time, event = problem.time[given.rows], problem.event[given.rows]
+    repeats = []
+    for half in _halves(problem, given, halvings, seed):
+        survival = np.empty_like(given.survival[YARDSTICK])
+        risk = np.empty(len(time))
+        for k in (0, 1):
+            learn, apply = half != k, half == k
+            try:
+                model = fit_cox(columns[learn], time[learn], event[learn])
+            except CoxError:
+                return None
+            survival[apply] = model.survival(columns[apply], problem.grid)
+            risk[apply] = model.risk(columns[apply])
+        repeats.append(Predictions(given.rows, half, ("half 1", "half 2"), {YARDSTICK: risk}, {YARDSTICK: survival}))
+    return Design("external", tuple(repeats))
+
+
 def evaluate_external(
-    problem: Problem, given: Predictions, *, bootstraps: int, level: float, seed: int, halvings: int = HALVINGS
+    problem: Problem,
+    given: Predictions,
+    *,
+    bootstraps: int,
+    level: float,
+    seed: int,
+    halvings: int = HALVINGS,
+    columns: np.ndarray | None = None,
 ) -> list[tuple[str, Estimate]]:
     """Every metric of every model as it is and after each update, with intervals.
 
@@ -145,11 +185,16 @@ def evaluate_external(
         Seed of draws and halves.
     halvings
         As in `updated`.
+    columns
+        Shape `(n_patients, n_columns)`, design matrix of the clinical model, to fit it anew; None for no refit.
     """
     designs = [(AS_IS, Design("external", (given,)))]
     events = int((problem.event[given.rows] & (problem.time[given.rows] <= problem.grid[-1])).sum())
     if problem.competing is None and events >= 2:
         designs += [(update, updated(problem, given, update, halvings, seed)) for update in UPDATES]
+        if columns is not None and columns.shape[1] and YARDSTICK in given.survival:
+            anew = refitted(problem, given, columns, halvings, seed)
+            designs += [(REFIT, anew)] if anew is not None else []
     return [
         (name, estimate)
         for name, design in designs

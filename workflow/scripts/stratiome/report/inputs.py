@@ -114,6 +114,8 @@ CONTRACTS: dict[str, type[tables.Table]] = {
     "treatment_interaction": tables.TreatmentInteraction,
     "external_metrics": tables.OtherCohortMetrics,
     "external_subgroups": tables.OtherCohortSubgroups,
+    "external_effects": tables.OtherCohortEffects,
+    "external_order": tables.OtherCohortOrder,
     "external_patients": tables.OtherCohortPatients,
 }
 """Contract of each table, by the name of its input."""

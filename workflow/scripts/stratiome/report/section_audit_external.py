@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import polars as pl
 
-from stratiome.report import validation
+from stratiome.report import validation, validation_claims
 from stratiome.report.blocks import Finding, Heading, Note
 from stratiome.report.disclosure import count
 from stratiome.report.inputs import ReportInputs
@@ -20,7 +20,7 @@ def pages(inputs: ReportInputs) -> list[Validation]:
     for row in inputs.rows("external_patients"):
         own = {
             name: inputs.tables[name].filter(pl.col("cohort") == row["cohort"])
-            for name in ("external_metrics", "external_subgroups")
+            for name in ("external_metrics", "external_subgroups", "external_effects", "external_order")
         }
         found.append(
             Validation(
@@ -35,6 +35,9 @@ def pages(inputs: ReportInputs) -> list[Validation]:
                 min_cell=inputs.settings.min_cell,
                 level=inputs.settings.level,
                 words=inputs.settings.words,
+                effects=own["external_effects"],
+                order=own["external_order"],
+                treatments={key: t.label for key, t in inputs.settings.treatments.items() if t.label},
             )
         )
     return found
@@ -64,6 +67,10 @@ def external(inputs: ReportInputs) -> list[object]:
         ]
         found = replace(validation.subgroup_verdict(page), link="")
         blocks += [Heading(f"Subgroups in {page.title}"), Finding(found), *validation.subgroups(page).blocks]
+        answer = validation_claims.effect_verdict(page)
+        if answer is not None:
+            blocks += [Heading(f"Treatments in {page.title}"), Finding(replace(answer, link=""))]
+            blocks += validation_claims.effects(page).blocks
     return blocks
 
 

@@ -233,16 +233,19 @@ def worth(page: Validation) -> Section:
     updates = [u for u in page.metrics["update"].unique(maintain_order=True) if u != AS_IS]
     if updates:
         after: list[Sequence[Cell | str]] = []
-        judged = ("ibs", "calibration_slope", "observed_expected")
+        judged = ("uno_c", "ibs", "calibration_slope", "observed_expected")
         for model in page.models:
             for update in updates:
+                if page.metric(model, judged[0], update) is None:
+                    continue  # only the clinical model is fitted anew
                 cells = [label(model), update]
                 cells += [_cell(page.metric(model, m, update), page.words.metrics[m][1]) for m in judged]
                 after.append(cells)
         text = (
             "Each update is learned on one half of the patients here and judged on the other. Baseline: hazards times "
-            "observed over expected. Slope and baseline: a Cox model on the prediction alone. An update does not "
-            "change the order of patients; needing one says that the risks cannot be used as published."
+            "observed over expected. Slope and baseline: a Cox model on the prediction alone. These do not change the "
+            "order of patients; needing one says that the risks cannot be used as published. Refit: the clinical model "
+            "with all coefficients learned here."
         )
         blocks.append(
             Table(
@@ -250,10 +253,10 @@ def worth(page: Validation) -> Section:
                 [
                     "Model",
                     "Update",
-                    *(page.words.metrics[m][0] for m in ("ibs", "calibration_slope", "observed_expected")),
+                    *(page.words.metrics[m][0] for m in judged),
                 ],
                 after,
-                frozenset({2, 3, 4}),
+                frozenset({2, 3, 4, 5}),
                 text,
             )
         )

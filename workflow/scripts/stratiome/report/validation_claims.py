@@ -145,7 +145,8 @@ def _forest(page: Validation, rows: Sequence[Row]) -> Figure:
     gain, unit = page.words.estimands[RMST][0], page.words.unit
     axis = f"{gain.removesuffix(f', {unit}')}, difference{page.words.over(rows[0]['horizon_months'])}"
     told = "; ".join(f"{i.name}:" if i.heading else f"{i.name} {i.text}" for i in lines)
-    figure = charts.forest(lines, "forest-claims", f"{axis}: {told}.", f"{axis}, {unit}", page.words.sides)
+    anchor = "forest-claims-" + "".join(c if c.isalnum() else "-" for c in page.title.lower())
+    figure = charts.forest(lines, anchor, f"{axis}: {told}.", f"{axis}, {unit}", page.words.sides)
     caption = f"Hollow: as claimed in {page.learned}. Filled: here. Both with {page.level} interval."
     return Figure(figure, "Effects as claimed and as found here", caption, 820)
 
