@@ -61,7 +61,7 @@ def test_every_rule_has_its_script_log_and_benchmark():
     scripts = {p.stem for p in (ROOT / "workflow/scripts").glob("*.py")}
     rules = {}
     for file in (ROOT / "workflow/rules").glob("*.smk"):
-        for block in file.read_text().split("\nrule ")[1:]:
+        for block in re.split(r"\n *rule ", file.read_text())[1:]:
             rules[block.split(":")[0]] = block
     assert set(rules) == scripts
     for name, block in rules.items():
