@@ -92,22 +92,31 @@ def planted(seeds: range) -> list[Line]:
     return lines
 
 
-def other_outcomes(seeds: range) -> list[Line]:
-    """The same where other causes compete, and where the outcome has no time."""
+def _of_kind(part: str, truth: str, seeds: range, **how: bool) -> list[Line]:
+    """Flags without a difference, and of a slope of 0.7, where the outcome is of another kind."""
     import group_gates as gates
 
+    found = [gates.false_flags(gates.cohort(s, PER_GROUP, **how)) for s in seeds]
+    flagged = [gates.found_slope(gates.cohort(s, PER_GROUP, slope=0.7, **how)) for s in seeds]
     lines = []
-    for said, how in (("other causes", {"rivals": True}), ("no time", {"response": True})):
-        found = [gates.false_flags(gates.cohort(s, PER_GROUP, **how)) for s in seeds]
-        flagged = [gates.found_slope(gates.cohort(s, PER_GROUP, slope=0.7, **how)) for s in seeds]
-        for method, quantity, values, bounds in (
-            ("ours", "any flag without a difference", columns(found, "ours"), size(len(seeds))),
-            ("ours", "slope 0.7 flagged", columns(flagged, "flagged"), None),
-            ("each test at 5 %", "any flag without a difference", columns(found, "each test at 5 %"), size(len(seeds))),
-        ):
-            lines.append(Line("other outcomes", said, method, quantity, values, bounds))
+    for method, quantity, values, bounds in (
+        ("ours", "any flag without a difference", columns(found, "ours"), size(len(seeds))),
+        ("ours", "slope 0.7 flagged", columns(flagged, "flagged"), None),
+        ("each test at 5 %", "any flag without a difference", columns(found, "each test at 5 %"), size(len(seeds))),
+    ):
+        lines.append(Line(part, truth, method, quantity, values, bounds))
     interval(lines)
     return lines
+
+
+def other_causes(seeds: range) -> list[Line]:
+    """Where patients also die of another cause."""
+    return _of_kind("other causes", "other causes, 500 a group", seeds, rivals=True)
+
+
+def no_time(seeds: range) -> list[Line]:
+    """Where the outcome has no time."""
+    return _of_kind("no time", "no time, 500 a group", seeds, response=True)
 
 
 def recalibration(seeds: range) -> list[Line]:
@@ -132,7 +141,8 @@ PARTS = {
     "no_difference": no_difference,
     "all_alike": all_alike,
     "planted": planted,
-    "other_outcomes": other_outcomes,
+    "other_causes": other_causes,
+    "no_time": no_time,
     "recalibration": recalibration,
 }
 

@@ -11,9 +11,9 @@ import audit_fairness
 import group_gates as gates
 from stratiome import tables
 from stratiome.audit import fairness, recalibration
-from stratiome.audit.group_tests import DIFFERS, FEW, HOLDS, Followed, differs, holds, holm, judge_groups
+from stratiome.audit.group_tests import DIFFERS, FEW, HOLDS, Followed, differs, expected, holds, holm, judge_groups
 from stratiome.cohort.errors import CohortError
-from stratiome.cohort.groups import check_groups, groupings, labels
+from stratiome.cohort.groups import check_groups, groupings, in_order, labels
 from stratiome.config import EndpointConfig, EvaluationConfig, load_config
 from stratiome.prognosis.evaluate import Design, evaluate_design
 from stratiome.survival.cox import fit_cox
@@ -38,6 +38,17 @@ def test_pairs_of_columns_are_crossed_and_the_unknown_is_in_no_group():
     assert list(found) == ["sex", "age", "stage", "sex × age", "sex × stage", "age × stage"]
     assert list(found["sex × age"]) == ["f, below 50", "m, 50 and above", ""]
     assert list(groupings(table, ["sex", "age"], {"age": [50.0]}, False)) == ["sex", "age"]
+
+
+def test_groups_come_in_the_order_in_which_they_are_read():
+    bands = ["65 and above", "below 5", "10 to below 65", "5 to below 10"]
+    assert in_order(bands) == ["below 5", "5 to below 10", "10 to below 65", "65 and above"]
+    assert in_order(["10", "2", "unknown"]) == ["2", "10", "unknown"]
+    assert in_order(["m, below 50", "f, 50 and above", "f, below 50"]) == [
+        "f, below 50",
+        "f, 50 and above",
+        "m, below 50",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -170,6 +181,19 @@ def test_who_has_a_stand_in_is_not_judged():
     tests = judge_groups(found.problem, given, found.groupings, gates.MODELS, gates.HORIZON)
     sizes = {t.model: t.n for t in tests if t.kind == DIFFERS and t.grouping == "one"}
     assert sizes == {"clinical": 400, "stacked": 200}
+
+
+def test_expected_events_with_other_causes_by_hand():
+    grid = np.array([0.0, 10.0, 20.0])
+    cumulative = np.tile([0.0, 0.2, 0.6], (4, 1))
+    time, event = np.array([5.0, 10.0, 15.0, 20.0]), np.array([True, False, False, False])
+    other = np.array([False, True, False, False])  # the third is censored, half of the two who are left
+    given = Followed(time, event, other, np.zeros(4), np.array([0.1, 0.2, 0.4, 0.6]), np.zeros(4), True, 20.0, grid,
+                     cumulative)  # fmt: skip
+    assert expected(given, np.array(["a"] * 4)) == pytest.approx([0.1, 0.2 + 0.4 * 1.0, 0.4, 0.6])
+    earlier = replace(given, time=np.array([5.0, 8.0, 12.0, 20.0]))  # before the middle of the second step
+    late = expected(earlier, np.array(["a"] * 4))
+    assert late[1] == pytest.approx(0.2 + 0.2 * 0.2 + 0.4 * 0.5)
 
 
 def test_holm_by_hand():

@@ -112,6 +112,17 @@ def test_a_response_has_no_times():
     assert "AUC(t)" not in table.head
 
 
+def test_negative_slopes_are_drawn():
+    inputs = fixtures.inputs("demo")
+    worse = {"estimate": -0.4, "lower": -1.5, "upper": 0.7}
+    rows = [
+        r | worse if r["metric"] == "calibration_slope" and r["estimate"] else r for r in inputs.rows("fairness_groups")
+    ]
+    figures = [b for b in fairness(changed(inputs, fairness_groups=rows)) if b.kind == "figure"]
+    assert len(figures) == 2
+    assert "−0.40 (−1.50 to 0.70)" in figures[0].svg
+
+
 def test_a_larger_limit_hides_more():
     inputs = fixtures.inputs("demo")
     audit = AuditConfig(min_cell=100, groups=("sex", "age"), cuts={"age": (55.0,)})

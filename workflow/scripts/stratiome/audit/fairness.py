@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from stratiome.audit.group_tests import LEAST_EVENTS
+from stratiome.cohort.groups import in_order
 from stratiome.prognosis.decision import net_benefit
 from stratiome.prognosis.evaluate import (
     FEWEST_PATIENTS,
@@ -85,7 +86,7 @@ class Draws:
 def each_group(groupings: Mapping[str, np.ndarray]) -> Iterator[tuple[str, str, np.ndarray]]:
     """Grouping, group, and who belongs to it, shape `(n_held_out,)`; patients of no known group are in none."""
     for grouping, labels in groupings.items():
-        for group in sorted(set(labels) - {""}):
+        for group in in_order(set(labels) - {""}):
             yield grouping, str(group), labels == group
 
 

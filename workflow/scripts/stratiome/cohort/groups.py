@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import combinations, pairwise
 from pathlib import Path
 
@@ -16,6 +17,8 @@ MOST_CLASSES = 12
 """Classes of a column beyond which it makes no groups."""
 BESIDE = " × "
 """Between the names of two columns that are crossed."""
+AND = ", "
+"""Between the names of their groups."""
 
 
 def check_groups(path: Path, frame: pl.DataFrame, config: Config) -> list[str]:
@@ -83,6 +86,20 @@ def band_names(cuts: Sequence[float]) -> list[str]:
     return [f"below {cuts[0]:g}", *between, f"{cuts[-1]:g} and above"]
 
 
+def in_order(names: Iterable[str]) -> list[str]:
+    """Names of groups as they are read: bands from the lowest on, numbers by size, texts by the alphabet."""
+
+    def key(name: str) -> list[tuple[bool, float, str]]:
+        parts = name.split(AND)
+        number = [re.match(r"-?\d+(?:\.\d+)?(?:e[+-]?\d+)?", part) for part in parts]
+        return [
+            (not part.startswith("below "), float(found[0]) if found else float("inf"), part)
+            for part, found in zip(parts, number, strict=True)
+        ]
+
+    return sorted(names, key=key)
+
+
 def groupings(
     clinical: pl.DataFrame, groups: Sequence[str], cuts: Mapping[str, Sequence[float]], intersections: bool
 ) -> dict[str, np.ndarray]:
@@ -115,6 +132,6 @@ def groupings(
     if intersections:
         for a, b in combinations(groups, 2):
             known = (found[a] != "") & (found[b] != "")
-            both = np.char.add(np.char.add(found[a], ", "), found[b])
+            both = np.char.add(np.char.add(found[a], AND), found[b])
             found[f"{a}{BESIDE}{b}"] = np.where(known, both, "")
     return found

@@ -20,6 +20,8 @@ BESIDE = " × "
 TOO_FEW = "too few"
 MAIN = ("stacked", "clinical")
 """Models whose groups are drawn: the first of these that was judged."""
+LEAST = 0.1
+"""Smallest ratio that is drawn."""
 SHOWN = (0.1, 0.3, 0.5)
 """Thresholds at which gains of an update are printed."""
 
@@ -141,9 +143,9 @@ def _groups(inputs: ReportInputs, grouping: str) -> list[str]:
 def _figures(inputs: ReportInputs, model: str, groupings: Sequence[str]) -> list[object]:
     found: list[object] = []
     outcome = inputs.settings.words
-    for metric, sides, meaning in (
-        ("calibration_slope", ("predictions too extreme", "too tame"), "Calibration slope"),
-        ("observed_expected", ("risks too high", "too low"), "Observed over expected events"),
+    for metric, sides, meaning, log in (
+        ("calibration_slope", ("predictions too extreme", "too tame"), "Calibration slope", False),
+        ("observed_expected", ("risks too high", "too low"), "Observed over expected events", True),
     ):
         lines = _lines(inputs, model, groupings, metric)
         if not any(line.estimate is not None for line in lines):
@@ -151,7 +153,7 @@ def _figures(inputs: ReportInputs, model: str, groupings: Sequence[str]) -> list
         told = "; ".join(f"{i.name} {i.text}" for i in lines if not i.heading)
         title = f"{meaning} of the {within(model)} model{outcome.at(_last(inputs))}"
         figure = charts.forest(
-            lines, f"groups-{metric}", f"{title}: {told}.", f"{meaning} (1 = right)", sides, 1.0, True
+            lines, f"groups-{metric}", f"{title}: {told}.", f"{meaning} (1 = right)", sides, 1.0, log
         )
         caption = (
             f"Held-out patients; intervals at {inputs.settings.level}, each on its own, not corrected for their number."
@@ -173,11 +175,13 @@ def _lines(inputs: ReportInputs, model: str, groupings: Sequence[str], metric: s
 
 
 def _line(name: str, row: Row | None, colour: int) -> charts.Line:
-    if row is None or row["estimate"] is None or row["estimate"] <= 0:
+    if row is None or row["estimate"] is None:
         return charts.Line(name, text=TOO_FEW if row is None else interval(row))
-    least = 0.1
-    lower, upper = (None if row[k] is None else max(row[k], least) for k in ("lower", "upper"))
-    return charts.Line(name, max(row["estimate"], least), lower, upper, interval(row), colour)
+    positive = row["metric"] == "observed_expected"  # drawn on a logarithmic axis
+    estimate, lower, upper = (
+        max(row[k], LEAST) if positive and row[k] is not None else row[k] for k in ("estimate", "lower", "upper")
+    )
+    return charts.Line(name, estimate, lower, upper, interval(row), colour)
 
 
 # --- tables ----------------------------------------------------------------------------------------------------------
