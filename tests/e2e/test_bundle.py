@@ -173,7 +173,7 @@ def validated(made, tmp_path_factory) -> Path:
 
 def test_another_cohort_is_validated_as_published_and_after_updates(made, validated):
     metrics = pl.read_parquet(validated / "applied/metrics.parquet")
-    assert set(metrics["update"]) == {"as is", "baseline", "slope and baseline"}
+    assert set(metrics["update"]) == {"as is", "baseline", "slope and baseline", "refit"}
     assert metrics["held_out"].all()
     c = metrics.filter(metric="uno_c", model="clinical", update="as is").filter(pl.col("versus").is_null())
     assert c["estimate"].item() > 0.5  # the planted effects are the same; an interval of so few patients is wide
@@ -225,7 +225,7 @@ def test_other_cohorts_of_the_config_are_scored_by_its_own_bundle(made):
     assert "train_latent" not in done.stderr
     found = pl.read_parquet(results / "evaluation/external_metrics.parquet")
     assert set(found["cohort"]) == {"Elsewhere"}
-    assert {"as is", "baseline", "slope and baseline"} == set(found["update"])
+    assert {"as is", "baseline", "slope and baseline", "refit"} == set(found["update"])
     sizes = pl.read_parquet(results / "evaluation/external_patients.parquet").to_dicts()
     assert [(r["cohort"], r["n"]) for r in sizes] == [("Elsewhere", _clinical(results).height)]
     assert open_bundle(results / "bundle").digest == before
