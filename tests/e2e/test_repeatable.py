@@ -18,7 +18,8 @@ pytestmark = [pytest.mark.e2e]
 RULES = (
     "ingest_cohort", "write_manifest", "check_quality", "describe_cohort", "check_identity", "design_resamples",
     "build_features", "train_latent", "find_subgroups", "fit_prognosis", "fit_treatment", "evaluate_subgroups",
-    "describe_subgroups", "evaluate_prognosis", "evaluate_treatment", "audit_fairness", "render_report",
+    "describe_subgroups", "evaluate_prognosis", "stress_models", "evaluate_robustness", "evaluate_treatment",
+    "audit_fairness", "render_report",
 )  # fmt: skip
 
 

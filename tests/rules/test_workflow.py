@@ -61,7 +61,7 @@ def test_every_rule_has_its_script_log_and_benchmark():
     scripts = {p.stem for p in (ROOT / "workflow/scripts").glob("*.py")}
     rules = {}
     for file in (ROOT / "workflow/rules").glob("*.smk"):
-        for block in file.read_text().split("\nrule ")[1:]:
+        for block in re.split(r"\n *rule ", file.read_text())[1:]:
             rules[block.split(":")[0]] = block
     assert set(rules) == scripts
     for name, block in rules.items():
@@ -119,8 +119,8 @@ def test_a_change_of_the_config_runs_only_what_depends_on_it(tmp_path):
     assert again(audit={"groups": ["grade"]}) == report | {"save_bundle", "audit_fairness"}
     drug = config["treatments"]["drug"] | {"label": "Another name"}
     assert again(treatments={"drug": drug}).isdisjoint({"ingest_cohort", "design_resamples", "train_latent"})
-    told = {"describe_prognosis", "explain_prognosis"}
-    prognosis = {"fit_prognosis", "evaluate_prognosis", "attribute_risk", "audit_fairness"} | told
+    told = {"describe_prognosis", "explain_prognosis", "evaluate_robustness"}
+    prognosis = {"fit_prognosis", "evaluate_prognosis", "attribute_risk", "stress_models", "audit_fairness"} | told
     assert again(prognosis={"l1_ratio": 0.7}) == report | prognosis | {"save_bundle"}
     judged = {"evaluate_subgroups", "evaluate_prognosis", "evaluate_treatment", "audit_fairness"} | told
     assert again(evaluation={"bootstraps": 60}) == report | judged | {"save_bundle"}  # it holds what was claimed

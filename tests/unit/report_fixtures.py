@@ -115,6 +115,7 @@ def inputs(case: str = "demo") -> ReportInputs:
         | _prognosis(case)
         | _explained(case)
         | _trust(case)
+        | _robustness(case)
         | _groups(case)
         | (_treatment(case) if case != "survival_only" else {})
     )
@@ -900,6 +901,56 @@ def _trust(case: str) -> dict[str, list[dict[str, Any]]]:
     }
 
 
+def _robustness(case: str) -> dict[str, list[dict[str, Any]]]:
+    """Every stress at two doses, of the yardstick and the model to apply; worse by the dose."""
+    shares = (0.1, 0.5)
+    stresses = [
+        ("input perturbation", "noise on features and numeric covariates", "", (0.5, 1.0)),
+        ("missing data", "features missing at random", "", shares),
+        *(("missing data", "without an omic", o, (1.0,)) for o in OMICS[case]),
+        ("missing data", "without a covariate", "age", (1.0,)),
+        ("label noise", "event flags of held-out patients turned", "", shares),
+        ("imbalance", "patients with an event left out", "", shares),
+        ("feature selection", "features left out at random", "", shares),
+        ("feature selection", "features with the largest weights left out", "", shares),
+        *(("domain shift", "all features higher", o, (0.5, 1.0)) for o in OMICS[case]),
+        ("domain shift", "patients of sites that were left out", "", (None,)),
+        ("adversarial", "worst of the directions tried", "", (0.1, 0.25)),
+        ("model specification", "in place of the stacked model", "", (None,)),
+    ]
+    rows = []
+    for concept, stress, part, doses in stresses:
+        for dose in doses:
+            for model, slope in (("clinical", 0.02), ("stacked", 0.06)):
+                if concept == "model specification" and model == "stacked":
+                    continue
+                moved = -slope * (1.0 if dose is None else dose)
+                values = {"uno_c": 0.65 + moved, "observed_expected": 1.0 - moved, "risk_change": -moved}
+                values |= {"rank_correlation": 0.8} if concept == "model specification" else {}
+                for metric, value in values.items():
+                    gone = metric in ("risk_change", "rank_correlation")
+                    apart = None if gone else (moved if metric == "uno_c" else -moved)
+                    bare = stress.startswith("patients of sites") or gone
+                    rows.append(
+                        claim(
+                            value,
+                            0.04,
+                            method="Uno's C; model kept; 95 % percentile interval of 500 bootstraps",
+                            concept=concept,
+                            stress=stress,
+                            part=part,
+                            dose=dose,
+                            model=model,
+                            metric=metric,
+                            horizon_months=None if metric == "uno_c" else 60.0,
+                            difference=apart,
+                            difference_lower=None if bare else apart - 0.01,
+                            difference_upper=None if bare else apart + 0.01,
+                        )
+                    )
+    return {"robustness": rows}
+
+
 GROUPS: dict[str, dict[str, tuple[int, int]]] = {
     "": {"": (N, EVENTS)},
     "sex": {"female": (310, 180), "male": (286, 189)},
@@ -1381,8 +1432,9 @@ def write(case: str, folder: Path) -> dict[str, Any]:
     for name, model in CONTRACTS.items():
         path = str(folder / f"{name}.parquet")
         tables.write_table(found.tables[name], path, model)
-        several = name.startswith("treatment_") or name == "models"
-        arguments[name] = [path] * (case != "survival_only" or name == "models") if several else path
+        treated = name.startswith("treatment_")
+        several = treated or name in ("models", "robustness")
+        arguments[name] = [path] * (case != "survival_only" or not treated) if several else path
     arguments["quality"], arguments["quality_figures"] = [], []
     for name, frame in found.quality.items():
         tables.write_table(frame, folder / f"{name}.parquet", tables.QualityFeatures)

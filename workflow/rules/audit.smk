@@ -1,4 +1,4 @@
-# Whether predictions hold in groups of patients, and what harms them.
+# Whether predictions hold in groups of patients and on other data, and what harms them.
 
 
 rule audit_fairness:
@@ -50,3 +50,64 @@ rule audit_fairness:
         "Judging the survival models in groups of patients"
     script:
         "../scripts/audit_fairness.py"
+
+
+rule stress_models:
+    input:
+        clinical="<results>/cohort/clinical.parquet",
+        outcome="<results>/cohort/outcome.parquet",
+        resamples="<results>/cohort/resamples.parquet",
+        features="<results>/resamples/{resample}/features.h5mu",
+        weights="<results>/resamples/{resample}/latent.safetensors",
+        description="<results>/resamples/{resample}/latent.json",
+        models="<results>/resamples/{resample}/prognosis/models.safetensors",
+        models_description="<results>/resamples/{resample}/prognosis/models.json",
+    output:
+        stressed="<results>/resamples/{resample}/audit/stressed.parquet",
+    log:
+        "<results>/logs/{resample}/stress_models.log",
+    benchmark:
+        "<results>/benchmarks/{resample}/stress_models.tsv"
+    conda:
+        "../../envs/stratiome.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    params:
+        settings=settings("endpoint", "seed"),
+        library=library("audit", "prognosis", "survival", "features", "latent"),
+    message:
+        "{wildcards.resample}: putting the survival models under stress"
+    script:
+        "../scripts/stress_models.py"
+
+
+rule evaluate_robustness:
+    input:
+        outcome="<results>/cohort/outcome.parquet",
+        resamples="<results>/cohort/resamples.parquet",
+        metrics="<results>/evaluation/prognosis_metrics.parquet",
+        stressed=expand(
+            "<results>/resamples/{resample}/audit/stressed.parquet",
+            resample=FIRST_HELD_OUT,
+        ),
+    output:
+        robustness="<results>/evaluation/robustness.parquet",
+    log:
+        "<results>/logs/evaluate_robustness.log",
+    benchmark:
+        "<results>/benchmarks/evaluate_robustness.tsv"
+    conda:
+        "../../envs/stratiome.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    params:
+        settings=settings("endpoint", "evaluation", "seed"),
+        library=library("audit", "prognosis", "survival", "resample"),
+    message:
+        "Judging the survival models under stress"
+    script:
+        "../scripts/evaluate_robustness.py"

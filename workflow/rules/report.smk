@@ -71,6 +71,11 @@ rule render_report:
             "<results>/resamples/{resample}/prognosis/models.parquet",
             resample=RESAMPLES,
         ),
+        robustness=(
+            ["<results>/evaluation/robustness.parquet"]
+            if CONFIG.audit.robustness and FIRST_HELD_OUT
+            else []
+        ),
         treatment_trial=treatment_table("treatment_trial"),
         treatment_flow=treatment_table("treatment_flow"),
         treatment_balance=treatment_table("treatment_balance"),

@@ -897,6 +897,9 @@ class AuditConfig(Section):
     ids_in_messages: bool = Field(
         True, description="Whether error messages may name patient identifiers (never any of their values)."
     )
+    robustness: bool = Field(
+        True, description="Whether the survival models, kept as they are, are judged on held-out patients under stress."
+    )
     groups: tuple[str, ...] = Field(
         (), description="Clinical columns of the groups, as sex or age, in which held-out predictions are judged."
     )

@@ -823,6 +823,53 @@ class PrognosisSites(Claim):
     of: int = pa.Field(ge=0)  # that were left out
 
 
+ROBUSTNESS_CONCEPTS = (
+    "input perturbation",
+    "missing data",
+    "label noise",
+    "imbalance",
+    "feature selection",
+    "model specification",
+    "domain shift",
+    "adversarial",
+)
+"""Concepts of robustness (Balendran et al. 2025, npj Digit Med)."""
+
+UNSTRESSED = "as it is"
+"""Stress of predictions from unchanged data."""
+
+
+class PrognosisStressed(Table):
+    """Predictions of frozen models for held-out patients whose data were changed."""
+
+    patient_id: str
+    resample: str
+    concept: str = pa.Field(isin=(UNSTRESSED, *ROBUSTNESS_CONCEPTS))
+    stress: str  # what was changed
+    part: str  # omic or covariate that was changed, "" = all
+    dose: float = pa.Field(ge=0)  # SDs of training, or a share
+    draw: int = pa.Field(ge=1)  # of random changes
+    model: str
+    risk: float  # higher = worse
+    survival: float = pa.Field(ge=0, le=1)  # probability of being event-free at the last horizon
+
+
+class Robustness(Claim):
+    """A metric of a frozen model on held-out patients under a stress, and its difference to no stress."""
+
+    concept: str = pa.Field(isin=ROBUSTNESS_CONCEPTS)
+    stress: str
+    part: str  # omic or covariate that was changed, "" = all
+    dose: float = _null(ge=0)  # SDs of training, or a share; null where there is no more or less
+    model: str
+    # the last two against the predictions without stress (of the stacked model, for other models)
+    metric: str = pa.Field(isin=["uno_c", "brier", "observed_expected", "rank_correlation", "risk_change"])
+    horizon_months: float = _null()
+    difference: float = _null()  # to the model without stress, on the same draws of patients
+    difference_lower: float = _null()
+    difference_upper: float = _null()
+
+
 class PrognosisSampleSize(Table):
     """Patients that a model of `full` has, and is asked to have by Riley's criteria."""
 
@@ -1439,6 +1486,26 @@ class OtherCohortPatients(Table):
     n: int = pa.Field(ge=0)
     out_of_distribution: int = pa.Field(ge=0)  # of them
     missing: float = _null(ge=0, le=1)  # features of the bundle that the median patient lacks
+
+
+DRIFT_QUANTITIES = ("psi", "mmd", "distance", "missing", "share", "observed_expected", "slope")
+
+
+class Drift(Table):
+    """A batch of new patients against those of a bundle: one row per test, and per number beside one."""
+
+    part: str = pa.Field(isin=["inputs", "joint", "missingness", "scores", "memberships", "outcome"])
+    scope: str  # omic, `clinical`, `latent space`, `subgroups`, or the model
+    name: str  # feature, column or subgroup; "" = the whole scope
+    quantity: str = pa.Field(isin=DRIFT_QUANTITIES)
+    estimate: float = _null()  # of the batch, or how far it is from the reference
+    reference: float = _null()  # the same in the patients of the bundle; null where `estimate` is a distance
+    p_value: float = _null(ge=0, le=1)  # null = not tested, `method` says why
+    q_value: float = _null(ge=0, le=1)  # adjusted for all tests of the look
+    flagged: bool  # q_value is at most 0.05
+    n_training: int = pa.Field(ge=0)  # patients of the bundle
+    n_batch: int = pa.Field(ge=0)  # patients of the batch
+    method: str
 
 
 @contextmanager

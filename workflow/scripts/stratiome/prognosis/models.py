@@ -24,23 +24,26 @@ from stratiome.prognosis.elastic_net import (
     ElasticNet,
     fit_elastic_net,
 )
+from stratiome.prognosis.expected import expected_part
 from stratiome.prognosis.incidence import fit_other_causes
 from stratiome.prognosis.predictor import (
     AbsolutePredictor,
     CoxPredictor,
     CurvePredictor,
     DeepPredictor,
+    Expected,
     ForestPredictor,
     Part,
     Predictor,
     StackPredictor,
     columns_of,
+    expected_score,
     mixed,
     raw,
 )
 from stratiome.prognosis.stack import stack_weights
 from stratiome.survival.censoring import survival_curve
-from stratiome.survival.cox import CoxError, CoxModel, fit_cox
+from stratiome.survival.cox import CoxError, CoxModel, fit_cox, with_baseline
 from stratiome.survival.cox_path import stratified_folds
 from stratiome.survival.forest import MIN_LEAF, grow_forest
 from stratiome.survival.outcome import OutcomeError
@@ -492,9 +495,25 @@ def _clinical_omics(
         rng=rng,
     )
     kept = [c for j, c in enumerate(_coefficients(net.model, columns.names)) if j < own or c.value != 0.0]
-    predictor = CoxPredictor(columns.parts, net.model) if any(net.chosen) else clinical.predictor
+    predictor = _with_expected(inputs, columns, net.model) if any(net.chosen) else clinical.predictor
     note = _net_note(net, [omic.name for omic in inputs.omics], sizes, own)
     return _predicted("clinical_omics", predictor, inputs, grid, tuple(kept), note)
+
+
+def _with_expected(inputs: Inputs, columns: Columns, model: CoxModel) -> CoxPredictor:
+    """The model, and what each chosen omic adds on average given the others, learned where it was measured."""
+    train, owner = inputs.train, [part.omic for part in columns.parts for _ in part.names]
+    expected = []
+    for omic in inputs.omics:
+        own = np.array([name == omic.name for name in owner])
+        has = train & (raw(inputs, "missing", omic.name)[:, 0] == 0)
+        made = expected_part(columns.x[has], own, model.coefficients)
+        expected += [Expected(omic.name, *made)] if made is not None else []
+    if not expected:
+        return CoxPredictor(columns.parts, model)
+    x = np.column_stack([columns.x, expected_score(expected, columns.x, inputs)])
+    whole = with_baseline(x[train], inputs.time[train], inputs.event[train], np.append(model.coefficients, 1.0))
+    return CoxPredictor(columns.parts, whole, tuple(expected))
 
 
 def _net_note(net: ElasticNet, names: list[str], sizes: list[int], n_clinical: int) -> str:

@@ -137,21 +137,63 @@ class CurvePredictor:
 
 
 @dataclass(frozen=True)
+class Expected:
+    """What an omic adds to the score on average, given the columns of all others: for patients who lack it.
+
+    Attributes
+    ----------
+    omic
+        Name of the omic.
+    weights
+        Shape `(n_columns,)`, of the columns of the model; 0 for those of the omic itself.
+    constant
+        Its mean where all columns are 0.
+    """
+
+    omic: str
+    weights: np.ndarray
+    constant: float
+
+
+def expected_score(expected: Sequence[Expected], x: np.ndarray, inputs: Inputs) -> np.ndarray:
+    """Sum of what the omics that each patient lacks would add on average, shape `(n_patients, 1)`.
+
+    Parameters
+    ----------
+    expected
+        Omics for which it is known.
+    x
+        Shape `(n_patients, n_columns)`, columns of the model.
+    inputs
+        The same patients.
+    """
+    parts = [raw(inputs, "missing", e.omic)[:, 0] * (e.constant + x @ e.weights) for e in expected]
+    return np.sum(parts, axis=0).reshape(-1, 1) if parts else np.zeros((len(x), 0))
+
+
+@dataclass(frozen=True)
 class CoxPredictor:
-    """A proportional hazards model on parts."""
+    """A proportional hazards model on parts, with one more column of coefficient 1 where omics have an expected score.
+
+    Without it a patient who lacks an omic is taken for the average patient in it, though other omics may tell more.
+    """
 
     parts: tuple[Part, ...]
     model: CoxModel
+    expected: tuple[Expected, ...] = ()
 
     def predict(self, inputs: Inputs, grid: np.ndarray, known: Known = NOTHING) -> tuple[np.ndarray, np.ndarray]:
         """Log partial hazard, and curves."""
         x = columns_of(self.parts, inputs)
+        x = np.column_stack([x, expected_score(self.expected, x, inputs)])
         return self.model.risk(x), self.model.survival(x, grid)
 
     def state(self) -> tuple[Tensors, dict[str, Any]]:
         """As `Predictor`."""
         tensors, described = _parts_state(self.parts)
-        return tensors | self.model.arrays(), {"kind": "cox", "parts": described}
+        tensors |= {f"expected{j}.weights": e.weights for j, e in enumerate(self.expected)}
+        own = [{"omic": e.omic, "constant": e.constant} for e in self.expected]
+        return tensors | self.model.arrays(), {"kind": "cox", "parts": described} | ({"expected": own} if own else {})
 
 
 @dataclass(frozen=True)
@@ -318,10 +360,16 @@ def _made(tensors: Tensors, description: dict[str, Any], others: dict[str, Predi
     width = sum(len(p.names) for p in parts)
     if kind == "cox":
         model = CoxModel.of_arrays(tensors)
-        _same(width, len(model.coefficients), "coefficients")
-        _same(width, len(model.centre), "means")
+        expected = tuple(
+            Expected(str(e["omic"]), tensors[f"expected{j}.weights"], float(e["constant"]))
+            for j, e in enumerate(description.get("expected", []))
+        )
+        for one in expected:
+            _same(width, len(one.weights), "weights of an expected score")
+        _same(width + bool(expected), len(model.coefficients), "coefficients")
+        _same(width + bool(expected), len(model.centre), "means")
         _same(len(model.times), len(model.cumulative_hazard), "steps of the baseline")
-        return CoxPredictor(parts, model)
+        return CoxPredictor(parts, model, expected)
     if kind == "forest":
         return ForestPredictor(parts, _forest({f.name: tensors[f.name] for f in fields(Forest)}, width))
     if kind == "deep":

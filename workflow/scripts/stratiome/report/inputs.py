@@ -92,6 +92,7 @@ CONTRACTS: dict[str, type[tables.Table]] = {
     "fairness_tests": tables.FairnessTests,
     "fairness_recalibration": tables.FairnessRecalibration,
     "models": tables.PrognosisModels,
+    "robustness": tables.Robustness,
     "treatment_trial": tables.TreatmentTrial,
     "treatment_flow": tables.PatientFlow,
     "treatment_balance": tables.TreatmentBalance,

@@ -29,6 +29,10 @@ REFERENCES = {
         "Austin PC, Harrell FE Jr, van Klaveren D. Graphical calibration curves and the integrated calibration index"
         " (ICI) for survival models. Stat Med 2020;39:2714–42."
     ),
+    "Balendran 2025": (
+        "Balendran A, Beji C, Bouvier F, et al. A scoping review of robustness concepts for machine learning in"
+        " healthcare. npj Digit Med 2025;8:38."
+    ),
     "Berger 1982": (
         "Berger RL. Multiparameter hypothesis testing and acceptance sampling. Technometrics 1982;24:295–300."
     ),
@@ -94,6 +98,10 @@ REFERENCES = {
         " 2009;172:137–59."
     ),
     "Holm 1979": "Holm S. A simple sequentially rejective multiple test procedure. Scand J Stat 1979;6:65–70.",
+    "Hoogland 2020": (
+        "Hoogland J, van Barreveld M, Debray TPA, et al. Handling missing predictor values when validating and"
+        " applying a prediction model to new patients. Stat Med 2020;39:3591–3607."
+    ),
     "Hubert 1985": "Hubert L, Arabie P. Comparing partitions. J Classif 1985;2:193–218.",
     "Ishwaran 2008": (
         "Ishwaran H, Kogalur UB, Blackstone EH, Lauer MS. Random survival forests. Ann Appl Stat 2008;2:841–60."
@@ -471,6 +479,11 @@ def _trust(inputs: ReportInputs) -> str:
             f" {inputs.settings.words.metrics['uno_c'][0]} of left-out sites was summarised on the log odds by"
             f" {RANDOM_EFFECTS}."
         )
+    if any(r["estimate"] is not None for r in inputs.rows("robustness")):
+        said += (
+            " Models were put under stress after the eight concepts of robustness (Balendran 2025), kept as they were"
+            " learned, with paired differences on the same draws of held-out patients."
+        )
     return said + _in_groups(inputs)
 
 
@@ -537,7 +550,8 @@ def _beside(inputs: ReportInputs, ratio: str) -> str:
         "clinical_omics": (
             "an elastic-net Cox model on clinical variables, not penalised, and omics, each with its own"
             f" penalty{ratio} (Simon 2011, Boulesteix 2017), used only where omics beat the clinical model by a"
-            " standard error in training"
+            " standard error in training; an omic that a patient lacks counts for what it is expected to add given all"
+            " else (Hoogland 2020)"
         ),
         "clinical_latent": "a Cox model on clinical variables and latents",
         "clinical_factors": "a Cox model on clinical variables and MOFA+ factors",

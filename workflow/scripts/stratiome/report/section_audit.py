@@ -6,6 +6,7 @@ from stratiome.report import section_audit_external, section_prognosis
 from stratiome.report.blocks import Finding, Note, Section
 from stratiome.report.inputs import ReportInputs
 from stratiome.report.section_audit_fairness import fairness
+from stratiome.report.section_audit_robustness import robustness
 
 
 def audit(inputs: ReportInputs) -> Section:
@@ -22,4 +23,4 @@ def audit(inputs: ReportInputs) -> Section:
             " run can be judged in any cohort that was not part of it, with the target `validate`."
         )
         elsewhere = [Note(text, "care")]
-    return Section("travel", "Does it travel?", lede, [*blocks, *elsewhere, *fairness(inputs)])
+    return Section("travel", "Does it travel?", lede, [*blocks, *elsewhere, *fairness(inputs), *robustness(inputs)])

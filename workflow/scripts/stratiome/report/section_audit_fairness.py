@@ -190,10 +190,10 @@ def _line(name: str, row: Row | None, colour: int) -> charts.Line:
 def _table(inputs: ReportInputs, model: str, grouping: str) -> Table:
     outcome = inputs.settings.words
     columns = [("uno_c", outcome.c, 2), ("auc", "AUC(t)", 2), ("calibration_slope", "Slope", 2)]
-    columns += [("observed_expected", "Observed / expected", 2), ("bound_coverage", "Outlive their bound", 2)]
+    columns.append(("observed_expected", "Observed / expected", 2))
+    if inputs.settings.endpoint.competing is None:  # else there are no bounds
+        columns.append(("bound_coverage", "Outlive their bound", 2))
     shown = {r["metric"] for r in inputs.rows("fairness_groups", model=model) if r["estimate"] is not None}
-    if inputs.settings.endpoint.competing is not None:  # no bound on the time to an event that may never come
-        shown -= {"bound_coverage"}
     columns = [c for c in columns if c[0] in shown]
     timed = bool(inputs.rows("fairness_groups", metric="censored"))
     sizes = _sizes(inputs, model, grouping)

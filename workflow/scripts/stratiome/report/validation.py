@@ -236,7 +236,7 @@ def worth(page: Validation) -> Section:
         judged = ("uno_c", "ibs", "calibration_slope", "observed_expected")
         for model in page.models:
             for update in updates:
-                if page.metric(model, judged[0], update) is None:
+                if all(page.metric(model, m, update) is None for m in judged):
                     continue  # only the clinical model is fitted anew
                 cells = [label(model), update]
                 cells += [_cell(page.metric(model, m, update), page.words.metrics[m][1]) for m in judged]
