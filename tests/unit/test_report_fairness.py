@@ -9,6 +9,7 @@ import pytest
 
 import report_fixtures as fixtures
 from stratiome.config import AuditConfig
+from stratiome.report.methods import write
 from stratiome.report.page import render
 from stratiome.report.section_audit_fairness import fairness
 from test_report_trust import changed, texts
@@ -110,6 +111,14 @@ def test_a_response_has_no_times():
     table = _table(fairness(changed(inputs, fairness_groups=rows)), "sex: the stacked")
     assert "Lost before" not in table.head
     assert "AUC(t)" not in table.head
+
+
+def test_methods_tell_how_groups_were_tested():
+    inputs = fixtures.inputs("demo")
+    text, cited = write(inputs)
+    assert "judged by sex and age, and by pairs of these," in " ".join(text)
+    assert any(c.startswith("Holm S.") for c in cited)
+    assert "judged by sex" not in " ".join(write(changed(inputs, fairness_tests=[]))[0])
 
 
 def test_negative_slopes_are_drawn():

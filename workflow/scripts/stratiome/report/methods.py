@@ -5,7 +5,7 @@ from __future__ import annotations
 from stratiome.report.disclosure import count
 from stratiome.report.fitted import not_fitted, same_for_all
 from stratiome.report.inputs import ReportInputs
-from stratiome.report.words import file_name, join, label, months, plural, until
+from stratiome.report.words import file_name, join, label, months, plural, until, within
 from stratiome.tables import PROGNOSIS_MODELS
 
 REFERENCES = {
@@ -484,7 +484,30 @@ def _trust(inputs: ReportInputs) -> str:
             " Models were put under stress after the eight concepts of robustness (Balendran 2025), kept as they were"
             " learned, with paired differences on the same draws of held-out patients."
         )
-    return said
+    return said + _in_groups(inputs)
+
+
+def _in_groups(inputs: ReportInputs) -> str:
+    """How predictions were judged in groups of patients, if any were named."""
+    if not inputs.rows("fairness_tests"):
+        return ""
+    settings = inputs.settings
+    columns = join([within(c) for c in settings.audit.groups])
+    crossed = ", and by pairs of these," if settings.audit.intersections and len(settings.audit.groups) > 1 else ""
+    if settings.endpoint.competing is not None:
+        how = "robust score tests of Poisson regressions on the hazard of the subdistribution (Fine 1999)"
+    elif settings.words.timed:
+        how = (
+            "likelihood ratios of a Poisson regression on the predicted cumulative hazard (Crowson 2016) and of a Cox"
+            " model stratified by fold (Cox 1972)"
+        )
+    else:
+        how = "likelihood ratios of binomial regressions"
+    return (
+        f" Held-out predictions were judged by {columns}{crossed} wherever a group had 20 events. Whether slope and"
+        " level of the predictions are right in a group, and whether they are the same in all groups of a grouping, was"
+        f" tested by {how}, all tests corrected together (Holm 1979)."
+    )
 
 
 def _explained(inputs: ReportInputs) -> str:
