@@ -7,7 +7,7 @@ CONFIG ?= config/config.yaml
 export PYTHONPATH := workflow/scripts
 
 .DEFAULT_GOAL := help
-.PHONY: help env env-dev demo report fetch-study test lint format lock schema bench clean
+.PHONY: help env env-dev demo report monitor fetch-study test lint format lock schema bench clean
 
 help: ## list these commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -30,6 +30,10 @@ demo: $(VENV)/.installed ## run the workflow on the simulated cohort and say whe
 report: $(VENV)/.installed ## the same for another config, as CONFIG=config/cohorts/transbig.yaml, with Snakemake's own report.zip
 	@$(BIN)/snakemake --cores $(CORES) --quiet rules host reason --configfile $(CONFIG)
 	@$(BIN)/snakemake --report report.zip --configfile $(CONFIG)
+
+monitor: $(VENV)/.installed ## compare the batch of CONFIG with the bundle of its `bundle.apply` (exit codes: config/README.md)
+	@$(BIN)/snakemake --cores $(CORES) --quiet rules host reason monitor --configfile $(CONFIG)
+	@$(BIN)/python -m stratiome.monitor $(CONFIG)
 
 fetch-study: $(VENV)/.installed ## download the study that `data.fetch` of CONFIG names, once, before its first run
 	@$(BIN)/python -m stratiome.cohort.fetch $(CONFIG)

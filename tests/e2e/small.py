@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import polars as pl
+
 from conftest import snakemake, write_config
 from stratiome.cohort.simulate import write_cohort
 from stratiome.config import Config, EndpointConfig, SimulateConfig
@@ -55,6 +57,30 @@ def write_small(folder: Path, seed: int = 3) -> None:
     """Write the files of the small cohort."""
     settings = SimulateConfig.model_validate(SIMULATED)
     write_cohort(settings, seed, folder, time_grid=time_grid(EndpointConfig.model_validate(ENDPOINT)))
+
+
+def write_later(folder: Path, shifted: str | None = None, seed: int = 3) -> None:
+    """Write as many patients of the same population who came after those of `write_small`.
+
+    Parameters
+    ----------
+    folder
+        Where to.
+    shifted
+        Omic whose values are higher by one SD of each feature.
+    seed
+        As of `write_small`.
+    """
+    n, first = SIMULATED["patients"], 256  # patients come in blocks of 128, and the first cohort is in two of them
+    settings = SimulateConfig.model_validate(SIMULATED | {"patients": first + n})
+    write_cohort(settings, seed, folder, time_grid=time_grid(EndpointConfig.model_validate(ENDPOINT)))
+    clinical = pl.read_csv(folder / "clinical.tsv", separator="\t").slice(first)
+    clinical.write_csv(folder / "clinical.tsv", separator="\t")
+    for name in SIMULATED["omics"]:
+        own = pl.read_parquet(folder / f"{name}.parquet").filter(pl.col("patient_id").is_in(clinical["patient_id"]))
+        if name == shifted:
+            own = own.with_columns(pl.exclude("patient_id") + pl.exclude("patient_id").std())
+        own.write_parquet(folder / f"{name}.parquet")
 
 
 def run(folder: Path, data: Path, /, *targets: str, cores: int = 2, env: dict | None = None, **changes: object) -> Path:

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import random
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
 
-from conftest import snakemake, write_config
-from small import run, small_config, write_small
+from conftest import ROOT, snakemake, write_config
+from small import run, small_config, write_later, write_small
 from stratiome.bundle.align import align
 from stratiome.bundle.files import CARD, FILES, BundleError, open_bundle
 from stratiome.bundle.score import check_scale, score
@@ -170,7 +173,7 @@ def validated(made, tmp_path_factory) -> Path:
 
 def test_another_cohort_is_validated_as_published_and_after_updates(made, validated):
     metrics = pl.read_parquet(validated / "applied/metrics.parquet")
-    assert set(metrics["update"]) == {"as is", "baseline", "slope and baseline"}
+    assert set(metrics["update"]) == {"as is", "baseline", "slope and baseline", "refit"}
     assert metrics["held_out"].all()
     c = metrics.filter(metric="uno_c", model="clinical", update="as is").filter(pl.col("versus").is_null())
     assert c["estimate"].item() > 0.5  # the planted effects are the same; an interval of so few patients is wide
@@ -222,7 +225,7 @@ def test_other_cohorts_of_the_config_are_scored_by_its_own_bundle(made):
     assert "train_latent" not in done.stderr
     found = pl.read_parquet(results / "evaluation/external_metrics.parquet")
     assert set(found["cohort"]) == {"Elsewhere"}
-    assert {"as is", "baseline", "slope and baseline"} == set(found["update"])
+    assert {"as is", "baseline", "slope and baseline", "refit"} == set(found["update"])
     sizes = pl.read_parquet(results / "evaluation/external_patients.parquet").to_dicts()
     assert [(r["cohort"], r["n"]) for r in sizes] == [("Elsewhere", _clinical(results).height)]
     assert open_bundle(results / "bundle").digest == before
@@ -245,6 +248,40 @@ def test_a_config_of_another_cohort_that_is_wrong_stops_everything_at_once(made,
     assert done.returncode != 0
     assert "`external.other`" in done.stdout + done.stderr
     assert said in done.stdout + done.stderr
+
+
+# --- later batches -------------------------------------------------------------------------------------------------
+
+
+def _monitored(made: tuple[Path, Path], folder: Path, shifted: str | None) -> tuple[Path, int]:
+    """Results of `monitor` on patients who came later, and the exit code for a scheduler."""
+    (folder / "data").mkdir(parents=True)
+    write_later(folder / "data", shifted)
+    results = run(folder / "run", folder / "data", "monitor", bundle={"apply": str(made[1] / "bundle")})
+    command = [sys.executable, "-m", "stratiome.monitor", str(results / "monitor/drift.parquet")]
+    env = os.environ | {"PYTHONPATH": str(ROOT / "workflow/scripts")}
+    return results, subprocess.run(command, env=env, check=False).returncode
+
+
+def test_later_patients_of_the_same_population_have_not_drifted(made, tmp_path):
+    results, code = _monitored(made, tmp_path / "later", None)
+    drift = pl.read_parquet(results / "monitor/drift.parquet")
+    assert code == 0, drift.filter("flagged").to_dicts()
+    tested = set(drift.filter(pl.col("p_value").is_not_null())["part"])
+    assert tested == {"inputs", "joint", "missingness", "scores", "memberships", "outcome"}
+    assert set(drift.filter(part="joint")["scope"]) == {"rna", "protein", "mutation", "latent space"}
+    page = (results / "monitor.html").read_text()
+    assert "No evidence of drift." in page
+    assert not any(p in page for p in _clinical(results)["patient_id"])
+
+
+def test_an_omic_that_has_shifted_is_found_and_named(made, tmp_path):
+    results, code = _monitored(made, tmp_path / "shifted", "protein")
+    assert code in (10, 30)
+    flagged = pl.read_parquet(results / "monitor/drift.parquet").filter("flagged")
+    assert set(flagged.filter(part="inputs")["scope"]) == {"protein"}
+    assert "protein" in flagged.filter(part="joint")["scope"]
+    assert "They differ in" in (results / "monitor.html").read_text()
 
 
 # --- other cohorts -------------------------------------------------------------------------------------------------
@@ -426,7 +463,7 @@ def test_torn_files_with_right_digests_are_refused_as_well(made, tmp_path):
 def test_renamed_keys_are_refused(made, tmp_path):
     """Every key of every JSON file of the bundle that is not a name of a feature or class."""
     refused = 0
-    for name in (CARD, "prognosis.json", "latent.json", "subgroups.json", "training.json"):
+    for name in (CARD, "prognosis.json", "latent.json", "subgroups.json", "training.json", "reference.json"):
         document = json.loads((made[1] / "bundle" / name).read_text())
         for key in document:
             folder = _copy(made[1], tmp_path / "one")
@@ -506,6 +543,66 @@ def test_parts_of_two_bundles_do_not_mix(made, tmp_path):
     _sign(folder)
     with pytest.raises(BundleError, match="differ between them"):
         _load(folder)
+
+
+def _changed_reference(made, folder: Path, change) -> Path:
+    """A copy of the bundle with another reference and right digests."""
+    copied = _copy(made[1], folder)
+    document = json.loads((copied / "reference.json").read_text())
+    change(document)
+    (copied / "reference.json").write_text(json.dumps(document))
+    _sign(copied)
+    return copied
+
+
+BROKEN_REFERENCES = {
+    "a count below 0": lambda d: d["subgroups"].update({"1": -1}),
+    "a count without end": lambda d: d["subgroups"].update({"1": 2**80}),
+    "a subgroup that is none": lambda d: d["subgroups"].update({"9999": 3}),
+    "a number that is none": lambda d: d["places"]["mean"].__setitem__(0, float("nan")),
+    "places of another dimension": lambda d: d["places"]["mean"].append(0.0),
+    "edges that fall": lambda d: _first_bins(d)["edges"].reverse(),
+    "a bin too many": lambda d: _first_bins(d)["counts"].append(10),
+    "more bins than there are": lambda d: _first_bins(d).update(
+        {"edges": [float(i) for i in range(10**5)], "counts": [1] * (10**5 + 1)}
+    ),
+    "a huge embedding": lambda d: d["omics"]["rna"]["embedding"].update({"mean": [0.0] * 10**6}),
+    "an embedding of no width": lambda d: d["omics"]["rna"]["embedding"].update({"width": 0.0}),
+    "a feature of another bundle": lambda d: d["omics"]["rna"]["missing"].update({"OTHER": 0}),
+    "more missing than patients": lambda d: d["omics"]["rna"]["missing"].update(
+        dict.fromkeys(d["omics"]["rna"]["missing"], 10**6)
+    ),
+    "a model of another bundle": lambda d: d["models"].update({"other": d["models"]["clinical"]}),
+    "events that are none": lambda d: d["models"]["clinical"]["events"]["observed"].__setitem__(0, 0),
+    "stretches that fall": lambda d: d["models"]["clinical"]["events"]["until"].reverse(),
+    "a standard error of 0": lambda d: d["models"]["clinical"]["slope"].update({"error": 0.0}),
+    "another key": lambda d: d.update({"more": 1}),
+}
+
+
+def _first_bins(document: dict) -> dict:
+    return next(b for b in document["omics"]["rna"]["bins"].values() if len(b["edges"]) > 1)
+
+
+@pytest.mark.parametrize("what", list(BROKEN_REFERENCES))
+def test_a_broken_reference_is_refused_whatever_its_digest(made, tmp_path, what):
+    folder = _changed_reference(made, tmp_path / "one", BROKEN_REFERENCES[what])
+    with pytest.raises(BundleError, match="parts do not fit together"):
+        _load(folder)
+
+
+def test_no_count_of_the_reference_is_too_small_to_be_told(made):
+    reference = json.loads((made[1] / "bundle/reference.json").read_text())
+    least = json.loads((made[1] / "bundle" / CARD).read_text())["min_cell"]
+    parts = [*reference["omics"].values(), reference["clinical"]]
+    counts = [c for part in parts for b in part["bins"].values() for c in b["counts"]]
+    counts += [c for own in reference["clinical"]["classes"].values() for c in own.values() if c]
+    counts += [c for c in reference["subgroups"].values() if c]
+    for model in reference["models"].values():
+        counts += [c for k in ("trained", "held_out") if model[k] for c in model[k]["counts"]]
+        counts += model["events"]["observed"]
+    assert len(counts) > 100
+    assert min(counts) >= least
 
 
 def test_no_patient_is_in_the_bundle(made):

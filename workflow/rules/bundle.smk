@@ -13,8 +13,17 @@ rule save_bundle:
         description="<results>/resamples/full/latent.json",
         mixture="<results>/resamples/full/mixture.json",
         information="<results>/resamples/full/information.parquet",
+        assignment="<results>/resamples/full/subgroups.parquet",
         models="<results>/resamples/full/prognosis/models.safetensors",
         models_description="<results>/resamples/full/prognosis/models.json",
+        held_out=expand(
+            "<results>/resamples/{resample}/prognosis/curves.parquet",
+            resample=FIRST_HELD_OUT,
+        ),
+        held_out_models=expand(
+            "<results>/resamples/{resample}/prognosis/models.parquet",
+            resample=FIRST_HELD_OUT,
+        ),
         curves=(
             ["<results>/resamples/full/treatment/curves.parquet"]
             if CONFIG.treatments
@@ -50,7 +59,9 @@ rule save_bundle:
             "evaluation",
         ),
         made=CONFIG.features.model_dump(mode="json"),
-        library=library("bundle", "features", "latent", "omics", "cohort"),
+        library=library(
+            "bundle", "features", "latent", "omics", "cohort", "prognosis", "survival"
+        ),
     message:
         "Putting the models into a bundle"
     script:
@@ -220,3 +231,59 @@ rule render_validation:
         "Writing what the models of the bundle are worth here"
     script:
         "../scripts/render_validation.py"
+
+
+rule detect_drift:
+    input:
+        card=applied_bundle,
+        cohort_file="<results>/cohort/cohort.h5mu",
+        clinical="<results>/cohort/clinical.parquet",
+        outcome="<results>/cohort/outcome.parquet",
+        names=[str(path) for path in name_files(CONFIG).values()],
+        patients="<results>/applied/patients.parquet",
+        curves="<results>/applied/curves.parquet",
+        latents="<results>/applied/latents.h5ad",
+    output:
+        drift="<results>/monitor/drift.parquet",
+    log:
+        "<results>/logs/detect_drift.log",
+    benchmark:
+        "<results>/benchmarks/detect_drift.tsv"
+    conda:
+        "../../envs/stratiome.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    params:
+        settings=settings("bundle", "endpoint"),
+        library=library("audit", "bundle", "features", "omics", "cohort", "survival"),
+    message:
+        "Comparing this batch with the patients of the bundle"
+    script:
+        "../scripts/detect_drift.py"
+
+
+rule render_drift:
+    input:
+        card=applied_bundle,
+        drift="<results>/monitor/drift.parquet",
+    output:
+        report="<results>/monitor.html",
+    log:
+        "<results>/logs/render_drift.log",
+    benchmark:
+        "<results>/benchmarks/render_drift.tsv"
+    conda:
+        "../../envs/stratiome.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=20,
+    params:
+        settings=settings("cohort", "title", "audit"),
+        library=library("report", "bundle"),
+    message:
+        "Writing what has drifted"
+    script:
+        "../scripts/render_drift.py"

@@ -9,7 +9,8 @@ import polars as pl
 
 from stratiome import tables
 from stratiome.bundle.claims import claims_table
-from stratiome.bundle.save import MODEL, About, save_bundle
+from stratiome.bundle.save import FACTORS, MODEL, About, save_bundle
+from stratiome.bundle.scored import read_held_out
 from stratiome.cohort.store import read_stored
 from stratiome.config import (
     AuditConfig,
@@ -38,8 +39,11 @@ def main(
     description: str,
     mixture: str,
     information: str,
+    assignment: str,
     models: str,
     models_description: str,
+    held_out: list[str],
+    held_out_models: list[str],
     curves: list[str],
     survival: str,
     effects: list[str],
@@ -67,6 +71,7 @@ def main(
         "description": description,
         "mixture": mixture,
         "information": information,
+        "assignment": assignment,
         "models": models,
         "models_description": models_description,
         "curves": curves[0] if curves else "",
@@ -75,10 +80,12 @@ def main(
         cohort, title, bundle, endpoint, covariates, data, site, FeatureConfig.model_validate(made), subgroups, audit
     )
     measured = read_features(features)
-    places = np.asarray(anndata.read_h5ad(latents).obsm[MODEL], dtype=np.float64)
+    read = anndata.read_h5ad(latents).obsm
+    places = {name: np.asarray(read[name], dtype=np.float64) for name in (MODEL, FACTORS) if name in read}
     _, stored = read_stored(cohort_file)
     table = pl.read_parquet(clinical)
     known = tables.read_table(outcome, tables.Outcome)
+    others = read_held_out(held_out, held_out_models)
     claims = claims_table(
         pl.concat([tables.from_rows([], tables.TreatmentEffects)] + [_read(p) for p in effects]),
         tables.read_table(survival, tables.SubgroupSurvival),
@@ -87,7 +94,7 @@ def main(
         evaluation.level,
         audit.min_cell,
     )
-    saved = save_bundle(Path(card).parent, about, measured, places, stored, table, known, parts, claims)
+    saved = save_bundle(Path(card).parent, about, measured, places, stored, table, known, others, parts, claims)
     logger.info("bundle %s: %d files", saved.digest[:16], len(saved.card.files))
 
 

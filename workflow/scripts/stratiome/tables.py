@@ -1488,6 +1488,26 @@ class OtherCohortPatients(Table):
     missing: float = _null(ge=0, le=1)  # features of the bundle that the median patient lacks
 
 
+DRIFT_QUANTITIES = ("psi", "mmd", "distance", "missing", "share", "observed_expected", "slope")
+
+
+class Drift(Table):
+    """A batch of new patients against those of a bundle: one row per test, and per number beside one."""
+
+    part: str = pa.Field(isin=["inputs", "joint", "missingness", "scores", "memberships", "outcome"])
+    scope: str  # omic, `clinical`, `latent space`, `subgroups`, or the model
+    name: str  # feature, column or subgroup; "" = the whole scope
+    quantity: str = pa.Field(isin=DRIFT_QUANTITIES)
+    estimate: float = _null()  # of the batch, or how far it is from the reference
+    reference: float = _null()  # the same in the patients of the bundle; null where `estimate` is a distance
+    p_value: float = _null(ge=0, le=1)  # null = not tested, `method` says why
+    q_value: float = _null(ge=0, le=1)  # adjusted for all tests of the look
+    flagged: bool  # q_value is at most 0.05
+    n_training: int = pa.Field(ge=0)  # patients of the bundle
+    n_batch: int = pa.Field(ge=0)  # patients of the batch
+    method: str
+
+
 @contextmanager
 def in_pieces(path: str | Path, model: type[Table]) -> Iterator[Callable[[pl.DataFrame], None]]:
     """Write a table that passes in pieces, each validated, in one step that leaves no half-written file.

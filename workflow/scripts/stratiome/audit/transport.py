@@ -21,11 +21,12 @@ from stratiome.prognosis.evaluate import YARDSTICK, Design, Estimate, Prediction
 from stratiome.survival.censoring import survival_curve
 from stratiome.survival.cox import CoxError, fit_cox
 from stratiome.survival.cox_path import stratified_folds
+from stratiome.survival.expected import complementary_log_log, event_counts
 
 AS_IS, BASELINE, SLOPE, REFIT = "as is", "baseline", "slope and baseline", "refit"
 UPDATES = (BASELINE, SLOPE)
 HALVINGS = 5
-_CLIP = 1e-10  # survival probabilities are kept this far from 0 and 1 before taking logarithms
+_CLIP = 1e-10  # expected events are at least this
 
 Update = Callable[[np.ndarray], np.ndarray]
 
@@ -59,10 +60,8 @@ def hazard_ratio(time: np.ndarray, event: np.ndarray, survival: np.ndarray, grid
     grid
         Shape `(n_times,)`, months; the last one is the horizon. Hazards are constant between its points.
     """
-    hazard = -np.log(np.clip(survival, _CLIP, 1.0))
-    until = np.minimum(time, grid[-1])
-    expected = sum(np.interp(u, grid, h) for u, h in zip(until, hazard, strict=True))
-    return int((event & (time <= grid[-1])).sum()) / max(float(expected), _CLIP)
+    observed, expected = event_counts(time, event, survival, grid)
+    return observed / max(expected, _CLIP)
 
 
 def baseline(time: np.ndarray, event: np.ndarray, survival: np.ndarray, grid: np.ndarray) -> Update:
@@ -87,7 +86,7 @@ def slope_and_baseline(time: np.ndarray, event: np.ndarray, survival: np.ndarray
 
 
 def _cloglog(survival: np.ndarray) -> np.ndarray:
-    return np.asarray(np.log(-np.log(np.clip(survival[:, -1], _CLIP, 1.0 - _CLIP))))
+    return complementary_log_log(survival[:, -1])
 
 
 LEARN = {BASELINE: baseline, SLOPE: slope_and_baseline}

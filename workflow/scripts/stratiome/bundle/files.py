@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from stratiome.cohort.manifest import sha256, write_json
 from stratiome.config import EndpointConfig, Kind, Name
 
-FORMAT = 2
+FORMAT = 3
 CARD = "bundle.json"
 FILES = (
     "transforms.safetensors",
@@ -27,6 +27,7 @@ FILES = (
     "prognosis.safetensors",
     "prognosis.json",
     "training.json",
+    "reference.json",
     "treatment_curves.parquet",
 )
 """Every file of a bundle beside its card, in this order."""
@@ -87,7 +88,7 @@ class Card(_Closed):
         Every other file.
     """
 
-    format: Literal[2]
+    format: Literal[3]
     stratiome: str
     cohort: Name
     title: str

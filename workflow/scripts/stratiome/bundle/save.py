@@ -14,6 +14,9 @@ import polars as pl
 import stratiome
 from stratiome import omics, tables
 from stratiome.bundle.files import Bundle, write_card
+from stratiome.bundle.reference import Reference, classes_of, clinical_part, omic_part, places_of, subgroups_of
+from stratiome.bundle.reference import to_json as reference_to_json
+from stratiome.bundle.scored import Curves, scored, trained_curves
 from stratiome.bundle.training import Column, Places, column, patterns, to_json
 from stratiome.cohort.manifest import write_json
 from stratiome.cohort.store import StoredOmic
@@ -27,9 +30,10 @@ from stratiome.config import (
 )
 from stratiome.features.block import FeatureSet
 from stratiome.features.build import load_transforms
+from stratiome.prognosis.stored import load_prognosis
 
-MODEL = "vae"
-"""The latent model whose subgroups are applied."""
+MODEL, FACTORS = "vae", "mofa"
+"""The latent model whose subgroups are applied, and the one whose factors models of survival may use."""
 
 
 @dataclass(frozen=True)
@@ -52,10 +56,11 @@ def save_bundle(
     folder: Path,
     config: About,
     features: FeatureSet,
-    latents: np.ndarray,
+    latents: dict[str, np.ndarray],
     stored: tuple[StoredOmic, ...],
     clinical: pl.DataFrame,
     outcome: pl.DataFrame,
+    held_out: dict[str, Curves],
     parts: dict[str, str],
     claims: pl.DataFrame,
 ) -> Bundle:
@@ -70,14 +75,16 @@ def save_bundle(
     features
         Features of the resample `full`.
     latents
-        Shape `(n_patients, n_latent)`, of its latent model, rows as `features`.
+        Shape `(n_patients, n_latent)`, of its latent model and, where it ran, MOFA+, rows as `features`.
     stored
         Omics of the cohort file.
     clinical, outcome
         Clinical columns, and contract `Outcome`.
+    held_out
+        Curves of held-out patients by model.
     parts
-        Paths of what the stages wrote: `transforms`, `weights`, `description`, `mixture`, `information`, `models`,
-        `models_description`, `curves` (of treatments, "" where there are none).
+        Paths of what the stages wrote: `transforms`, `weights`, `description`, `mixture`, `information`, `assignment`,
+        `models`, `models_description`, `curves` (of treatments, "" where there are none).
     claims
         Contract `BundleClaims`.
     """
@@ -94,7 +101,9 @@ def save_bundle(
     for part, name in copies.items():
         shutil.copyfile(parts[part], folder / name)
     write_json(_subgroups(parts), folder / "subgroups.json")
-    write_json(_training(config, features, latents, stored, clinical, parts), folder / "training.json")
+    write_json(_training(config, features, latents[MODEL], stored, clinical, parts), folder / "training.json")
+    reference = _reference(config, features, latents, stored, clinical, outcome, held_out, parts)
+    write_json(reference_to_json(reference), folder / "reference.json")
     _curves(parts["curves"], config.audit.min_cell).write_parquet(folder / "treatment_curves.parquet")
     tables.write_table(claims, folder / "claims.parquet", tables.BundleClaims)
     trained = outcome.filter(pl.col("patient_id").is_in(_training_ids(features)))
@@ -139,21 +148,71 @@ def _training(
     by_omic: dict[str, dict[str, Column]] = {}
     transforms = load_transforms(parts["transforms"])
     for omic in stored:
-        kind = omics.get(omic.kind, omic.unit)
-        rows = np.flatnonzero([p in train for p in omic.patient_ids])
-        values = kind.scale(omic.take(rows))
+        values = _scaled(omic, train)
         place = {name: j for j, name in enumerate(omic.features)}
         kept = transforms[omic.name].features
         by_omic[omic.name] = {name: column(values[:, place[name]].astype(np.float64)) for name in kept}
     rows_of = clinical.filter(pl.col("patient_id").is_in(sorted(train)))
-    types = config.data.types
-    numeric = [c for c in config.covariates if rows_of[c].dtype.is_numeric() and types.get(c) != "categorical"]
+    numeric = _numeric(config, rows_of)
     columns = {c: column(rows_of[c].cast(pl.Float64).fill_null(float("nan")).to_numpy()) for c in numeric}
     measured = features.train & np.any([b.present for b in features.blocks], axis=0)
     summary = to_json(by_omic, columns, Places.of(latents[measured]))
     classes = {c: _levels(rows_of[c], config.audit.min_cell) for c in config.covariates if c not in numeric}
     site = {config.site: _levels(rows_of[config.site], config.audit.min_cell)} if config.site else {}
     return summary | {"patterns": patterns(features, config.audit.min_cell), "classes": classes | site}
+
+
+def _scaled(omic: StoredOmic, train: set[str]) -> np.ndarray:
+    """Values of the training patients who have an omic."""
+    rows = np.flatnonzero([p in train for p in omic.patient_ids])
+    return omics.get(omic.kind, omic.unit).scale(omic.take(rows))
+
+
+def _numeric(config: About, clinical: pl.DataFrame) -> list[str]:
+    """Covariates that are numbers."""
+    types = config.data.types
+    return [c for c in config.covariates if clinical[c].dtype.is_numeric() and types.get(c) != "categorical"]
+
+
+def _reference(
+    config: About,
+    features: FeatureSet,
+    latents: dict[str, np.ndarray],
+    stored: tuple[StoredOmic, ...],
+    clinical: pl.DataFrame,
+    outcome: pl.DataFrame,
+    held_out: dict[str, Curves],
+    parts: dict[str, str],
+) -> Reference:
+    """What later batches are compared with."""
+    ids, least = _training_ids(features), config.audit.min_cell
+    blocks = {b.name: b.values[features.train & b.present] for b in features.blocks}
+    by_omic = {}
+    for name, transform in load_transforms(parts["transforms"]).items():
+        omic = next(o for o in stored if o.name == name)
+        values, place = _scaled(omic, set(ids)), {feature: j for j, feature in enumerate(omic.features)}
+        own = values[:, [place[feature] for feature in transform.features]]
+        seen = blocks.get(name, np.zeros((0, 0)))
+        by_omic[name] = omic_part(own, seen, transform.features, len(ids) - len(own), least)
+    rows = clinical.filter(pl.col("patient_id").is_in(ids))
+    numeric = {c: rows[c].cast(pl.Float64).fill_null(float("nan")).to_numpy() for c in _numeric(config, rows)}
+    levels = {c: rows[c].cast(pl.String).to_list() for c in config.covariates if c not in numeric}
+    models = load_prognosis(parts["models"], parts["models_description"])
+    trained = trained_curves(models, features, clinical, latents[MODEL], latents.get(FACTORS))
+    measured = features.train & np.any([b.present for b in features.blocks], axis=0)
+    assigned = tables.read_table(parts["assignment"], tables.Subgroups).filter(
+        pl.col("model") == MODEL, pl.col("patient_id").is_in(ids)
+    )
+    return Reference(
+        omics=by_omic,
+        clinical=clinical_part(numeric, levels, least),
+        places=places_of(latents[MODEL][measured]),
+        models={
+            name: scored(own, held_out.get(name), outcome, models.grid, config.endpoint, least)
+            for name, own in trained.items()
+        },
+        subgroups=classes_of(subgroups_of(assigned["subgroup"].to_numpy()), least),
+    )
 
 
 def _training_ids(features: FeatureSet) -> list[str]:

@@ -99,12 +99,53 @@ def score(
         If covariates are missing, or a scale differs from that of the training patients.
     """
     check_clinical(scorer, clinical)
+    for part in measured(scorer, clinical, sources, aligned):
+        yield _score_some(scorer, part)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What was measured in some patients.
+
+    Attributes
+    ----------
+    clinical
+        Their rows of the clinical table.
+    values
+        Omic -> shape `(n_patients, n_features)`, scaled values of the bundle's features, NaN where not measured.
+    blocks
+        The same as the models see them, of the omics that have features.
+    """
+
+    clinical: pl.DataFrame
+    values: dict[str, np.ndarray]
+    blocks: tuple[Block, ...]
+
+
+def measured(
+    scorer: Scorer, clinical: pl.DataFrame, sources: dict[str, OmicSource], aligned: dict[str, Aligned]
+) -> Iterator[Measured]:
+    """Features of all patients of a clinical table, some thousands at a time; parameters as of `score`."""
     rows_of = {name: {p: i for i, p in enumerate(s.patient_ids)} for name, s in sources.items() if name in aligned}
     for start in range(0, clinical.height, AT_ONCE):
         part = clinical.slice(start, AT_ONCE)
         ids = part["patient_id"].to_list()
         values = {name: _values(sources.get(name), rows_of.get(name, {}), ids, aligned[name]) for name in aligned}
-        yield _score_some(scorer, part, tuple(ids), values)
+        yield Measured(part, values, _blocks(scorer, part, values))
+
+
+def _blocks(scorer: Scorer, clinical: pl.DataFrame, values: dict[str, np.ndarray]) -> tuple[Block, ...]:
+    card = scorer.bundle.card
+    site = None
+    if card.site is not None and card.site in clinical.columns:
+        site = clinical[card.site].cast(pl.String).fill_null("").to_numpy()
+    blocks = []
+    for name, stored in scorer.transforms.items():
+        kind = omics.get(card.omics[name].kind, card.omics[name].unit)
+        if stored.features:
+            made = stored.transform.apply(values[name], site if kind.continuous else None)
+            blocks.append(Block(name, made, kind.likelihood, stored.features))
+    return tuple(blocks)
 
 
 def _values(source: OmicSource | None, rows: dict[str, int], ids: list[str], aligned: Aligned) -> np.ndarray:
@@ -119,19 +160,14 @@ def _values(source: OmicSource | None, rows: dict[str, int], ids: list[str], ali
     return values
 
 
-def _score_some(scorer: Scorer, clinical: pl.DataFrame, ids: tuple[str, ...], values: dict[str, np.ndarray]) -> Scores:
-    card = scorer.bundle.card
-    site = None
-    if card.site is not None and card.site in clinical.columns:
-        site = clinical[card.site].cast(pl.String).fill_null("").to_numpy()
-    blocks, outside = [], []
-    for name, stored in scorer.transforms.items():
-        kind = omics.get(card.omics[name].kind, card.omics[name].unit)
-        outside.append(_outside(values[name], stored.features, scorer.features[name]))
-        if stored.features:
-            made = stored.transform.apply(values[name], site if kind.continuous else None)
-            blocks.append(Block(name, made, kind.likelihood, stored.features))
-    features = FeatureSet(ids, np.full(len(ids), "test"), tuple(blocks))
+def _score_some(scorer: Scorer, given: Measured) -> Scores:
+    card, clinical, blocks = scorer.bundle.card, given.clinical, given.blocks
+    ids = tuple(clinical["patient_id"].to_list())
+    outside = [
+        _outside(given.values[name], stored.features, scorer.features[name])
+        for name, stored in scorer.transforms.items()
+    ]
+    features = FeatureSet(ids, np.full(len(ids), "test"), blocks)
     present = np.stack([b.present for b in blocks], axis=1)
     any_omic = np.asarray(present.any(axis=1))
     latents = scorer.latent.transform(features)
@@ -142,7 +178,7 @@ def _score_some(scorer: Scorer, clinical: pl.DataFrame, ids: tuple[str, ...], va
     label, _ = assign(probabilities, probabilities.sum(axis=1) > 0, card.min_probability)
     places = np.where(any_omic[:, None], latents, np.nan)
     known = None if factors is None else np.where(any_omic[:, None], factors, np.nan)
-    given = tuple(Omic(b.name, b.values, b.features) for b in blocks)
+    seen = tuple(Omic(b.name, b.values, b.features) for b in blocks)
     count, beyond = np.array(outside).sum(axis=0)
     asked = sum(len(t.features) for t in scorer.transforms.values())
     return Scores(
@@ -154,7 +190,7 @@ def _score_some(scorer: Scorer, clinical: pl.DataFrame, ids: tuple[str, ...], va
         places,
         probabilities,
         label,
-        scorer.prognosis.predict(clinical, given, places, known),
+        scorer.prognosis.predict(clinical, seen, places, known),
     )
 
 

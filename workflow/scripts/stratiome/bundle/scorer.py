@@ -11,6 +11,7 @@ from pyarrow import ArrowException
 from safetensors import SafetensorError
 
 from stratiome.bundle.files import Bundle, BundleError
+from stratiome.bundle.reference import Reference, read_reference
 from stratiome.bundle.training import Column, Places, from_json
 from stratiome.features.build import StoredTransform, load_transforms
 from stratiome.latent.model import load_models
@@ -56,6 +57,8 @@ class Scorer:
         Survival models.
     features, clinical, places
         What training patients were like.
+    reference
+        What later batches are compared with.
     curves
         Contract `CounterfactualCurves`: survival under each arm of the treatments, by subgroup.
     claims
@@ -73,6 +76,7 @@ class Scorer:
     features: dict[str, dict[str, Column]]
     clinical: dict[str, Column]
     places: Places
+    reference: Reference
     curves: pl.DataFrame
     claims: pl.DataFrame
 
@@ -95,12 +99,15 @@ class Scorer:
             seen = {str(name): Mixture.from_dict(m) for name, m in groups["mixture"]["seen_with"].items()}
             known = frozenset(str(one["omics"]) for one in groups["sets"])
             vae, mofa = models[MODEL], models.get(FACTORS)
+            reference = read_reference(bundle.path("reference.json"))
             curves = _rows(bundle.path("treatment_curves.parquet"), CounterfactualCurves)
             claims = _rows(bundle.path("claims.parquet"), BundleClaims)
             if any(t.filter(pl.col("subgroup") > mixture.k).height for t in (curves, claims)):
                 raise ValueError("curves or claims of subgroups that there are not")
             _fits(bundle, transforms, vae, mixture, prognosis, summary)
-            return cls(bundle, transforms, vae, mofa, mixture, seen, known, prognosis, *summary, curves, claims)
+            _compares(reference, transforms, mixture, prognosis)
+            kept = (*summary, reference, curves, claims)
+            return cls(bundle, transforms, vae, mofa, mixture, seen, known, prognosis, *kept)
         except BROKEN as error:
             text = f"{bundle.folder}: parts do not fit together ({error}). Suggestion: make it again"
             raise BundleError(text) from error
@@ -134,3 +141,19 @@ def _fits(
         and len(dims) == 1
     ):
         raise ValueError("features or dimensions differ between them")
+
+
+def _compares(
+    reference: Reference, transforms: dict[str, StoredTransform], mixture: Mixture, prognosis: StoredPrognosis
+) -> None:
+    """Refuse a reference of other models: features, models and subgroups by name, dimensions by number."""
+    parts = {name: set(part.missing) for name, part in reference.omics.items()}
+    if not (
+        parts == {name: set(t.features) for name, t in transforms.items()}
+        and all(set(part.bins) <= set(part.missing) for part in (*reference.omics.values(), reference.clinical))
+        and all(n <= part.patients for part in reference.omics.values() for n in part.missing.values())
+        and set(reference.models) == set(prognosis.models)
+        and all(int(g or 0) <= mixture.k for g in reference.subgroups)
+        and len(reference.places.mean) == mixture.means.shape[1]
+    ):
+        raise ValueError("the reference is of other models")

@@ -1,0 +1,68 @@
+"""What a scheduler asks of a batch: `python -m stratiome.monitor results/<batch>/monitor/drift.parquet`.
+
+In place of the table, the config of the batch will do, whose `results` folder holds it.
+
+Exit codes: 0 = nothing drifted, 10 = inputs, missingness, scores or subgroups drifted, 20 = the outcome drifted, 30 =
+both. 1 and 2 are failures: a table that cannot be read or in which nothing could be tested, and a wrong command.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+import polars as pl
+import yaml
+
+from stratiome import tables
+from stratiome.config import ConfigError, check_config
+
+FAILED, INPUTS, OUTCOME = 1, 10, 20
+
+
+def exit_code(drift: pl.DataFrame) -> int:
+    """Exit code of a table of contract `Drift`, in which something was tested."""
+    outcome = pl.col("part") == "outcome"
+    flagged = drift.filter("flagged")
+    return INPUTS * (flagged.filter(~outcome).height > 0) + OUTCOME * (flagged.filter(outcome).height > 0)
+
+
+def said(drift: pl.DataFrame) -> str:
+    """One line: what drifted, and whether the outcome was judged."""
+    parts = drift.filter("flagged")["part"].value_counts().sort("count", "part", descending=[True, False])
+    found = ", ".join(f"{part} ({n} of {drift.filter(part=part).height})" for part, n in parts.iter_rows())
+    judged = drift.filter(pl.col("part") == "outcome", pl.col("p_value").is_not_null()).height > 0
+    return (f"drifted: {found}" if found else "nothing drifted") + ("" if judged else "; the outcome was not judged")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Print what drifted and return the exit code."""
+    parser = argparse.ArgumentParser(prog="monitor", description=__doc__.split("\n")[0] if __doc__ else None)
+    parser.add_argument("drift", type=Path, help="drift.parquet of the batch, or its config")
+    path = parser.parse_args(arguments).drift
+    try:
+        path = _table(path)
+        drift = tables.read_table(path, tables.Drift)
+    except (OSError, ValueError, pl.exceptions.PolarsError, yaml.YAMLError) as error:
+        print(f"{path}: {error}", file=sys.stderr)
+        return FAILED
+    if not drift["p_value"].count():
+        print(f"{path}: nothing could be tested. Suggestion: wait for more patients", file=sys.stderr)
+        return FAILED
+    print(f"{path}: {said(drift)}")
+    return exit_code(drift)
+
+
+def _table(path: Path) -> Path:
+    """The table of a config; a table stays what it is."""
+    if path.suffix not in (".yaml", ".yml", ".json"):
+        return path
+    config, problems = check_config(yaml.safe_load(path.read_text(encoding="utf-8")) or {})
+    if config is None:
+        raise ConfigError(problems, str(path))
+    return Path(config.results_folder) / "monitor" / "drift.parquet"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
