@@ -113,7 +113,7 @@ def test_a_change_of_the_config_runs_only_what_depends_on_it(tmp_path):
         return set(re.findall(r"^(\w+) +\d+$", planned.stdout, flags=re.M)) - {"all", "total"}
 
     assert again() == set()
-    report = {"write_manifest", "render_report"}
+    report = {"write_manifest", "render_report", "render_model_card"}
     assert again(title="Another title") == report | {"save_bundle"}
     assert again(audit={"min_cell": 5}) == report | {"save_bundle"}
     assert again(audit={"groups": ["grade"]}) == report | {"save_bundle", "audit_fairness"}
