@@ -11,7 +11,19 @@ from stratiome.report.disclosure import MISSING, about, counts, is_small, share
 from stratiome.report.inputs import ReportInputs
 from stratiome.report.section_prognosis_calibration import two_lines
 from stratiome.report.verdicts import direction
-from stratiome.report.words import interval, join, label, level, number, p_value, plural, readable, reason, within
+from stratiome.report.words import (
+    interval,
+    join,
+    label,
+    level,
+    number,
+    p_value,
+    plural,
+    readable,
+    reason,
+    sentence,
+    within,
+)
 from stratiome.tables import PROGNOSIS_MODELS
 
 Row = Mapping[str, Any]
@@ -326,7 +338,7 @@ def _gains(inputs: ReportInputs, model: str, groupings: Sequence[str]) -> Table:
             body.append(cells)
     head = ["Group", "Slope", "Observed / expected", *(f"Gain at {100 * p:g} %" for p in SHOWN)]
     first = next(iter(inputs.rows("fairness_recalibration", model=model)), None)
-    method = f" {readable(first['method']).split('not estimable: ')[-1]}." if first else ""
+    method = f" {sentence(readable(first['method']).split('not estimable: ')[-1])}." if first else ""
     at = inputs.settings.words.at(_last(inputs))
     return Table(
         f"The {within(model)} model before and after an update within the group{at}.",
