@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stratiome.bundle.align import Aligned, Moved
-from stratiome.bundle.training import QUANTILES
+from stratiome.bundle.training import QUANTILES, blurred, column
 
 
 def _moved(here, there):
@@ -64,3 +64,15 @@ def test_probes_of_one_gene_are_averaged_over_those_that_are_known():
     assert (match.asked, match.found) == (3, 2)
     with pytest.raises(IndexError):
         match.values(read[:, :1])
+
+
+def test_a_bundle_tells_no_small_count_of_missing_values():
+    values = np.arange(100.0)
+    values[:3] = np.nan
+    told = column(values, 10)
+    assert (told.n, round(told.missing, 12)) == (95, 0.05)
+    assert column(np.arange(100.0), 10).missing == 0
+    values[:20] = np.nan
+    assert (column(values, 10).n, column(values, 10).missing) == (80, 0.2)
+    assert [blurred(n, 10) for n in (0, 1, 9, 10)] == [0, 5, 5, 10]
+    assert [blurred(n, 1) for n in (0, 1, 2)] == [0, 1, 2]

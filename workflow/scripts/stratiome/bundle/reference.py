@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
-from stratiome.bundle.training import FEWEST
+from stratiome.bundle.training import FEWEST, blurred
 
 BINS = 5
 """Bins of each feature and score, by quantiles of the training patients."""
@@ -99,7 +99,7 @@ class Part(_Closed):
     without
         Who do not.
     missing
-        Of those who have it, how many lack each feature.
+        Of those who have it, how many lack each feature; small counts are blurred, as those of `without`.
     bins
         By feature or numeric column; none where two bins would be too small.
     classes
@@ -306,8 +306,8 @@ def omic_part(values: np.ndarray, transformed: np.ndarray, features: Sequence[st
     gone = (~np.isfinite(values)).sum(axis=0)
     return Part(
         patients=len(values),
-        without=without,
-        missing={name: int(gone[j]) for j, name in enumerate(features)},
+        without=blurred(without, least),
+        missing={name: min(blurred(int(gone[j]), least), len(values)) for j, name in enumerate(features)},
         bins=bins,
         embedding=embedding_of(transformed),
     )
@@ -321,7 +321,7 @@ def clinical_part(numeric: Mapping[str, np.ndarray], levels: Mapping[str, Sequen
     return Part(
         patients=n,
         without=0,
-        missing=missing,
+        missing={name: min(blurred(count, least), n) for name, count in missing.items()},
         bins={name: made for name, v in numeric.items() if (made := bins_of(v, least)) is not None},
         classes={name: classes_of([x for x in own if x is not None], least) for name, own in levels.items()},
     )

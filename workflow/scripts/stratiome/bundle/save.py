@@ -145,16 +145,17 @@ def _training(
     parts: dict[str, str],
 ) -> dict[str, Any]:
     train = set(_training_ids(features))
+    least = config.audit.min_cell
     by_omic: dict[str, dict[str, Column]] = {}
     transforms = load_transforms(parts["transforms"])
     for omic in stored:
         values = _scaled(omic, train)
         place = {name: j for j, name in enumerate(omic.features)}
         kept = transforms[omic.name].features
-        by_omic[omic.name] = {name: column(values[:, place[name]].astype(np.float64)) for name in kept}
+        by_omic[omic.name] = {name: column(values[:, place[name]].astype(np.float64), least) for name in kept}
     rows_of = clinical.filter(pl.col("patient_id").is_in(sorted(train)))
     numeric = _numeric(config, rows_of)
-    columns = {c: column(rows_of[c].cast(pl.Float64).fill_null(float("nan")).to_numpy()) for c in numeric}
+    columns = {c: column(rows_of[c].cast(pl.Float64).fill_null(float("nan")).to_numpy(), least) for c in numeric}
     measured = features.train & np.any([b.present for b in features.blocks], axis=0)
     summary = to_json(by_omic, columns, Places.of(latents[measured]))
     classes = {c: _levels(rows_of[c], config.audit.min_cell) for c in config.covariates if c not in numeric}

@@ -45,11 +45,18 @@ class Column:
         return low - width, high + width
 
 
-def column(values: np.ndarray) -> Column:
-    """Summary of a column, shape `(n_patients,)`, NaN where missing."""
+def blurred(count: int, least: int) -> int:
+    """A count of patients as a bundle may tell it: half of `least` in place of any from 1 to `least` less one."""
+    return max(least // 2, 1) if 0 < count < least else count
+
+
+def column(values: np.ndarray, least: int) -> Column:
+    """Summary of a column, shape `(n_patients,)`, NaN where missing; counts below `least` are blurred."""
     known = values[np.isfinite(values)]
     quantiles = tuple(np.quantile(known, QUANTILES).tolist()) if len(known) >= FEWEST else None
-    return Column(len(known), 1.0 - len(known) / max(len(values), 1), quantiles)
+    n = len(values)
+    missing = min(blurred(n - len(known), least), n)
+    return Column(blurred(n - missing, least), missing / max(n, 1), quantiles)
 
 
 @dataclass(frozen=True)
