@@ -19,6 +19,7 @@ from pathlib import Path
 
 from by_workflow import ROOT, run_workflow
 from results import write_table
+from stratiome.bundle.score import AT_ONCE
 
 OMICS = {
     "rna": {"kind": "counts", "features": 300},
@@ -45,7 +46,7 @@ def score(results: Path, card: str, out: Path) -> None:
     from stratiome.config import BundleConfig
 
     main = runpy.run_path(str(ROOT / "workflow" / "scripts" / "apply_bundle.py"))["main"]
-    names = ("patients", "memberships", "risks", "curves", "matched")
+    names = ("patients", "memberships", "risks", "curves", "matched", "counterfactuals")
     paths = {name: str(out / f"{name}.parquet") for name in names} | {"latents": str(out / "latents.h5ad")}
     inputs = {"cohort_file": str(results / "cohort/cohort.h5mu"), "clinical": str(results / "cohort/clinical.parquet")}
     started = time.perf_counter()
@@ -85,9 +86,11 @@ def main() -> None:
     lines = [f"Command: `score_scale.py --patients {' '.join(map(str, sorted(given.patients)))}`. One thread.", ""]
     lines += ["| patients | seconds | patients a second | peak memory, MiB |", "|---|---|---|---|"]
     lines += [f"| {n:,} | {seconds:.1f} | {n / seconds:,.0f} | {memory:,.0f} |" for n, seconds, memory in found]
-    (few, _, low), (many, _, high) = found[0], found[-1]
-    if many > few:
-        lines += ["", f"Memory grows by {1024 * (high - low) / (many - few):.2f} KiB a patient."]
+    whole = [(n, memory) for n, _, memory in found if n >= AT_ONCE]
+    if len(whole) > 1:
+        (few, low), (many, high) = whole[0], whole[-1]
+        grows = f"{1024 * (high - low) / (many - few):.2f} KiB a patient"
+        lines += ["", f"Patients are scored {AT_ONCE:,} at a time; from there on memory grows by {grows}."]
     write_table("score_scale", "Scoring by a bundle", "\n".join(lines))
 
 
