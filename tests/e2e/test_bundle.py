@@ -225,6 +225,7 @@ def test_other_cohorts_of_the_config_are_scored_by_its_own_bundle(made):
     assert "train_latent" not in done.stderr
     found = pl.read_parquet(results / "evaluation/external_metrics.parquet")
     assert set(found["cohort"]) == {"Elsewhere"}
+    assert not found["held_out"].any()  # the patients that the bundle has learned from
     assert {"as is", "baseline", "slope and baseline", "refit"} == set(found["update"])
     sizes = pl.read_parquet(results / "evaluation/external_patients.parquet").to_dicts()
     assert [(r["cohort"], r["n"]) for r in sizes] == [("Elsewhere", _clinical(results).height)]
@@ -392,6 +393,28 @@ def test_a_clinical_column_in_another_unit_is_refused(made, scorer):
     months = _clinical(results).with_columns(pl.col("age") * 12)
     with pytest.raises(BundleError, match="column `age` lies outside"):
         _scored(scorer, months, _sources(results))
+
+
+def test_a_unit_that_makes_numbers_smaller_or_is_mixed_is_refused(made, scorer):
+    _, results = made
+    clinical = _clinical(results)
+    with pytest.raises(BundleError, match="column `age` has a median outside"):
+        _scored(scorer, clinical.with_columns(pl.col("age") / 10), _sources(results))
+    some = pl.int_range(pl.len()) % 5 == 0
+    with pytest.raises(BundleError, match="column `age` lies outside .* in 20% of the patients"):
+        _scored(
+            scorer, clinical.with_columns(pl.when(some).then(pl.col("age") * 12).otherwise("age")), _sources(results)
+        )
+
+
+def test_texts_in_place_of_numbers_are_refused_without_telling_them(made, scorer):
+    _, results = made
+    texts = _clinical(results).with_columns(age=pl.lit("SECRET"))
+    with pytest.raises(
+        BundleError, match="column `age` holds numbers in the bundle's cohort, and texts here"
+    ) as caught:
+        _scored(scorer, texts, _sources(results))
+    assert "SECRET" not in str(caught.value)
 
 
 def test_a_lacking_clinical_column_is_named(made, scorer):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from functools import cache
 
 import numpy as np
@@ -16,6 +17,7 @@ from stratiome import monitor, tables
 from stratiome.audit import drift, two_samples
 from stratiome.bundle.reference import OTHERS, bins_of, classes_of, count_classes, embed, embedding_of
 from stratiome.bundle.scored import stretches
+from stratiome.cohort.manifest import sha256
 from stratiome.survival.expected import event_counts, events_between, outcome_slope
 
 FEW = 20
@@ -286,9 +288,18 @@ def test_a_config_leads_to_its_table(tmp_path, capsys):
     assert monitor.main([str(config)]) == 1
     assert "results/monitor/drift.parquet" in capsys.readouterr().err
     tables.write_table(_drift(("inputs", 0.01, True)), tmp_path / "data/results/monitor/drift.parquet", tables.Drift)
+    names = {"clinical": "clinical.tsv", "mrna": "mrna.tsv", "protein": "protein.tsv"}
+    read = [{"name": name, "sha256": sha256(tmp_path / "data" / file)} for name, file in names.items()]
+    (tmp_path / "data/results/cohort").mkdir()
+    (tmp_path / "data/results/cohort/inputs.json").write_text(json.dumps(read))
     assert monitor.main([str(config)]) == 10
     (tmp_path / "broken.yaml").write_text("cohort: [")
     assert monitor.main([str(tmp_path / "broken.yaml")]) == 1
+    capsys.readouterr()
+    with open(tmp_path / "data/mrna.tsv", "a") as file:
+        file.write("\n")
+    assert monitor.main([str(config)]) == 1
+    assert "was made of other data than" in capsys.readouterr().err
 
 
 def test_a_table_that_is_none_is_a_failure(tmp_path, capsys):

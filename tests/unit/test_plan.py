@@ -101,3 +101,24 @@ def test_sites_count_patients_who_are_not_locked(tiny):
     assert len(plan(tiny, "x")[1].sites) == 2
     tiny["resamples"]["test_fraction"] = 0.1
     assert plan(tiny, "x")[1].sites == {}
+
+
+@pytest.mark.parametrize(
+    ("bundle", "said"),
+    [
+        ({"apply": "RESULTS/bundle"}, "is the bundle that a run with this config makes itself"),
+        ({"apply": "nowhere"}, "nowhere holds no `bundle.json`"),
+        ({"align": {"rna": "quantiles"}}, "`bundle.align.rna`: the config has no omic `rna`"),
+        ({"features": {"mrna": "TABLE"}}, r"has no column \['bundle'\]"),
+    ],
+)
+def test_a_bundle_that_cannot_be_applied_is_refused_before_any_job(tiny, tmp_path, bundle, said):
+    table = tmp_path / "names.tsv"
+    table.write_text("feature\tgene\nmrna0\tA\n")
+    places = {"RESULTS/bundle": f"{tiny['results']}/bundle", "TABLE": str(table)}
+    tiny["bundle"] = {
+        key: {k: places.get(v, v) for k, v in given.items()} if isinstance(given, dict) else places.get(given, given)
+        for key, given in bundle.items()
+    }
+    with pytest.raises(ConfigError, match=said):
+        plan(tiny, "config.yaml")

@@ -35,7 +35,7 @@ def _abroad(c=(0.7, 0.65, 0.75), far=4):
     }
     near = sharp | {"quantity": "in_group_proportion", "p_value": None}
     cohort = {"cohort": "Elsewhere"}
-    size = cohort | {"n": 200, "out_of_distribution": far, "missing": 0.25}
+    size = cohort | {"n": 200, "out_of_distribution": far, "missing": 0.25, "remarks": "rna: names by `probes.tsv`"}
     more = {
         "external_metrics": tables.from_rows([m | cohort for m in metrics], tables.OtherCohortMetrics),
         "external_subgroups": tables.from_rows([r | cohort for r in (sharp, near)], tables.OtherCohortSubgroups),
@@ -70,4 +70,5 @@ def test_small_counts_of_another_cohort_are_not_told():
     assert "200 patients were scored" in page
     assert "&lt;10 are unlike its training patients" in page or "fewer than 10 are unlike" in page
     assert "The median patient lacks 25 % of the features." in page
+    assert "probes.tsv" in page
     assert "Subgroups in Elsewhere" in page

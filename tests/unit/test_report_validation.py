@@ -70,6 +70,7 @@ def _page(
     ("numbers", "tone", "said"),
     [
         ({"c": (0.7, 0.65, 0.75)}, "yes", "and its risks agree with what happened"),
+        ({"c": (0.7, 0.65, 0.75), "slope": (1.3, 0.4, 2.4)}, "mixed", "intervals are too wide to say that they agree"),
         ({"c": (0.7, 0.65, 0.75), "ratio": (1.6, 1.3, 1.9)}, "mixed", "its risks are off: too low on average."),
         ({"c": (0.7, 0.65, 0.75), "slope": (0.5, 0.3, 0.7)}, "mixed", "its risks are off: too extreme."),
         ({"c": (0.53, 0.47, 0.6)}, "no", "No evidence that the stacked model orders these patients by risk."),

@@ -17,6 +17,7 @@ from stratiome.plan import (
     gene_set_file,
     name_files,
     omic_files,
+    other_cohort,
     other_files,
     plan,
     sample_files,
@@ -34,7 +35,8 @@ if not workflow.config_settings.configfiles:
 
 try:
     CONFIG, SPLITS = plan(
-        dict(config), ", ".join(map(str, workflow.configfiles)) or "config"
+        dict(config),
+        other_cohort(config) or ", ".join(map(str, workflow.configfiles)) or "config",
     )
     EXTERNAL = external_configs(CONFIG)
 except ConfigError as error:

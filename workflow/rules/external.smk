@@ -22,6 +22,7 @@ if EXTERNAL:
             of_effects=external_tables("treatment_effects"),
             of_order=external_tables("subgroup_order"),
             of_patients=external_tables("patients"),
+            of_omics=external_tables("omics"),
         output:
             metrics="<results>/evaluation/external_metrics.parquet",
             subgroups="<results>/evaluation/external_subgroups.parquet",

@@ -27,6 +27,7 @@ def main(
     of_effects: list[str],
     of_order: list[str],
     of_patients: list[str],
+    of_omics: list[str],
 ) -> None:
     """Add the name of the cohort to the rows of each."""
     given = {"metrics": of_metrics, "subgroups": of_subgroups, "effects": of_effects, "order": of_order}
@@ -35,17 +36,19 @@ def main(
         pairs = zip(names, given[key], strict=True)
         parts = [tables.read_table(path, contract).with_columns(cohort=pl.lit(name)) for name, path in pairs]
         tables.write_table(pl.concat(parts), made[key], whole)
-    rows = [_patients(name, Path(path)) for name, path in zip(names, of_patients, strict=True)]
+    rows = [_patients(*one) for one in zip(names, map(Path, of_patients), map(Path, of_omics), strict=True)]
     tables.write_table(tables.from_rows(rows, tables.OtherCohortPatients), patients, tables.OtherCohortPatients)
 
 
-def _patients(name: str, path: Path) -> dict:
+def _patients(name: str, path: Path, omics: Path) -> dict:
     scored = tables.read_table(path, tables.ScoredPatients)
+    notes = tables.read_table(omics, tables.ScoredOmics).select("omic", "note").iter_rows()
     return {
         "cohort": name,
         "n": scored.height,
         "out_of_distribution": int(scored["out_of_distribution"].sum()),
         "missing": scored["missing"].median(),
+        "remarks": "; ".join(f"{omic}: {note}" for omic, note in notes if note),
     }
 
 

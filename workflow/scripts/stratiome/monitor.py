@@ -9,6 +9,7 @@ both. 1 and 2 are failures: a table that cannot be read or in which nothing coul
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from pathlib import Path
 
@@ -16,7 +17,9 @@ import polars as pl
 import yaml
 
 from stratiome import tables
+from stratiome.cohort.manifest import sha256
 from stratiome.config import ConfigError, check_config
+from stratiome.plan import clinical_file, omic_files
 
 FAILED, INPUTS, OUTCOME = 1, 10, 20
 
@@ -61,7 +64,18 @@ def _table(path: Path) -> Path:
     config, problems = check_config(yaml.safe_load(path.read_text(encoding="utf-8")) or {})
     if config is None:
         raise ConfigError(problems, str(path))
-    return Path(config.results_folder) / "monitor" / "drift.parquet"
+    results = Path(config.results_folder)
+    table = results / "monitor" / "drift.parquet"
+    again = "Suggestion: run `snakemake monitor` with this config first"
+    if not table.is_file():
+        raise ConfigError([f"{table} is not there. {again}"], str(path))
+    if config.data.from_files:
+        read = {one["name"]: one["sha256"] for one in json.loads((results / "cohort/inputs.json").read_bytes())}
+        given = {"clinical": clinical_file(config)} | omic_files(config)
+        changed = [str(p) for name, p in given.items() if not p.is_file() or sha256(p) != read.get(name)]
+        if changed:
+            raise ConfigError([f"{table} was made of other data than {changed[0]}. {again}"], str(path))
+    return table
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from stratiome.cohort.errors import CohortError
 from stratiome.cohort.read import check_matrix_header, missing_column, read_header, read_patients
 from stratiome.cohort.study import read_study, study_files
 from stratiome.config import Config, ConfigError, DataConfig, check_config, resolve
+from stratiome.names import CARD, NAME_COLUMNS
 from stratiome.resample.design import patients_to_split
 from stratiome.resample.given import check_given, read_given
 from stratiome.resample.names import resample_names, site_groups
@@ -77,7 +79,7 @@ def plan(raw: dict[str, Any], source: str) -> tuple[Config, Splits]:
             except CohortError as error:
                 problems += error.problems
         splits, found = _plan_splits(config, clinical)
-        problems += _check_gene_sets(config) + _check_names(config)
+        problems += _check_gene_sets(config) + _check_names(config) + _check_bundle(config)
         problems += found + _check_results(Path(config.results_folder))
     else:
         problems += _check_files_named(raw)
@@ -188,13 +190,59 @@ def _check_samples(config: Config) -> list[str]:
     return problems
 
 
+def other_cohort(raw: Mapping[str, Any]) -> str:
+    """`external.<name>` where a config was made by `external_configs`, else "", to say whose mistakes are told."""
+    results = Path(str(raw.get("results") or ""))
+    return f"`external.{results.name}` of the config" if results.parent.name == "external" else ""
+
+
+def _check_bundle(config: Config) -> list[str]:
+    """A bundle to apply that is not there, or that this very run would make anew."""
+    if config.bundle.apply is None:
+        return []
+    given, results = Path(config.bundle.apply), Path(config.results_folder)
+    if given.absolute() == (results / "bundle").absolute():
+        return [
+            f"`bundle.apply`: {given} is the bundle that a run with this config makes itself. Suggestion: give this "
+            "cohort another `cohort` (or `results`) than the one that the bundle was learned from"
+        ]
+    to_come = results.parent.name == "external" and given.absolute() == (results.parents[1] / "bundle").absolute()
+    if to_come or (given / CARD).is_file():
+        return []
+    return [
+        f"`bundle.apply`: {given} holds no `{CARD}`. Suggestion: give the folder of a bundle, as "
+        "`results/my_cohort/bundle`"
+    ]
+
+
 def _check_names(config: Config) -> list[str]:
-    """Lists and tables of features that are not there."""
+    """Lists and tables of features that are not there, or not what they should be."""
     keys = {f"data.omics.{name}.only": path for name, path in only_files(config).items()}
     keys |= {f"bundle.features.{name}": path for name, path in name_files(config).items()}
-    return [
+    problems = [
         f"`{key}`: {path} is no file. Suggestion: check the path" for key, path in keys.items() if not path.is_file()
     ]
+    for key, asked in (("features", config.bundle.features), ("align", config.bundle.align)):
+        problems += [
+            f"`bundle.{key}.{name}`: the config has no omic `{name}`. Suggestion: one of {list(config.omics)}"
+            for name in asked
+            if name not in config.omics
+        ]
+    for name, path in name_files(config).items():
+        if path.is_file():
+            problems += _check_name_table(name, path)
+    return problems
+
+
+def _check_name_table(name: str, path: Path) -> list[str]:
+    try:
+        header = read_header(path)
+    except CohortError as error:
+        return [f"`bundle.features.{name}`: {text}" for text in error.problems]
+    lacking = [c for c in NAME_COLUMNS if c not in header]
+    if not lacking:
+        return []
+    return [f"`bundle.features.{name}`: {path} has no column {lacking}. Suggestion: name its columns {NAME_COLUMNS}"]
 
 
 def external_configs(config: Config) -> dict[str, dict[str, Any]]:

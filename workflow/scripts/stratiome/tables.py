@@ -1486,6 +1486,7 @@ class OtherCohortPatients(Table):
     n: int = pa.Field(ge=0)
     out_of_distribution: int = pa.Field(ge=0)  # of them
     missing: float = _null(ge=0, le=1)  # features of the bundle that the median patient lacks
+    remarks: str  # on omics that are not used, or were aligned
 
 
 DRIFT_QUANTITIES = ("psi", "mmd", "distance", "missing", "share", "observed_expected", "slope")

@@ -16,6 +16,7 @@ import polars as pl
 from stratiome import omics
 from stratiome.bundle.files import BundleError
 from stratiome.bundle.training import QUANTILES
+from stratiome.names import NAME_COLUMNS
 
 if TYPE_CHECKING:
     from stratiome.bundle.scorer import Scorer
@@ -24,8 +25,6 @@ FEWEST = 50
 """Patients with an omic below which its distribution is not taken for that of the cohort."""
 MOST = 5000
 """Patients, spread over the file, whose values give the distribution."""
-COLUMNS = ("feature", "bundle")
-"""Columns of a table of names: as the cohort has it, and as the bundle has it."""
 
 
 class OmicSource(Protocol):
@@ -188,7 +187,13 @@ def align(
                 "Suggestion: give the omic another name, so that it is not used, or the kind that it is"
             )
         match = _by_name(name, stored.features, source, names.get(name))
-        if name in distributions and not match.reason:
+        if match.reason and (name in names or name in distributions):
+            raise BundleError(
+                f"`bundle.features` or `bundle.align` names `{name}`, but {match.reason}: the cohort has "
+                f"{source.features[0]!r} and the like, the bundle {stored.features[0]!r}. Suggestion: check the column "
+                "`bundle` of the table of names, with capitals as in the bundle"
+            )
+        if name in distributions:
             match = _by_distribution(scorer, match, source, stored.features)
         found[name] = match
     return found
@@ -216,11 +221,11 @@ def _read_names(omic: str, path: str, source: OmicSource) -> dict[str, str]:
         table = pl.read_csv(path, separator=separator, infer_schema_length=0)
     except (OSError, pl.exceptions.PolarsError) as error:
         raise BundleError(
-            f"{key} cannot be read ({type(error).__name__}). Suggestion: a table with the columns {COLUMNS}"
+            f"{key} cannot be read ({type(error).__name__}). Suggestion: a table with the columns {NAME_COLUMNS}"
         ) from error
-    if lacking := [c for c in COLUMNS if c not in table.columns]:
-        raise BundleError(f"{key} has no column {lacking}. Suggestion: name its columns {COLUMNS}")
-    table = table.select(COLUMNS).drop_nulls()
+    if lacking := [c for c in NAME_COLUMNS if c not in table.columns]:
+        raise BundleError(f"{key} has no column {lacking}. Suggestion: name its columns {NAME_COLUMNS}")
+    table = table.select(NAME_COLUMNS).drop_nulls()
     twice = table.filter(pl.col("feature").is_duplicated())["feature"].unique().sort().to_list()
     if twice:
         raise BundleError(

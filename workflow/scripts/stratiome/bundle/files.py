@@ -15,9 +15,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from stratiome.cohort.manifest import sha256, write_json
 from stratiome.config import EndpointConfig, Kind, Name
+from stratiome.names import CARD
 
 FORMAT = 3
-CARD = "bundle.json"
 FILES = (
     "transforms.safetensors",
     "latent.safetensors",

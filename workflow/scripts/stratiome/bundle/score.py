@@ -32,7 +32,10 @@ LOOKED_AT = 300
 UNUSUAL = 0.99
 """Share of training patients nearer the centre from which a patient is out of distribution."""
 MANY_OUTSIDE = 0.1
-"""Share of features outside the range of training patients from which a patient is out of distribution."""
+"""Share of features outside the range of training patients from which a patient is out of distribution, and of patients
+with a covariate outside it from which its unit is taken to differ."""
+FEWEST_COMPARED = 20
+"""Patients from which the median of a covariate is looked at."""
 
 
 @dataclass(frozen=True)
@@ -223,17 +226,29 @@ def check_clinical(scorer: Scorer, clinical: pl.DataFrame) -> None:
         )
     for term in scorer.prognosis.design.terms:
         _check_classes(term, clinical[term.column])
+        if term.type == "numeric" and not clinical[term.column].dtype.is_numeric():
+            raise BundleError(
+                f"`covariates`: column `{term.column}` holds numbers in the bundle's cohort, and texts here. "
+                f"Suggestion: map them to numbers or to null under `data.columns.{term.column}.values`"
+            )
     for name, column in scorer.clinical.items():
         if name not in asked or not clinical[name].dtype.is_numeric():
             continue
         values = clinical[name].cast(pl.Float64).drop_nulls().to_numpy()
         low, high = column.range
         share = float(((values < low) | (values > high)).mean()) if len(values) else 0.0
-        if share > MOST_OUTSIDE:
+        far = f"lies outside {low:.4g} to {high:.4g} in {share:.0%} of the patients" if share > MANY_OUTSIDE else ""
+        if not far and len(values) >= FEWEST_COMPARED and column.quantiles is not None:
+            middle, ends = float(np.median(values)), (column.quantiles[0], column.quantiles[-1])
+            far = (
+                ""
+                if ends[0] <= middle <= ends[1]
+                else (f"has a median outside {ends[0]:.4g} to {ends[1]:.4g}, where 98 % of the training patients lay")
+            )
+        if far:
             raise BundleError(
-                f"`covariates`: column `{name}` lies outside {low:.4g} to {high:.4g} in {share:.0%} of the patients, "
-                "where hardly any training patient was. Suggestion: convert it to the unit of the bundle, or leave it "
-                "missing"
+                f"`covariates`: column `{name}` {far}, as in another unit. Suggestion: convert it to the unit of the "
+                f"bundle (`data.columns.{name}.multiply`), or leave it missing"
             )
 
 

@@ -6,18 +6,19 @@ What only the authors can know is marked so; nothing is taken for granted becaus
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from stratiome.config import BundleConfig
 from stratiome.report import section_audit_external, section_prognosis
 from stratiome.report.blocks import Cell, Items, Note, Section, Table
-from stratiome.report.disclosure import count
+from stratiome.report.disclosure import about, count
 from stratiome.report.inputs import ReportInputs
 from stratiome.report.section_audit_fairness import fairness
 from stratiome.report.template import TEMPLATES, fill
-from stratiome.report.words import interval, join, label, plural
+from stratiome.report.verdicts import direction
+from stratiome.report.words import interval, join, label, months, plural, within
 
 AUTHOR = "The authors must write this."
 COLUMNS = ("uno_c", "ibs", "calibration_slope", "observed_expected")
@@ -62,8 +63,8 @@ def models(page: ModelCard) -> Section:
         ["Omics", join([f"{label(n)} ({o['kind'].replace('_', ' ')})" for n, o in card["omics"].items()])],
         ["Persons responsible, date, licence, contact", AUTHOR],
     ]
-    return Section("models", "The models", "One file each, without code; a changed byte is refused.",
-                   [Table("What they are.", ["", ""], rows)])  # fmt: skip
+    lede = "Files without code; a file of a model of which a byte has changed is refused."
+    return Section("models", "The models", lede, [Table("What they are.", ["", ""], rows)])
 
 
 def uses(page: ModelCard) -> Section:
@@ -84,7 +85,7 @@ def learned(page: ModelCard) -> Section:
         ["Cohort", card["title"]],
         ["Patients with an outcome", f"{count(card['n'], least)}, {count(card['events'], least)} events"],
     ]
-    rows += [[f"With {name}", count(n, least)] for name, n in page.training.get("patterns", {}).items()]
+    rows += [[f"With {name}", about(n, least)] for name, n in page.training.get("patterns", {}).items()]
     for column, classes in page.training.get("classes", {}).items():
         largest = sorted(classes.items(), key=lambda kv: -kv[1])[:8]
         told = ", ".join(f"{level} {count(n, least)}" for level, n in largest)
@@ -111,6 +112,9 @@ def judged(page: ModelCard) -> Section:
     if not rows or size is None:
         return Section("judged", "Performance", "No model was judged on held-out patients.")
     note = f"{inputs.size(size['n'])}, {count(size['events'], inputs.settings.min_cell)} events; {inputs.headline}."
+    last = inputs.rows("prognosis_metrics", design=inputs.headline, metric="observed_expected", versus=None)
+    if last and words.timed:
+        note += f" Calibration at {months(last[-1]['horizon_months'])} months."
     heads = ["Model", *(words.metrics[m][0] for m in COLUMNS)]
     table = Table(
         f"On held-out patients, estimate ({inputs.settings.level} interval).",
@@ -144,6 +148,7 @@ def caveats(page: ModelCard) -> Section:
         "Risks are those of patients treated as in this cohort; they do not say what another treatment would do.",
         "Omics that a patient lacks are not filled in; with fewer omics less is known.",
     ]
+    said[:0] = _miscalibrated(inputs)
     if not inputs.settings.audit.groups:
         said.insert(0, "No group of patients was named (`audit.groups`), so it is not known in whom the models fail.")
     if not inputs.rows("external_patients"):
@@ -157,6 +162,23 @@ def caveats(page: ModelCard) -> Section:
     return Section("caveats", "Caveats", "What speaks against using them.", blocks)
 
 
+def _miscalibrated(inputs: ReportInputs) -> list[str]:
+    """A sentence per model to apply whose held-out calibration is off with its whole interval."""
+    found = []
+    for model in ("stacked", "clinical"):
+        rows = inputs.rows(
+            "prognosis_metrics", design=inputs.headline, model=model, metric="calibration_slope", versus=None
+        )
+        row = rows[-1] if rows else None
+        side = direction(row["lower"], row["upper"], 1.0) if row else "unknown"
+        if row and side in ("above", "below"):
+            how = "too timid" if side == "above" else "too extreme"
+            found.append(
+                f"Risks of the {within(model)} model are {how} on held-out patients: calibration slope {interval(row)}."
+            )
+    return found
+
+
 def render(page: ModelCard, templates: Path = TEMPLATES) -> str:
     """The whole page as HTML that loads nothing from outside."""
     card = page.card
@@ -164,12 +186,12 @@ def render(page: ModelCard, templates: Path = TEMPLATES) -> str:
         templates,
         title=f"Model card: {card['title']}",
         cohort=card["cohort"],
-        summary=[f"{count(card['n'], card['min_cell'])} training patients", f"bundle `{page.digest[:16]}`"],
+        summary=[f"{count(card['n'], card['min_cell'])} training patients", f"bundle {page.digest[:16]}"],
         warning="",
         verdicts=[
-            section_prognosis.verdict(page.inputs),
-            section_prognosis.transport(page.inputs),
-            *section_audit_external.verdicts(page.inputs),
+            replace(section_prognosis.verdict(page.inputs), link="judged"),
+            replace(section_prognosis.transport(page.inputs), link="elsewhere"),
+            *(replace(answer, link="elsewhere") for answer in section_audit_external.verdicts(page.inputs)),
         ],
         sections=[part(page) for part in (models, uses, learned, judged, groups, elsewhere, caveats)],
         simulated=page.inputs.simulated,

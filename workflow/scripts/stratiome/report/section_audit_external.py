@@ -12,6 +12,7 @@ from stratiome.report.disclosure import count
 from stratiome.report.inputs import ReportInputs
 from stratiome.report.validation import Validation
 from stratiome.report.verdicts import Verdict
+from stratiome.report.words import readable, sentence
 
 
 def pages(inputs: ReportInputs) -> list[Validation]:
@@ -59,6 +60,8 @@ def external(inputs: ReportInputs) -> list[object]:
         )
         if row["missing"] is not None:
             text += f" The median patient lacks {100 * row['missing']:.0f} % of the features."
+        if row["remarks"]:
+            text += f" {sentence(readable(row['remarks']))}."
         blocks += [
             Heading(page.title),
             Finding(replace(_holds(page), link="")),

@@ -13,7 +13,7 @@ from stratiome.report import disclosure, validation_claims
 from stratiome.report.blocks import Cell, Note, Section, Table, Text, numbered
 from stratiome.report.outcome_words import OutcomeWords
 from stratiome.report.template import TEMPLATES, fill
-from stratiome.report.verdicts import RATIO_LIMITS, SLOPE_LIMITS, Tone, Verdict, direction
+from stratiome.report.verdicts import RATIO_LIMITS, SLOPE_LIMITS, Verdict, direction
 from stratiome.report.words import interval, join, label, months, number, p_cell, p_value, readable, within
 
 Row = Mapping[str, Any]
@@ -82,6 +82,11 @@ class Validation:
         return self.metrics["model"].unique(maintain_order=True).to_list()
 
     @property
+    def without_omics(self) -> bool:
+        """Whether no omic of any patient could be used."""
+        return self.patients.height > 0 and bool((self.patients["omics"] == "").all())
+
+    @property
     def first(self) -> str:
         """The model that the answer is about."""
         return next((m for m in FIRST if m in self.models), self.models[0] if self.models else "clinical")
@@ -94,6 +99,9 @@ def verdict(page: Validation) -> Verdict:
     question = f"Do the models of {page.learned} hold here?"
     if c is None or c["estimate"] is None:
         return Verdict(question, "Not estimable: too few patients or events.", "unknown")
+    if not page.metrics["held_out"].all():
+        text = "Not answered: these are the patients that the models learned from, so nothing here is a validation."
+        return Verdict(question, text, "unknown")
     name = within(model)
     facts = [(page.words.metrics["uno_c"][0], interval(c, 3))]
     facts += [("Calibration slope", interval(slope))] if slope else []
@@ -105,10 +113,13 @@ def verdict(page: Validation) -> Verdict:
         text = opposed if ranks == "below" else f"No evidence that the {name} model orders these patients by risk"
         text += f", and its risks are {join(off)}." if off else "."
         return Verdict(question, text, "harm" if ranks == "below" else "no", tuple(facts))
-    tone: Tone = "mixed" if off else "yes"
-    text = f"The {name} model orders these patients by risk" + (
-        f", but its risks are off: {join(off)}." if off else ", and its risks agree with what happened."
-    )
+    text, tone = f"The {name} model orders these patients by risk", "mixed"
+    if off:
+        text += f", but its risks are off: {join(off)}."
+    elif _inside(ratio, RATIO_LIMITS) and _inside(slope, SLOPE_LIMITS):
+        text, tone = f"{text}, and its risks agree with what happened.", "yes"
+    else:
+        text += "; that its risks are off is not seen, but intervals are too wide to say that they agree."
     clinical = page.metric(model, "uno_c", versus="clinical")
     caveat = "As published, without any update to this cohort."
     if clinical is not None and clinical["estimate"] is not None:
@@ -118,7 +129,9 @@ def verdict(page: Validation) -> Verdict:
             caveat += " It orders them worse than clinical variables alone."
         elif against != "above":
             caveat += " No evidence that it orders them better than clinical variables alone."
-    return Verdict(question, text, tone, tuple(facts), caveat)
+    if page.without_omics:
+        tone, caveat = "mixed", f"No omic of the bundle is used here, only clinical columns. {caveat}"
+    return Verdict(question, text, tone, tuple(facts), caveat)  # type: ignore[arg-type]
 
 
 def subgroup_verdict(page: Validation) -> Verdict:
@@ -142,6 +155,13 @@ def subgroup_verdict(page: Validation) -> Verdict:
     facts += [("Survival, log-rank", p_value(test[0]["p_value"]))] if test else []
     caveat = "p-values of single subgroups are not corrected for their number."
     return Verdict(question, text, tone, tuple(facts), caveat, "subgroups")  # type: ignore[arg-type]
+
+
+def _inside(row: Row | None, limits: tuple[float, float]) -> bool:
+    """Whether the whole interval lies within limits."""
+    if row is None or row["lower"] is None or row["upper"] is None:
+        return False
+    return bool(limits[0] <= row["lower"] and row["upper"] <= limits[1])
 
 
 def _ratio(row: Row | None) -> str:
@@ -176,13 +196,19 @@ def whom(page: Validation) -> Section:
     far = int(page.patients["out_of_distribution"].sum())
     least = page.min_cell
     sets = page.patients["omics"].value_counts().sort("count", "omics", descending=[True, False])
-    rows = [[r["omics"] or "none", disclosure.count(r["count"], least)] for r in sets.iter_rows(named=True)]
+    small = any(disclosure.is_small(int(n), least) for n in sets["count"])
+
+    def told(k: int) -> str:
+        """Rounded where a set is small, since sets of omics, omics and all patients add up."""
+        return disclosure.about(k, least) if small and k >= least else disclosure.count(k, least)
+
+    rows = [[r["omics"] or "none", told(r["count"])] for r in sets.iter_rows(named=True)]
     matched = [
         [
             label(r["omic"]),
             f"{r['features_asked']:,}",
             f"{r['features_found']:,}",
-            disclosure.count(r["patients"], least),
+            told(r["patients"]),
             readable(r["note"]) or "–",
         ]
         for r in page.omics.iter_rows(named=True)
@@ -221,13 +247,16 @@ def worth(page: Validation) -> Section:
         rows.append(cells)
     first = page.metric(page.first, "uno_c")
     size = "" if first is None else f"n = {first['n']:,}, {disclosure.count(first['events'], page.min_cell)} events. "
+    ratio = page.metric(page.first, "observed_expected")
+    horizon = "" if ratio is None or not page.words.timed else f" at {months(ratio['horizon_months'])} months"
     blocks: list[object] = [
         Table(
             "As they are.",
             ["Model", f"Δ {page.words.metrics['uno_c'][0]} to clinical", *heads],
             rows,
             frozenset(range(1, 2 + len(columns))),
-            f"{size}Estimate ({page.level} interval) by bootstraps of the patients here; the models are fixed.",
+            f"{size}Calibration{horizon}. Estimate ({page.level} interval) by bootstraps of the patients here; the "
+            "models are fixed.",
         )
     ]
     updates = [u for u in page.metrics["update"].unique(maintain_order=True) if u != AS_IS]
@@ -272,15 +301,22 @@ def subgroups(page: Validation) -> Section:
         text = "The bundle has one group only, or patients here fall into one: there is nothing to find again."
         return Section("subgroups", "Are its subgroups here?", text)
     body, notes = [], []
+    counts = {r["subgroup"]: r["n"] for r in rows if r["quantity"] == "rmst"}
+    sizes = {g: disclosure.about(n, page.min_cell) for g, n in counts.items()}
     test = next((r for r in rows if r["quantity"] == "log_rank"), None)
     for g in sorted({r["subgroup"] for r in rows if r["subgroup"] is not None}):
         own = {r["quantity"]: r for r in rows if r["subgroup"] == g}
         there, sure, mean, gap = (own.get(q) for q in ("in_group_proportion", "sharpness", "rmst", "rmst_difference"))
+        size = mean["n"] if mean else 0
+        if size < page.min_cell:
+            few = "0" if not size else disclosure.count(size, page.min_cell)
+            body.append([f"Subgroup {g}", few, *["too few"] * 5])
+            continue
         notes += [row["method"] for row in (sure, there, mean) if row]
         body.append(
             [
                 f"Subgroup {g}",
-                disclosure.count(there["n"] if there else 0, page.min_cell),
+                sizes[g],
                 number(sure["estimate"]) if sure else "–",
                 p_cell(sure["p_value"]) if sure else "–",
                 number(there["estimate"]) if there else "–",
@@ -298,7 +334,7 @@ def subgroups(page: Validation) -> Section:
     )
     table = Table(
         f"Subgroups of the bundle among the patients here{over}.",
-        ["", "Patients", "Probability", "p", "Same neighbour", "Mean time without event", "Against the largest"],
+        ["", "With an outcome", "Probability", "p", "Same neighbour", "Mean time without event", "Against the largest"],
         body,
         frozenset({1, 2, 3, 4, 5, 6}),
         notes=numbered_notes,
@@ -317,7 +353,7 @@ def about(page: Validation) -> Section:
         ["Made with", f"Stratiome {card['stratiome']}"],
         ["Digest", f"`{page.digest}`"],
     ]
-    return Section("bundle", "The bundle", "Unchanged by this: its digest is checked before each use.",
+    return Section("bundle", "The bundle", "Unchanged by this: the digests of its files are checked before each use.",
                    [Table("What it says of itself.", ["", ""], rows)])  # fmt: skip
 
 

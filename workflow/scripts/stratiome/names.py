@@ -1,0 +1,6 @@
+"""Names of files and columns that more than one part must agree on."""
+
+CARD = "bundle.json"
+"""The file of a bundle that lists all others."""
+NAME_COLUMNS = ("feature", "bundle")
+"""Columns of a table of names: as a cohort has it, and as the bundle has it."""
