@@ -401,7 +401,7 @@ def test_a_unit_that_makes_numbers_smaller_or_is_mixed_is_refused(made, scorer):
     with pytest.raises(BundleError, match="column `age` has a median outside"):
         _scored(scorer, clinical.with_columns(pl.col("age") / 10), _sources(results))
     some = pl.int_range(pl.len()) % 5 == 0
-    with pytest.raises(BundleError, match="column `age` lies outside .* in 20% of the patients"):
+    with pytest.raises(BundleError, match=r"column `age` lies outside .* in 20% of the patients"):
         _scored(
             scorer, clinical.with_columns(pl.when(some).then(pl.col("age") * 12).otherwise("age")), _sources(results)
         )
