@@ -934,8 +934,8 @@ class BundleConfig(Section):
 
     features: dict[Name, str] = Field(
         {},
-        description="Omic -> table (TSV or CSV, relative to the working folder) with the columns `feature`, a name here, "
-        "and `bundle`, its name in the bundle; several features of one name are averaged. Default: names are the same.",
+        description="Omic -> table (TSV or CSV, relative to the working folder) with the columns `feature`, a name "
+        "here, and `bundle`, its name in the bundle; several features of one name are averaged. Default: same names.",
     )
     align: dict[Name, Literal["quantiles"]] = Field(
         {},

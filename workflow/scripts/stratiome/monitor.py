@@ -66,7 +66,7 @@ def _table(path: Path) -> Path:
         raise ConfigError(problems, str(path))
     results = Path(config.results_folder)
     table = results / "monitor" / "drift.parquet"
-    again = "Suggestion: run `snakemake monitor` with this config first"
+    again = "Suggestion: run the target `monitor` with this config first"
     if not table.is_file():
         raise ConfigError([f"{table} is not there. {again}"], str(path))
     if config.data.from_files:
