@@ -14,13 +14,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from stratiome.audit.fairness import THRESHOLDS, Draws
-from stratiome.audit.group_tests import DIFFERS, LEAST_EVENTS, GroupTest, cloglog, judge_groups
+from stratiome.audit.group_tests import DIFFERS, LEAST_EVENTS, GroupTest, judge_groups
 from stratiome.audit.recalibration import GAIN, recalibrate
 from stratiome.audit.transport import slope_and_baseline
 from stratiome.prognosis.decision import net_benefit
 from stratiome.prognosis.evaluate import Predictions, Problem
 from stratiome.survival.concordance import Sample
 from stratiome.survival.cox import CoxError, fit_cox
+from stratiome.survival.expected import complementary_log_log
 
 HORIZON = 60.0
 GRID = np.linspace(0.0, HORIZON, 31)
@@ -134,7 +135,7 @@ def _eyeballed(found: Cohort, labels: np.ndarray) -> bool:
     for model in MODELS:
         curves = found.given.survival[model]
         hazard = -np.log(np.clip(curves, 1e-10, 1.0))
-        x = cloglog(curves[:, -1])
+        x = complementary_log_log(curves[:, -1])
         own = np.array([np.interp(t, GRID, h) for t, h in zip(time, hazard, strict=True)])
         for name in np.unique(labels):
             here = labels == name

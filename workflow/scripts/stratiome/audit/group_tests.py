@@ -26,6 +26,7 @@ from stratiome.prognosis.calibration_curve import hazard_at
 from stratiome.prognosis.evaluate import Predictions, Problem
 from stratiome.survival.censoring import MIN_CENSORING_SURVIVAL, censoring_curve
 from stratiome.survival.cox import CoxError, fit_cox
+from stratiome.survival.expected import complementary_log_log
 from stratiome.survival.outcome import at_one_time
 
 HOLDS, DIFFERS = "holds", "differs"
@@ -114,7 +115,7 @@ class Followed:
             until,
             event & (time <= horizon),
             None if problem.competing is None else problem.competing[given.rows] & (time <= horizon),
-            cloglog(curves[:, problem.column(horizon)]),
+            complementary_log_log(curves[:, problem.column(horizon)]),
             np.maximum(hazard_at(curves, problem.grid, until), _CLIP),
             given.fold,
             not at_one_time(problem.time, problem.event),
@@ -127,11 +128,6 @@ class Followed:
         """Some of the patients; shape `(n_patients,)`, bool."""
         own = {k: getattr(self, k)[rows] for k in ("time", "event", "x", "hazard", "fold", "cumulative")}
         return replace(self, **own, other=None if self.other is None else self.other[rows])
-
-
-def cloglog(survival: np.ndarray) -> np.ndarray:
-    """`log(-log S)`."""
-    return np.asarray(np.log(-np.log(np.clip(survival, _CLIP, 1.0 - _CLIP))))
 
 
 def judge_groups(

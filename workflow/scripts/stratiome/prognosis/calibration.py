@@ -9,9 +9,9 @@ import numpy as np
 from stratiome.survival.censoring import survival_curve
 from stratiome.survival.competing import cause_of, check_competing, incidence_error, observed_risk
 from stratiome.survival.concordance import Sample
+from stratiome.survival.expected import complementary_log_log
 from stratiome.survival.outcome import at_one_time
 
-_CLIP = 1e-10  # survival probabilities are kept this far from 0 and 1 before taking logarithms
 _STEPS = 50
 _MAX_STEP = 1.0
 _MAX_SLOPE = 50.0
@@ -52,7 +52,7 @@ def calibration_slope(sample: Sample, survival: np.ndarray, horizon: float) -> n
     horizon
         Months.
     """
-    x = np.log(-np.log(np.clip(survival, _CLIP, 1.0 - _CLIP)))
+    x = complementary_log_log(survival)
     event = sample.event & (sample.time <= horizon)
     time = np.minimum(sample.time, horizon)
     gone = sample.otherwise(horizon)
