@@ -229,8 +229,39 @@ def report(scratch: Path) -> str:
             "| model | update | Uno's C | ΔC to clinical | AUC | IBS | O/E | calibration slope |\n"
             "|---|---|---|---|---|---|---|---|\n" + "\n".join(_rows(metrics)),
             f"Subgroups: {_subgroups(tables.read_table(applied / 'subgroups.parquet', tables.ExternalSubgroups))}.",
+            *_claims(tables.read_table(applied / "treatment_effects.parquet", tables.ExternalEffects), learned, other),
         ]
     return "\n\n".join(lines)
+
+
+def _claims(effects: pl.DataFrame, learned: str, other: str) -> list[str]:
+    """Claimed effects on mean survival beside what is found, and what was asked otherwise."""
+    rows = effects.filter(pl.col("estimand") == "rmst_difference").to_dicts()
+    if not rows:
+        return ["Treatments: none claimed."]
+    head = f"| claim | in {NAMES[learned]} | in {NAMES[other]} | n, treated | difference | p, Holm | verdict |"
+    body = []
+    for row in rows:
+        there, gap = (
+            _effect({k: row[name + ("" if k == "estimate" else f"_{k}")] for k in ("estimate", "lower", "upper")})
+            for name in ("claimed", "difference")
+        )
+        group = f", subgroup {row['subgroup']}" if row["subgroup"] else ""
+        p = "–" if row["p_holm"] is None else f"{row['p_holm']:.3f}"
+        found = _effect(row) if row["estimate"] is not None else row["method"]
+        name = f"{row['treatment']}{group}"
+        size = f"{row['n']}, {row['n_treated']}"
+        body.append(f"| {name} | {there} | {found} | {size} | {gap} | {p} | {row['verdict']} |")
+    told = dict.fromkeys(f"{r['treatment']}: {line}" for r in rows for line in r["remark"].splitlines())
+    remarks = "\n".join(f"- {line}" for line in told)
+    return [f"Months gained over 60 months:\n\n{head}\n|---|---|---|---|---|---|---|\n" + "\n".join(body), remarks]
+
+
+def _effect(row: dict[str, Any]) -> str:
+    if row["estimate"] is None:
+        return "–"
+    around = "" if row["lower"] is None else f" ({row['lower']:+.1f} to {row['upper']:+.1f})"
+    return f"{row['estimate']:+.1f}{around}"
 
 
 def _rows(metrics: pl.DataFrame) -> list[str]:
@@ -238,6 +269,8 @@ def _rows(metrics: pl.DataFrame) -> list[str]:
     for model in metrics["model"].unique(maintain_order=True):
         for update in metrics["update"].unique(maintain_order=True):
             rows = metrics.filter(pl.col("model") == model, pl.col("update") == update)
+            if not rows.height:
+                continue  # only the clinical model is fitted anew
             cells = [_cell(rows, METRICS[0]), _cell(rows, METRICS[0], "clinical")]
             cells += [_cell(rows, m) for m in METRICS[1:]]
             found.append(f"| {model} | {update} | {' | '.join(cells)} |")

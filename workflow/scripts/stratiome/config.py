@@ -425,6 +425,10 @@ class NegativeControlConfig(Section):
     )
 
 
+Timing = Literal["by chance", "by the landmark", "at time zero", "later", "not known"]
+"""How it is known who is treated when follow-up starts: `later` is known not to be, `not known` may not be."""
+
+
 class TreatmentConfig(Section):
     """A target trial: who is eligible, what is compared, and what has to be balanced."""
 
@@ -561,6 +565,15 @@ class TreatmentConfig(Section):
         others = [a for a in self.arms if a != self.reference]
         arm = self.compare or (others[0] if others else "treated")
         return arm.replace("_", " ")
+
+    @property
+    def timing(self) -> Timing:
+        """How it is known who is treated when follow-up starts."""
+        if self.design == "randomised":
+            return "by chance"
+        if self.start is not None:
+            return "by the landmark"
+        return self.starts or "not known"
 
     @property
     def columns(self) -> tuple[str, ...]:

@@ -301,6 +301,7 @@ def summary_rows(aligned: dict[str, Aligned], used: list[tuple[str, ...]]) -> li
         {
             "omic": name,
             "features_asked": match.asked,
+            "aligned": match.moved is not None,
             "features_found": match.found,
             "patients": sum(name in own for own in sets),
             "note": match.reason or match.remark,

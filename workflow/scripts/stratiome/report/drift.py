@@ -9,6 +9,7 @@ from typing import Any
 
 import polars as pl
 
+from stratiome import __version__
 from stratiome.report import disclosure
 from stratiome.report.blocks import Note, Section, Table
 from stratiome.report.template import TEMPLATES, fill
@@ -192,6 +193,6 @@ def render(page: Monitoring, templates: Path = TEMPLATES) -> str:
         sections=[drifted(page), outcome(page), about(page)],
         simulated=False,
         min_cell=page.min_cell,
-        config_hash=page.digest[:16],
-        version=page.card["stratiome"],
+        config_hash="",
+        version=__version__,
     )

@@ -9,6 +9,7 @@ from typing import Any
 
 import polars as pl
 
+from stratiome import __version__
 from stratiome.report import disclosure, validation_claims
 from stratiome.report.blocks import Cell, Note, Section, Table, Text, numbered
 from stratiome.report.outcome_words import OutcomeWords
@@ -141,13 +142,13 @@ def subgroup_verdict(page: Validation) -> Verdict:
     if not sure:
         text = "Nothing to find again: the bundle has one group, or patients here fall into one."
         return Verdict(question, text, "unknown", link="subgroups")
-    there = [f"subgroup {r['subgroup']}" for r in sure if r["p_value"] <= ALPHA]
+    there, rest = ([f"subgroup {r['subgroup']}" for r in sure if (r["p_value"] <= ALPHA) is k] for k in (True, False))
     if not there:
         text, tone = "No evidence that they are: one cloud of patients, cut by the same rule, looks the same.", "no"
     elif len(there) == len(sure):
         text, tone = "Yes: patients are surer of their subgroup than those of one cloud are.", "yes"
     else:
-        text, tone = f"In part: evidence for {join(there)}, none for the others.", "mixed"
+        text, tone = f"In part: evidence for {join(there)}, none for {join(rest)}.", "mixed"
     facts = [
         (f"Subgroup {r['subgroup']}, probability", f"{number(r['estimate'])}, {p_value(r['p_value'])}") for r in sure
     ]
@@ -231,7 +232,12 @@ def whom(page: Validation) -> Section:
         "values beyond those of the training patients, or lie farther out in the latent space than 99 % of them; what "
         "is said of them is an extrapolation."
     )
-    blocks.append(Note(text, "care" if n and far / n > 0.1 else "plain"))
+    if moved := [label(r["omic"]) for r in page.omics.iter_rows(named=True) if r["aligned"]]:
+        text += (
+            f" Values of {join(moved)} were brought to those of the bundle's cohort first, so that hardly any can lie"
+            " beyond them: a small share says little here."
+        )
+    blocks.append(Note(text, "care" if moved or (n and far / n > 0.1) else "plain"))
     return Section("whom", "Whom the models met", f"{n:,} patients, scored without looking at outcomes.", blocks)
 
 
@@ -272,8 +278,8 @@ def worth(page: Validation) -> Section:
                 after.append(cells)
         text = (
             "Each update is learned on one half of the patients here and judged on the other. Baseline: hazards times "
-            "observed over expected. Slope and baseline: a Cox model on the prediction alone. These do not change the "
-            "order of patients; needing one says that the risks cannot be used as published. Refit: the clinical model "
+            "observed over expected. Slope and baseline: a Cox model on the prediction alone. "
+            f"{_ordered(page)} Needing one says that the risks cannot be used as published. Refit: the clinical model "
             "with all coefficients learned here."
         )
         blocks.append(
@@ -292,6 +298,17 @@ def worth(page: Validation) -> Section:
     else:
         blocks.append(Note("No update was learned: with competing causes, or without events, there is none here."))
     return Section("worth", "What they are worth here", "As published first, then updated.", blocks)
+
+
+def _ordered(page: Validation) -> str:
+    """What order C is taken of: other models than Cox's are judged as they are by the risk over all times."""
+    if not page.words.timed:
+        return "Neither changes the order of patients within a half."
+    return (
+        "Neither changes the order of patients by their risk at the horizon, within a half. As they are, forests, the "
+        "deep and the stacked model order patients by the risk over all times, so that their order may differ a little "
+        "after an update."
+    )
 
 
 def subgroups(page: Validation) -> Section:
@@ -327,7 +344,7 @@ def subgroups(page: Validation) -> Section:
     _, numbered_notes = numbered(notes)
     tau = next((r["tau_months"] for r in rows if r["tau_months"] is not None), None)
     over = "" if tau is None else f" up to {months(tau)} months"
-    told = "" if test is None else f" Log-rank test of all: {p_cell(test['p_value'])}."
+    told = "" if test is None else f" Log-rank test of all: {p_value(test['p_value'])}."
     lede = (
         "Patients are assigned by the frozen model. A subgroup is here if its patients are surer of it than those of "
         f"one cloud that is cut by the same rule.{told}"
@@ -369,6 +386,6 @@ def render(page: Validation, templates: Path = TEMPLATES) -> str:
         sections=[whom(page), worth(page), subgroups(page), validation_claims.effects(page), about(page)],
         simulated=False,
         min_cell=page.min_cell,
-        config_hash=page.digest[:16],
-        version=page.card["stratiome"],
+        config_hash="",
+        version=__version__,
     )
