@@ -159,6 +159,36 @@ def test_the_same_bias_in_both_cohorts_is_said():
     assert {(r["unknown_starts"], r["remark"]) for r in row.values()} == {("", "")}
 
 
+def inert(seed, n=1500):
+    """Clinical table and outcome of a drug without effect that starts within two years, if one lives so long."""
+    rng = np.random.default_rng(seed)
+    death, wanted = rng.exponential(50.0, n), np.where(rng.random(n) < 0.6, rng.uniform(0.0, 24.0, n), np.inf)
+    treated = wanted < death
+    ids, noise = [f"P{i:05d}" for i in range(n)], rng.normal(size=(2, n))
+    clinical = pl.DataFrame({"patient_id": ids, "drug": treated.astype(float), "severity": noise[0], "age": noise[1]})
+    start = pl.Series("start", np.where(treated, wanted, np.nan)).fill_nan(None)
+    outcome = pl.DataFrame({"patient_id": ids, "time_months": np.minimum(death, 90.0), "event": death < 90})
+    return clinical.with_columns(start), outcome.with_columns(pl.col("event").cast(pl.Int64))
+
+
+def inert_claims(seed, treatment):
+    clinical, outcome = inert(seed)
+    settings = Settings(ENDPOINT, EvaluationConfig(bootstraps=DRAWS, level=LEVEL), {}, seed)
+    found = evaluate_treatments(clinical, outcome, {}, (), {"drug": treatment}, settings)
+    effects = tables.from_rows(found.effects, tables.TreatmentEffects)
+    return claims_table(effects, means({}), {"drug": treatment}, 60.0, LEVEL, 10)
+
+
+def test_immortal_time_replicates_an_inert_drug_and_a_landmark_does_not():
+    clinical, outcome = inert(31)
+    verdicts = {}
+    for name, treatment in (("unknown", DRUG), ("landmark", DATED.model_copy(update={"landmark": 24.0}))):
+        other = here(1, clinical=clinical, outcome=outcome, labels={}, treatments={"drug": treatment})
+        row = looked_for(inert_claims(21, treatment), other)[0, "rmst_difference"]
+        verdicts[name] = (row["verdict"], row["unknown_starts"])
+    assert verdicts == {"unknown": ("replicated", "both"), "landmark": ("nothing was claimed", "")}
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
