@@ -64,7 +64,12 @@ def page(*rows, pairs=()):
             "Replicated: drug A. Not estimable: other drug (fewer than 20 patients in an arm).",
         ),
         (
-            [claim("another question")],
+            [claim("replicated"), claim("replicated", subgroup=1), claim("not estimable", found=None, subgroup=2)],
+            "yes",
+            "Replicated: drug A.",
+        ),
+        (
+            [claim("another question"), claim("another question", subgroup=1)],
             "unknown",
             "Not compared: drug A, since patients are followed from another time on here than in Here.",
         ),

@@ -78,7 +78,7 @@ def _starts(claim: Row, treatment: TreatmentConfig) -> str:
 
 
 def _origin(landmark: float | None) -> str:
-    return "time zero on" if landmark is None else f"{landmark:.4g} months on, if they live that long"
+    return "time zero on" if landmark is None else f"{landmark:.3g} months on, if they live that long"
 
 
 def _assignment(there: str, here: str) -> str:

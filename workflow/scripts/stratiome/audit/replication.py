@@ -203,7 +203,7 @@ def _row(
     how = "unweighted, as randomised" if sample.randomised else "overlap weights of a propensity fitted here"
     row["method"] = f"{curve_name(sample)} by arm, {how}; normal interval from bootstrap samples of patients"
     if treatment is not None and treatment.landmark_months is not None:
-        row["method"] += f"; from the landmark at {treatment.landmark_months:.4g} months on"
+        row["method"] += f"; from the landmark at {treatment.landmark_months:.3g} months on"
     row["comparable"] = treatment is not None and same_start(claim, treatment)
     error = claim["standard_error"]
     if row["comparable"] and error is not None and row["lower"] is not None:

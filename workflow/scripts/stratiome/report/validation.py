@@ -106,7 +106,8 @@ def verdict(page: Validation) -> Verdict:
     name = within(model)
     facts = [(page.words.metrics["uno_c"][0], interval(c, 3))]
     facts += [("Calibration slope", interval(slope))] if slope else []
-    facts += [("Observed / expected", interval(ratio))] if ratio else []
+    facts += [(f"Observed / expected{_at(page, ratio)}", interval(ratio))] if ratio else []
+    facts.append(("Patients, events", f"{c['n']:,}, {disclosure.count(c['events'], page.min_cell)}"))
     ranks = direction(c["lower"], c["upper"], 0.5)
     off = [said for said in (_ratio(ratio), _slope(slope)) if said]
     if ranks != "above":
@@ -156,6 +157,11 @@ def subgroup_verdict(page: Validation) -> Verdict:
     facts += [("Survival, log-rank", p_value(test[0]["p_value"]))] if test else []
     caveat = "p-values of single subgroups are not corrected for their number."
     return Verdict(question, text, tone, tuple(facts), caveat, "subgroups")  # type: ignore[arg-type]
+
+
+def _at(page: Validation, row: Row | None) -> str:
+    """` at 60 months`, where there are times."""
+    return "" if row is None or not page.words.timed else f" at {months(row['horizon_months'])} months"
 
 
 def _inside(row: Row | None, limits: tuple[float, float]) -> bool:
@@ -254,15 +260,14 @@ def worth(page: Validation) -> Section:
     first = page.metric(page.first, "uno_c")
     size = "" if first is None else f"n = {first['n']:,}, {disclosure.count(first['events'], page.min_cell)} events. "
     ratio = page.metric(page.first, "observed_expected")
-    horizon = "" if ratio is None or not page.words.timed else f" at {months(ratio['horizon_months'])} months"
     blocks: list[object] = [
         Table(
             "As they are.",
             ["Model", f"Δ {page.words.metrics['uno_c'][0]} to clinical", *heads],
             rows,
             frozenset(range(1, 2 + len(columns))),
-            f"{size}Calibration{horizon}. Estimate ({page.level} interval) by bootstraps of the patients here; the "
-            "models are fixed.",
+            f"{size}Calibration{_at(page, ratio)}. Estimate ({page.level} interval) by bootstraps of the patients "
+            "here; the models are fixed.",
         )
     ]
     updates = [u for u in page.metrics["update"].unique(maintain_order=True) if u != AS_IS]

@@ -34,8 +34,9 @@ def effect_verdict(page: Validation) -> Verdict | None:
     if not rows:
         return None
     question = "Are its treatment effects here?"
-    told = {v: [_named(page, r) for r in rows if r["verdict"] == v] for v in NAMED}
     overall = [r for r in rows if r["subgroup"] == 0]
+    rows = _worth_naming(rows, overall)
+    told = {v: [_named(page, r) for r in rows if r["verdict"] == v] for v in NAMED}
     facts = tuple((_fact(page, r, "claimed"), page.words.gain(_claim(r))) for r in overall)
     facts += tuple((_fact(page, r, "here"), page.words.gain(r)) for r in overall)
     yes, other, no = told["replicated"], told["replicated in direction, not in size"], told["not replicated"]
@@ -50,6 +51,14 @@ def effect_verdict(page: Validation) -> Verdict | None:
             " way (immortal time), and agreement does not exclude it."
         )
     return Verdict(question, text, tone, facts, caveat, "effects")
+
+
+def _worth_naming(rows: Sequence[Row], overall: Sequence[Row]) -> list[Row]:
+    """Without subgroups of which nothing is known, or not more than of all patients; the table has them."""
+    same = {(r["treatment"], r["verdict"]) for r in overall}
+    silent = ("another question", "not estimable", "nothing was claimed")
+    rest = [r for r in rows if r["subgroup"] and r["verdict"] not in silent]
+    return [*overall, *(r for r in rest if (r["treatment"], r["verdict"]) not in same)]
 
 
 def _answers(page: Validation, rows: Sequence[Row], told: Mapping[str, list[str]]) -> list[str]:
