@@ -36,6 +36,8 @@ FILES = {
     "tcga_brca": {"mrna": "mrna.parquet", "cna": "cna.parquet", "mutation": "mutation.parquet"},
     "breast_nki": {"mrna": "mrna.parquet"},
 }
+LEAST = 10
+"""Patients or events below which no count is told."""
 SIGNS = {"+": "positive", "-": "negative"}
 POST = "post (prior bilateral ovariectomy or >12 mo since lmp with no prior hysterectomy)"
 PRE = "pre (<6 months since lmp and no prior bilateral ovariectomy and not on estrogen replacement)"
@@ -97,6 +99,12 @@ CONFOUNDERS = {
 }
 LOCAL = "(stage_group IS NULL OR stage_group IN ('i', 'ii', 'iii'))"
 """No distant metastasis is known, and the tumour is invasive."""
+GROUPS: dict[str, dict[str, Any]] = {
+    "metabric": {"groups": ["age", "menopause", "er"], "cuts": {"age": [50, 65]}, "intersections": False},
+    "tcga_brca": {"groups": ["race", "age"], "cuts": {"age": [50, 65]}},
+}
+"""Groups of patients in which held-out predictions of the bundles' own cohorts are judged, as in `config/cohorts`."""
+JUDGED = ("auc", "observed_expected", "calibration_slope")
 METRICS = ("uno_c", "auc", "ibs", "observed_expected", "calibration_slope")
 
 
@@ -156,6 +164,8 @@ def config_of(cohort: str, other: str, folder: Path, quick: bool) -> dict[str, A
         "resamples": {"folds": 5},
         "latent": {"baselines": ["mofa"]},
     }
+    if pair == "tcga_brca":
+        config["audit"] = GROUPS[cohort]
     if quick:
         config["latent"] |= {"dims": 3, "members": 1, "epochs": 5}
         config |= {"prognosis": {"inner_folds": 2, "trees": 20, "instability": 0}, "evaluation": {"bootstraps": 50}}
@@ -172,7 +182,8 @@ def run(scratch: Path, quick: bool, only: str) -> None:
         folder = scratch / f"{learned}_to_{other}"
         shared = shared_features(learned, other, folder)
         made = config_of(learned, other, folder, quick)
-        bundle = run_workflow(made, folder / "bundle", "bundle/bundle.json") / "bundle"
+        targets = ["bundle/bundle.json", *(["evaluation/fairness.parquet"] if "audit" in made else [])]
+        bundle = run_workflow(made, folder / "bundle", *targets) / "bundle"
         before = open_bundle(bundle).digest
         applied = config_of(other, learned, folder, quick)
         applied["bundle"] = {"apply": str(bundle), "align": {"mrna": "quantiles"}}
@@ -264,6 +275,43 @@ def _effect(row: dict[str, Any]) -> str:
     return f"{row['estimate']:+.1f}{around}"
 
 
+def report_groups(scratch: Path) -> str:
+    """Held-out predictions of the clinical and the stacked model in groups of the bundles' own cohorts."""
+    lines = ["Folds of the bundles above (features and covariates that both cohorts share), risk at 60 months."]
+    for learned in GROUPS:
+        (folder,) = scratch.glob(f"{learned}_to_{'tcga_brca' if learned == 'metabric' else 'metabric'}")
+        found = folder / "bundle" / "results" / "evaluation"
+        groups = tables.read_table(found / "fairness.parquet", tables.Fairness).filter(pl.col("design") == "fold")
+        tests = tables.read_table(found / "fairness_tests.parquet", tables.FairnessTests)
+        body = []
+        for (grouping, group, model), rows in groups.filter(pl.col("model").is_not_null()).group_by(
+            ["grouping", "group", "model"], maintain_order=True
+        ):
+            size = rows.filter(pl.col("metric") == JUDGED[1])
+            if size.height:
+                name = f"{grouping}: {group}" if grouping else "all"
+                told = [str(v) if v >= LEAST else f"<{LEAST}" for v in (size["n"][0], size["events"][0])]
+                cells = [_cell(rows.with_columns(versus=pl.lit(None, pl.String)), m) for m in JUDGED]
+                body.append(f"| {name} | {model} | {told[0]}, {told[1]} | {' | '.join(cells)} |")
+        lines += [
+            f"**{NAMES[learned]}**",
+            "| group | model | n, events | AUC | O/E | calibration slope |\n|---|---|---|---|---|---|\n"
+            + "\n".join(body),
+            _tested(tests.filter(pl.col("design") == "fold")),
+        ]
+    return "\n\n".join(lines)
+
+
+def _tested(tests: pl.DataFrame) -> str:
+    known = tests.filter(pl.col("p_holm").is_not_null())
+    flagged = [
+        f"{r['model']}, {r['grouping']}{': ' + r['group'] if r['group'] else ''} ({r['kind']}, p = {r['p_holm']:.3g})"
+        for r in known.filter(pl.col("flagged")).to_dicts()
+    ]
+    said = f"{known.height} tests, corrected together (Holm); {tests.height - known.height} not estimable. "
+    return said + (f"Flagged: {'; '.join(flagged)}." if flagged else "None is flagged.")
+
+
 def _rows(metrics: pl.DataFrame) -> list[str]:
     found = []
     for model in metrics["model"].unique(maintain_order=True):
@@ -289,6 +337,7 @@ def main() -> None:
         run(given.scratch, given.quick, given.only)
     else:
         write_table("transport", "Bundles in other cohorts", report(given.scratch))
+        write_table("transport groups", "Groups of patients in METABRIC and TCGA", report_groups(given.scratch))
 
 
 if __name__ == "__main__":

@@ -30,7 +30,7 @@ NAMED = {
 
 def effect_verdict(page: Validation) -> Verdict | None:
     """Whether effects that the bundle's cohort claimed are found here; None where it had no treatment."""
-    rows = [r for r in page.effects.to_dicts() if r["estimand"] == RMST]
+    rows: list[Row] = [r for r in page.effects.to_dicts() if r["estimand"] == RMST]
     if not rows:
         return None
     question = "Are its treatment effects here?"
