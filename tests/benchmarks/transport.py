@@ -261,7 +261,7 @@ def _claims(effects: pl.DataFrame, learned: str, other: str) -> list[str]:
         p = "–" if row["p_holm"] is None else f"{row['p_holm']:.3f}"
         found = _effect(row) if row["estimate"] is not None else row["method"]
         name = f"{row['treatment']}{group}"
-        size = f"{row['n']}, {row['n_treated']}"
+        size = f"{_told(row['n'])}, {_told(row['n_treated'])}"
         body.append(f"| {name} | {there} | {found} | {size} | {gap} | {p} | {row['verdict']} |")
     told = dict.fromkeys(f"{r['treatment']}: {line}" for r in rows for line in r["remark"].splitlines())
     remarks = "\n".join(f"- {line}" for line in told)
@@ -278,9 +278,8 @@ def _effect(row: dict[str, Any]) -> str:
 def report_groups(scratch: Path) -> str:
     """Held-out predictions of the clinical and the stacked model in groups of the bundles' own cohorts."""
     lines = ["Folds of the bundles above (features and covariates that both cohorts share), risk at 60 months."]
-    for learned in GROUPS:
-        (folder,) = scratch.glob(f"{learned}_to_{'tcga_brca' if learned == 'metabric' else 'metabric'}")
-        found = folder / "bundle" / "results" / "evaluation"
+    for learned, other in [pair for pair in PAIRS if set(pair) == set(GROUPS)]:
+        found = scratch / f"{learned}_to_{other}" / "bundle" / "results" / "evaluation"
         groups = tables.read_table(found / "fairness.parquet", tables.Fairness).filter(pl.col("design") == "fold")
         tests = tables.read_table(found / "fairness_tests.parquet", tables.FairnessTests)
         body = []
@@ -290,16 +289,19 @@ def report_groups(scratch: Path) -> str:
             size = rows.filter(pl.col("metric") == JUDGED[1])
             if size.height:
                 name = f"{grouping}: {group}" if grouping else "all"
-                told = [str(v) if v >= LEAST else f"<{LEAST}" for v in (size["n"][0], size["events"][0])]
+                told = [_told(size[k][0]) for k in ("n", "events")]
                 cells = [_cell(rows.with_columns(versus=pl.lit(None, pl.String)), m) for m in JUDGED]
                 body.append(f"| {name} | {model} | {told[0]}, {told[1]} | {' | '.join(cells)} |")
         lines += [
             f"**{NAMES[learned]}**",
-            "| group | model | n, events | AUC | O/E | calibration slope |\n|---|---|---|---|---|---|\n"
-            + "\n".join(body),
+            "\n".join(["| group | model | n, events | AUC | O/E | calibration slope |", f"|{'---|' * 6}", *body]),
             _tested(tests.filter(pl.col("design") == "fold")),
         ]
     return "\n\n".join(lines)
+
+
+def _told(n: int) -> str:
+    return f"<{LEAST}" if 0 < n < LEAST else str(n)
 
 
 def _tested(tests: pl.DataFrame) -> str:
