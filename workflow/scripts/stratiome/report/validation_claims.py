@@ -44,7 +44,9 @@ def effect_verdict(page: Validation) -> Verdict | None:
     tone: Tone = "unknown"
     if yes or other or no:
         tone = "yes" if yes and not other and not no else "no" if no and not yes and not other else "mixed"
-    caveat = "Corrected for the number of claims; patients here may differ in more than what was balanced."
+    caveat = "Patients here may differ in more than what was balanced."
+    if any(r["p_holm"] is not None for r in rows):
+        caveat = f"Tests are corrected for the number of claims. {caveat}"
     if any(r["unknown_starts"] == "both" for r in rows):
         caveat += (
             " When treatment started is not known in either cohort, so that both effects may be too good in the same"
