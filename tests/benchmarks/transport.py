@@ -101,7 +101,7 @@ LOCAL = "(stage_group IS NULL OR stage_group IN ('i', 'ii', 'iii'))"
 """No distant metastasis is known, and the tumour is invasive."""
 GROUPS: dict[str, dict[str, Any]] = {
     "metabric": {"groups": ["age", "er"], "cuts": {"age": [50, 65]}},
-    "tcga_brca": {"groups": ["race", "age"], "cuts": {"age": [50, 65]}},
+    "tcga_brca": {"groups": ["race", "age"], "cuts": {"age": [50, 65]}, "intersections": False},
 }
 """Groups of patients in which held-out predictions of the bundles' own cohorts are judged, as in `config/cohorts`."""
 JUDGED = ("auc", "observed_expected", "calibration_slope")

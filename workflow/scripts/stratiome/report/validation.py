@@ -285,7 +285,7 @@ def worth(page: Validation) -> Section:
             "Each update is learned on one half of the patients here and judged on the other. Baseline: hazards times "
             "observed over expected. Slope and baseline: a Cox model on the prediction alone. "
             f"{_ordered(page)} Needing one says that the risks cannot be used as published. Refit: the clinical model "
-            "with all coefficients learned here."
+            "with all coefficients learned here. Updates are learned of follow-up up to the horizon."
         )
         blocks.append(
             Table(
