@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -36,10 +36,13 @@ class Splits:
         Resample name -> sites that it holds out.
     given
         Resample name -> name in the file of splits.
+    too_few
+        Why the cohort cannot be analysed, where a bundle is applied to it and that may be all that is asked.
     """
 
     sites: dict[str, list[str]] = field(default_factory=dict)
     given: dict[str, str] = field(default_factory=dict)
+    too_few: tuple[str, ...] = ()
 
 
 def plan(raw: dict[str, Any], source: str) -> tuple[Config, Splits]:
@@ -74,11 +77,15 @@ def plan(raw: dict[str, Any], source: str) -> tuple[Config, Splits]:
                 problems += check_matrix_header(path, config.data.patient_id, key, known, in_study)
             problems += _check_samples(config)
             try:
-                clinical = read_clinical(clinical_file(config), config)
-                problems += check_horizons(clinical_file(config), clinical.outcome, config)
+                clinical = read_clinical(clinical_file(config), config, enough=config.bundle.apply is None)
             except CohortError as error:
                 problems += error.problems
         splits, found = _plan_splits(config, clinical)
+        if clinical is not None:
+            found = check_horizons(clinical_file(config), clinical.outcome, config) + found
+            found = _check_outcome(config) + list(clinical.too_few) + found
+        if config.bundle.apply is not None:
+            splits, found = replace(splits, too_few=tuple(found)), []
         problems += _check_gene_sets(config) + _check_names(config) + _check_bundle(config)
         problems += found + _check_results(Path(config.results_folder))
     else:
@@ -86,6 +93,15 @@ def plan(raw: dict[str, Any], source: str) -> tuple[Config, Splits]:
     if problems or config is None:
         raise ConfigError(problems, source)
     return config, splits
+
+
+def _check_outcome(config: Config) -> list[str]:
+    if config.endpoint.given:
+        return []
+    return [
+        "`endpoint`: missing, so that patients can only be scored and watched (`apply`, `monitor`). Suggestion: name "
+        "the outcome"
+    ]
 
 
 def _plan_splits(config: Config, clinical: Clinical | None) -> tuple[Splits, list[str]]:
