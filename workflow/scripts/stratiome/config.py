@@ -942,6 +942,12 @@ class BundleConfig(Section):
         None, description="Folder of a bundle whose models score the patients of this cohort, by the target `apply`."
     )
 
+    digest: str | None = Field(
+        None,
+        pattern="^[0-9a-f]{16,64}$",
+        description="Digest of the bundle to apply, or its first 16 characters or more, as its model card tells it; "
+        "any other bundle is refused.",
+    )
     features: dict[Name, str] = Field(
         {},
         description="Omic -> table (TSV or CSV, relative to the working folder) with the columns `feature`, a name "

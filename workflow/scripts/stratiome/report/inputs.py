@@ -200,6 +200,12 @@ class ReportInputs:
     quality: Mapping[str, pl.DataFrame] = field(default_factory=dict)
     quality_figures: Mapping[str, str] = field(default_factory=dict)
 
+    def made_of(self, cohort: str) -> list[str]:
+        """Cohort, config and version for the last line of a page."""
+        version = (self.manifest.get("created_with") or {}).get("stratiome")
+        said = {"config": self.manifest.get("config_hash"), "Stratiome": version}
+        return [f"Cohort {cohort}", *(f"{name} {value}" for name, value in said.items() if value)]
+
     def rows(self, table: str, **where: Any) -> list[dict[str, Any]]:
         """Rows of a table whose columns equal the given values (null matches null), in their order."""
         frame = self.tables.get(table)

@@ -78,15 +78,14 @@ def render(inputs: ReportInputs, templates: Path = TEMPLATES) -> str:
     page = fill(
         templates,
         title=settings.title or settings.cohort,
-        cohort=settings.cohort,
         summary=summary(inputs),
         warning=duplicates(inputs),
         verdicts=verdicts(inputs),
         sections=sections(inputs),
         simulated=inputs.simulated,
         min_cell=settings.min_cell,
-        config_hash=inputs.manifest.get("config_hash", ""),
         version=(inputs.manifest.get("created_with") or {}).get("stratiome", ""),
+        made_of=inputs.made_of(settings.cohort),
     )
     for name, other in settings.words.renamed.items():
         page = page.replace(name, other)

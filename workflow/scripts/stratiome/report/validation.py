@@ -272,9 +272,9 @@ def worth(page: Validation) -> Section:
                 after.append(cells)
         text = (
             "Each update is learned on one half of the patients here and judged on the other. Baseline: hazards times "
-            "observed over expected. Slope and baseline: a Cox model on the prediction alone. These do not change the "
-            "order of patients; needing one says that the risks cannot be used as published. Refit: the clinical model "
-            "with all coefficients learned here."
+            "observed over expected. Slope and baseline: a Cox model on the prediction alone. These keep "
+            "the order of patients (each half has its own, by which C moves a little); needing one says that the risks "
+            "cannot be used as published. Refit: the clinical model with all coefficients learned here."
         )
         blocks.append(
             Table(
@@ -362,13 +362,12 @@ def render(page: Validation, templates: Path = TEMPLATES) -> str:
     return fill(
         templates,
         title=f"{page.title}: models of {page.learned}",
-        cohort=page.title,
         summary=[f"{page.patients.height:,} patients", f"models of {page.card['n']:,} others"],
         warning="",
         verdicts=[v for v in (verdict(page), subgroup_verdict(page), validation_claims.effect_verdict(page)) if v],
         sections=[whom(page), worth(page), subgroups(page), validation_claims.effects(page), about(page)],
         simulated=False,
         min_cell=page.min_cell,
-        config_hash=page.digest[:16],
         version=page.card["stratiome"],
+        made_of=[page.title, f"bundle {page.digest[:16]} of Stratiome {page.card['stratiome']}"],
     )
