@@ -554,7 +554,8 @@ def test_a_column_of_another_name_and_unit_is_read(tiny):
 
 def test_texts_are_not_multiplied(tiny):
     _declare(tiny, hospital="{multiply: 2}")
-    with pytest.raises(CohortError, match=r"`data.columns.hospital.multiply`: the column holds texts.*hospital.values`"):
+    said = r"`data.columns.hospital.multiply`: the column holds texts.*hospital.values`"
+    with pytest.raises(CohortError, match=said):
         _read(tiny)
 
 
