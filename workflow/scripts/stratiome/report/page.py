@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from stratiome.report import (
@@ -17,6 +18,7 @@ from stratiome.report.section_appendix import how, planted, provenance
 from stratiome.report.section_checks import checks, duplicates
 from stratiome.report.section_cohort import cohort, quality, summary
 from stratiome.report.template import TEMPLATES, fill, ticks
+from stratiome.report.traced import Ledger, annotate
 from stratiome.report.verdicts import Verdict
 
 __all__ = ["ReportInputs", "Settings", "read_inputs", "render", "sections", "ticks", "verdicts"]
@@ -75,6 +77,8 @@ def render(inputs: ReportInputs, templates: Path = TEMPLATES) -> str:
         If the folder holds no template.
     """
     settings = inputs.settings
+    ledger = Ledger()
+    inputs = replace(inputs, ledger=ledger)
     page = fill(
         templates,
         title=settings.title or settings.cohort,
@@ -89,4 +93,4 @@ def render(inputs: ReportInputs, templates: Path = TEMPLATES) -> str:
     )
     for name, other in settings.words.renamed.items():
         page = page.replace(name, other)
-    return page
+    return annotate(page, ledger)
