@@ -24,6 +24,8 @@ VOID = frozenset({"area", "base", "br", "col", "embed", "hr", "img", "input", "l
 """Elements that are never closed."""
 HIDDEN = frozenset({"style", "script"})
 NUMBER = re.compile(r"\d[\d,]*(?:\.\d+)?|\.\d+")
+SMALL_P = 0.001
+"""P-values below are told as below."""
 SLACK = 1e-9
 """Rounding error of arithmetic, relative."""
 
@@ -165,9 +167,8 @@ def _value(node: ast.expr, cell: Callable[[str, int, str], Any]) -> Any:
 def agrees(text: str, value: float) -> bool:
     """Whether a printed number is the value, rounded as it is printed."""
     plain = text.strip().replace("−", "-").replace(",", "").replace("\u00a0", " ")
-    below = re.fullmatch(r"< (\d+(?:\.\d+)?)", plain)
-    if below:
-        return value < float(below[1])
+    if plain == f"< {SMALL_P}":
+        return value < SMALL_P
     found = re.fullmatch(r"([+-]?\d+(?:\.(\d+))?(?:e([+-]\d+))?)(%?)", plain)
     if not found:
         return False

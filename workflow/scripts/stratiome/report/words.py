@@ -190,6 +190,11 @@ def file_name(path: object) -> str:
     return PurePosixPath(PureWindowsPath(str(path)).as_posix()).name if path else "–"
 
 
+def tail(path: str) -> str:
+    """Name of a file of the run with the folder it is in."""
+    return "/".join(PurePosixPath(PureWindowsPath(path).as_posix()).parts[-2:])
+
+
 def join(names: Sequence[str]) -> str:
     """`a`, `a and b`, or `a, b and c`."""
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}" if names else ""
