@@ -9,7 +9,6 @@ from typing import Any
 
 import polars as pl
 
-from stratiome import __version__
 from stratiome.report import disclosure, validation_claims
 from stratiome.report.blocks import Cell, Note, Section, Table, Text, numbered
 from stratiome.report.outcome_words import OutcomeWords
@@ -384,13 +383,12 @@ def render(page: Validation, templates: Path = TEMPLATES) -> str:
     return fill(
         templates,
         title=f"{page.title}: models of {page.learned}",
-        cohort=page.title,
         summary=[f"{page.patients.height:,} patients", f"models of {page.card['n']:,} others"],
         warning="",
         verdicts=[v for v in (verdict(page), subgroup_verdict(page), validation_claims.effect_verdict(page)) if v],
         sections=[whom(page), worth(page), subgroups(page), validation_claims.effects(page), about(page)],
         simulated=False,
         min_cell=page.min_cell,
-        config_hash="",
-        version=__version__,
+        version=page.card["stratiome"],
+        made_of=[page.title, f"bundle {page.digest[:16]} of Stratiome {page.card['stratiome']}"],
     )

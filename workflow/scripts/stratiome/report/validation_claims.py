@@ -226,7 +226,8 @@ def order(page: Validation) -> list[object]:
     )
     note = (
         f"Pairs of which {page.learned} was sure: the {page.level} interval of their difference excludes none."
-        f" {page.words.gained.replace(' gained', '')}, by subgroups that the bundle assigns."
+        f" {page.words.gained.replace(' gained', '')}{page.words.over(pairs[0]['tau_months'])}, as far as claims go,"
+        " by subgroups that the bundle assigns."
     )
     table = Table(
         "Does the order of subgroups hold?",
