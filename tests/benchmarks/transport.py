@@ -27,6 +27,7 @@ from by_workflow import ROOT, run_workflow
 from results import write_table
 from stratiome import tables
 from stratiome.bundle.files import open_bundle
+from stratiome.report.validation_claims import sizes
 
 DATA = ROOT.parent / "shared" / "data"
 PAIRS = (("metabric", "tcga_brca"), ("tcga_brca", "metabric"), ("metabric", "breast_nki"))
@@ -250,9 +251,9 @@ def _claims(effects: pl.DataFrame, learned: str, other: str) -> list[str]:
     rows = effects.filter(pl.col("estimand") == "rmst_difference").to_dicts()
     if not rows:
         return ["Treatments: none claimed."]
-    head = f"| claim | in {NAMES[learned]} | in {NAMES[other]} | n, treated | difference | p, Holm | verdict |"
+    head = f"| claim | in {NAMES[learned]} | in {NAMES[other]} | n / treated | difference | p, Holm | verdict |"
     body = []
-    for row in rows:
+    for row, size in zip(rows, sizes(rows, LEAST), strict=True):
         there, gap = (
             _effect({k: row[name + ("" if k == "estimate" else f"_{k}")] for k in ("estimate", "lower", "upper")})
             for name in ("claimed", "difference")
@@ -261,7 +262,6 @@ def _claims(effects: pl.DataFrame, learned: str, other: str) -> list[str]:
         p = "–" if row["p_holm"] is None else f"{row['p_holm']:.3f}"
         found = _effect(row) if row["estimate"] is not None else row["method"]
         name = f"{row['treatment']}{group}"
-        size = f"{_told(row['n'])}, {_told(row['n_treated'])}"
         body.append(f"| {name} | {there} | {found} | {size} | {gap} | {p} | {row['verdict']} |")
     told = dict.fromkeys(f"{r['treatment']}: {line}" for r in rows for line in r["remark"].splitlines())
     remarks = "\n".join(f"- {line}" for line in told)

@@ -123,6 +123,15 @@ def test_small_counts_are_not_told():
     assert rows[0][6] == "<10 / <10"
 
 
+def test_a_small_group_is_not_told_by_what_is_left():
+    groups = [claim("replicated", n=129, n_treated=54), claim("replicated", n=111, n_treated=47, subgroup=1)]
+    small = claim("not estimable", found=None, n=18, n_treated=7, subgroup=2)
+    other = claim("replicated", n=129, n_treated=60, treatment="other_drug")
+    told = [row[6] for row in effects(page(*groups, small, other)).blocks[1].rows]
+    assert told == ["≈130 / ≈50", "≈110 / ≈50", "≈20 / <10", "129 / 60"]
+    assert effects(page(claim("replicated", n=100, n_treated=97))).blocks[1].rows[0][6] == "≈100 / ≈100"
+
+
 def pair(verdict, found=-8.0, **changes):
     known = found is not None
     ends = {"estimate": found, "lower": found - 3 if known else None, "upper": found + 3 if known else None}

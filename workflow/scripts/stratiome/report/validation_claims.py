@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from stratiome.report import charts
 from stratiome.report.blocks import Cell, Figure, Items, Note, Section, Table, Text, numbered
-from stratiome.report.disclosure import count, part
+from stratiome.report.disclosure import about, count, is_small
 from stratiome.report.verdicts import Tone, Verdict
 from stratiome.report.words import join, label, number, p_cell, plural, readable, reason, sentence
 
@@ -125,7 +125,7 @@ def effects(page: Validation) -> Section:
         blocks.append(_forest(page, drawn))
     marks, notes = numbered([sentence(readable(r["method"])) for r in rows])
     body: list[Sequence[Cell | str]] = []
-    for row, mark in zip(rows, marks, strict=True):
+    for row, mark, size in zip(rows, marks, sizes(rows, page.min_cell), strict=True):
         _, decimals, scale = page.words.estimands[row["estimand"]]
         gap = {k: row["difference" if k == "estimate" else f"difference_{k}"] for k in ("estimate", "lower", "upper")}
         body.append(
@@ -136,9 +136,7 @@ def effects(page: Validation) -> Section:
                 _cell(row, decimals, scale) if row["estimate"] is not None else "not estimable",
                 _cell(gap, decimals, scale) if gap["estimate"] is not None else "–",
                 p_cell(row["p_holm"]),
-                f"{count(row['n'], page.min_cell)} / {part(row['n_treated'], row['n'], page.min_cell)}"
-                if row["n"]
-                else "–",
+                size,
                 NAMED[row["verdict"]],
                 mark,
             ]
@@ -167,6 +165,31 @@ def effects(page: Validation) -> Section:
         " subgroups are used."
     )
     return Section("effects", title, lede, [*blocks, table, *_remarks(page, rows)])
+
+
+def sizes(rows: Sequence[Row], least: int) -> list[str]:
+    """Patients and treated ones of each row, rounded where a group of the same treatment or its rest is small.
+
+    Groups and all patients of a treatment stand in one table, so that a small group would be told by what is left.
+
+    Parameters
+    ----------
+    rows
+        Rows of `ExternalEffects`.
+    least
+        Smallest count that is told.
+    """
+    small = {
+        r["treatment"]
+        for r in rows
+        if any(is_small(n, least) for n in (r["n"], r["n_treated"], r["n"] - r["n_treated"]))
+    }
+    found = []
+    for row in rows:
+        counts = (row["n"], row["n_treated"])
+        told = [about(n, least) if row["treatment"] in small and n >= least else count(n, least) for n in counts]
+        found.append(" / ".join(told) if row["n"] else "–")
+    return found
 
 
 def _remarks(page: Validation, rows: Sequence[Row]) -> list[object]:
