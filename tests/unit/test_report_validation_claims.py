@@ -84,9 +84,9 @@ def test_the_answer_follows_the_verdicts(rows, tone, said):
 def test_effects_of_another_question_are_shown_apart():
     there = claim("another question", difference=None, p_holm=None, remark="another question: from a landmark\nunknown")
     section = effects(page(there))
-    assert [b.kind for b in section.blocks] == ["table", "note", "items"]  # no forest that invites a comparison
-    assert [written(c) for c in section.blocks[0].rows[0]][2:6] == ["+5.0 (3.0 to 7.0)", "+4.0 (2.0 to 6.0)", "–", "–"]
-    assert section.blocks[2].items == ["Drug A: another question: from a landmark.", "Drug A: unknown."]
+    assert [b.kind for b in section.blocks] == ["note", "items", "table"]  # no forest that invites a comparison
+    assert [written(c) for c in section.blocks[2].rows[0]][2:6] == ["+5.0 (3.0 to 7.0)", "+4.0 (2.0 to 6.0)", "–", "–"]
+    assert section.blocks[1].items == ["Drug A: another question: from a landmark.", "Drug A: unknown."]
     facts = [name for name, _ in effect_verdict(page(there)).facts]
     assert facts == ["Drug A, claimed, months", "Drug A, here, another question, months"]
 

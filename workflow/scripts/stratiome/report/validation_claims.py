@@ -164,7 +164,7 @@ def effects(page: Validation) -> Section:
         "Effects are estimated anew here, as the config of this cohort asks. Of the bundle only the claims and the"
         " subgroups are used."
     )
-    return Section("effects", title, lede, [*blocks, table, *_remarks(page, rows)])
+    return Section("effects", title, lede, [*_remarks(page, rows), *blocks, table])
 
 
 def sizes(rows: Sequence[Row], least: int) -> list[str]:
