@@ -86,16 +86,22 @@ def test_the_same_shares_are_no_evidence(counts, times):
     assert two_samples.stability_index(t, t * times) == pytest.approx(0.0, abs=0.1)
 
 
-def test_discrepancy_has_the_mean_and_size_of_its_null_distribution():
+def test_the_test_of_embeddings_has_its_size_with_few_patients_and_finds_small_directions():
+    """Size with three Monte Carlo errors of 400; the squared distance of the means is nearly all in the first."""
     rng = np.random.default_rng(1)
-    root = rng.normal(size=(10, 10)) * np.linspace(1.0, 0.1, 10)
-    found = []
-    for _ in range(400):
-        x, y = rng.normal(size=(300, 10)) @ root, rng.normal(size=(60, 10)) @ root
-        means, covariances = (x.mean(axis=0), y.mean(axis=0)), (np.cov(x.T), np.cov(y.T))
-        found.append(two_samples.discrepancy(means, covariances, (300, 60))[1])
-    assert 0.02 < np.mean(np.array(found) < 0.05) < 0.09
-    assert np.mean(found) == pytest.approx(0.5, abs=0.06)
+    root = np.diag(np.geomspace(3.0, 0.1, 60))
+    found: dict[float, list[float]] = {0.0: [], 1.0: []}
+    for shift, p in found.items():
+        for _ in range(400):
+            x, y = rng.normal(size=(300, 60)) @ root, rng.normal(size=(50, 60)) @ root
+            y[:, 30:] += shift * np.diag(root)[30:]
+            means, covariances = (x.mean(axis=0), y.mean(axis=0)), (np.cov(x.T), np.cov(y.T))
+            squared, value = two_samples.discrepancy(means, covariances, (300, 50))
+            assert squared == pytest.approx(((means[0] - means[1]) ** 2).sum())
+            p.append(value)
+    assert 0.02 < np.mean(np.array(found[0.0]) < 0.05) < 0.083
+    assert np.mean(found[0.0]) == pytest.approx(0.5, abs=0.06)
+    assert np.mean(np.array(found[1.0]) < 0.05) > 0.8
 
 
 def test_same_rate_in_one_stretch_is_the_exact_test_of_two_rates_by_hand():
@@ -284,26 +290,26 @@ def test_q_values_and_flags_agree_and_alarmed_parts_have_a_flag():
         {"part": "outcome", "p_value": 0.01},
     ]
     made = drift.judged(rows)
-    # A quarter of the error rate is that of the inputs, and three quarters that of the scores.
+    # A tenth of the error rate is that of the inputs, and nine tenths that of the scores.
     assert [r["flagged"] for r in made] == [True, False, False, False, True]
     q = [r["q_value"] for r in made if r["q_value"] is not None]
-    assert q == pytest.approx([0.0002 / 0.25, 0.02 / 0.25, 0.5 / 0.75, 0.01])
+    assert q == pytest.approx([0.0002 / 0.1, 0.02 / 0.1, 0.5 / 0.9, 0.01])
 
 
 def test_two_alarmed_parts_allow_each_other_twice_as_much():
-    rows = [{"part": "inputs", "p_value": 0.001}, {"part": "memberships", "p_value": 0.08}]
+    rows = [{"part": "inputs", "p_value": 0.001}, {"part": "memberships", "p_value": 0.1}]
     assert [r["flagged"] for r in drift.judged(rows)] == [True, False]
-    rows[1]["p_value"] = 0.04
+    rows[1]["p_value"] = 0.06
     made = drift.judged(rows)
-    assert [r["flagged"] for r in made] == [True, True]  # 0.04 / 0.75 alone would be above 0.05
-    assert [r["q_value"] for r in made] == pytest.approx([0.001 / 0.25 / 2, 0.04 / 0.75 / 2])
+    assert [r["flagged"] for r in made] == [True, True]  # 0.06 / 0.9 alone would be above 0.05
+    assert [r["q_value"] for r in made] == pytest.approx([0.001 / 0.1 / 2, 0.06 / 0.9 / 2])
 
 
 def test_the_error_rate_of_parts_that_were_not_tested_goes_to_the_others():
     assert drift.shares(drift.PARTS) == pytest.approx(
-        {"inputs": 1 / 12, "joint": 1 / 12, "missingness": 1 / 12, "scores": 3 / 8, "memberships": 3 / 8}
+        {"inputs": 1 / 30, "joint": 1 / 30, "missingness": 1 / 30, "scores": 9 / 20, "memberships": 9 / 20}
     )
-    assert drift.shares(["memberships", "inputs"]) == pytest.approx({"inputs": 0.25, "memberships": 0.75})
+    assert drift.shares(["memberships", "inputs"]) == pytest.approx({"inputs": 0.1, "memberships": 0.9})
     assert drift.shares(["joint", "inputs"]) == pytest.approx({"inputs": 0.5, "joint": 0.5})
     assert drift.shares(["outcome"]) == {"outcome": 1.0}
 

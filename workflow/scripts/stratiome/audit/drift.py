@@ -41,7 +41,7 @@ MEASURED, SAID = ("inputs", "joint", "missingness"), ("scores", "memberships")
 PARTS = (*MEASURED, *SAID)
 """Parts that need no outcome."""
 OUTCOME = "outcome"
-SHARES = {MEASURED: 0.25, SAID: 0.75, (OUTCOME,): 1.0}
+SHARES = {MEASURED: 0.1, SAID: 0.9, (OUTCOME,): 1.0}
 """Of the error rate, divided equally among those parts that could be tested. A drift of what is measured moves many
 features together, so that it is found at a small level as well; scores and subgroups are few tests, which need more. So
 divided, the least power over the drifts that must be found is about the largest (`tests/benchmarks/drift_gates.py`)."""
@@ -162,7 +162,7 @@ def joint_row(scope: str, tally: Tally) -> Row:
     squared, p = discrepancy(
         (np.asarray(there.mean), mean), (np.asarray(there.covariance), covariance), (there.n, n_batch)
     )
-    method = "squared maximum mean discrepancy by random Fourier features; sum of weighted chi-squared variables"
+    method = "squared maximum mean discrepancy by random Fourier features; regularised test of their means"
     return _row("joint", scope, "", "mmd", (there.n, n_batch), method, estimate=squared, p_value=p)
 
 
