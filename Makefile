@@ -4,10 +4,11 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 CORES ?= all
 CONFIG ?= config/config.yaml
+RESULTS ?= results/demo
 export PYTHONPATH := workflow/scripts
 
 .DEFAULT_GOAL := help
-.PHONY: help env env-dev demo report monitor fetch-study test lint format lock schema bench clean
+.PHONY: help env env-dev demo report monitor check fetch-study test lint format lock schema bench clean
 
 help: ## list these commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -34,6 +35,9 @@ report: $(VENV)/.installed ## the same for another config, as CONFIG=config/coho
 monitor: $(VENV)/.installed ## compare the batch of CONFIG with the bundle of its `bundle.apply` (exit codes: config/README.md)
 	@$(BIN)/snakemake --cores $(CORES) --quiet rules host reason monitor --configfile $(CONFIG)
 	@$(BIN)/python -m stratiome.monitor $(CONFIG)
+
+check: $(VENV)/.installed ## compare every number of the report in RESULTS (a folder) with the table it comes from
+	@$(BIN)/python -m stratiome.check_report $(RESULTS)
 
 fetch-study: $(VENV)/.installed ## download the study that `data.fetch` of CONFIG names, once, before its first run
 	@$(BIN)/python -m stratiome.cohort.fetch $(CONFIG)

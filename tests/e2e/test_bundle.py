@@ -16,7 +16,8 @@ import polars as pl
 import pytest
 
 from conftest import ROOT, snakemake, write_config
-from small import run, small_config, write_later, write_small
+from small import ENDPOINT, run, small_config, write_later, write_small
+from stratiome.audit.drift import NO_LABELS, PARTS, UNRIPE
 from stratiome.bundle.align import align
 from stratiome.bundle.files import CARD, FILES, BundleError, open_bundle
 from stratiome.bundle.score import check_scale, score
@@ -259,9 +260,12 @@ def _monitored(made: tuple[Path, Path], folder: Path, shifted: str | None) -> tu
     (folder / "data").mkdir(parents=True)
     write_later(folder / "data", shifted)
     results = run(folder / "run", folder / "data", "monitor", bundle={"apply": str(made[1] / "bundle")})
-    command = [sys.executable, "-m", "stratiome.monitor", str(results / "monitor/drift.parquet")]
-    env = os.environ | {"PYTHONPATH": str(ROOT / "workflow/scripts")}
-    return results, subprocess.run(command, env=env, check=False).returncode
+    return results, _asked(results / "monitor/drift.parquet")
+
+
+def _asked(drift: Path) -> int:
+    command = [sys.executable, "-m", "stratiome.monitor", str(drift)]
+    return subprocess.run(command, env=os.environ | {"PYTHONPATH": str(ROOT / "workflow/scripts")}).returncode
 
 
 def test_later_patients_of_the_same_population_have_not_drifted(made, tmp_path):
@@ -283,6 +287,77 @@ def test_an_omic_that_has_shifted_is_found_and_named(made, tmp_path):
     assert set(flagged.filter(part="inputs")["scope"]) == {"protein"}
     assert "protein" in flagged.filter(part="joint")["scope"]
     assert "They differ in" in (results / "monitor.html").read_text()
+
+
+def _without_outcome(data: Path, bundle: Path) -> dict:
+    raw = small_config(data, bundle={"apply": str(bundle)})
+    return {k: v for k, v in raw.items() if k not in ("endpoint", "treatments")}
+
+
+def test_patients_without_an_outcome_are_scored_and_watched(made, tmp_path):
+    """Those of yesterday: the table has no column of time or event, and the config names none."""
+    data = tmp_path / "data"
+    data.mkdir()
+    write_later(data)
+    table = pl.read_csv(data / "clinical.tsv", separator="\t").drop("os_months", "os_event")
+    table.write_csv(data / "clinical.tsv", separator="\t")
+    config = write_config(_without_outcome(data, made[1] / "bundle"), tmp_path / "config.yaml")
+    done = snakemake("--cores", "2", "apply", "monitor", "--configfile", str(config), cwd=tmp_path)
+    assert done.returncode == 0, done.stderr[-3000:]
+    drift = pl.read_parquet(tmp_path / "results/monitor/drift.parquet")
+    assert set(drift.filter(pl.col("p_value").is_not_null())["part"]) == set(PARTS)
+    assert set(drift.filter(part="outcome")["method"]) == {NO_LABELS}
+    assert not drift["flagged"].any()
+    assert pl.read_parquet(tmp_path / "results/applied/patients.parquet").height == table.height
+    for target in ("validate", "all"):
+        refused = snakemake("--cores", "1", "-n", target, "--configfile", str(config), cwd=tmp_path)
+        assert refused.returncode != 0
+        said = refused.stdout + refused.stderr  # a dry run tells its errors in the first
+        assert "`endpoint`: missing" in said
+        assert "can be scored by a bundle" in said
+
+
+@pytest.mark.parametrize("followed", [True, False])
+def test_one_patient_is_scored_by_the_workflow_as_among_all(made, tmp_path, scorer, followed):
+    """A table of one row, where no column varies, classes look like numbers and a number is missing."""
+    data, results = made
+    (all_of_them,) = _scored(scorer, _clinical(results), _sources(results))
+    patient = next(p for p, s in zip(all_of_them.patient_ids, all_of_them.sets, strict=True) if s.count("+") == 2)
+    own = tmp_path / "data"
+    own.mkdir()
+    for path in data.iterdir():
+        if path.suffix == ".parquet":
+            pl.read_parquet(path).filter(patient_id=patient).write_parquet(own / path.name)
+    table = pl.read_csv(data / "clinical.tsv", separator="\t", infer_schema=False).filter(patient_id=patient)
+    table = table if followed else table.drop("os_months", "os_event")
+    table.write_csv(own / "clinical.tsv", separator="\t")
+    raw = _without_outcome(own, results / "bundle") | ({"endpoint": ENDPOINT} if followed else {})
+    config = write_config(raw, tmp_path / "config.yaml")
+    done = snakemake("--cores", "1", "apply", "monitor", "--configfile", str(config), cwd=tmp_path)
+    assert done.returncode == 0, done.stderr[-3000:]
+    risks = pl.read_parquet(tmp_path / "results/applied/risks.parquet")
+    place = all_of_them.patient_ids.index(patient)
+    for name, prediction in all_of_them.predictions.items():
+        np.testing.assert_allclose(risks.filter(model=name)["risk"].item(), prediction.risk[place], atol=1e-6)
+    drift = tmp_path / "results/monitor/drift.parquet"
+    assert pl.read_parquet(drift)["p_value"].null_count() == pl.read_parquet(drift).height
+    assert _asked(drift) == 1  # nothing could be tested
+    refused = snakemake("--cores", "1", "-n", "validate", "--configfile", str(config), cwd=tmp_path)
+    assert refused.returncode != 0
+    assert ("has only one value" if followed else "`endpoint`: missing") in refused.stdout + refused.stderr
+
+
+def test_a_batch_that_nobody_has_had_the_event_in_is_watched(made, tmp_path):
+    data = tmp_path / "data"
+    data.mkdir()
+    write_later(data)
+    table = pl.read_csv(data / "clinical.tsv", separator="\t")
+    table = table.with_columns(os_event=pl.lit(0), os_months=pl.min_horizontal("os_months", 0.5))
+    table.write_csv(data / "clinical.tsv", separator="\t")
+    results = run(tmp_path, data, "monitor", bundle={"apply": str(made[1] / "bundle")})
+    drift = pl.read_parquet(results / "monitor/drift.parquet")
+    assert set(drift.filter(part="outcome")["method"]) == {UNRIPE}
+    assert _asked(results / "monitor/drift.parquet") == 0
 
 
 # --- other cohorts -------------------------------------------------------------------------------------------------

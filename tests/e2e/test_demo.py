@@ -6,6 +6,7 @@ import polars as pl
 import pytest
 
 from conftest import ROOT, snakemake
+from stratiome.check_report import main as check_report
 
 pytestmark = [pytest.mark.e2e]
 
@@ -74,6 +75,12 @@ def test_report_shows_planted_beside_found(demo):
     assert "Planted truth" in page
     assert "three subgroups" in page
     assert "SIM00001" not in page
+
+
+@pytest.mark.parametrize("run", ["demo", "null"])
+def test_every_number_of_the_report_is_that_of_its_table(run, request):
+    folder = request.getfixturevalue(run)
+    assert check_report([str(folder)]) == 0
 
 
 def test_nothing_planted_nothing_found(null):

@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from conftest import ROOT, snakemake, write_config
+from stratiome.check_report import main as check_report
 from stratiome.prognosis.models import MODELS
 
 pytestmark = [pytest.mark.e2e, pytest.mark.real]
@@ -106,3 +107,4 @@ def test_report_says_it_in_words(results):
     assert "MB-0" not in page
     assert "MTS-T" not in page
     assert len(page) < 10_000_000
+    assert check_report([str(results)]) == 0

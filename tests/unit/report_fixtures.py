@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from stratiome.config import (
     SubgroupConfig,
     TreatmentConfig,
 )
+from stratiome.report import page
 from stratiome.report.inputs import CONTRACTS, ReportInputs, Settings
 
 CASES = ("demo", "null", "survival_only")
@@ -120,7 +122,14 @@ def inputs(case: str = "demo") -> ReportInputs:
         | (_treatment(case) if case != "survival_only" else {})
     )
     frames = {name: tables.from_rows(rows.get(name, []), model) for name, model in CONTRACTS.items()}
-    return ReportInputs(settings(case), manifest(case), frames, _quality(case), dict.fromkeys(OMICS[case], FIGURE))
+    figures = dict.fromkeys(OMICS[case], FIGURE)
+    return ReportInputs(settings(case), manifest(case), frames, _quality(case), figures, _files(case))
+
+
+def _files(case: str) -> dict[str, list[str]]:
+    """Files of a case as `write` makes them."""
+    absent = {name for name in CONTRACTS if case == "survival_only" and name.startswith("treatment_")}
+    return {name: [] if name in absent else [f"{case}/{name}.parquet"] for name in CONTRACTS}
 
 
 FIGURE = """<?xml version="1.0" encoding="utf-8"?>
@@ -1428,6 +1437,7 @@ def write(case: str, folder: Path) -> dict[str, Any]:
 
     found = inputs(case)
     arguments: dict[str, Any] = {"report": str(folder / "report.html"), "manifest": str(folder / "manifest.json")}
+    arguments["numbers"] = str(folder / "report_numbers.json")
     (folder / "manifest.json").write_text(json.dumps(found.manifest))
     for name, model in CONTRACTS.items():
         path = str(folder / f"{name}.parquet")
@@ -1463,3 +1473,16 @@ def write(case: str, folder: Path) -> dict[str, Any]:
             "sites",
         )
     }
+
+
+_ORIGIN = re.compile(r'<(?:span class="n" title|tspan data-from)="[^"]*">([^<]*)</(?:span|tspan)>')
+
+
+def read(html: str) -> str:
+    """A page as it reads: numbers without the elements that tell where they come from."""
+    return _ORIGIN.sub(r"\1", html)
+
+
+def render(given: ReportInputs) -> str:
+    """The page of a report as it reads."""
+    return read(page.render(given))

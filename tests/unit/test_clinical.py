@@ -552,6 +552,57 @@ def test_a_column_of_another_name_and_unit_is_read(tiny):
     assert "column `age`: multiplied by 12 (`data.columns.age.multiply`)" in clinical.notes
 
 
+def test_texts_are_not_multiplied(tiny):
+    _declare(tiny, hospital="{multiply: 2}")
+    said = r"`data.columns.hospital.multiply`: the column holds texts.*hospital.values`"
+    with pytest.raises(CohortError, match=said):
+        _read(tiny)
+
+
+# --- enough for an analysis, or for scores only ---------------------------------------------------------------------
+
+
+def _few(config: dict, change: pl.Expr) -> Path:
+    path = Path(config["data"]["folder"]) / "clinical.tsv"
+    pl.read_csv(path, separator="\t").with_columns(change).write_csv(path, separator="\t")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (pl.lit(0).alias("os_event"), "has only one value"),
+        (pl.lit(50.0).alias("age"), "is the same for everybody"),
+        (pl.lit(None).alias("age"), "has no value at all"),
+        (pl.lit(1).alias("drug"), "a treatment effect needs treated and untreated patients"),
+    ],
+)
+def test_what_only_an_analysis_needs_is_put_aside_where_none_is_meant(tiny, change, said):
+    path = _few(tiny, change)
+    config = load_config(tiny)
+    with pytest.raises(CohortError, match=said):
+        read_clinical(path, config)
+    assert any(said in text for text in read_clinical(path, config, enough=False).too_few)
+
+
+def test_what_is_wrong_for_scores_too_is_refused_all_the_same(tiny):
+    path = _few(tiny, pl.lit(-3.0).alias("os_months"))
+    with pytest.raises(CohortError, match="is negative or infinite"):
+        read_clinical(path, load_config(tiny), enough=False)
+
+
+def test_without_an_endpoint_nobody_has_an_outcome(tiny):
+    raw = {k: v for k, v in tiny.items() if k != "endpoint"} | {"bundle": {"apply": "elsewhere"}}
+    config = load_config(raw)
+    assert not config.endpoint.given
+    clinical = read_clinical(clinical_file(config), config, enough=False)
+    assert clinical.outcome.is_empty()
+    assert clinical.without_outcome == {"the config names no outcome": clinical.covariates.height}
+    assert set(clinical.covariates.columns) == set(_read(tiny).covariates.columns)
+    again = load_config(config.for_reading().model_dump(mode="json"))
+    assert not again.endpoint.given
+
+
 @pytest.mark.parametrize(
     ("declared", "said"),
     [

@@ -1,5 +1,6 @@
 """What is wrong with the splits of a config is found before any job starts."""
 
+import hashlib
 from pathlib import Path
 
 import polars as pl
@@ -122,3 +123,44 @@ def test_a_bundle_that_cannot_be_applied_is_refused_before_any_job(tiny, tmp_pat
     }
     with pytest.raises(ConfigError, match=said):
         plan(tiny, "config.yaml")
+
+
+# --- a bundle is applied --------------------------------------------------------------------------------------------
+
+
+def _applied(config: dict, folder: Path, **bundle: object) -> dict:
+    folder.mkdir()
+    (folder / "bundle.json").write_text("{}")
+    return config | {"bundle": {"apply": str(folder)} | bundle}
+
+
+def test_patients_who_are_only_scored_may_be_too_few_for_an_analysis(tiny, tmp_path):
+    path = Path(tiny["data"]["folder"]) / "clinical.tsv"
+    pl.read_csv(path, separator="\t").with_columns(os_event=pl.lit(0)).write_csv(path, separator="\t")
+    assert "has only one value" in _problems(tiny)
+    _, found = plan(_applied(tiny, tmp_path / "bundle"), "x")
+    assert any("has only one value" in text for text in found.too_few)
+
+
+def test_the_endpoint_may_be_left_out_only_beside_a_bundle(tiny, tmp_path):
+    without = {k: v for k, v in tiny.items() if k != "endpoint"}
+    assert "`endpoint`" in _problems(without)
+    _, found = plan(_applied(without, tmp_path / "bundle"), "x")
+    assert found.too_few[0].startswith("`endpoint`: missing")
+
+
+def test_another_bundle_than_the_one_that_is_meant_is_refused(tiny, tmp_path):
+    digest = hashlib.sha256(b"{}").hexdigest()
+    meant = _applied(tiny, tmp_path / "bundle", digest=digest[:16])
+    assert plan(meant, "x")[0].bundle.digest == digest[:16]
+    (tmp_path / "bundle" / "bundle.json").write_text("{ }")
+    assert f"not {digest[:16]}" in _problems(meant)
+
+
+def test_too_few_patients_to_align_are_told_before_any_job(tiny, tmp_path):
+    omic = next(iter(tiny["data"]["omics"]))
+    raw = _applied(tiny, tmp_path / "bundle", align={omic: "quantiles"})
+    plan(raw, "x")
+    path = Path(tiny["data"]["folder"]) / "clinical.tsv"
+    pl.read_csv(path, separator="\t").head(40).write_csv(path, separator="\t")
+    assert f"`bundle.align.{omic}`: it takes 50 patients" in _problems(raw)

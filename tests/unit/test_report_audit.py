@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 import report_fixtures as fixtures
+from report_fixtures import render
 from stratiome import tables
-from stratiome.report.page import render, sections, verdicts
+from stratiome.report.page import sections, verdicts
 from test_report_validation import _metric
 
 

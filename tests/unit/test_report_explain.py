@@ -7,11 +7,11 @@ import dataclasses
 import pytest
 
 import report_fixtures as fixtures
+from report_fixtures import render
 from stratiome import tables
 from stratiome.config import PrognosisConfig
 from stratiome.report import blocks, section_prognosis_explain
 from stratiome.report.inputs import CONTRACTS, ReportInputs
-from stratiome.report.page import render
 
 COLOURS = {"clinical_omics": 2, "clinical_latent": 3}
 

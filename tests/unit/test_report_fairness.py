@@ -8,9 +8,9 @@ import re
 import pytest
 
 import report_fixtures as fixtures
+from report_fixtures import render
 from stratiome.config import AuditConfig
 from stratiome.report.methods import write
-from stratiome.report.page import render
 from stratiome.report.section_audit_fairness import fairness
 from test_report_trust import changed, texts
 

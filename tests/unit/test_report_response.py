@@ -9,11 +9,12 @@ import polars as pl
 import pytest
 
 import report_fixtures as fixtures
+from report_fixtures import render
 from stratiome import tables
 from stratiome.config import DataConfig, EndpointConfig, EvaluationConfig
 from stratiome.report.inputs import CONTRACTS, ReportInputs
 from stratiome.report.outcome_words import TIMED, OutcomeWords
-from stratiome.report.page import render, sections
+from stratiome.report.page import sections
 from stratiome.report.page import verdicts as answers
 from stratiome.report.section_treatment import differences
 from stratiome.report.without_time import method, without_time

@@ -7,8 +7,8 @@ import dataclasses
 import pytest
 
 import report_fixtures as fixtures
+from report_fixtures import render
 from stratiome.config import AuditConfig
-from stratiome.report.page import render
 from stratiome.report.section_audit_robustness import robustness
 from test_report_trust import changed, texts, without
 

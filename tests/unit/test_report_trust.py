@@ -7,11 +7,11 @@ import dataclasses
 import pytest
 
 import report_fixtures as fixtures
+from report_fixtures import render
 from stratiome import tables
 from stratiome.config import PrognosisConfig
 from stratiome.report import charts, section_prognosis, section_prognosis_sites, section_prognosis_trust
 from stratiome.report.inputs import CONTRACTS, ReportInputs
-from stratiome.report.page import render
 
 OURS = ("sample_size", "instability", "bands", "optimism", "proportional", "contrasts", "spread", "site_summary")
 

@@ -7,13 +7,13 @@ import pytest
 from sklearn.metrics import adjusted_rand_score, r2_score
 
 import report_fixtures
+from report_fixtures import render
 from stratiome import tables
 from stratiome.config import LatentConfig, SubgroupConfig
 from stratiome.features.block import Block, FeatureSet
 from stratiome.latent.baselines import PcaModel
 from stratiome.latent.model import LatentModel
 from stratiome.report.disclosure import shares
-from stratiome.report.page import render
 from stratiome.subgroups.find import find_subgroups
 from stratiome.subgroups.information import learn_information
 

@@ -1,5 +1,7 @@
 """Held-out subgroups against survival: right size on null cohorts, mutants that fail, and what a table says."""
 
+from dataclasses import replace
+
 import numpy as np
 import polars as pl
 import pytest
@@ -107,6 +109,9 @@ def test_restricted_means_are_those_of_the_curves_and_end_with_the_follow_up():
     for g in (1, 2):
         here = people.group == g
         assert rows["rmst", g]["estimate"] == restricted_mean(people.time[here], people.event[here], 24.0)
+    hardly = replace(people, event=people.event & (np.arange(len(people.time)) == np.argmin(people.time)))
+    ends = [r for r in restricted_means(hardly, 24.0, 0.95) if r["quantity"] == "rmst" and r["estimate"] < 24.0]
+    assert [r["upper"] for r in ends] == [24.0]  # a mean up to a limit is not beyond it
     short = Compared(people.patients, np.minimum(people.time, 12.0), people.event & (people.time < 12), people.group,
                      people.stratum, "fold")  # fmt: skip
     cut = restricted_means(short, 24.0, 0.95)

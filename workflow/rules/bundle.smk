@@ -162,7 +162,7 @@ rule apply_bundle:
 rule evaluate_external:
     input:
         card=applied_bundle,
-        outcome="<results>/cohort/outcome.parquet",
+        outcome=enough("<results>/cohort/outcome.parquet"),
         clinical="<results>/cohort/clinical.parquet",
         patients="<results>/applied/patients.parquet",
         risks="<results>/applied/risks.parquet",

@@ -208,7 +208,7 @@ rule design_resamples:
     input:
         clinical="<results>/cohort/clinical.parquet",
         outcome="<results>/cohort/outcome.parquet",
-        splits=SPLIT_FILES,
+        splits=enough(SPLIT_FILES),
     output:
         resample_table="<results>/cohort/resamples.parquet",
         resample_summary="<results>/cohort/resample_summary.parquet",

@@ -109,6 +109,21 @@ def external_summary(name):
     return [f"<results>/evaluation/external_{name}.parquet"] if EXTERNAL else []
 
 
+def enough(files):
+    """Function that gives these files where the cohort is enough for an analysis; else it says why not."""
+
+    def given(wildcards):
+        if SPLITS.too_few:
+            said = "\n".join(f"  - {text}" for text in SPLITS.too_few)
+            whose = other_cohort(config) or "The cohort of the config"
+            raise WorkflowError(
+                f"{whose} can be scored by a bundle, but neither analysed nor used to judge one:\n{said}"
+            )
+        return files
+
+    return given
+
+
 def applied_bundle(wildcards):
     """Card of the bundle to apply to this cohort."""
     if CONFIG.bundle.apply is None:

@@ -10,7 +10,7 @@ from stratiome import tables
 from stratiome.audit import drift as audit
 from stratiome.bundle.align import align
 from stratiome.bundle.files import BundleError, open_bundle
-from stratiome.bundle.score import check_scale, measured
+from stratiome.bundle.score import as_learned, check_scale, measured
 from stratiome.bundle.scored import has_hazards
 from stratiome.bundle.scorer import Scorer
 from stratiome.cohort.store import read_stored
@@ -42,7 +42,7 @@ def main(
     sources = {omic.name: omic for omic in read_stored(cohort_file)[1]}
     aligned = align(scorer, sources, dict(zip(bundle.features, names, strict=True)), dict(bundle.align))
     check_scale(scorer, sources, aligned)
-    table = pl.read_parquet(clinical)
+    table = as_learned(scorer, pl.read_parquet(clinical))
     tallies = {n: audit.Tally(p, scorer.transforms[n].features) for n, p in scorer.reference.omics.items()}
     for some in measured(scorer, table, sources, aligned):
         blocks = {b.name: b.values[b.present] for b in some.blocks}
@@ -92,7 +92,7 @@ def _clinical(scorer: Scorer, table: pl.DataFrame) -> list[audit.Row]:
 def _models(scorer: Scorer, curves: str, known: pl.DataFrame, endpoint: EndpointConfig) -> list[audit.Row]:
     """Scores of every model at the last horizon of the bundle, and the outcome against its curves."""
     learned = scorer.bundle.card.outcome
-    if (learned.response is None) != (endpoint.response is None):
+    if endpoint.given and (learned.response is None) != (endpoint.response is None):
         raise BundleError("`endpoint`: another kind of outcome than that of the bundle. Suggestion: declare it alike")
     hazards = has_hazards(learned) and has_hazards(endpoint)
     horizon = learned.horizons_months[-1]

@@ -10,6 +10,7 @@ from stratiome import tables
 from stratiome.audit.replication import Here, effect_rows, order_rows
 from stratiome.audit.transport import AS_IS, evaluate_external, in_group_proportion, on_grid, sharpness_test
 from stratiome.bundle.files import BundleError, open_bundle
+from stratiome.bundle.score import as_learned
 from stratiome.bundle.scorer import Scorer
 from stratiome.config import DataConfig, EndpointConfig, EvaluationConfig, TreatmentConfig
 from stratiome.prognosis.evaluate import Predictions, Problem
@@ -56,7 +57,7 @@ def main(
     given = _predictions(known["patient_id"], risks, curves, problem.grid)
     settings = {"bootstraps": evaluation.bootstraps, "level": evaluation.level}
     scorer = Scorer.load(bundle)
-    table = pl.read_parquet(clinical)
+    table = as_learned(scorer, pl.read_parquet(clinical))
     people = known.select("patient_id").join(table, on="patient_id", how="left", maintain_order="left")
     columns = scorer.prognosis.design.transform(people)
     found = evaluate_external(problem, given, columns=columns, seed=seed, **settings)

@@ -1,7 +1,9 @@
 """Rule render_report: everything that was evaluated -> one page."""
 
+import os
 from pathlib import Path
 
+from stratiome.cohort.manifest import write_json
 from stratiome.config import (
     AuditConfig,
     DataConfig,
@@ -14,12 +16,14 @@ from stratiome.config import (
     SubgroupConfig,
     TreatmentConfig,
 )
+from stratiome.report.check import written
 from stratiome.report.page import Settings, read_inputs, render
 
 
 def main(
     *,
     report: str,
+    numbers: str,
     manifest: str,
     flow: str,
     baseline: str | None = None,
@@ -239,7 +243,11 @@ def main(
     }
     target = Path(report)
     target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_text(render(read_inputs(settings, manifest, paths, quality, quality_figures)), encoding="utf-8")
+    inputs = read_inputs(settings, manifest, paths, quality, quality_figures)
+    page = render(inputs)
+    target.write_text(page, encoding="utf-8")
+    beside = {name: [os.path.relpath(p, target.parent) for p in given] for name, given in inputs.files.items()}
+    write_json(written(page, beside), numbers)
 
 
 if "snakemake" in globals():

@@ -27,6 +27,9 @@ DAYS_PER_MONTH = 30.4375
 MOST_MIN_CELL = 100
 """Largest count that a config may have suppressed."""
 
+UNKNOWN_TIME, UNKNOWN_EVENT = "(unknown time)", "(unknown event)"
+"""Time and event of patients whose outcome the config does not name, since a bundle only scores them."""
+
 ASSESSED, NO_RESPONSE = "(assessment)", "(no response)"
 """Time and event of a response: who has none has the event at the assessment, all others are free of it beyond."""
 
@@ -386,6 +389,11 @@ class EndpointConfig(Section):
             raise ValueError(f"horizons must be positive and increasing, not {list(value)}")
         return value
 
+    @property
+    def given(self) -> bool:
+        """Whether the config names an outcome."""
+        return self.time != UNKNOWN_TIME
+
     def for_reading(self) -> EndpointConfig:
         """This endpoint with the times at their default that reading does not depend on."""
         return self if self.response else self.model_copy(update={"horizons": (1e-6,), "tau": None})
@@ -395,6 +403,8 @@ class EndpointConfig(Section):
         """Columns of the clinical table that hold the outcome -> key that names them."""
         if self.response is not None:
             return {self.response: "endpoint.response"}
+        if not self.given:
+            return {}
         return {self.time: "endpoint.time", self.event: "endpoint.event"}
 
     @property
@@ -423,6 +433,10 @@ class NegativeControlConfig(Section):
     time: str | None = Field(
         None, description="Column of its time from time zero, in the endpoint's unit; default that of the endpoint."
     )
+
+
+Timing = Literal["by chance", "by the landmark", "at time zero", "later", "not known"]
+"""How it is known who is treated when follow-up starts: `later` is known not to be, `not known` may not be."""
 
 
 class TreatmentConfig(Section):
@@ -561,6 +575,15 @@ class TreatmentConfig(Section):
         others = [a for a in self.arms if a != self.reference]
         arm = self.compare or (others[0] if others else "treated")
         return arm.replace("_", " ")
+
+    @property
+    def timing(self) -> Timing:
+        """How it is known who is treated when follow-up starts."""
+        if self.design == "randomised":
+            return "by chance"
+        if self.start is not None:
+            return "by the landmark"
+        return self.starts or "not known"
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -932,6 +955,12 @@ class BundleConfig(Section):
         None, description="Folder of a bundle whose models score the patients of this cohort, by the target `apply`."
     )
 
+    digest: str | None = Field(
+        None,
+        pattern="^[0-9a-f]{16,64}$",
+        description="Digest of the bundle to apply, or its first 16 characters or more, as its model card tells it; "
+        "any other bundle is refused.",
+    )
     features: dict[Name, str] = Field(
         {},
         description="Omic -> table (TSV or CSV, relative to the working folder) with the columns `feature`, a name "
@@ -966,7 +995,10 @@ class Config(Section):
         1, ge=1, le=64, description="Threads of numeric code in a job; fixed, since sums depend on it."
     )
     data: DataConfig = Field(description="The data.")
-    endpoint: EndpointConfig = Field(description="The outcome.")
+    endpoint: EndpointConfig = Field(
+        description="The outcome. May be left out beside `bundle.apply`, where patients are only scored and watched "
+        "(`apply`, `monitor`)."
+    )
     covariates: tuple[str, ...] = Field(
         (), description="Clinical columns of the baseline model every other model must beat."
     )
@@ -990,6 +1022,16 @@ class Config(Section):
         "bundle of this one, and the report says what the models are worth there. Its `bundle.features` and "
         "`bundle.align` count, its models are not fitted.",
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _scored_without_outcome(cls, given: Any) -> Any:
+        if not isinstance(given, dict) or given.get("endpoint") is not None:
+            return given
+        bundle = given.get("bundle")
+        if not isinstance(bundle, dict) or bundle.get("apply") is None:
+            return given
+        return given | {"endpoint": {"time": UNKNOWN_TIME, "event": UNKNOWN_EVENT, "horizons": [1.0]}}
 
     @field_validator("known_labels", "covariates")
     @classmethod
@@ -1441,7 +1483,9 @@ def _field_text(keys: list[str]) -> str:
 
 def json_schema() -> str:
     """JSON schema of the config, as committed under `workflow/schemas`."""
-    return json.dumps(Config.model_json_schema(), indent=2, sort_keys=True) + "\n"
+    schema = Config.model_json_schema()
+    schema["required"].remove("endpoint")  # not beside `bundle.apply`, which is said where the config is read
+    return json.dumps(schema, indent=2, sort_keys=True) + "\n"
 
 
 def reference_tables() -> str:

@@ -1,5 +1,7 @@
 """Names of files and columns that more than one part must agree on."""
 
+FEWEST_ALIGNED = 50
+"""Patients with an omic below which its distribution is not taken for that of the cohort."""
 CARD = "bundle.json"
 """The file of a bundle that lists all others."""
 NAME_COLUMNS = ("feature", "bundle")

@@ -11,6 +11,7 @@ LONG = 1e6
 
 def rounded(value: float) -> str:
     """At most `DIGITS` significant digits, as `36,900`, `0.123` or `3.7e19`."""
+    value = float(value)
     if abs(value) < 1000:
         return f"{value:.{DIGITS}g}"
     short = f"{value:.{DIGITS - 1}e}"

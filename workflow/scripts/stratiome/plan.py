@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +15,11 @@ from pydantic import ValidationError
 from stratiome.cohort.clinical import Clinical, read_clinical, site_counts
 from stratiome.cohort.endpoint import check_horizons
 from stratiome.cohort.errors import CohortError
+from stratiome.cohort.manifest import sha256
 from stratiome.cohort.read import check_matrix_header, missing_column, read_header, read_patients
 from stratiome.cohort.study import read_study, study_files
 from stratiome.config import Config, ConfigError, DataConfig, check_config, resolve
-from stratiome.names import CARD, NAME_COLUMNS
+from stratiome.names import CARD, FEWEST_ALIGNED, NAME_COLUMNS
 from stratiome.resample.design import patients_to_split
 from stratiome.resample.given import check_given, read_given
 from stratiome.resample.names import resample_names, site_groups
@@ -36,10 +37,13 @@ class Splits:
         Resample name -> sites that it holds out.
     given
         Resample name -> name in the file of splits.
+    too_few
+        Why the cohort cannot be analysed, where a bundle is applied to it and that may be all that is asked.
     """
 
     sites: dict[str, list[str]] = field(default_factory=dict)
     given: dict[str, str] = field(default_factory=dict)
+    too_few: tuple[str, ...] = ()
 
 
 def plan(raw: dict[str, Any], source: str) -> tuple[Config, Splits]:
@@ -74,18 +78,32 @@ def plan(raw: dict[str, Any], source: str) -> tuple[Config, Splits]:
                 problems += check_matrix_header(path, config.data.patient_id, key, known, in_study)
             problems += _check_samples(config)
             try:
-                clinical = read_clinical(clinical_file(config), config)
-                problems += check_horizons(clinical_file(config), clinical.outcome, config)
+                clinical = read_clinical(clinical_file(config), config, enough=config.bundle.apply is None)
             except CohortError as error:
                 problems += error.problems
         splits, found = _plan_splits(config, clinical)
+        if clinical is not None:
+            found = check_horizons(clinical_file(config), clinical.outcome, config) + found
+            found = _check_outcome(config) + list(clinical.too_few) + found
+        if config.bundle.apply is not None:
+            splits, found = replace(splits, too_few=tuple(found)), []
         problems += _check_gene_sets(config) + _check_names(config) + _check_bundle(config)
+        problems += _check_align(config, clinical)
         problems += found + _check_results(Path(config.results_folder))
     else:
         problems += _check_files_named(raw)
     if problems or config is None:
         raise ConfigError(problems, source)
     return config, splits
+
+
+def _check_outcome(config: Config) -> list[str]:
+    if config.endpoint.given:
+        return []
+    return [
+        "`endpoint`: missing, so that patients can only be scored and watched (`apply`, `monitor`). Suggestion: name "
+        "the outcome"
+    ]
 
 
 def _plan_splits(config: Config, clinical: Clinical | None) -> tuple[Splits, list[str]]:
@@ -207,11 +225,35 @@ def _check_bundle(config: Config) -> list[str]:
             "cohort another `cohort` (or `results`) than the one that the bundle was learned from"
         ]
     to_come = results.parent.name == "external" and given.absolute() == (results.parents[1] / "bundle").absolute()
-    if to_come or (given / CARD).is_file():
+    if to_come:
         return []
+    if (given / CARD).is_file():
+        return _check_digest(given / CARD, config.bundle.digest)
     return [
         f"`bundle.apply`: {given} holds no `{CARD}`. Suggestion: give the folder of a bundle, as "
         "`results/my_cohort/bundle`"
+    ]
+
+
+def _check_digest(card: Path, digest: str | None) -> list[str]:
+    """A bundle that is another one than the config means."""
+    found = sha256(card)
+    if digest is None or found.startswith(digest):
+        return []
+    return [
+        f"`bundle.digest`: {card} has the digest {found[:16]}, not {digest[:16]}, so that it is not the bundle that is "
+        "meant. Suggestion: get it again from where it was made; its model card tells the digest"
+    ]
+
+
+def _check_align(config: Config, clinical: Clinical | None) -> list[str]:
+    """Too few patients to tell how an omic is distributed here; whoever has it is in the clinical table."""
+    if clinical is None or clinical.covariates.height >= FEWEST_ALIGNED:
+        return []
+    return [
+        f"`bundle.align.{name}`: it takes {FEWEST_ALIGNED} patients with the omic to bring it to the distribution of "
+        "the bundle's cohort, and the clinical table has fewer. Suggestion: remove it, and measure on the same platform"
+        for name in config.bundle.align
     ]
 
 

@@ -16,13 +16,11 @@ import polars as pl
 from stratiome import omics
 from stratiome.bundle.files import BundleError
 from stratiome.bundle.training import QUANTILES
-from stratiome.names import NAME_COLUMNS
+from stratiome.names import FEWEST_ALIGNED, NAME_COLUMNS
 
 if TYPE_CHECKING:
     from stratiome.bundle.scorer import Scorer
 
-FEWEST = 50
-"""Patients with an omic below which its distribution is not taken for that of the cohort."""
 MOST = 5000
 """Patients, spread over the file, whose values give the distribution."""
 
@@ -240,10 +238,10 @@ def _read_names(omic: str, path: str, source: OmicSource) -> dict[str, str]:
 
 def _by_distribution(scorer: Scorer, match: Aligned, source: OmicSource, asked: tuple[str, ...]) -> Aligned:
     n = len(source.patient_ids)
-    if n < FEWEST:
+    if n < FEWEST_ALIGNED:
         raise BundleError(
-            f"`bundle.align.{match.omic}`: {n} patients have the omic, and {FEWEST} are needed to know how it is "
-            "distributed. Suggestion: leave it out, and bring the omic to the scale of the bundle's cohort before"
+            f"`bundle.align.{match.omic}`: {n} patients have the omic, and {FEWEST_ALIGNED} are needed to know how it "
+            "is distributed. Suggestion: leave it out, and bring the omic to the scale of the bundle's cohort before"
         )
     rows = np.unique(np.linspace(0, n - 1, MOST).astype(np.int64))
     kind = omics.get(source.kind, source.unit)
@@ -251,7 +249,7 @@ def _by_distribution(scorer: Scorer, match: Aligned, source: OmicSource, asked: 
     columns = [scorer.features[match.omic][name].quantiles for name in asked]
     nothing = (np.nan,) * len(QUANTILES)
     there = np.array([nothing if q is None else q for q in columns], dtype=np.float64)
-    enough = np.isfinite(values).sum(axis=0) >= FEWEST
+    enough = np.isfinite(values).sum(axis=0) >= FEWEST_ALIGNED
     here = np.full(there.shape, np.nan)
     if enough.any():
         here[enough] = np.nanquantile(values[:, enough].astype(np.float64), QUANTILES, axis=0).T

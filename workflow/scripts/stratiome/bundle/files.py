@@ -17,7 +17,7 @@ from stratiome.cohort.manifest import sha256, write_json
 from stratiome.config import EndpointConfig, Kind, Name
 from stratiome.names import CARD
 
-FORMAT = 3
+FORMAT = 4
 FILES = (
     "transforms.safetensors",
     "latent.safetensors",
@@ -88,7 +88,7 @@ class Card(_Closed):
         Every other file.
     """
 
-    format: Literal[3]
+    format: Literal[4]
     stratiome: str
     cohort: Name
     title: str

@@ -17,6 +17,7 @@ from stratiome.bundle.align import Aligned, OmicSource
 from stratiome.bundle.files import BundleError
 from stratiome.bundle.scorer import Scorer
 from stratiome.bundle.training import Column
+from stratiome.cohort.columns import as_classes
 from stratiome.features.block import Block, FeatureSet
 from stratiome.prognosis.models import Omic
 from stratiome.prognosis.stored import Prediction
@@ -101,9 +102,25 @@ def score(
     BundleError
         If covariates are missing, or a scale differs from that of the training patients.
     """
+    clinical = as_learned(scorer, clinical)
     check_clinical(scorer, clinical)
     for part in measured(scorer, clinical, sources, aligned):
         yield _score_some(scorer, part)
+
+
+def as_learned(scorer: Scorer, clinical: pl.DataFrame) -> pl.DataFrame:
+    """The clinical table with the types of the bundle's covariates, which few patients do not tell.
+
+    A column without any value is read as text, and one of classes of which only numbers are left, as numbers.
+    """
+    types = {term.column: term.type for term in scorer.prognosis.design.terms}
+    casts = []
+    for series in (clinical[name] for name in types if name in clinical.columns):
+        if types[series.name] == "numeric" and series.null_count() == len(series):
+            casts.append(series.cast(pl.Float64))
+        elif types[series.name] == "categorical" and series.dtype.is_float():
+            casts.append(as_classes(series))
+    return clinical.with_columns(casts)
 
 
 @dataclass(frozen=True)
@@ -301,6 +318,7 @@ def summary_rows(aligned: dict[str, Aligned], used: list[tuple[str, ...]]) -> li
         {
             "omic": name,
             "features_asked": match.asked,
+            "aligned": match.moved is not None,
             "features_found": match.found,
             "patients": sum(name in own for own in sets),
             "note": match.reason or match.remark,

@@ -21,7 +21,7 @@ from stratiome.cohort.endpoint import (
     some_levels,
     with_outcome,
 )
-from stratiome.cohort.errors import CohortError
+from stratiome.cohort.errors import CohortError, TooFew
 from stratiome.cohort.groups import check_groups
 from stratiome.cohort.read import missing_column, read_patients
 from stratiome.cohort.sentinel import sentinel_notes
@@ -50,6 +50,8 @@ class Clinical:
         Rows of `PatientFlow` on what was known only after time zero.
     controls
         Contract `NegativeControls`.
+    too_few
+        What stands in the way of an analysis, where that was not asked for.
     """
 
     covariates: pl.DataFrame
@@ -58,9 +60,10 @@ class Clinical:
     notes: tuple[str, ...] = ()
     flow: tuple[dict[str, Any], ...] = ()
     controls: pl.DataFrame = field(default_factory=lambda: from_rows([], NegativeControls))
+    too_few: tuple[TooFew, ...] = ()
 
 
-def read_clinical(path: Path, config: Config, controls: Controls | None = None) -> Clinical:
+def read_clinical(path: Path, config: Config, controls: Controls | None = None, *, enough: bool = True) -> Clinical:
     """Read and check the clinical table.
 
     Parameters
@@ -71,6 +74,8 @@ def read_clinical(path: Path, config: Config, controls: Controls | None = None) 
         The config.
     controls
         Treatment -> negative-control outcome; default those of the config.
+    enough
+        Whether a table is refused that is too small, or followed up too briefly, for an analysis.
 
     Raises
     ------
@@ -85,8 +90,8 @@ def read_clinical(path: Path, config: Config, controls: Controls | None = None) 
     columns, problems = _columns(path, mapped.frame.columns, config, controls)
     for check in (check_columns, check_endpoint, _check_treatments, _check_sex, check_groups):
         problems += check(path, mapped.frame, config)
-    if problems:
-        raise CohortError(problems)
+    refuse = _Refusals(enough)
+    refuse(problems)
     cast = typed(mapped.frame, config)
     complete = with_outcome(cast.frame, config)
     otherwise, problems = died_otherwise(path, complete, config)
@@ -95,17 +100,28 @@ def read_clinical(path: Path, config: Config, controls: Controls | None = None) 
     problems += texts
     early = at_time_zero(cast.frame, config)
     texts, doubts = check_comparisons(path, early.frame, usable, config)
-    problems += texts + check_profiles(early.frame, config)
-    if problems:
-        raise CohortError(problems)
+    refuse(problems + texts + check_profiles(early.frame, config))
     kept = [config.data.patient_id] + [c for c in early.frame.columns if c in columns]
     covariates = early.frame.select(kept).rename({config.data.patient_id: "patient_id"})
     notes = found + cell_notes(path, config) + named.notes + mapped.notes + cast.notes
     notes += spelling_notes(covariates, config)
     numbers = [c for c in early.frame.columns if c in columns]
-    numbers = numbers if config.endpoint.response else [config.endpoint.time, *numbers]
+    numbers = [c for c in config.endpoint.columns if c == config.endpoint.time] + numbers
     notes += sentinel_notes(cast.frame, numbers) + endpoint_notes(complete, config) + early.notes + doubts
-    return Clinical(covariates, usable, reasons, notes, early.flow, controlled)
+    return Clinical(covariates, usable, reasons, notes, early.flow, controlled, tuple(refuse.put_aside))
+
+
+class _Refusals:
+    """Raises problems; puts aside those that only an analysis has, where none is meant."""
+
+    def __init__(self, enough: bool) -> None:
+        self.enough, self.put_aside = enough, list[TooFew]()
+
+    def __call__(self, problems: list[str]) -> None:
+        few = [p for p in problems if isinstance(p, TooFew)]
+        if problems and (self.enough or len(few) < len(problems)):
+            raise CohortError(problems)
+        self.put_aside += few
 
 
 def _rows(path: Path, config: Config) -> tuple[pl.DataFrame, tuple[str, ...]]:
@@ -171,7 +187,10 @@ def _check_treatments(path: Path, frame: pl.DataFrame, config: Config) -> list[s
             )
         elif values.drop_nulls().n_unique() < 2:
             problems.append(
-                f"{key} is the same for everybody. Suggestion: a treatment effect needs treated and untreated patients"
+                TooFew(
+                    f"{key} is the same for everybody. Suggestion: a treatment effect needs treated and untreated "
+                    "patients"
+                )
             )
     return problems
 
@@ -184,8 +203,10 @@ def _check_sex(path: Path, frame: pl.DataFrame, config: Config) -> list[str]:
     if sex.female in map(written, recorded.drop_nulls().unique()):
         return []
     return [
-        f"`quality.sex.female`: {path}, column `{sex.column}` never holds `{sex.female}`, but {some_levels(recorded)}. "
-        "Suggestion: set it to the value for women, as the file spells it"
+        TooFew(
+            f"`quality.sex.female`: {path}, column `{sex.column}` never holds `{sex.female}`, but "
+            f"{some_levels(recorded)}. Suggestion: set it to the value for women, as the file spells it"
+        )
     ]
 
 

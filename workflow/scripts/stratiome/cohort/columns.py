@@ -7,7 +7,7 @@ from typing import Any
 
 import polars as pl
 
-from stratiome.cohort.errors import some_cells, some_ids
+from stratiome.cohort.errors import TooFew, some_cells, some_ids
 from stratiome.cohort.spelling import SHOWN_TEXTS, Changed, declared_numeric, entry
 from stratiome.config import ColumnConfig, Config
 
@@ -138,11 +138,13 @@ def _within(series: pl.Series, low: float | None, high: float | None) -> pl.Seri
 
 def _check_predictor(path: Path, series: pl.Series, column: ColumnConfig, ids: pl.Series, show: bool) -> list[str]:
     if series.null_count() == len(series):
-        return [f"{path}: column `{series.name}` has no value at all. Suggestion: remove it from the config"]
+        return [TooFew(f"{path}: column `{series.name}` has no value at all. Suggestion: remove it from the config")]
     if series.null_count() == 0 and series.n_unique() == 1:
         return [
-            f"{path}: column `{series.name}` is the same for everybody and can neither predict nor confound. "
-            "Suggestion: remove it from the config"
+            TooFew(
+                f"{path}: column `{series.name}` is the same for everybody and can neither predict nor confound. "
+                "Suggestion: remove it from the config"
+            )
         ]
     if series.dtype.is_numeric():
         infinite = ids.filter(series.is_infinite().fill_null(False)).to_list()
@@ -159,6 +161,13 @@ def _check_predictor(path: Path, series: pl.Series, column: ColumnConfig, ids: p
     ]
 
 
+def as_classes(series: pl.Series) -> pl.Series:
+    """Numbers as names of classes: 3.0 that was read from "3" is the class "3"."""
+    whole = series.drop_nulls()
+    integer = bool((whole == whole.round()).all())
+    return series.cast(pl.Int64).cast(pl.String) if integer else series.cast(pl.String)
+
+
 def typed(frame: pl.DataFrame, config: Config) -> Changed:
     """Columns in their final types: numbers Float64, classes and dates String."""
     of_dates, casts, notes = date_columns(config), [], []
@@ -170,10 +179,7 @@ def typed(frame: pl.DataFrame, config: Config) -> Changed:
         if name in of_dates or series.dtype.is_temporal():
             casts.append(dates(series).cast(pl.String))
         elif categorical and series.dtype.is_float():
-            # 3.0 read from "3" is the class "3"
-            whole = series.drop_nulls()
-            integer = bool((whole == whole.round()).all())
-            casts.append(series.cast(pl.Int64).cast(pl.String) if integer else series.cast(pl.String))
+            casts.append(as_classes(series))
         elif categorical and series.dtype == pl.Boolean:
             casts.append(series.cast(pl.String))
         elif series.dtype == pl.Boolean:

@@ -8,7 +8,7 @@ from pathlib import Path
 import polars as pl
 
 from stratiome.cohort.condition import columns_of, judge
-from stratiome.cohort.errors import some_ids
+from stratiome.cohort.errors import TooFew, some_ids
 from stratiome.cohort.read import missing_column
 from stratiome.config import Config, NegativeControlConfig
 from stratiome.tables import NegativeControls, from_rows
@@ -102,13 +102,17 @@ def control_outcomes(
                 continue
         if not met.any():
             problems.append(
-                f"`{key}.event`: {path}, condition `{control.event}` is met by nobody. Suggestion: check the values it"
-                " names, or remove the negative control"
+                TooFew(
+                    f"`{key}.event`: {path}, condition `{control.event}` is met by nobody. Suggestion: check the values"
+                    " it names, or remove the negative control"
+                )
             )
         elif control.time is None and times.filter((times["event"] == 1) != met).is_empty():
             problems.append(
-                f"`{key}.event`: {path}, condition `{control.event}` is the event `{config.endpoint.event}` itself. "
-                "Suggestion: name something that the treatment cannot change"
+                TooFew(
+                    f"`{key}.event`: {path}, condition `{control.event}` is the event `{config.endpoint.event}` "
+                    "itself. Suggestion: name something that the treatment cannot change"
+                )
             )
         usable = (time > 0).fill_null(False)
         rows.append(

@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 
 from stratiome.cohort.condition import judge
-from stratiome.cohort.errors import some_ids
+from stratiome.cohort.errors import TooFew, some_ids
 from stratiome.cohort.spelling import SHOWN_TEXTS, UNKNOWN, entry, written
 from stratiome.config import Config, EndpointConfig
 from stratiome.tables import TELLS_OUTCOME, OutcomeCounts, from_rows
@@ -97,8 +97,10 @@ def _check_event(path: Path, event: pl.Series, config: Config) -> list[str]:
         ]
     if event.drop_nulls().n_unique() < 2:
         return [
-            f"`endpoint.event`: {path}, column `{name}` has only one value. "
-            "Suggestion: both events and censored patients are needed; is it the right column?"
+            TooFew(
+                f"`endpoint.event`: {path}, column `{name}` has only one value. "
+                "Suggestion: both events and censored patients are needed; is it the right column?"
+            )
         ]
     return []
 
@@ -116,16 +118,21 @@ def _check_response(path: Path, response: pl.Series, config: Config) -> list[str
         least = config.audit.min_cell
         told, assessed = (f"fewer than {least}" if 0 < k < least else str(k) for k in (min(n), sum(n)))
         return [
-            f"{where}: of {assessed} patients who were assessed, {told} "
-            f"{'responded' if n[0] <= n[1] else 'did not respond'}; it takes {MIN_AT_RISK} to estimate anything. "
-            "Suggestion: is it the right column, and 1 a response?"
+            TooFew(
+                f"{where}: of {assessed} patients who were assessed, {told} "
+                f"{'responded' if n[0] <= n[1] else 'did not respond'}; it takes {MIN_AT_RISK} to estimate anything. "
+                "Suggestion: is it the right column, and 1 a response?"
+            )
         ]
     return []
 
 
 def with_outcome(frame: pl.DataFrame, config: Config) -> pl.DataFrame:
-    """The clinical table with the time and event that a response amounts to; as it is where there is none."""
+    """The clinical table with the time and event that a response amounts to, or that are not known of anybody."""
     endpoint = config.endpoint
+    if not endpoint.given:
+        unknown = pl.lit(None, dtype=pl.Float64)
+        return frame.with_columns(unknown.alias(endpoint.time), unknown.alias(endpoint.event))
     if endpoint.response is None:
         return frame
     none = 1 - pl.col(endpoint.response)
@@ -157,8 +164,10 @@ def _check_time(path: Path, frame: pl.DataFrame, config: Config) -> list[str]:
         )
     elif endpoint.tau_months > longest:
         problems.append(
-            f"`{_latest(endpoint)}`: {endpoint.tau_months:g} months lie beyond the longest follow-up of "
-            f"{longest:.1f} months ({path}). Suggestion: choose times within follow-up, or check `endpoint.unit`"
+            TooFew(
+                f"`{_latest(endpoint)}`: {endpoint.tau_months:g} months lie beyond the longest follow-up of "
+                f"{longest:.1f} months ({path}). Suggestion: choose times within follow-up, or check `endpoint.unit`"
+            )
         )
     return problems
 
@@ -225,6 +234,8 @@ def _tells_outcome(frame: pl.DataFrame, column: str, endpoint: EndpointConfig) -
 def check_horizons(path: Path, outcome: pl.DataFrame, config: Config) -> list[str]:
     """Horizons at which nothing can be estimated: nobody has had an event yet, or hardly anybody is followed still.
 
+    All of it stands in the way of an analysis, not of scores (`TooFew`).
+
     Parameters
     ----------
     path
@@ -236,7 +247,7 @@ def check_horizons(path: Path, outcome: pl.DataFrame, config: Config) -> list[st
     """
     endpoint = config.endpoint
     problems: list[str] = []
-    if endpoint.response is not None:
+    if endpoint.response is not None or not endpoint.given:
         return problems  # enough of both is a matter of `check_endpoint`
     first, last = endpoint.horizons_months[0], max(*endpoint.horizons_months, endpoint.tau_months)
     if not outcome.filter((pl.col("event") == 1) & (pl.col("time_months") <= first)).height:
@@ -259,7 +270,7 @@ def check_horizons(path: Path, outcome: pl.DataFrame, config: Config) -> list[st
             f"`{_latest(endpoint)}`: only {at_risk} patients are followed up to {last:g} months ({path}), too few to "
             f"estimate anything there. Suggestion: choose horizons (and `tau`) of at most {usable:.0f} months"
         )
-    return problems
+    return [TooFew(text) for text in problems]
 
 
 def died_otherwise(path: Path, frame: pl.DataFrame, config: Config) -> tuple[pl.Series, list[str]]:
@@ -285,7 +296,7 @@ def died_otherwise(path: Path, frame: pl.DataFrame, config: Config) -> tuple[pl.
             "when last seen must not meet it; name the column of the cause of death"
         )
     if not met.any():
-        problems.append(f"{where} is met by nobody. Suggestion: check the values it names, or remove it")
+        problems.append(TooFew(f"{where} is met by nobody. Suggestion: check the values it names, or remove it"))
     return met, problems
 
 
@@ -312,6 +323,8 @@ def outcome(frame: pl.DataFrame, otherwise: pl.Series, config: Config) -> tuple[
     }
     if endpoint.response is not None:
         reasons = {"not assessed for a response": no_event}
+    if not endpoint.given:
+        reasons = {"the config names no outcome": no_event}
     counts = {reason: int(table.select(rule.sum()).item()) for reason, rule in reasons.items()}
     usable = table.filter(~no_time & ~no_event & (pl.col("time_months") > 0)).with_columns(
         pl.col("event").cast(pl.Int64)

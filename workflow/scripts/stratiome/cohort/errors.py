@@ -15,6 +15,15 @@ class CohortError(ValueError):
         super().__init__("\n".join(self.problems))
 
 
+class TooFew(str):
+    """A problem of a cohort that only an analysis has: too few patients, events, classes or months.
+
+    Patients who are only scored by a bundle may be few, alike, and without an outcome.
+    """
+
+    __slots__ = ()
+
+
 def some_ids(ids: Sequence[object], show: bool, limit: int = 5) -> str:
     """The first few identifiers for a message, or only their number where the config forbids identifiers."""
     if not show:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from stratiome.cohort.errors import CohortError
+from stratiome.cohort.errors import CohortError, TooFew
 from stratiome.config import Config
 
 MOST_CLASSES = 12
@@ -33,7 +33,7 @@ def check_groups(path: Path, frame: pl.DataFrame, config: Config) -> list[str]:
     config
         The config.
     """
-    problems = []
+    problems: list[str] = []
     for name in config.audit.groups:
         if name not in frame.columns:
             continue
@@ -41,7 +41,7 @@ def check_groups(path: Path, frame: pl.DataFrame, config: Config) -> list[str]:
         if config.data.types.get(name) == "categorical":
             values = values.cast(pl.String)
         said = problem(values, config.audit.cuts.get(name, ()))
-        problems += [f"`audit.groups`: {path}, column `{name}` {said}"] if said else []
+        problems += [TooFew(f"`audit.groups`: {path}, column `{name}` {said}")] if said else []
     return problems
 
 

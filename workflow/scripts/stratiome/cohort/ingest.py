@@ -128,7 +128,8 @@ def read_cohort(
     problems: list[str] = []
     clinical = None
     try:
-        clinical = read_clinical(clinical_path, config, controls)
+        # Files have been looked at before any job started (`plan`); whether they are enough is said there.
+        clinical = read_clinical(clinical_path, config, controls, enough=not config.data.from_files)
     except CohortError as error:
         problems += error.problems
     matrices: dict[str, MatrixFile] = {}

@@ -76,6 +76,12 @@ def apply_values(frame: pl.DataFrame, config: Config) -> Changed:
         if column.multiply is not None and series.dtype.is_numeric():
             series = series.cast(pl.Float64) * column.multiply
             notes.append(f"column `{name}`: multiplied by {column.multiply:g} (`data.columns.{name}.multiply`)")
+        elif column.multiply is not None and series.null_count() < len(series):
+            texts = series.dtype if series.dtype != pl.String else "texts"
+            raise CohortError(
+                f"`data.columns.{name}.multiply`: the column holds {texts}, which cannot be multiplied. Suggestion: "
+                f"map them to numbers or to null under `data.columns.{name}.values`, or remove `multiply`"
+            )
         made.append(series)
     return Changed(frame.with_columns(made), tuple(notes))
 

@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 
 from stratiome.cohort.condition import judge
-from stratiome.cohort.errors import some_of
+from stratiome.cohort.errors import TooFew, some_of
 from stratiome.config import Config, TreatmentConfig
 from stratiome.strategies import (
     Received,
@@ -76,8 +76,11 @@ def _check_arms(
     empty = [f"`{arm}: {c}`" for arm, c in asked.items() if not judged(compared, c).fill_null(False).any()]
     which = f"`arms`: nobody meets {' or '.join(empty)}" if empty else f"column `{', '.join(treatment.columns)}`"
     return [
-        f"{key}: among {compared.height} eligible patients with an outcome there are not both {both} ({which}). "
-        f"Suggestion: widen the condition{'s' if treatment.arms else ''}, or check {'their' if empty else 'its'} values"
+        TooFew(
+            f"{key}: among {compared.height} eligible patients with an outcome there are not both {both} ({which}). "
+            f"Suggestion: widen the condition{'s' if treatment.arms else ''}, or check "
+            f"{'their' if empty else 'its'} values"
+        )
     ]
 
 
@@ -120,9 +123,11 @@ def _check_starts(
     longest, landmark = float(followed.max()), treatment.landmark_months
     if landmark is not None and landmark >= longest:
         return [
-            f"`treatments.{name}.landmark`: {landmark:g} months lie beyond the longest follow-up of the compared "
-            f"patients, {longest:.1f} months ({path}). Suggestion: choose an earlier landmark, or check "
-            f"`treatments.{name}.unit`"
+            TooFew(
+                f"`treatments.{name}.landmark`: {landmark:g} months lie beyond the longest follow-up of the compared "
+                f"patients, {longest:.1f} months ({path}). Suggestion: choose an earlier landmark, or check "
+                f"`treatments.{name}.unit`"
+            )
         ], []
     note = (
         f"treatment `{name}`: {some_of(late, 'starts')} in column `{treatment.start}` lie after the end of follow-up of"
@@ -155,5 +160,5 @@ def check_profiles(frame: pl.DataFrame, config: Config) -> list[str]:
                 try:
                     profile_value(given, series, kind)
                 except StrategyError as error:
-                    problems.append(f"{key}: {error}")
+                    problems.append(TooFew(f"{key}: {error}"))
     return problems

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
+from stratiome.report.traced import bare
 from stratiome.report.verdicts import Verdict
 
 
@@ -57,8 +58,11 @@ class Table:
 
 def numbered(texts: Sequence[str]) -> tuple[list[str], list[str]]:
     """Each distinct text once, and for every text the number of its note."""
-    notes = list(dict.fromkeys(texts))
-    return [str(notes.index(t) + 1) for t in texts], notes
+    notes: dict[str, str] = {}
+    for text in texts:
+        notes.setdefault(bare(text), text)
+    places = {plain: str(i) for i, plain in enumerate(notes, 1)}
+    return [places[bare(t)] for t in texts], list(notes.values())
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from stratiome.report.traced import shown
+
 MISSING = "–"
 
 
@@ -21,7 +23,7 @@ def count(n: int | None, min_cell: int) -> str:
     """A count of patients or events as it may be printed: `1,204`, `0`, or `<10`."""
     if n is None:
         return MISSING
-    return f"<{min_cell}" if is_small(n, min_cell) else f"{int(n):,}"
+    return f"<{min_cell}" if is_small(n, min_cell) else shown(f"{int(n):,}", n)
 
 
 def part(n: int | None, whole: int | None, min_cell: int) -> str:

@@ -185,13 +185,12 @@ def render(page: Monitoring, templates: Path = TEMPLATES) -> str:
     return fill(
         templates,
         title=f"{page.title}: drift against {page.card['title']}",
-        cohort=page.title,
         summary=[f"{disclosure.count(n, page.min_cell)} patients", f"models of {page.card['n']:,} others"],
         warning="",
         verdicts=[inputs_verdict(page), outcome_verdict(page)],
         sections=[drifted(page), outcome(page), about(page)],
         simulated=False,
         min_cell=page.min_cell,
-        config_hash=page.digest[:16],
         version=page.card["stratiome"],
+        made_of=[page.title, f"bundle {page.digest[:16]} of Stratiome {page.card['stratiome']}"],
     )

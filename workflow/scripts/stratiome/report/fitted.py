@@ -7,6 +7,7 @@ from typing import Any
 
 from stratiome.report.disclosure import count, counts, is_small, part, share
 from stratiome.report.inputs import ReportInputs
+from stratiome.report.traced import bare
 from stratiome.report.words import join, label, plural, readable, within
 from stratiome.tables import EVENTS_PER_COEFFICIENT, NOT_FITTED
 
@@ -33,12 +34,14 @@ def unfitted(inputs: ReportInputs, model: str, design: str) -> str:
 def not_fitted(inputs: ReportInputs, models: Sequence[str], design: str) -> list[str]:
     """One sentence for each reason why models of a design were not fitted."""
     by_reason: dict[str, list[str]] = {}
+    words: dict[str, str] = {}
     for model in models:
         if why := unfitted(inputs, model, design):
-            by_reason.setdefault(why, []).append(within(model))
+            words.setdefault(bare(why), why)
+            by_reason.setdefault(bare(why), []).append(within(model))
     return [
         f"The {join(names)} model{'s were' if len(names) > 1 else ' was'} not fitted"
-        f"{' ' if why.startswith(FOR) else ': '}{why}."
+        f"{' ' if why.startswith(FOR) else ': '}{words[why]}."
         for why, names in by_reason.items()
     ]
 

@@ -25,12 +25,16 @@ from stratiome.config import (
 )
 from stratiome.report.disclosure import is_small, part
 from stratiome.report.outcome_words import OutcomeWords
+from stratiome.report.traced import Ledger, cells
 from stratiome.report.without_time import without_time
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 CROSS, GIVEN, SITES, TEMPORAL, LOCKED = tables.DESIGNS
+
+ROW = "_row"
+"""Column with the place of a row in its artefact."""
 
 CONTRACTS: dict[str, type[tables.Table]] = {
     "flow": tables.PatientFlow,
@@ -192,6 +196,10 @@ class ReportInputs:
         Omic -> table of its features.
     quality_figures
         Omic -> SVG drawn by the quality stage.
+    files
+        Table -> its files, read one beneath the other.
+    ledger
+        Where given, numbers of `rows` are traced in it.
     """
 
     settings: Settings
@@ -199,15 +207,25 @@ class ReportInputs:
     tables: Mapping[str, pl.DataFrame]
     quality: Mapping[str, pl.DataFrame] = field(default_factory=dict)
     quality_figures: Mapping[str, str] = field(default_factory=dict)
+    files: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    ledger: Ledger | None = None
+
+    def made_of(self, cohort: str) -> list[str]:
+        """Cohort, config and version for the last line of a page."""
+        version = (self.manifest.get("created_with") or {}).get("stratiome")
+        said = {"config": self.manifest.get("config_hash"), "Stratiome": version}
+        return [f"Cohort {cohort}", *(f"{name} {value}" for name, value in said.items() if value)]
 
     def rows(self, table: str, **where: Any) -> list[dict[str, Any]]:
         """Rows of a table whose columns equal the given values (null matches null), in their order."""
         frame = self.tables.get(table)
         if frame is None:
             return []
-        for column, value in where.items():
-            frame = frame.filter(pl.col(column).eq_missing(pl.lit(value)))
-        return frame.to_dicts()
+        if self.ledger is None:
+            return _where(frame, where).to_dicts()
+        frame = frame if ROW in frame.columns else frame.with_row_index(ROW)
+        rows = _where(frame, where).to_dicts()
+        return [cells(row, table, row.pop(ROW), self.ledger) for row in rows]
 
     def row(self, table: str, **where: Any) -> dict[str, Any] | None:
         """First such row, or none."""
@@ -267,6 +285,12 @@ class ReportInputs:
         return int(row["k"]) if row else None
 
 
+def _where(frame: pl.DataFrame, where: Mapping[str, Any]) -> pl.DataFrame:
+    for column, value in where.items():
+        frame = frame.filter(pl.col(column).eq_missing(pl.lit(value)))
+    return frame
+
+
 def _masked(frame: pl.DataFrame, min_cell: int) -> pl.DataFrame:
     """Numbers of few patients in the words of methods, as `truncated at G = 0.05 (3 patients)`, suppressed."""
     if "method" not in frame.columns or min_cell < 2:
@@ -304,7 +328,7 @@ def read_inputs(
     for name, given in paths.items():
         parts = [tables.read_table(p, CONTRACTS[name]) for p in ([given] if isinstance(given, str) else given)]
         frame = pl.concat(parts) if parts else tables.from_rows([], CONTRACTS[name])
-        read[name] = _masked(frame, settings.min_cell)
+        read[name] = _masked(frame.with_row_index(ROW), settings.min_cell)
     if not settings.words.timed:
         read = without_time(read)
     return ReportInputs(
@@ -313,4 +337,5 @@ def read_inputs(
         tables=read,
         quality={Path(p).stem: tables.read_table(p, tables.QualityFeatures) for p in quality},
         quality_figures={Path(p).stem: Path(p).read_text(encoding="utf-8") for p in quality_figures},
+        files={name: [given] if isinstance(given, str) else list(given) for name, given in paths.items()},
     )

@@ -185,7 +185,6 @@ def render(page: ModelCard, templates: Path = TEMPLATES) -> str:
     text = fill(
         templates,
         title=f"Model card: {card['title']}",
-        cohort=card["cohort"],
         summary=[f"{count(card['n'], card['min_cell'])} training patients", f"bundle {page.digest[:16]}"],
         warning="",
         verdicts=[
@@ -196,8 +195,8 @@ def render(page: ModelCard, templates: Path = TEMPLATES) -> str:
         sections=[part(page) for part in (models, uses, learned, judged, groups, elsewhere, caveats)],
         simulated=page.inputs.simulated,
         min_cell=page.inputs.settings.min_cell,
-        config_hash=page.inputs.manifest.get("config_hash", ""),
         version=card["stratiome"],
+        made_of=[*page.inputs.made_of(card["cohort"]), f"bundle {page.digest[:16]}"],
     )
     for name, other in page.inputs.settings.words.renamed.items():
         text = text.replace(name, other)

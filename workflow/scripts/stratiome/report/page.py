@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from stratiome.report import (
@@ -17,6 +18,7 @@ from stratiome.report.section_appendix import how, planted, provenance
 from stratiome.report.section_checks import checks, duplicates
 from stratiome.report.section_cohort import cohort, quality, summary
 from stratiome.report.template import TEMPLATES, fill, ticks
+from stratiome.report.traced import Ledger, annotate
 from stratiome.report.verdicts import Verdict
 
 __all__ = ["ReportInputs", "Settings", "read_inputs", "render", "sections", "ticks", "verdicts"]
@@ -75,19 +77,20 @@ def render(inputs: ReportInputs, templates: Path = TEMPLATES) -> str:
         If the folder holds no template.
     """
     settings = inputs.settings
+    ledger = Ledger()
+    inputs = replace(inputs, ledger=ledger)
     page = fill(
         templates,
         title=settings.title or settings.cohort,
-        cohort=settings.cohort,
         summary=summary(inputs),
         warning=duplicates(inputs),
         verdicts=verdicts(inputs),
         sections=sections(inputs),
         simulated=inputs.simulated,
         min_cell=settings.min_cell,
-        config_hash=inputs.manifest.get("config_hash", ""),
         version=(inputs.manifest.get("created_with") or {}).get("stratiome", ""),
+        made_of=inputs.made_of(settings.cohort),
     )
     for name, other in settings.words.renamed.items():
         page = page.replace(name, other)
-    return page
+    return annotate(page, ledger)

@@ -13,7 +13,7 @@ from stratiome.report.disclosure import MISSING, about, count, is_small
 from stratiome.report.inputs import ReportInputs
 from stratiome.report.section_subgroups import group_name
 from stratiome.report.section_treatment import name_of
-from stratiome.report.words import file_name, interval, label, number
+from stratiome.report.words import file_name, interval, label, number, tail
 
 
 def planted(inputs: ReportInputs) -> Section | None:
@@ -157,6 +157,7 @@ def provenance(inputs: ReportInputs) -> Section:
     if versions:
         rows = [[name, str(versions[name])] for name in sorted(versions)]
         blocks.append(Fold("Software versions", [Table("Software.", ["Package", "Version"], rows)]))
+    blocks += _artefacts(inputs)
     if manifest.get("config"):
         blocks.append(
             Fold(
@@ -166,6 +167,20 @@ def provenance(inputs: ReportInputs) -> Section:
     if not files and not versions:
         blocks.append(Note("The manifest names no inputs and no software.", "care"))
     return Section("provenance", "Provenance", "What went in, what ran, and how to get the same numbers again.", blocks)
+
+
+def _artefacts(inputs: ReportInputs) -> list[object]:
+    """Which file each name in the origin of a number stands for."""
+    files = {name: given for name, given in sorted(inputs.files.items()) if given}
+    if not files:
+        return []
+    rows = [[f"`{name}`", ", ".join(f"`{tail(path)}`" for path in given)] for name, given in files.items()]
+    text = (
+        "A number that comes from a table tells its cell where the pointer rests on it, as"
+        " `prognosis_metrics[14].estimate`: rows count from 0, and those of several files one beneath the other."
+        " `python -m stratiome.check_report` with the folder of the results compares all of them with the tables."
+    )
+    return [Fold("Where numbers come from", [Text(text), Table("Tables of the run.", ["Name", "Files"], rows)])]
 
 
 def _rows(inputs: ReportInputs, file: Mapping[str, Any]) -> str:

@@ -78,6 +78,7 @@ def _flags(inputs: ReportInputs) -> list[object]:
     words = (
         f" A group is flagged where its slope is not 1 or its level is off, a grouping where slope or level differ"
         f" between its groups; what is wrong for all patients alike does not count as a difference.{few}"
+        " A test is of slope and level together, and may say otherwise than the interval of either."
     )
     if not flagged:
         return [
@@ -311,8 +312,8 @@ def _updates(inputs: ReportInputs, models: Sequence[str], groupings: Sequence[st
     less = sum(r["upper"] is not None and r["upper"] < 0 for r in gains)
     text = (
         "Slope and baseline of each group learned on half of its held-out patients and judged on the other half, both"
-        f" ways. Of {plural(len(gains), 'difference')} in net benefit (groups, models and thresholds from 10 to 50 %),"
-        f" {more} lie above 0 and {less} below with their whole interval, each on its own, not corrected for their"
+        f" ways. Of {plural(len(gains), 'difference')} in net benefit (groups, models and thresholds from 10 to 50 %)"
+        f" the whole interval is above 0 in {more} and below in {less}, each on its own, not corrected for their"
         " number. An update that brings nothing costs a little, as it is learned from few patients."
     )
     made = [_gains(inputs, m, groupings) for m in models]

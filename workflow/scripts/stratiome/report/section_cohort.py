@@ -16,6 +16,7 @@ from stratiome.report.blocks import Cards, Cell, Figure, Fold, Heading, Note, Se
 from stratiome.report.disclosure import MISSING, about, count, counts, is_small, part, share
 from stratiome.report.flow import diagram, merge_small
 from stratiome.report.inputs import CROSS, GIVEN, LOCKED, SITES, TEMPORAL, ReportInputs
+from stratiome.report.traced import bare
 from stratiome.report.words import file_name, join, label, level, months, number, plural, sentence, until
 
 Row = Mapping[str, Any]
@@ -204,7 +205,7 @@ def _classes(variable: str, rows: Sequence[Row], min_cell: int, meaning: Mapping
     for i, (r, text) in enumerate(zip(rows, printed, strict=True)):
         n, name = r["count"] or 0, level(r["level"])
         if text.startswith("≈"):
-            n = int(text.removeprefix("≈").replace(",", ""))
+            n = int(bare(text).removeprefix("≈").replace(",", ""))
         part_of = share(n, r["n"], min_cell) if n else "0 %"
         if blurred and n >= min_cell:
             part_of = f"≈{10 * round(10 * n / r['n'])} %"  # an exact share would tell how many have a value
@@ -433,7 +434,7 @@ def _step_told(row: Row, blurred: str | None, min_cell: int) -> tuple[str, str, 
     near = count(n_out, min_cell) if n_out < min_cell else about(n_out, min_cell)
     if not before.startswith(">"):
         return before, count(lost, min_cell) if lost < min_cell else about(lost, min_cell), near
-    bound = int(before[1:].replace(",", "")) - (min_cell if is_small(lost, min_cell) else lost)
+    bound = int(bare(before)[1:].replace(",", "")) - (min_cell if is_small(lost, min_cell) else lost)
     if bound >= min_cell:
         return before, count(lost, min_cell), f">{bound:,}"
     return before, count(lost, min_cell) if lost < min_cell else about(lost, min_cell), near

@@ -78,9 +78,7 @@ def beyond_clinical(inputs: ReportInputs) -> list[object]:
     for name, text in TESTS.items():
         if r := tests.get(name):
             result = p_cell(r["p_value"]) if r["p_value"] is not None else "not estimable"
-            result = (
-                f"p {result}" if result.startswith("<") else f"p = {result}" if r["p_value"] is not None else result
-            )
+            result = f"p {result}" if "<" in result else f"p = {result}" if r["p_value"] is not None else result
             body.append(
                 [
                     text.format(by=by, survival=outcome.survival),

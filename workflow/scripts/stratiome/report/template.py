@@ -30,7 +30,7 @@ def fill(templates: Path, **values: Any) -> str:
     templates
         Folder with `report.html.j2` and `style.css`.
     values
-        What the template asks for, without the style.
+        What the template asks for, without the style; `made_of` are the words of the last line.
 
     Raises
     ------

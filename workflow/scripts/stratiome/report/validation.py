@@ -105,7 +105,8 @@ def verdict(page: Validation) -> Verdict:
     name = within(model)
     facts = [(page.words.metrics["uno_c"][0], interval(c, 3))]
     facts += [("Calibration slope", interval(slope))] if slope else []
-    facts += [("Observed / expected", interval(ratio))] if ratio else []
+    facts += [(f"Observed / expected{_at(page, ratio)}", interval(ratio))] if ratio else []
+    facts.append(("Patients, events", f"{c['n']:,}, {disclosure.count(c['events'], page.min_cell)}"))
     ranks = direction(c["lower"], c["upper"], 0.5)
     off = [said for said in (_ratio(ratio), _slope(slope)) if said]
     if ranks != "above":
@@ -141,13 +142,13 @@ def subgroup_verdict(page: Validation) -> Verdict:
     if not sure:
         text = "Nothing to find again: the bundle has one group, or patients here fall into one."
         return Verdict(question, text, "unknown", link="subgroups")
-    there = [f"subgroup {r['subgroup']}" for r in sure if r["p_value"] <= ALPHA]
+    there, rest = ([f"subgroup {r['subgroup']}" for r in sure if (r["p_value"] <= ALPHA) is k] for k in (True, False))
     if not there:
         text, tone = "No evidence that they are: one cloud of patients, cut by the same rule, looks the same.", "no"
     elif len(there) == len(sure):
         text, tone = "Yes: patients are surer of their subgroup than those of one cloud are.", "yes"
     else:
-        text, tone = f"In part: evidence for {join(there)}, none for the others.", "mixed"
+        text, tone = f"In part: evidence for {join(there)}, none for {join(rest)}.", "mixed"
     facts = [
         (f"Subgroup {r['subgroup']}, probability", f"{number(r['estimate'])}, {p_value(r['p_value'])}") for r in sure
     ]
@@ -155,6 +156,11 @@ def subgroup_verdict(page: Validation) -> Verdict:
     facts += [("Survival, log-rank", p_value(test[0]["p_value"]))] if test else []
     caveat = "p-values of single subgroups are not corrected for their number."
     return Verdict(question, text, tone, tuple(facts), caveat, "subgroups")  # type: ignore[arg-type]
+
+
+def _at(page: Validation, row: Row | None) -> str:
+    """` at 60 months`, where there are times."""
+    return "" if row is None or not page.words.timed else f" at {months(row['horizon_months'])} months"
 
 
 def _inside(row: Row | None, limits: tuple[float, float]) -> bool:
@@ -231,7 +237,12 @@ def whom(page: Validation) -> Section:
         "values beyond those of the training patients, or lie farther out in the latent space than 99 % of them; what "
         "is said of them is an extrapolation."
     )
-    blocks.append(Note(text, "care" if n and far / n > 0.1 else "plain"))
+    if moved := [label(r["omic"]) for r in page.omics.iter_rows(named=True) if r["aligned"]]:
+        text += (
+            f" Values of {join(moved)} were brought to those of the bundle's cohort first, so that hardly any can lie"
+            " beyond them: a small share says little here."
+        )
+    blocks.append(Note(text, "care" if moved or (n and far / n > 0.1) else "plain"))
     return Section("whom", "Whom the models met", f"{n:,} patients, scored without looking at outcomes.", blocks)
 
 
@@ -248,15 +259,14 @@ def worth(page: Validation) -> Section:
     first = page.metric(page.first, "uno_c")
     size = "" if first is None else f"n = {first['n']:,}, {disclosure.count(first['events'], page.min_cell)} events. "
     ratio = page.metric(page.first, "observed_expected")
-    horizon = "" if ratio is None or not page.words.timed else f" at {months(ratio['horizon_months'])} months"
     blocks: list[object] = [
         Table(
             "As they are.",
             ["Model", f"Δ {page.words.metrics['uno_c'][0]} to clinical", *heads],
             rows,
             frozenset(range(1, 2 + len(columns))),
-            f"{size}Calibration{horizon}. Estimate ({page.level} interval) by bootstraps of the patients here; the "
-            "models are fixed.",
+            f"{size}Calibration{_at(page, ratio)}. Estimate ({page.level} interval) by bootstraps of the patients "
+            "here; the models are fixed.",
         )
     ]
     updates = [u for u in page.metrics["update"].unique(maintain_order=True) if u != AS_IS]
@@ -272,9 +282,9 @@ def worth(page: Validation) -> Section:
                 after.append(cells)
         text = (
             "Each update is learned on one half of the patients here and judged on the other. Baseline: hazards times "
-            "observed over expected. Slope and baseline: a Cox model on the prediction alone. These do not change the "
-            "order of patients; needing one says that the risks cannot be used as published. Refit: the clinical model "
-            "with all coefficients learned here."
+            "observed over expected. Slope and baseline: a Cox model on the prediction alone. "
+            f"{_ordered(page)} Needing one says that the risks cannot be used as published. Refit: the clinical model "
+            "with all coefficients learned here. Updates are learned of follow-up up to the horizon."
         )
         blocks.append(
             Table(
@@ -292,6 +302,17 @@ def worth(page: Validation) -> Section:
     else:
         blocks.append(Note("No update was learned: with competing causes, or without events, there is none here."))
     return Section("worth", "What they are worth here", "As published first, then updated.", blocks)
+
+
+def _ordered(page: Validation) -> str:
+    """What order C is taken of: other models than Cox's are judged as they are by the risk over all times."""
+    if not page.words.timed:
+        return "Neither changes the order of patients within a half."
+    return (
+        "Neither changes the order of patients by their risk at the horizon, within a half. As they are, forests, the "
+        "deep and the stacked model order patients by the risk over all times, so that their order may differ a little "
+        "after an update."
+    )
 
 
 def subgroups(page: Validation) -> Section:
@@ -327,7 +348,7 @@ def subgroups(page: Validation) -> Section:
     _, numbered_notes = numbered(notes)
     tau = next((r["tau_months"] for r in rows if r["tau_months"] is not None), None)
     over = "" if tau is None else f" up to {months(tau)} months"
-    told = "" if test is None else f" Log-rank test of all: {p_cell(test['p_value'])}."
+    told = "" if test is None else f" Log-rank test of all: {p_value(test['p_value'])}."
     lede = (
         "Patients are assigned by the frozen model. A subgroup is here if its patients are surer of it than those of "
         f"one cloud that is cut by the same rule.{told}"
@@ -362,13 +383,12 @@ def render(page: Validation, templates: Path = TEMPLATES) -> str:
     return fill(
         templates,
         title=f"{page.title}: models of {page.learned}",
-        cohort=page.title,
         summary=[f"{page.patients.height:,} patients", f"models of {page.card['n']:,} others"],
         warning="",
         verdicts=[v for v in (verdict(page), subgroup_verdict(page), validation_claims.effect_verdict(page)) if v],
         sections=[whom(page), worth(page), subgroups(page), validation_claims.effects(page), about(page)],
         simulated=False,
         min_cell=page.min_cell,
-        config_hash=page.digest[:16],
         version=page.card["stratiome"],
+        made_of=[page.title, f"bundle {page.digest[:16]} of Stratiome {page.card['stratiome']}"],
     )

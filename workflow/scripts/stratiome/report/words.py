@@ -8,6 +8,8 @@ from datetime import date
 from pathlib import PurePosixPath, PureWindowsPath
 from typing import Any
 
+from stratiome.report.traced import shown
+
 Row = Mapping[str, Any]
 
 MODELS: dict[str, str] = {
@@ -143,10 +145,10 @@ def number(value: float | None, decimals: int = 2, sign: bool = False) -> str:
     """A number with a true minus sign; `not estimable` for null."""
     if value is None:
         return "not estimable"
-    text = f"{value:{'+' if sign else ''},.{decimals}f}"
+    text = f"{float(value):{'+' if sign else ''},.{decimals}f}"
     if float(text.replace(",", "")) == 0:
         text = text.lstrip("+-")
-    return text.replace("-", "−")
+    return shown(text.replace("-", "−"), value)
 
 
 def interval(row: Row, decimals: int = 2, scale: float = 1.0, sign: bool = False, unit: str = "") -> str:
@@ -164,7 +166,7 @@ def p_value(p: float | None) -> str:
     if p is None:
         return "no p-value"
     if p < 0.001:
-        return "p < 0.001"
+        return f"p {shown('< 0.001', p)}"
     return f"p = {p:.3f}" if p < 0.1 else f"p = {p:.2f}"
 
 
@@ -186,6 +188,11 @@ def until(limit: float | date) -> str:
 def file_name(path: object) -> str:
     """Name of a file without its folders, which can name people and projects."""
     return PurePosixPath(PureWindowsPath(str(path)).as_posix()).name if path else "–"
+
+
+def tail(path: str) -> str:
+    """Name of a file of the run with the folder it is in."""
+    return "/".join(PurePosixPath(PureWindowsPath(path).as_posix()).parts[-2:])
 
 
 def join(names: Sequence[str]) -> str:

@@ -159,7 +159,7 @@ def restricted_means(people: Compared, tau: float, level: float) -> list[dict[st
     )
     base: dict[str, Any] = {"tau_months": tau, "held_out": True}
     for g, found in means.items():
-        claim = _normal(*found, z) if found else _nothing()
+        claim = _within(_normal(*found, z), tau) if found else _nothing()
         rows.append(
             base
             | {"quantity": "rmst", "subgroup": g, "versus": None, **claim, **size[g], "method": how if found else why}
@@ -182,6 +182,11 @@ def restricted_means(people: Compared, tau: float, level: float) -> list[dict[st
 
 def _normal(estimate: float, error: float, z: float) -> dict[str, Any]:
     return {"estimate": estimate, "lower": estimate - z * error, "upper": estimate + z * error}
+
+
+def _within(claim: dict[str, Any], tau: float) -> dict[str, Any]:
+    """A restricted mean lies between 0 and its limit, and so does its interval."""
+    return claim | {"lower": max(claim["lower"], 0.0), "upper": min(claim["upper"], tau)}
 
 
 def _nothing() -> dict[str, Any]:

@@ -1,0 +1,35 @@
+"""Check every number of a report against the tables of its run: `python -m stratiome.check_report results/<cohort>`.
+
+Exit codes: 0 = all agree, 1 = some do not, or the report cannot be checked, 2 = a wrong command.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from stratiome.report.check import check
+
+SHOWN = 20
+"""Faults that are printed."""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Print what was compared and return the exit code."""
+    parser = argparse.ArgumentParser(prog="check_report", description=__doc__.split("\n")[0] if __doc__ else None)
+    parser.add_argument("results", type=Path, help="folder of the results, with report.html")
+    folder = parser.parse_args(arguments).results
+    try:
+        traced, prose, faults = check(folder / "report.html", folder / "report_numbers.json")
+    except (OSError, ValueError, KeyError) as error:
+        print(f"{folder}: cannot be checked ({error}). Suggestion: run the workflow to its end first", file=sys.stderr)
+        return 1
+    print(f"{folder}: {traced:,} numbers from tables, {prose:,} of prose; {len(faults):,} do not agree")
+    for fault in faults[:SHOWN]:
+        print(f"  - {fault}", file=sys.stderr)
+    return 1 if faults else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

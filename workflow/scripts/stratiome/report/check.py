@@ -1,0 +1,267 @@
+"""Read a finished report and compare every number with the table it says it comes from.
+
+The page is read as a browser would, without the code that wrote it. Numbers with an origin (`traced`) are computed anew
+from the tables and must be what is printed, to its last digit. All other numbers (of prose, headings, references and
+axes) must be those that were written down when the page was made.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import operator
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from html.parser import HTMLParser
+from itertools import zip_longest
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+VOID = frozenset({"area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "source", "track", "wbr"})
+"""Elements that are never closed."""
+HIDDEN = frozenset({"style", "script"})
+NUMBER = re.compile(r"\d[\d,]*(?:\.\d+)?|\.\d+")
+SMALL_P = 0.001
+"""P-values below are told as below."""
+SLACK = 1e-9
+"""Rounding error of arithmetic, relative."""
+
+
+@dataclass(frozen=True)
+class Printed:
+    """A number as it is printed.
+
+    Attributes
+    ----------
+    text
+        As printed.
+    origin
+        Expression of the cells that it comes from; "" in prose.
+    context
+        The text around it.
+    """
+
+    text: str
+    origin: str
+    context: str
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A number that does not agree."""
+
+    printed: str
+    origin: str
+    context: str
+    why: str
+
+    def __str__(self) -> str:
+        where = f" ({self.origin})" if self.origin else ""
+        return f"`{self.printed}`{where} in `{self.context.strip()}`: {self.why}"
+
+
+class _Reader(HTMLParser):
+    """Collects the numbers of a page in reading order."""
+
+    def __init__(self) -> None:
+        super().__init__(convert_charrefs=True)
+        self.found: list[Printed] = []
+        self._open: list[tuple[str, str]] = []
+        self._held: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self._flush()
+        if tag not in VOID:
+            given = dict(attrs)
+            origin = given.get("title") if given.get("class") == "n" else given.get("data-from")
+            self._open.append((tag, origin or ""))
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self._flush()
+
+    def handle_endtag(self, tag: str) -> None:
+        self._flush()
+        for i in range(len(self._open) - 1, -1, -1):
+            if self._open[i][0] == tag:
+                del self._open[i:]
+                break
+
+    def handle_data(self, data: str) -> None:
+        self._held.append(data)
+
+    def _flush(self) -> None:
+        text, self._held = "".join(self._held), []
+        if not text.strip() or any(tag in HIDDEN for tag, _ in self._open):
+            return
+        origin = next((o for _, o in reversed(self._open) if o), "")
+        if origin:
+            self.found.append(Printed(text, origin, text))
+            return
+        for m in NUMBER.finditer(text):
+            around = text[max(0, m.start() - 30) : m.end() + 30].replace("\n", " ")
+            self.found.append(Printed(m[0], "", around))
+
+    def close(self) -> None:
+        self._flush()
+        super().close()
+
+
+def numbers(page: str) -> list[Printed]:
+    """Numbers of a page in reading order."""
+    reader = _Reader()
+    reader.feed(page)
+    reader.close()
+    return reader.found
+
+
+# --- what they should be ---------------------------------------------------------------------------------------------
+
+_BINARY: Mapping[type[ast.operator], Callable[[Any, Any], Any]] = {
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+    ast.Div: operator.truediv,
+}
+
+
+def value_of(expression: str, cell: Callable[[str, int, str], Any]) -> float:
+    """Value of an expression of cells: numbers, `table[row].column`, `+ - * /`, `abs` and `round`.
+
+    Parameters
+    ----------
+    expression
+        As written by `traced`.
+    cell
+        Value of a table, row and column.
+
+    Raises
+    ------
+    ValueError
+        If it holds anything else.
+    """
+    return float(_value(ast.parse(expression, mode="eval").body, cell))
+
+
+def _value(node: ast.expr, cell: Callable[[str, int, str], Any]) -> Any:
+    match node:
+        case ast.Constant(value=int() | float() as value):
+            return value
+        case ast.BinOp(left=left, op=op, right=right) if type(op) in _BINARY:
+            return _BINARY[type(op)](_value(left, cell), _value(right, cell))
+        case ast.UnaryOp(op=ast.USub(), operand=operand):
+            return -_value(operand, cell)
+        case ast.Call(func=ast.Name(id="abs"), args=[operand], keywords=[]):
+            return abs(_value(operand, cell))
+        case ast.Call(func=ast.Name(id="round"), args=[operand, *rest], keywords=[]):
+            return round(_value(operand, cell), *(_value(r, cell) for r in rest))
+        case ast.Attribute(
+            value=ast.Subscript(value=ast.Name(id=table), slice=ast.Constant(value=int() as row)), attr=column
+        ):
+            return cell(table, row, column)
+    raise ValueError(f"`{ast.unparse(node)}` is no expression of cells")
+
+
+def agrees(text: str, value: float) -> bool:
+    """Whether a printed number is the value, rounded as it is printed."""
+    plain = text.strip().replace("−", "-").replace(",", "").replace("\u00a0", " ")
+    if plain == f"< {SMALL_P}":
+        return value < SMALL_P
+    found = re.fullmatch(r"([+-]?\d+(?:\.(\d+))?(?:e([+-]\d+))?)(%?)", plain)
+    if not found:
+        return False
+    scale = 100.0 if found[4] else 1.0
+    step = 10.0 ** (int(found[3] or 0) - len(found[2] or ""))
+    return abs(scale * value - float(found[1])) <= 0.5 * step + SLACK * max(1.0, abs(scale * value))
+
+
+def compare(page: str, prose: Sequence[str], cell: Callable[[str, int, str], Any]) -> tuple[int, int, list[Fault]]:
+    """Numbers with an origin, numbers of prose, and what does not agree.
+
+    Parameters
+    ----------
+    page
+        HTML.
+    prose
+        Numbers without an origin as they were written, in order.
+    cell
+        Value of a table, row and column.
+    """
+    found = numbers(page)
+    traced = [p for p in found if p.origin]
+    plain = [p for p in found if not p.origin]
+    faults = [f for p in traced if (f := _fault(p, cell)) is not None]
+    for here, written in zip_longest(plain, prose):
+        if here is None or here.text != written:
+            text = here.text if here else "(nothing)"
+            faults.append(Fault(text, "", here.context if here else "", f"was written as `{written or '(nothing)'}`"))
+            break  # all that follows is shifted
+    return len(traced), len(plain), faults
+
+
+def _fault(printed: Printed, cell: Callable[[str, int, str], Any]) -> Fault | None:
+    try:
+        value = value_of(printed.origin, cell)
+    except (ValueError, TypeError, SyntaxError, ZeroDivisionError, KeyError, IndexError) as error:
+        return Fault(printed.text, printed.origin, printed.context, f"cannot be computed ({type(error).__name__})")
+    if agrees(printed.text, value):
+        return None
+    return Fault(printed.text, printed.origin, printed.context, f"the table says {value:.6g}")
+
+
+# --- files -----------------------------------------------------------------------------------------------------------
+
+
+class Artefacts:
+    """Tables of a run, read as they are needed.
+
+    Parameters
+    ----------
+    folder
+        Of the results.
+    files
+        Name -> files, relative to `folder`, read one beneath the other.
+    """
+
+    def __init__(self, folder: Path, files: Mapping[str, Sequence[str]]) -> None:
+        self.folder, self.files = folder, files
+        self._read: dict[str, pl.DataFrame] = {}
+
+    def __call__(self, table: str, row: int, column: str) -> Any:
+        """Value of a cell.
+
+        Raises
+        ------
+        KeyError, IndexError
+            If there is no such table, column or row.
+        """
+        if table not in self._read:
+            self._read[table] = pl.concat([pl.read_parquet(self.folder / f) for f in self.files[table]])
+        return self._read[table].get_column(column)[row]
+
+
+def written(page: str, files: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+    """What is kept beside a page to check it later: files of its tables, and its numbers of prose."""
+    return {"tables": {n: list(f) for n, f in files.items()}, "prose": [p.text for p in numbers(page) if not p.origin]}
+
+
+def check(page: Path, kept: Path) -> tuple[int, int, list[Fault]]:
+    """Compare a page with the tables of its run; see `compare`.
+
+    Parameters
+    ----------
+    page
+        The HTML file, in the folder of the results.
+    kept
+        What `written` gave, as JSON.
+    """
+    said = json.loads(kept.read_text(encoding="utf-8"))
+    cell = Artefacts(page.parent, said["tables"])
+    return compare(page.read_text(encoding="utf-8"), said["prose"], cell)
+
+
+def origins(page: str) -> Iterator[str]:
+    """Expressions of all numbers with an origin."""
+    yield from (p.origin for p in numbers(page) if p.origin)
