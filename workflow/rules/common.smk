@@ -129,11 +129,11 @@ def enough(files):
     return given
 
 
-# The targets that are sure to need an analysis, or outcomes; of files `enough` tells.
-if not other_cohort(config) and set(workflow.dag_settings.targets or ["all"]) & {
-    "all",
-    "validate",
-}:
+# What surely needs an analysis, or outcomes, is refused at once; files that are asked for by name, by `enough`.
+ASKED = (
+    set(workflow.dag_settings.targets) or {"all"} if workflow.dag_settings else set()
+)
+if ASKED & {"all", "validate"} and not other_cohort(config):
     refuse_too_few()
 
 
