@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from stratiome.report import charts
 from stratiome.report.blocks import Cell, Figure, Items, Note, Section, Table, Text, numbered
-from stratiome.report.disclosure import about, count, is_small
+from stratiome.report.disclosure import about, count, is_small, part
 from stratiome.report.verdicts import Tone, Verdict
 from stratiome.report.words import join, label, number, p_cell, plural, readable, reason, sentence
 
@@ -70,7 +70,13 @@ def _answers(page: Validation, rows: Sequence[Row], told: Mapping[str, list[str]
     if names := told["undecided"]:
         found.append(f"undecided: too uncertain here to tell, for {join(names)}")
     if names := told["nothing was claimed"]:
-        found.append(f"no effect was claimed, and what is found here does not differ, for {join(names)}")
+        found.append(
+            f"no effect was claimed for {join(names)}, and no difference from that is shown here, which is no proof"
+            " that there is none"
+        )
+    alone = [_named(page, r) for r in page.effects.to_dicts() if r["estimand"] == RMST and _alone(r)]
+    if alone:
+        found.append(f"on its own, not corrected, the interval here excludes no effect for {join(alone)}")
     if names := told["another question"]:
         found.append(
             f"not compared: {join(names)}, since patients are followed from another time on here than in {page.learned}"
@@ -82,6 +88,12 @@ def _answers(page: Validation, rows: Sequence[Row], told: Mapping[str, list[str]
                 why.setdefault(reason(row), []).append(_named(page, row))
         found.append("not estimable: " + "; ".join(f"{join(names)} ({said})" for said, names in why.items()))
     return found
+
+
+def _alone(row: Row) -> bool:
+    """Whether an effect that was not claimed is seen here, if it were the only one looked at."""
+    known = row["lower"] is not None and row["upper"] is not None
+    return row["verdict"] == "nothing was claimed" and known and (row["lower"] > 0 or row["upper"] < 0)
 
 
 def _fact(page: Validation, row: Row, where: str) -> str:
@@ -168,9 +180,7 @@ def effects(page: Validation) -> Section:
 
 
 def sizes(rows: Sequence[Row], least: int) -> list[str]:
-    """Patients and treated ones of each row, rounded where a group of the same treatment or its rest is small.
-
-    Groups and all patients of a treatment stand in one table, so that a small group would be told by what is left.
+    """`n / treated` of each row; of subgroups in tens where a small group would be told by what is left of all.
 
     Parameters
     ----------
@@ -179,17 +189,31 @@ def sizes(rows: Sequence[Row], least: int) -> list[str]:
     least
         Smallest count that is told.
     """
-    small = {
-        r["treatment"]
-        for r in rows
-        if any(is_small(n, least) for n in (r["n"], r["n_treated"], r["n"] - r["n_treated"]))
-    }
-    found = []
+    blurred = _blurred(rows, least)
+    return [_size(row, blurred, least) if row["n"] else "–" for row in rows]
+
+
+def _blurred(rows: Sequence[Row], least: int) -> frozenset[str]:
+    """Treatments with a small subgroup or arm of one, or few left of all patients, or of an arm, beside subgroups."""
+    found = set()
     for row in rows:
-        counts = (row["n"], row["n_treated"])
-        told = [about(n, least) if row["treatment"] in small and n >= least else count(n, least) for n in counts]
-        found.append(" / ".join(told) if row["n"] else "–")
-    return found
+        own = [r for r in rows if (r["treatment"], r["estimand"]) == (row["treatment"], row["estimand"])]
+        whole, parts = ([r for r in own if (r["subgroup"] == 0) is k] for k in (True, False))
+        if not whole or not parts:
+            continue
+        n, treated = (whole[0][k] - sum(r[k] for r in parts) for k in ("n", "n_treated"))
+        cells = [(n, treated), *((r["n"], r["n_treated"]) for r in parts)]
+        if any(is_small(k, least) for n, treated in cells for k in (n, treated, n - treated)):
+            found.add(row["treatment"])
+    return frozenset(found)
+
+
+def _size(row: Row, blurred: frozenset[str], least: int) -> str:
+    """`n / treated`, as they may stand beside those of all patients."""
+    n, treated = row["n"], row["n_treated"]
+    if row["subgroup"] and row["treatment"] in blurred:
+        return " / ".join(count(k, least) if k < least else about(k, least) for k in (n, treated))
+    return f"{count(n, least)} / {part(treated, n, least)}"
 
 
 def _remarks(page: Validation, rows: Sequence[Row]) -> list[object]:
@@ -234,7 +258,7 @@ def order(page: Validation) -> list[object]:
             f"Subgroup {r['subgroup']} less subgroup {r['versus']}",
             page.words.gain(_claim(r)),
             page.words.gain(r) if r["estimate"] is not None else "not estimable",
-            count(r["n"], page.min_cell),
+            count(r["n"], page.min_cell) if r["n"] < page.min_cell else about(r["n"], page.min_cell),
             r["verdict"] if r["estimate"] is not None else f"not estimable: {reason(r)}",
         ]
         for r in pairs
@@ -249,8 +273,8 @@ def order(page: Validation) -> list[object]:
     )
     note = (
         f"Pairs of which {page.learned} was sure: the {page.level} interval of their difference excludes none."
-        f" {page.words.gained.replace(' gained', '')}{page.words.over(pairs[0]['tau_months'])}, as far as claims go,"
-        " by subgroups that the bundle assigns."
+        f" {page.words.say('Restricted mean survival, months', 'Percentage points')}"
+        f"{page.words.over(pairs[0]['tau_months'])}, by subgroups that the bundle assigns; patients in tens."
     )
     table = Table(
         "Does the order of subgroups hold?",
