@@ -222,7 +222,7 @@ def _without_sums(origin: str) -> str:
 
 
 class _Sums(ast.NodeTransformer):
-    def visit_BinOp(self, node: ast.BinOp) -> ast.AST:  # noqa: N802 (named by `ast`)
+    def visit_BinOp(self, node: ast.BinOp) -> ast.AST:
         if isinstance(node.op, ast.Add):
             return ast.Constant(0)
         return self.generic_visit(node)
