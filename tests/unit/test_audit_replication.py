@@ -306,6 +306,7 @@ def test_curves_are_those_of_subgroups_that_are_here_and_in_distribution():
         tables.CounterfactualCurves,
     )
     base = {"omics": "rna", "missing": 0.0, "outside": 0.0, "unusual": 0.5, "probability": 0.9}
+    base |= {"covariates_missing": 0.0, "covariates_outside": 0.0}
     patients = tables.from_rows(
         [
             {"patient_id": p, "subgroup": g, "out_of_distribution": far} | base

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from functools import cache
 
 import numpy as np
@@ -349,11 +350,13 @@ def test_a_config_leads_to_its_table(tmp_path, capsys):
     config = write_config(write_tiny(tmp_path / "data"), tmp_path / "batch.yaml")
     assert monitor.main([str(config)]) == 1
     assert "results/monitor/drift.parquet" in capsys.readouterr().err
-    tables.write_table(_drift(("inputs", 0.01, True)), tmp_path / "data/results/monitor/drift.parquet", tables.Drift)
+    results = tmp_path / "data/results"
     names = {"clinical": "clinical.tsv", "mrna": "mrna.tsv", "protein": "protein.tsv"}
     read = [{"name": name, "sha256": sha256(tmp_path / "data" / file)} for name, file in names.items()]
-    (tmp_path / "data/results/cohort").mkdir()
-    (tmp_path / "data/results/cohort/inputs.json").write_text(json.dumps(read))
+    for part in ("cohort/inputs.json", "applied/patients.parquet"):
+        (results / part).parent.mkdir(parents=True)
+        (results / part).write_text(json.dumps(read))
+    tables.write_table(_drift(("inputs", 0.01, True)), results / "monitor/drift.parquet", tables.Drift)
     assert monitor.main([str(config)]) == 10
     (tmp_path / "broken.yaml").write_text("cohort: [")
     assert monitor.main([str(tmp_path / "broken.yaml")]) == 1
@@ -362,6 +365,14 @@ def test_a_config_leads_to_its_table(tmp_path, capsys):
         file.write("\n")
     assert monitor.main([str(config)]) == 1
     assert "was made of other data than" in capsys.readouterr().err
+    later = (results / "monitor/drift.parquet").stat().st_mtime + 10
+    os.utime(results / "cohort/inputs.json", (later, later))  # read anew, and refused before the end
+    assert monitor.main([str(config)]) == 1
+    assert "did not come to its end" in capsys.readouterr().err
+    os.utime(results / "cohort/inputs.json", (0, 0))
+    (results / "applied/patients.parquet").unlink()  # taken back by the run that failed
+    assert monitor.main([str(config)]) == 1
+    assert "did not come to its end" in capsys.readouterr().err
 
 
 def test_a_table_that_is_none_is_a_failure(tmp_path, capsys):

@@ -41,6 +41,8 @@ def _page(
             "missing": 0.1,
             "outside": 0.02,
             "unusual": 0.5,
+            "covariates_missing": 0.0,
+            "covariates_outside": 0.0,
             "out_of_distribution": i < far,
             "subgroup": 1,
             "probability": 0.9,

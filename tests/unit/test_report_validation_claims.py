@@ -139,11 +139,29 @@ def concordance(estimate, pairs, method="how"):
     }  # fmt: skip
 
 
+def test_an_effect_that_was_not_claimed_but_is_seen_here_is_told_as_uncorrected():
+    seen = claim("nothing was claimed", 0.3, 4.0, subgroup=3)
+    text = effect_verdict(page(claim("nothing was claimed", 0.3, 0.5), seen)).answer
+    assert "no proof that there is none" in text
+    assert "On its own, not corrected, the interval here excludes no effect for drug A in subgroup 3." in text
+    assert "On its own" not in effect_verdict(page(claim("nothing was claimed", 0.3, 0.5))).answer
+
+
+@pytest.mark.parametrize(("left", "treated", "blurred"), [(4, 3, True), (0, 0, False), (40, 20, False), (40, 3, True)])
+def test_few_who_are_in_no_subgroup_do_not_come_out_by_subtraction(left, treated, blurred):
+    parts = [claim("replicated", subgroup=g, n=80, n_treated=45) for g in (1, 2)]
+    whole = claim("replicated", n=160 + left, n_treated=90 + treated)
+    rows = next(b for b in effects(page(whole, *parts)).blocks if getattr(b, "kind", "") == "table").rows
+    sizes = [row[6] for row in rows]
+    assert sizes[0] == f"{160 + left} / {90 + treated}"
+    assert sizes[1:] == ["≈80 / ≈40" if blurred else "80 / 45"] * 2
+
+
 def test_the_order_of_subgroups_is_told_pair_by_pair():
     told, table = order(page(pairs=[pair("same order"), concordance(1.0, 1)]))
     assert "Of 1 pair that can be compared here: 1 surely in the same order, 0 surely turned round" in told.text
     assert [str(c) for c in table.rows[0]] == [
-        "Subgroup 2 less subgroup 1", "−10.0 (−13.0 to −7.0)", "−8.0 (−11.0 to −5.0)", "100", "same order",
+        "Subgroup 2 less subgroup 1", "−10.0 (−13.0 to −7.0)", "−8.0 (−11.0 to −5.0)", "≈100", "same order",
     ]  # fmt: skip
     few = [pair("not estimable", None), concordance(None, 0, "not estimable: no pair could be compared here")]
     told, table = order(page(pairs=few))

@@ -1272,6 +1272,10 @@ class ScoredPatients(Table):
     missing: float = pa.Field(ge=0, le=1)  # share of the features of the bundle that the patient lacks
     outside: float = _null(ge=0, le=1)  # share of the patient's features beyond those of training patients
     unusual: float = _null(ge=0, le=1)  # share of training patients nearer the centre of the latent space
+    covariates_missing: float = pa.Field(ge=0, le=1)  # share of the covariates of the bundle that the patient lacks
+    covariates_outside: float = _null(
+        ge=0, le=1
+    )  # share of those known beyond, or of a class unlike, training patients
     out_of_distribution: bool
     subgroup: int = pa.Field(ge=0)  # 1..K, 0 = unassigned
     probability: float = pa.Field(ge=0, le=1)  # of the most probable subgroup

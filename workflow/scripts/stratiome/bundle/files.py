@@ -158,8 +158,10 @@ def open_bundle(folder: str | Path) -> Bundle:
         raise BundleError(f"{folder / CARD} does not list the files of a bundle ({_few(odd)}). {_ANEW}")
     there = sorted(p.name for p in folder.iterdir())
     if there != sorted((CARD, *FILES)):
-        odd = sorted(set(there) ^ {CARD, *FILES})
-        raise BundleError(f"{folder} holds other files than its card lists ({_few(odd)}). {_ANEW}")
+        lacking, beside = (sorted(a - b) for a, b in (({CARD, *FILES}, set(there)), (set(there), {CARD, *FILES})))
+        said = [f"lacks {_few(lacking)}"] if lacking else []
+        said += [f"holds {_few(beside)} besides its own files"] if beside else []
+        raise BundleError(f"{folder} {' and '.join(said)}. {_ANEW}")
     for name, entry in card.files.items():
         _check_file(folder / name, entry)
     return Bundle(folder, card, sha256(folder / CARD))

@@ -19,6 +19,8 @@ from stratiome.report.words import interval, join, label, months, number, p_cell
 Row = Mapping[str, Any]
 AS_IS = "as is"
 ALPHA = 0.05
+FEW_EVENTS = 100
+"""Events below which a validation says little (Collins et al. 2016, Stat Med 35:214)."""
 FIRST = ("stacked", "clinical")
 """Models that the answer is about: the first that is there."""
 
@@ -87,6 +89,13 @@ class Validation:
         return self.patients.height > 0 and bool((self.patients["omics"] == "").all())
 
     @property
+    def unused(self) -> list[str]:
+        """Omics of the bundle that no patient here has, where others are used."""
+        if self.without_omics:
+            return []
+        return [label(r["omic"]) for r in self.omics.iter_rows(named=True) if not r["patients"]]
+
+    @property
     def first(self) -> str:
         """The model that the answer is about."""
         return next((m for m in FIRST if m in self.models), self.models[0] if self.models else "clinical")
@@ -130,6 +139,12 @@ def verdict(page: Validation) -> Verdict:
             caveat += " It orders them worse than clinical variables alone."
         elif against != "above":
             caveat += " No evidence that it orders them better than clinical variables alone."
+    if page.words.timed and c["events"] < FEW_EVENTS:
+        caveat += (
+            f" Fewer than {FEW_EVENTS} events: a validation of so few can be far off either way (Collins et al. 2016)."
+        )
+    if unused := page.unused:
+        caveat += f" Not used here: {join(unused)}."
     if page.without_omics:
         tone, caveat = "mixed", f"No omic of the bundle is used here, only clinical columns. {caveat}"
     return Verdict(question, text, tone, tuple(facts), caveat)  # type: ignore[arg-type]
@@ -233,9 +248,9 @@ def whom(page: Validation) -> Section:
         Text(f"The median patient lacks {100 * missing:.0f} % of the features of the bundle."),
     ]
     text = (
-        f"Out of distribution: {share} of the patients ({disclosure.count(far, least)} of {n:,}). They have many "
-        "values beyond those of the training patients, or lie farther out in the latent space than 99 % of them; what "
-        "is said of them is an extrapolation."
+        f"Out of distribution: {share} of the patients ({disclosure.count(far, least)} of {n:,}): with many values "
+        "beyond those of the training patients, with a covariate unlike theirs, or farther out in the latent space "
+        "than 99 % of them. What is said of such patients is an extrapolation."
     )
     if moved := [label(r["omic"]) for r in page.omics.iter_rows(named=True) if r["aligned"]]:
         text += (

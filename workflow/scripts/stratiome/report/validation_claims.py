@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from stratiome.report import charts
 from stratiome.report.blocks import Cell, Figure, Items, Note, Section, Table, Text, numbered
-from stratiome.report.disclosure import count, part
+from stratiome.report.disclosure import about, count, is_small, part
 from stratiome.report.verdicts import Tone, Verdict
 from stratiome.report.words import join, label, number, p_cell, plural, readable, reason, sentence
 
@@ -70,7 +70,13 @@ def _answers(page: Validation, rows: Sequence[Row], told: Mapping[str, list[str]
     if names := told["undecided"]:
         found.append(f"undecided: too uncertain here to tell, for {join(names)}")
     if names := told["nothing was claimed"]:
-        found.append(f"no effect was claimed, and what is found here does not differ, for {join(names)}")
+        found.append(
+            f"no effect was claimed for {join(names)}, and no difference from that is shown here, which is no proof"
+            " that there is none"
+        )
+    alone = [_named(page, r) for r in page.effects.to_dicts() if r["estimand"] == RMST and _alone(r)]
+    if alone:
+        found.append(f"on its own, not corrected, the interval here excludes no effect for {join(alone)}")
     if names := told["another question"]:
         found.append(
             f"not compared: {join(names)}, since patients are followed from another time on here than in {page.learned}"
@@ -82,6 +88,12 @@ def _answers(page: Validation, rows: Sequence[Row], told: Mapping[str, list[str]
                 why.setdefault(reason(row), []).append(_named(page, row))
         found.append("not estimable: " + "; ".join(f"{join(names)} ({said})" for said, names in why.items()))
     return found
+
+
+def _alone(row: Row) -> bool:
+    """Whether an effect that was not claimed is seen here, if it were the only one looked at."""
+    known = row["lower"] is not None and row["upper"] is not None
+    return row["verdict"] == "nothing was claimed" and known and (row["lower"] > 0 or row["upper"] < 0)
 
 
 def _fact(page: Validation, row: Row, where: str) -> str:
@@ -125,6 +137,7 @@ def effects(page: Validation) -> Section:
         blocks.append(_forest(page, drawn))
     marks, notes = numbered([sentence(readable(r["method"])) for r in rows])
     body: list[Sequence[Cell | str]] = []
+    blurred = _blurred(page, rows)
     for row, mark in zip(rows, marks, strict=True):
         _, decimals, scale = page.words.estimands[row["estimand"]]
         gap = {k: row["difference" if k == "estimate" else f"difference_{k}"] for k in ("estimate", "lower", "upper")}
@@ -136,9 +149,7 @@ def effects(page: Validation) -> Section:
                 _cell(row, decimals, scale) if row["estimate"] is not None else "not estimable",
                 _cell(gap, decimals, scale) if gap["estimate"] is not None else "–",
                 p_cell(row["p_holm"]),
-                f"{count(row['n'], page.min_cell)} / {part(row['n_treated'], row['n'], page.min_cell)}"
-                if row["n"]
-                else "–",
+                _size(page, row, blurred) if row["n"] else "–",
                 NAMED[row["verdict"]],
                 mark,
             ]
@@ -167,6 +178,28 @@ def effects(page: Validation) -> Section:
         " subgroups are used."
     )
     return Section("effects", title, lede, [*blocks, table, *_remarks(page, rows)])
+
+
+def _blurred(page: Validation, rows: Sequence[Row]) -> frozenset[str]:
+    """Treatments whose subgroups are told in tens, since few are left of all patients, or of an arm, beside them."""
+    found = set()
+    for row in rows:
+        own = [r for r in rows if (r["treatment"], r["estimand"]) == (row["treatment"], row["estimand"])]
+        whole, parts = ([r for r in own if (r["subgroup"] == 0) is k] for k in (True, False))
+        if not whole or not parts:
+            continue
+        n, treated = (whole[0][k] - sum(r[k] for r in parts) for k in ("n", "n_treated"))
+        if any(is_small(left, page.min_cell) for left in (n, treated, n - treated)):
+            found.add(row["treatment"])
+    return frozenset(found)
+
+
+def _size(page: Validation, row: Row, blurred: frozenset[str]) -> str:
+    """`n / treated`, as they may stand beside those of all patients."""
+    n, treated, least = row["n"], row["n_treated"], page.min_cell
+    if row["subgroup"] and row["treatment"] in blurred:
+        return " / ".join(count(k, least) if k < least else about(k, least) for k in (n, treated))
+    return f"{count(n, least)} / {part(treated, n, least)}"
 
 
 def _remarks(page: Validation, rows: Sequence[Row]) -> list[object]:
@@ -211,7 +244,7 @@ def order(page: Validation) -> list[object]:
             f"Subgroup {r['subgroup']} less subgroup {r['versus']}",
             page.words.gain(_claim(r)),
             page.words.gain(r) if r["estimate"] is not None else "not estimable",
-            count(r["n"], page.min_cell),
+            count(r["n"], page.min_cell) if r["n"] < page.min_cell else about(r["n"], page.min_cell),
             r["verdict"] if r["estimate"] is not None else f"not estimable: {reason(r)}",
         ]
         for r in pairs
@@ -226,8 +259,8 @@ def order(page: Validation) -> list[object]:
     )
     note = (
         f"Pairs of which {page.learned} was sure: the {page.level} interval of their difference excludes none."
-        f" {page.words.gained.replace(' gained', '')}{page.words.over(pairs[0]['tau_months'])}, as far as claims go,"
-        " by subgroups that the bundle assigns."
+        f" {page.words.say('Restricted mean survival, months', 'Percentage points')}"
+        f"{page.words.over(pairs[0]['tau_months'])}, by subgroups that the bundle assigns; patients in tens."
     )
     table = Table(
         "Does the order of subgroups hold?",
