@@ -24,7 +24,7 @@ from stratiome.config import (
     SubgroupConfig,
     TreatmentConfig,
 )
-from stratiome.report.disclosure import is_small, merged, part
+from stratiome.report.disclosure import STEP_EVENTS, is_small, merged, part
 from stratiome.report.outcome_words import OutcomeWords
 from stratiome.report.traced import Ledger, cells
 from stratiome.report.without_time import without_time
@@ -262,6 +262,13 @@ class ReportInputs:
         """The same for captions: `n = 600` or `n >590`."""
         text = self.people(n)
         return f"n {text}" if text.startswith((">", "<")) else f"n = {text}"
+
+    @property
+    def steps(self) -> str:
+        """What a caption of survival curves adds where their steps are merged."""
+        return (
+            f" Steps stand for at least {STEP_EVENTS} events each." if self.public and self.settings.words.timed else ""
+        )
 
     @property
     def rare(self) -> frozenset[str]:
