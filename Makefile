@@ -36,8 +36,9 @@ monitor: $(VENV)/.installed ## compare the batch of CONFIG with the bundle of it
 	@$(BIN)/snakemake --cores $(CORES) --quiet rules host reason --configfile $(CONFIG) -- monitor
 	@$(BIN)/python -m stratiome.monitor $(CONFIG)
 
-check: $(VENV)/.installed ## compare every number of the report in RESULTS (a folder) with the table it comes from
+check: $(VENV)/.installed ## compare the numbers of the reports in RESULTS with their tables, and see what they give away
 	@$(BIN)/python -m stratiome.check_report $(RESULTS)
+	@$(BIN)/python -m stratiome.check_disclosure $(RESULTS)
 
 fetch-study: $(VENV)/.installed ## download the study that `data.fetch` of CONFIG names, once, before its first run
 	@$(BIN)/python -m stratiome.cohort.fetch $(CONFIG)

@@ -6,6 +6,7 @@ import polars as pl
 import pytest
 
 from conftest import ROOT, snakemake
+from stratiome.check_disclosure import main as check_disclosure
 from stratiome.check_report import main as check_report
 
 pytestmark = [pytest.mark.e2e]
@@ -81,6 +82,7 @@ def test_report_shows_planted_beside_found(demo):
 def test_every_number_of_the_report_is_that_of_its_table(run, request):
     folder = request.getfixturevalue(run)
     assert check_report([str(folder)]) == 0
+    assert check_disclosure([str(folder)]) == 0
 
 
 def test_nothing_planted_nothing_found(null):

@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from conftest import ROOT, snakemake, write_config
+from stratiome.check_disclosure import main as check_disclosure
 from stratiome.check_report import main as check_report
 from stratiome.prognosis.models import MODELS
 
@@ -108,3 +109,4 @@ def test_report_says_it_in_words(results):
     assert "MTS-T" not in page
     assert len(page) < 10_000_000
     assert check_report([str(results)]) == 0
+    assert check_disclosure([str(results)]) == 0

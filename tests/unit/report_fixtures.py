@@ -74,6 +74,7 @@ def km(rate: float, n: int, **keys: Any) -> list[dict[str, Any]]:
             "lower": float(max(s - b, 0)),
             "upper": float(min(s + b, 1)),
             "at_risk": int(n * s * (1 - t / 75)),
+            "events": int(n * (1 - s)),
         }
         for t, s, b in zip(GRID, survival, band, strict=True)
     ]
@@ -1437,6 +1438,7 @@ def write(case: str, folder: Path) -> dict[str, Any]:
 
     found = inputs(case)
     arguments: dict[str, Any] = {"report": str(folder / "report.html"), "manifest": str(folder / "manifest.json")}
+    arguments["report_public"] = str(folder / "report_public.html")
     arguments["numbers"] = str(folder / "report_numbers.json")
     (folder / "manifest.json").write_text(json.dumps(found.manifest))
     for name, model in CONTRACTS.items():
@@ -1480,7 +1482,7 @@ _ORIGIN = re.compile(r'<(?:span class="n" title|tspan data-from)="[^"]*">([^<]*)
 
 def read(html: str) -> str:
     """A page as it reads: numbers without the elements that tell where they come from."""
-    return _ORIGIN.sub(r"\1", html)
+    return re.sub(r' data-curves="[^"]*"', "", _ORIGIN.sub(r"\1", html))
 
 
 def render(given: ReportInputs) -> str:

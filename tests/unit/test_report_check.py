@@ -12,7 +12,7 @@ import polars as pl
 import pytest
 
 import report_fixtures as fixtures
-from stratiome.check_report import main
+from stratiome.check_report import PAGES, main
 from stratiome.report.check import Artefacts, agrees, compare, numbers, value_of, written
 from stratiome.report.inputs import ReportInputs
 from stratiome.report.page import render
@@ -97,7 +97,7 @@ def test_a_ledger_finds_every_expression_again() -> None:
 
 @pytest.mark.parametrize("case", fixtures.CASES)
 def test_the_page_reads_the_same_with_and_without_origins(case: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    traced = ELEMENT.sub(r"\2", render(fixtures.inputs(case)))
+    traced = fixtures.read(render(fixtures.inputs(case)))
     monkeypatch.setattr("stratiome.report.page.Ledger", lambda: None)
     monkeypatch.setattr("stratiome.report.page.annotate", lambda page, ledger: page)
     assert traced == render(fixtures.inputs(case))
@@ -107,7 +107,7 @@ def test_the_page_reads_the_same_with_and_without_origins(case: str, monkeypatch
 def test_every_number_agrees_with_its_table(case: str) -> None:
     inputs = fixtures.inputs(case)
     page = render(inputs)
-    traced, prose, faults = compare(page, written(page, {})["prose"], _cell(inputs))
+    traced, prose, faults = compare(page, written({"x": page}, {})["prose"]["x"], _cell(inputs))
     assert faults == []
     assert traced > 1000
     assert traced > prose  # most of what is printed comes from tables
@@ -123,7 +123,7 @@ def _edited(page: str, place: int) -> str:
 
 
 def test_one_digit_that_was_changed_is_caught_wherever_it_stands(demo: ReportInputs, page: str) -> None:
-    prose, cell = written(page, {})["prose"], _cell(demo)
+    prose, cell = written({"x": page}, {})["prose"]["x"], _cell(demo)
     inside = [m.start(2) + i for m in ELEMENT.finditer(page) for i, c in enumerate(m[2]) if c.isdigit()]
     body = page.index("<body>")
     texts = (m for m in re.finditer(r">([^<]*)<", page[body:]))
@@ -134,7 +134,7 @@ def test_one_digit_that_was_changed_is_caught_wherever_it_stands(demo: ReportInp
 
 
 def test_a_number_that_was_taken_out_or_added_is_caught(demo: ReportInputs, page: str) -> None:
-    prose, cell = written(page, {})["prose"], _cell(demo)
+    prose, cell = written({"x": page}, {})["prose"]["x"], _cell(demo)
     assert compare(page.replace("</main>", "<p>All 12 agree.</p></main>"), prose, cell)[2]
     assert compare(ELEMENT.sub(r"\2", page, count=1), prose, cell)[2]
 
@@ -142,7 +142,7 @@ def test_a_number_that_was_taken_out_or_added_is_caught(demo: ReportInputs, page
 def test_a_number_with_the_origin_of_another_is_caught(demo: ReportInputs, page: str) -> None:
     first, second = list(dict.fromkeys(o for o, t in ELEMENT.findall(page) if t.startswith("0.")))[:2]
     swapped = page.replace(f'"{first}"', f'"{second}"')
-    assert compare(swapped, written(page, {})["prose"], _cell(demo))[2]
+    assert compare(swapped, written({"x": page}, {})["prose"]["x"], _cell(demo))[2]
 
 
 # --- reading ---------------------------------------------------------------------------------------------------------
@@ -190,8 +190,9 @@ def _run(folder: Path, text: str = "0.70") -> Path:
     for name, values in (("a", [0.1]), ("b", [0.2, 0.704])):
         pl.DataFrame({"x": values}).write_parquet(folder / f"evaluation/{name}.parquet")
     page = f'<body><p>In 2020: <span class="n" title="t[2].x">{text}</span></p></body>'
-    (folder / "report.html").write_text(page)
-    kept = written(page, {"t": ["evaluation/a.parquet", "evaluation/b.parquet"]})
+    for name in PAGES:
+        (folder / name).write_text(page)
+    kept = written(dict.fromkeys(PAGES, page), {"t": ["evaluation/a.parquet", "evaluation/b.parquet"]})
     (folder / "report_numbers.json").write_text(json.dumps(kept))
     return folder
 

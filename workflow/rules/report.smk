@@ -111,6 +111,7 @@ rule render_report:
             caption="../report/captions/report.rst",
             category="Report",
         ),
+        report_public="<results>/report_public.html",
         numbers="<results>/report_numbers.json",
     log:
         "<results>/logs/render_report.log",

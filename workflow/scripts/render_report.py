@@ -1,6 +1,7 @@
 """Rule render_report: everything that was evaluated -> one page."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 from stratiome.cohort.manifest import write_json
@@ -23,6 +24,7 @@ from stratiome.report.page import Settings, read_inputs, render
 def main(
     *,
     report: str,
+    report_public: str,
     numbers: str,
     manifest: str,
     flow: str,
@@ -244,10 +246,11 @@ def main(
     target = Path(report)
     target.parent.mkdir(parents=True, exist_ok=True)
     inputs = read_inputs(settings, manifest, paths, quality, quality_figures)
-    page = render(inputs)
-    target.write_text(page, encoding="utf-8")
+    pages = {report: render(inputs), report_public: render(replace(inputs, public=True))}
+    for path, page in pages.items():
+        Path(path).write_text(page, encoding="utf-8")
     beside = {name: [os.path.relpath(p, target.parent) for p in given] for name, given in inputs.files.items()}
-    write_json(written(page, beside), numbers)
+    write_json(written({Path(path).name: page for path, page in pages.items()}, beside), numbers)
 
 
 if "snakemake" in globals():

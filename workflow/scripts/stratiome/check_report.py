@@ -11,6 +11,7 @@ from pathlib import Path
 
 from stratiome.report.check import check
 
+PAGES = ("report.html", "report_public.html")
 SHOWN = 20
 """Faults that are printed."""
 
@@ -20,15 +21,19 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="check_report", description=__doc__.split("\n")[0] if __doc__ else None)
     parser.add_argument("results", type=Path, help="folder of the results, with report.html")
     folder = parser.parse_args(arguments).results
-    try:
-        traced, prose, faults = check(folder / "report.html", folder / "report_numbers.json")
-    except (OSError, ValueError, KeyError) as error:
-        print(f"{folder}: cannot be checked ({error}). Suggestion: run the workflow to its end first", file=sys.stderr)
-        return 1
-    print(f"{folder}: {traced:,} numbers from tables, {prose:,} of prose; {len(faults):,} do not agree")
-    for fault in faults[:SHOWN]:
-        print(f"  - {fault}", file=sys.stderr)
-    return 1 if faults else 0
+    wrong = 0
+    for page in (folder / name for name in PAGES):
+        try:
+            traced, prose, faults = check(page, folder / "report_numbers.json")
+        except (OSError, ValueError, KeyError) as error:
+            told = f"{page}: cannot be checked ({error}). Suggestion: run the workflow to its end first"
+            print(told, file=sys.stderr)
+            return 1
+        print(f"{page}: {traced:,} numbers from tables, {prose:,} of prose; {len(faults):,} do not agree")
+        for fault in faults[:SHOWN]:
+            print(f"  - {fault}", file=sys.stderr)
+        wrong += len(faults)
+    return 1 if wrong else 0
 
 
 if __name__ == "__main__":

@@ -613,6 +613,7 @@ class SubgroupCurves(Table):
     lower: float = pa.Field(ge=0, le=1)
     upper: float = pa.Field(ge=0, le=1)
     at_risk: int = pa.Field(ge=0)
+    events: int = pa.Field(ge=0)  # up to and including this time
 
 
 class SurvivalTests(Table):
@@ -1057,6 +1058,7 @@ class TreatmentCurves(Table):
     lower: float = pa.Field(ge=0, le=1)
     upper: float = pa.Field(ge=0, le=1)
     at_risk: int = pa.Field(ge=0)  # unweighted number at risk
+    events: int = pa.Field(ge=0)  # unweighted, up to and including this time
 
 
 class TreatmentEffects(Claim):
@@ -1165,6 +1167,7 @@ class TreatmentProfiles(Table):
     lower: float = pa.Field(ge=0, le=1)
     upper: float = pa.Field(ge=0, le=1)
     at_risk: int = pa.Field(ge=0)  # of all eligible patients of the arm
+    events: int = pa.Field(ge=0)  # the same, up to and including this time
 
 
 class TreatmentProfileEffects(Claim):

@@ -237,14 +237,27 @@ class Artefacts:
         KeyError, IndexError
             If there is no such table, column or row.
         """
-        if table not in self._read:
-            self._read[table] = pl.concat([pl.read_parquet(self.folder / f) for f in self.files[table]])
-        return self._read[table].get_column(column)[row]
+        return self.table(table).get_column(column)[row]
+
+    def table(self, name: str) -> pl.DataFrame:
+        """The whole of a table."""
+        if name not in self._read:
+            self._read[name] = pl.concat([pl.read_parquet(self.folder / f) for f in self.files[name]])
+        return self._read[name]
 
 
-def written(page: str, files: Mapping[str, Sequence[str]]) -> dict[str, Any]:
-    """What is kept beside a page to check it later: files of its tables, and its numbers of prose."""
-    return {"tables": {n: list(f) for n, f in files.items()}, "prose": [p.text for p in numbers(page) if not p.origin]}
+def written(pages: Mapping[str, str], files: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+    """What is kept beside pages to check them later: files of their tables, and their numbers of prose.
+
+    Parameters
+    ----------
+    pages
+        HTML by the name of its file.
+    files
+        Table -> its files.
+    """
+    prose = {name: [p.text for p in numbers(page) if not p.origin] for name, page in pages.items()}
+    return {"tables": {n: list(f) for n, f in files.items()}, "prose": prose}
 
 
 def check(page: Path, kept: Path) -> tuple[int, int, list[Fault]]:
@@ -259,7 +272,7 @@ def check(page: Path, kept: Path) -> tuple[int, int, list[Fault]]:
     """
     said = json.loads(kept.read_text(encoding="utf-8"))
     cell = Artefacts(page.parent, said["tables"])
-    return compare(page.read_text(encoding="utf-8"), said["prose"], cell)
+    return compare(page.read_text(encoding="utf-8"), said["prose"][page.name], cell)
 
 
 def origins(page: str) -> Iterator[str]:

@@ -7,11 +7,14 @@ cell takes the next smallest with it (secondary suppression; Hundepool et al. 20
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from stratiome.report.traced import shown
 
 MISSING = "–"
+STEP_EVENTS = 6
+"""Events of a step of a survival curve in a page to share."""
 
 
 def is_small(n: int | None, min_cell: int) -> bool:
@@ -71,6 +74,25 @@ def shares(cells: Sequence[int], whole: int, min_cell: int) -> list[str]:
         n, i = large[0]
         printed[i] = f"≈{100 * max(min_cell, min_cell * round(n / min_cell)) / whole:.0f} %"
     return printed
+
+
+def merged(rows: Sequence[Mapping[str, Any]], least: int = STEP_EVENTS) -> list[dict[str, Any]]:
+    """Rows of a survival curve whose steps are of at least `least` events each.
+
+    Between steps the curve, its band and the count of events stay what they were; the last few events make no step.
+
+    Parameters
+    ----------
+    rows
+        With `survival`, `lower`, `upper` and `events` (up to and including each time), by time.
+    """
+    told: list[dict[str, Any]] = []
+    last: Mapping[str, Any] | None = None
+    for row in rows:
+        if last is None or row["events"] - last["events"] >= least:
+            last = row
+        told.append({**row, **{name: last[name] for name in ("survival", "lower", "upper", "events")}})
+    return told
 
 
 def about(n: int, min_cell: int) -> str:

@@ -202,6 +202,7 @@ def render(page: Monitoring, templates: Path = TEMPLATES) -> str:
         sections=[drifted(page), outcome(page), about(page)],
         simulated=False,
         min_cell=page.min_cell,
+        public=None,
         version=page.card["stratiome"],
         made_of=[page.title, f"bundle {page.digest[:16]} of Stratiome {page.card['stratiome']}"],
     )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from stratiome.report import svg
 from stratiome.report.disclosure import about, count, is_small
+from stratiome.report.traced import origin
 from stratiome.report.words import label, months
 
 if TYPE_CHECKING:
@@ -66,7 +67,10 @@ def curves(
         ax.grid(axis="y", color=svg.RULE, linewidth=0.7)
         ax.set_axisbelow(True)
         _at_risk(ax, groups, ticks, min_cell, left, row_height, initial)
-        return svg.finish(figure, slug, description)
+        drawn = svg.finish(figure, slug, description)
+    first = [next((r for r in rows if r["at_risk"] >= min_cell), None) for _, _, rows in groups]
+    origins = [o for r in first if r is not None and (o := origin(r["survival"]))]
+    return drawn.replace("<svg ", f'<svg data-curves="{" ".join(origins)}" ', 1) if origins else drawn
 
 
 def proportions(

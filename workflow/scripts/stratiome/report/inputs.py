@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +24,7 @@ from stratiome.config import (
     SubgroupConfig,
     TreatmentConfig,
 )
-from stratiome.report.disclosure import is_small, part
+from stratiome.report.disclosure import STEP_EVENTS, is_small, merged, part
 from stratiome.report.outcome_words import OutcomeWords
 from stratiome.report.traced import Ledger, cells
 from stratiome.report.without_time import without_time
@@ -33,6 +34,12 @@ if TYPE_CHECKING:
 
 CROSS, GIVEN, SITES, TEMPORAL, LOCKED = tables.DESIGNS
 
+CURVES = {
+    "subgroup_curves": ("model", "subgroup"),
+    "treatment_curves": ("treatment", "subgroup", "weighting", "arm"),
+    "treatment_profiles": ("treatment", "profile", "arm"),
+}
+"""Tables of survival curves -> columns that name a curve."""
 ROW = "_row"
 """Column with the place of a row in its artefact."""
 
@@ -200,6 +207,8 @@ class ReportInputs:
         Table -> its files, read one beneath the other.
     ledger
         Where given, numbers of `rows` are traced in it.
+    public
+        Whether the page is to be shared: steps of survival curves are merged, and nothing is drawn of single patients.
     """
 
     settings: Settings
@@ -209,6 +218,7 @@ class ReportInputs:
     quality_figures: Mapping[str, str] = field(default_factory=dict)
     files: Mapping[str, Sequence[str]] = field(default_factory=dict)
     ledger: Ledger | None = None
+    public: bool = False
 
     def made_of(self, cohort: str) -> list[str]:
         """Cohort, config and version for the last line of a page."""
@@ -221,11 +231,12 @@ class ReportInputs:
         frame = self.tables.get(table)
         if frame is None:
             return []
-        if self.ledger is None:
-            return _where(frame, where).to_dicts()
         frame = frame if ROW in frame.columns else frame.with_row_index(ROW)
         rows = _where(frame, where).to_dicts()
-        return [cells(row, table, row.pop(ROW), self.ledger) for row in rows]
+        places = [row.pop(ROW) for row in rows]
+        if self.ledger is not None:
+            rows = [cells(row, table, place, self.ledger) for row, place in zip(rows, places, strict=True)]
+        return _merged(rows, CURVES[table]) if self.public and table in CURVES else rows
 
     def row(self, table: str, **where: Any) -> dict[str, Any] | None:
         """First such row, or none."""
@@ -251,6 +262,13 @@ class ReportInputs:
         """The same for captions: `n = 600` or `n >590`."""
         text = self.people(n)
         return f"n {text}" if text.startswith((">", "<")) else f"n = {text}"
+
+    @property
+    def steps(self) -> str:
+        """What a caption of survival curves adds where their steps are merged."""
+        return (
+            f" Steps stand for at least {STEP_EVENTS} events each." if self.public and self.settings.words.timed else ""
+        )
 
     @property
     def rare(self) -> frozenset[str]:
@@ -283,6 +301,12 @@ class ReportInputs:
         """Number of subgroups chosen in all patients; null if none was recorded."""
         row = self.row("subgroup_selection", resample="full", model=model, chosen=True)
         return int(row["k"]) if row else None
+
+
+def _merged(rows: Sequence[dict[str, Any]], keys: Sequence[str]) -> list[dict[str, Any]]:
+    """Rows of curves, one after another by time, with steps of several events each."""
+    groups = groupby(rows, key=lambda row: [row[k] for k in keys])
+    return [row for _, curve in groups for row in merged(list(curve))]
 
 
 def _where(frame: pl.DataFrame, where: Mapping[str, Any]) -> pl.DataFrame:

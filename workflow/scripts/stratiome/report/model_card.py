@@ -195,6 +195,7 @@ def render(page: ModelCard, templates: Path = TEMPLATES) -> str:
         sections=[part(page) for part in (models, uses, learned, judged, groups, elsewhere, caveats)],
         simulated=page.inputs.simulated,
         min_cell=page.inputs.settings.min_cell,
+        public=None,
         version=card["stratiome"],
         made_of=[*page.inputs.made_of(card["cohort"]), f"bundle {page.digest[:16]}"],
     )

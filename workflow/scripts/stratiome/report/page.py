@@ -13,6 +13,7 @@ from stratiome.report import (
     section_treatment,
 )
 from stratiome.report.blocks import Section
+from stratiome.report.disclosure import STEP_EVENTS
 from stratiome.report.inputs import ReportInputs, Settings, read_inputs
 from stratiome.report.section_appendix import how, planted, provenance
 from stratiome.report.section_checks import checks, duplicates
@@ -88,6 +89,8 @@ def render(inputs: ReportInputs, templates: Path = TEMPLATES) -> str:
         sections=sections(inputs),
         simulated=inputs.simulated,
         min_cell=settings.min_cell,
+        public=inputs.public,
+        step=STEP_EVENTS,
         version=(inputs.manifest.get("created_with") or {}).get("stratiome", ""),
         made_of=inputs.made_of(settings.cohort),
     )

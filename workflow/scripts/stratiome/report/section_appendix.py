@@ -158,7 +158,7 @@ def provenance(inputs: ReportInputs) -> Section:
         rows = [[name, str(versions[name])] for name in sorted(versions)]
         blocks.append(Fold("Software versions", [Table("Software.", ["Package", "Version"], rows)]))
     blocks += _artefacts(inputs)
-    if manifest.get("config"):
+    if manifest.get("config") and not inputs.public:
         blocks.append(
             Fold(
                 "Resolved config", [Code(json.dumps(manifest["config"], indent=2, sort_keys=True, ensure_ascii=False))]

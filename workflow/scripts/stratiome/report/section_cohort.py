@@ -586,7 +586,9 @@ def _omic(inputs: ReportInputs, name: str) -> list[object]:
         rows = [[sentence(r["metric"]), _metric(r, least), r["note"] or MEANINGS.get(r["metric"], "")] for r in metrics]
         blocks.append(Table(f"Quality of {label(name)}.", ["Metric", "Value", "Meaning"], rows, frozenset({1})))
     drawing = inputs.quality_figures.get(name)
-    if drawing:
+    if drawing and inputs.public:
+        blocks.append(Note("How its values are spread over patients is drawn in the internal report."))
+    elif drawing:
         text = svg.embed(
             drawing,
             f"q-{name}",
@@ -611,7 +613,7 @@ def _omic(inputs: ReportInputs, name: str) -> list[object]:
                 plural(len(flagged), "flagged feature"),
                 [
                     Table(
-                        f"Features with a flag.{more}",
+                        f"Features of {label(name)} with a flag.{more}",
                         ["Feature", "n", "Missing", "Mean", "SD", "Flag"],
                         rows,
                         frozenset({1, 2, 3, 4}),

@@ -34,6 +34,9 @@ def latent_map(inputs: ReportInputs) -> list[object]:
     table = inputs.tables.get("latent_map")
     if table is None or table.is_empty():
         return []
+    if inputs.public:
+        text = "A map with one mark for each patient is part of the internal report, and is not shared."
+        return [Heading("The latent space"), Note(text)]
     least, panels, most = inputs.settings.min_cell, [], 0
     for model, projection, colour_by, heading in (
         ("vae", "umap", "subgroup", "UMAP of the latent model"),

@@ -224,7 +224,8 @@ def _survival(inputs: ReportInputs) -> list[object]:
         return [Heading("Do they respond differently?"), Figure(drawing, "Held-out subgroups", caption, 820)]
     caption = (
         f"{n}Kaplan–Meier curves with pointwise {inputs.settings.level} bands. Each patient's subgroup was predicted by"
-        f" a model that had not seen this patient. A curve ends where fewer than {least} patients are at risk. {tested}"
+        f" a model that had not seen this patient. A curve ends where fewer than {least} patients are at risk."
+        f"{inputs.steps} {tested}"
     )
     started = {
         g: max((r["at_risk"] for r in rows if r["subgroup"] == g), default=0)

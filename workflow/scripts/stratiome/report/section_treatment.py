@@ -295,6 +295,7 @@ def _curves(inputs: ReportInputs, key: str, settings: TreatmentConfig) -> list[o
             " interval, all eligible patients, not held out. An arm in which fewer than"
             f" {inputs.settings.min_cell} have a response, or have none, is not drawn."
         )
+    caption += inputs.steps
     if settings.start is not None:
         caption += f" Months count from the landmark, {landmark(settings)} after time zero."
     if settings.design == "observational":

@@ -223,6 +223,7 @@ def subgroup_curves(inputs: ReportInputs, key: str, weighting: str) -> list[obje
             f" held out. An arm in which fewer than {inputs.settings.min_cell} have a response, or have none, is not"
             " drawn."
         )
+    caption += inputs.steps
     title = f"{words.sentence(outcome.survival)} by arm in each subgroup"
     return [Panels(title, panels, caption, 430)] if panels else []
 
@@ -258,6 +259,7 @@ def profiles(inputs: ReportInputs, key: str) -> list[object]:
             f", whose numbers at risk are given. A curve ends where fewer than {least} of an arm are at risk.",
             f". An arm in which fewer than {least} have a response, or have none, is not drawn.",
         )
+        + inputs.steps
     )
     places = list(dict.fromkeys((r["estimand"], r["horizon_months"]) for r in effects))
     body: list[list[Cell | str]] = []

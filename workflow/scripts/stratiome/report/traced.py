@@ -148,6 +148,12 @@ def shown(text: str, value: object) -> str:
     return ledger.mark(text, expression) if isinstance(ledger, Ledger) and isinstance(expression, str) else text
 
 
+def origin(value: object) -> str:
+    """Expression of a traced number, else ""."""
+    own = getattr(value, "expression", "")
+    return own if isinstance(own, str) else ""
+
+
 def bare(text: str) -> str:
     """A text without marks."""
     return _ANY.sub("", text)

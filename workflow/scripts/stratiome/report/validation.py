@@ -404,6 +404,7 @@ def render(page: Validation, templates: Path = TEMPLATES) -> str:
         sections=[whom(page), worth(page), subgroups(page), validation_claims.effects(page), about(page)],
         simulated=False,
         min_cell=page.min_cell,
+        public=None,
         version=page.card["stratiome"],
         made_of=[page.title, f"bundle {page.digest[:16]} of Stratiome {page.card['stratiome']}"],
     )

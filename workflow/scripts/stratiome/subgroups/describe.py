@@ -14,6 +14,7 @@ from stratiome.subgroups.effects import difference, standardised_difference
 from stratiome.subgroups.outcomes import kaplan_meier
 from stratiome.subgroups.survival import chi_squared_columns, compared
 from stratiome.survival.compare import log_rank
+from stratiome.survival.curves import events_by
 from stratiome.survival.outcome import time_grid
 from stratiome.tables import (
     SubgroupAgreement,
@@ -180,8 +181,11 @@ def curves_table(held_out: pl.DataFrame, outcome: pl.DataFrame, endpoint: Endpoi
                     "lower": lo,
                     "upper": up,
                     "at_risk": n,
+                    "events": d,
                 }
-                for t, s, lo, up, n in zip(grid.tolist(), *(c.tolist() for c in curve), strict=True)
+                for t, s, lo, up, n, d in zip(
+                    grid.tolist(), *(c.tolist() for c in curve), events_by(time, event, grid).tolist(), strict=True
+                )
                 if np.isfinite(s)
             ]
     return from_rows(rows, SubgroupCurves)

@@ -183,6 +183,12 @@ def at_risk(time: np.ndarray, grid: np.ndarray) -> np.ndarray:
     return (len(ordered) - np.searchsorted(ordered, np.asarray(grid, dtype=np.float64), side="left")).astype(np.int64)
 
 
+def events_by(time: np.ndarray, event: np.ndarray, grid: np.ndarray) -> np.ndarray:
+    """Events up to and including each time, shape `(n_times,)`, int64."""
+    ordered = np.sort(np.asarray(time, dtype=np.float64)[np.asarray(event, dtype=bool)])
+    return np.searchsorted(ordered, np.asarray(grid, dtype=np.float64), side="right").astype(np.int64)
+
+
 def is_determined(time: np.ndarray, event: np.ndarray, until: float) -> bool:
     """Whether the curve is known up to a time: somebody was followed that long, or all who were followed longest died.
 

@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 
 from stratiome.config import EvaluationConfig, TreatmentConfig
-from stratiome.survival.curves import at_risk
+from stratiome.survival.curves import at_risk, events_by
 from stratiome.survival.design import ClinicalDesign
 from stratiome.treatment.averages import Settings, average_rows, strategy_rows
 from stratiome.treatment.benefit import benefit_rows
@@ -453,6 +453,7 @@ def _curves(group: Group, weighting: str, comparison: Comparison, grid: np.ndarr
     for arm in (0, 1):
         here = (group.sample.treated == bool(arm)) & (comparison.weights > 0)
         values = (comparison.survival[arm], comparison.lower[arm], comparison.upper[arm])
+        time, event = group.sample.time[here], group.sample.event[here]
         keys = {"treatment": group.name, "subgroup": group.subgroup, "weighting": weighting, "arm": arm}
         rows += [
             {
@@ -462,8 +463,9 @@ def _curves(group: Group, weighting: str, comparison: Comparison, grid: np.ndarr
                 "lower": float(lo),
                 "upper": float(up),
                 "at_risk": int(n),
+                "events": int(d),
             }
-            for t, s, lo, up, n in zip(grid, *values, at_risk(group.sample.time[here], grid), strict=True)
+            for t, s, lo, up, n, d in zip(grid, *values, at_risk(time, grid), events_by(time, event, grid), strict=True)
         ]
     return rows
 

@@ -14,7 +14,7 @@ import polars as pl
 
 from stratiome.config import TreatmentConfig
 from stratiome.strategies import Given, StrategyError, profile_value
-from stratiome.survival.curves import at_risk
+from stratiome.survival.curves import at_risk, events_by
 from stratiome.survival.design import ClinicalDesign, ColumnType, column_type
 from stratiome.survival.interval import ENOUGH_DRAWS, percentile_ends
 from stratiome.treatment.averages import Settings
@@ -254,8 +254,9 @@ def _predict(
 def _curve_rows(sample: Sample, curves: _Curves, settings: Settings) -> list[Row]:
     grid, rows = settings.question.grid, []
     for arm in (0, 1):
-        risk = at_risk(sample.time[sample.treated == bool(arm)], grid)
-        values = zip(grid, curves.survival[arm], curves.lower[arm], curves.upper[arm], risk, strict=True)
+        here = sample.treated == bool(arm)
+        counted = at_risk(sample.time[here], grid), events_by(sample.time[here], sample.event[here], grid)
+        values = zip(grid, curves.survival[arm], curves.lower[arm], curves.upper[arm], *counted, strict=True)
         rows += [
             {
                 "arm": arm,
@@ -264,7 +265,8 @@ def _curve_rows(sample: Sample, curves: _Curves, settings: Settings) -> list[Row
                 "lower": float(lo),
                 "upper": float(up),
                 "at_risk": int(k),
+                "events": int(d),
             }
-            for t, s, lo, up, k in values
+            for t, s, lo, up, k, d in values
         ]
     return rows

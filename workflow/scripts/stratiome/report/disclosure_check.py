@@ -1,0 +1,339 @@
+"""Read a page that is to be shared as an attacker would, and say what it gives away.
+
+Looked for: identifiers of patients, in text, attributes, comments and what is embedded; counts of few patients, printed
+or behind a percentage or an estimate; counts that come out by subtraction within a table; steps of survival curves that
+stand for few events; scripts. What several tables or several pages tell together is not looked for.
+"""
+
+from __future__ import annotations
+
+import ast
+import base64
+import binascii
+import re
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from html import unescape
+from html.parser import HTMLParser
+from itertools import groupby, pairwise
+from typing import Any
+from urllib.parse import unquote
+
+import polars as pl
+
+from stratiome.report.check import VOID
+from stratiome.report.disclosure import STEP_EVENTS, is_small
+from stratiome.report.inputs import CURVES
+
+PEOPLE = frozenset(
+    {
+        "at_risk", "count", "events", "events_test", "events_train", "missing", "n", "n_in", "n_like", "n_locked",
+        "n_missing", "n_out", "n_test", "n_train", "n_treat", "n_treated", "n_unplaced", "n_untreated",
+        "out_of_distribution",
+    }
+)  # fmt: skip
+"""Columns of tables that count patients or events."""
+CELL = re.compile(r"(\w+)\[(\d+)\]\.(\w+)")
+WORDS = re.compile(r"(?<![\d.,])([1-9]\d*) (?:other )?(?:patients?|events?|deaths?|women|men|people)\b")
+CURVE = re.compile(r"stroke-width: 2(?![.\d])")
+"""Style of a survival curve."""
+BOUNDS = re.compile(r"(?:least|most|than|under|below|of every|takes|<|≥|>|≈)\s*$")
+SHORTEST = 4
+"""Letters of an identifier that can be told from other text."""
+LONG_NUMBER = 7
+"""Digits of an identifier that can be told from a count."""
+MOST_WITHIN = 5000
+"""Identifiers up to which they are looked for within words as well."""
+SHOWN = 60
+
+Cell = Callable[[str, int, str], Any]
+
+
+@dataclass(frozen=True)
+class Leak:
+    """Something that a page gives away, without giving it away again."""
+
+    kind: str
+    where: str
+
+    def __str__(self) -> str:
+        return f"{self.kind}: {self.where}"
+
+
+@dataclass
+class _Piece:
+    """Text of the page with the expression of the number it is, if it is one."""
+
+    text: str
+    origin: str
+
+
+@dataclass
+class _Grid:
+    """A table of the page."""
+
+    caption: str = ""
+    rows: list[list[list[_Piece]]] = field(default_factory=list)
+
+
+class _Reader(HTMLParser):
+    """Pieces of text, tables, curves, attributes and comments of a page."""
+
+    def __init__(self) -> None:
+        super().__init__(convert_charrefs=True)
+        self.pieces: list[_Piece] = []
+        self.tables: list[_Grid] = []
+        self.hidden: list[str] = []
+        self.scripts = 0
+        self.curves: list[tuple[list[str], list[str]]] = []
+        self._open: list[tuple[str, str]] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        given = {name: value or "" for name, value in attrs}
+        self.hidden += given.values()
+        self.scripts += tag == "script" or any(name.startswith("on") for name in given)
+        if tag == "svg" and given.get("data-curves"):
+            self.curves.append((given["data-curves"].split(), []))
+        if tag == "path" and self.curves and CURVE.search(given.get("style", "")):
+            self.curves[-1][1].append(given.get("d", ""))
+        if tag == "table":
+            self.tables.append(_Grid())
+        if tag == "tr" and self.tables:
+            self.tables[-1].rows.append([])
+        if tag in ("td", "th") and self.tables and self.tables[-1].rows:
+            self.tables[-1].rows[-1].append([])
+        if tag not in VOID:
+            origin = given.get("title", "") if given.get("class") == "n" else given.get("data-from", "")
+            self._open.append((tag, origin))
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.handle_starttag(tag, attrs)
+        if tag not in VOID:
+            self._open.pop()
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag == "svg" and self.curves:
+            self.curves.append(([], []))  # what follows belongs to no curves
+        for i in range(len(self._open) - 1, -1, -1):
+            if self._open[i][0] == tag:
+                del self._open[i:]
+                break
+
+    def handle_comment(self, data: str) -> None:
+        self.hidden.append(data)
+
+    def handle_data(self, data: str) -> None:
+        tags = [tag for tag, _ in self._open]
+        if "style" in tags or "script" in tags:
+            self.hidden.append(data)
+            return
+        piece = _Piece(data, next((o for _, o in reversed(self._open) if o), ""))
+        self.pieces.append(piece)
+        if "table" in tags and self.tables:
+            if "caption" in tags:
+                self.tables[-1].caption += data
+            elif ("td" in tags or "th" in tags) and self.tables[-1].rows and self.tables[-1].rows[-1]:
+                self.tables[-1].rows[-1][-1].append(piece)
+
+
+def leaks(
+    page: str, ids: Collection[str], min_cell: int, cell: Cell, table: Callable[[str], pl.DataFrame]
+) -> list[Leak]:
+    """What a page gives away.
+
+    Parameters
+    ----------
+    page
+        HTML.
+    ids
+        Identifiers of the patients.
+    min_cell
+        Smallest count that may be told.
+    cell
+        Value of a table, row and column.
+    table
+        The whole of a table.
+    """
+    reader = _Reader()
+    reader.feed(page)
+    reader.close()
+    found = [*_ids(page, reader, ids)]
+    found += [Leak("script", f"{reader.scripts} scripts or handlers in the page")] * (reader.scripts > 0)
+    found += _counts(reader.pieces, min_cell, cell)
+    found += _prose(reader.pieces, min_cell)
+    for grid in reader.tables:
+        found += _subtraction(grid, min_cell, cell)
+    found += _steps(reader.curves, min_cell, table)
+    return list(dict.fromkeys(found))
+
+
+# --- identifiers -----------------------------------------------------------------------------------------------------
+
+
+def findable(ids: Iterable[str]) -> set[str]:
+    """Identifiers that can be told from other text: not those that look like a count or a short word."""
+    return {i for i in ids if len(i) >= (LONG_NUMBER if i.isdigit() else SHORTEST)}
+
+
+def _ids(page: str, reader: _Reader, ids: Collection[str]) -> Iterator[Leak]:
+    known = findable(map(str, ids))
+    if not known:
+        return
+    lower = {i.lower() for i in known}
+    texts = {"page": page, "text": unescape(page), "embedded": " ".join(_embedded(page))}
+    for where, text in texts.items():
+        words = set(re.findall(r"[^\s\"'<>=,;()\[\]{}|]+", text.lower()))
+        hits = len(lower & {w.strip(".:") for w in words})
+        if not hits and len(lower) <= MOST_WITHIN:
+            small = text.lower()
+            hits = sum(i in small for i in lower)
+        if hits:
+            yield Leak("identifier", f"{hits} identifiers of patients ({where})")
+            return
+
+
+def _embedded(page: str) -> Iterator[str]:
+    """What is embedded in the page in another writing."""
+    for given in re.findall(r"base64,\s*([A-Za-z0-9+/=\s]+)", page) + re.findall(r"[A-Za-z0-9+/]{24,}={0,2}", page):
+        try:
+            yield base64.b64decode(given + "=" * (-len(given) % 4)).decode("utf-8", errors="ignore")
+        except (binascii.Error, ValueError):
+            continue
+    yield unquote(page)
+    yield re.sub(r"\\u([0-9a-fA-F]{4})", lambda m: chr(int(m[1], 16)), page)
+
+
+# --- counts ----------------------------------------------------------------------------------------------------------
+
+
+def _cells(origin: str) -> list[tuple[str, int, str]]:
+    return [(name, int(row), column) for name, row, column in CELL.findall(origin)]
+
+
+def _without_sums(origin: str) -> str:
+    """An expression without its sums: a sum tells a part of it only beside all other parts (`_subtraction`)."""
+    if not origin:
+        return ""
+    try:
+        tree = ast.parse(origin, mode="eval")
+    except SyntaxError:
+        return origin
+    return ast.unparse(_Sums().visit(tree))
+
+
+class _Sums(ast.NodeTransformer):
+    def visit_BinOp(self, node: ast.BinOp) -> ast.AST:
+        if isinstance(node.op, ast.Add):
+            return ast.Constant(0)
+        return self.generic_visit(node)
+
+
+def _value(cell: Cell, at: tuple[str, int, str]) -> Any:
+    try:
+        return cell(*at)
+    except (KeyError, IndexError, pl.exceptions.PolarsError):
+        return None
+
+
+def _counts(pieces: Sequence[_Piece], min_cell: int, cell: Cell) -> Iterator[Leak]:
+    for piece in pieces:
+        for name, row, column in _cells(_without_sums(piece.origin)):
+            counted = [column] if column in PEOPLE else ["n"]
+            values = [_value(cell, (name, row, c)) for c in counted]
+            if any(isinstance(v, int | float) and is_small(int(v), min_cell) for v in values):
+                yield Leak("count", f"a number of {name}, row {row}, {column}, rests on fewer than {min_cell}")
+
+
+def _prose(pieces: Sequence[_Piece], min_cell: int) -> Iterator[Leak]:
+    text = "".join(p.text if not p.origin else "#" for p in pieces)
+    for m in WORDS.finditer(text):
+        before = text[max(0, m.start() - 20) : m.start()]
+        suppressed = m[1] == str(min_cell - 1) and before.endswith(" 1 to ")  # what is suppressed, in words
+        if is_small(int(m[1]), min_cell) and not BOUNDS.search(before) and not suppressed:
+            yield Leak("count", f"`{re.sub(r'[0-9]', '#', text[max(0, m.start() - 30) : m.end() + 10]).strip()}`")
+
+
+# --- subtraction -----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Count:
+    """A count in a table: exact, suppressed (`<10`), blurred, or none at all."""
+
+    state: str
+    value: int = 0
+
+
+def _count(pieces: Sequence[_Piece], min_cell: int, cell: Cell) -> _Count:
+    text = "".join(p.text for p in pieces).strip()
+    if text.startswith(f"<{min_cell}"):
+        return _Count("suppressed")
+    if text.startswith(("≈", ">")):
+        return _Count("blurred")
+    first = next((p for p in pieces if p.text.strip()), None)
+    if first is None or not first.origin or not re.fullmatch(r"[\d,]+", first.text.strip()):
+        return _Count("none")
+    columns = {column for _, _, column in _cells(first.origin)}
+    return _Count("exact", int(first.text.replace(",", ""))) if columns <= PEOPLE else _Count("none")
+
+
+def _subtraction(grid: _Grid, min_cell: int, cell: Cell) -> Iterator[Leak]:
+    body = [(_text(row[0]), [_count(c, min_cell, cell) for c in row]) for row in grid.rows[1:] if row]
+    for head, counts in body:
+        exact = [c.value for c in counts if c.state == "exact"]
+        hidden = [c for c in counts if c.state == "suppressed"]
+        gaps = {abs(a - b) for i, a in enumerate(exact) for b in exact[i + 1 :]}
+        if len(hidden) == 1 and any(is_small(gap, min_cell) for gap in gaps):
+            yield Leak("subtraction", f"`{grid.caption.strip()[:SHOWN]}`, row `{head[:SHOWN]}`")
+    width = max((len(counts) for _, counts in body), default=0)
+    for column in range(width):
+        yield from _down(
+            grid.caption, [(head, counts[column]) for head, counts in body if column < len(counts)], min_cell
+        )
+
+
+def _down(caption: str, column: Sequence[tuple[str, _Count]], min_cell: int) -> Iterator[Leak]:
+    """A lone suppressed count beneath a total and beside exact ones."""
+    totals = [c.value for head, c in column if c.state == "exact" and re.match(r"(?i)(all\b|total)", head)]
+    parts = [(head, c) for head, c in column if not re.match(r"(?i)(all\b|total)", head)]
+    for group, members in groupby(parts, key=lambda pair: pair[0].partition(": ")[0] if ": " in pair[0] else ""):
+        counts = [c for _, c in members]
+        exact = [c.value for c in counts if c.state == "exact"]
+        states = [c.state for c in counts]
+        if states.count("suppressed") != 1 or "blurred" in states or not exact:
+            continue
+        if any(is_small(total - sum(exact), min_cell) for total in totals):
+            yield Leak("subtraction", f"`{caption.strip()[:SHOWN]}` {group[:SHOWN]}".strip())
+
+
+def _text(pieces: Sequence[_Piece]) -> str:
+    return "".join(p.text for p in pieces).strip()
+
+
+# --- curves ----------------------------------------------------------------------------------------------------------
+
+
+def _steps(
+    curves: Sequence[tuple[Sequence[str], Sequence[str]]], min_cell: int, table: Callable[[str], pl.DataFrame]
+) -> Iterator[Leak]:
+    """Curves with more steps than their events allow."""
+    for origins, paths in curves:
+        if not origins:
+            continue
+        if len(paths) != len(origins):
+            yield Leak("curve", f"{len(paths)} curves are drawn where {len(origins)} are named ({origins[0]})")
+            continue
+        for origin, path in zip(origins, paths, strict=True):
+            name, row, _ = _cells(origin)[0]
+            frame = table(name)
+            first = frame.row(row, named=True)
+            same = frame.filter(*(pl.col(k).eq_missing(pl.lit(first[k])) for k in CURVES[name]))
+            events = int(same.filter(pl.col("at_risk") >= min_cell)["events"].max() or 0)  # type: ignore[arg-type]
+            if drops(path) * STEP_EVENTS > events:
+                yield Leak("curve", f"{name}, row {row}: more than one step for {STEP_EVENTS} events")
+
+
+def drops(path: str) -> int:
+    """Steps of a curve as it is drawn, an SVG path of straight lines."""
+    heights = [float(y) for _, y in re.findall(r"(-?[\d.]+)[ ,](-?[\d.]+)", path)]
+    return sum(abs(a - b) > 0.005 for a, b in pairwise(heights))
