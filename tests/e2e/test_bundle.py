@@ -640,7 +640,7 @@ def test_links_and_other_files_are_refused(made, tmp_path):
         open_bundle(folder)
     folder = _copy(made[1], tmp_path / "two")
     (folder / "model.pkl").write_bytes(b"cos\nsystem\n")
-    with pytest.raises(BundleError, match=r"other files than its card lists \('model.pkl'\)"):
+    with pytest.raises(BundleError, match=r"holds 'model.pkl' besides its own files"):
         open_bundle(folder)
 
 
