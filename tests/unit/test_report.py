@@ -145,6 +145,7 @@ def test_sections_of_each_case(html: dict[str, str]) -> None:
         "travel",
         "truth",
         "methods",
+        "guidelines",
         "provenance",
     ]
     assert [s.anchor for s in sections(fixtures.inputs("demo"))] == everything
