@@ -21,7 +21,6 @@ from stratiome.report.inputs import CONTRACTS, PROTECTING, ReportInputs
 from stratiome.report.page import render, sections
 from stratiome.report.section_guidelines import answers
 
-
 UNREAD = ["subgroup_stability"]
 """Tables of which the page shows nothing."""
 

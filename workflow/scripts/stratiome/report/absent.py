@@ -28,8 +28,9 @@ def without(inputs: ReportInputs, asked: Collection[str]) -> list[str]:
 def told(inputs: ReportInputs, names: Sequence[str]) -> str:
     """That something was made without some tables."""
     files = join([f"`{name}` ({', '.join(tail(p) for p in inputs.absent[name])})" for name in names])
+    were = "the file was" if len(names) == 1 else "the files were"
     return (
-        f"Made without {files}: {'the file was' if len(names) == 1 else 'the files were'} not there. What rests on it is"
+        f"Made without {files}: {were} not there. What rests on it is"
         " left out, and where it says here that something was not asked, tested or found, that may be why."
     )
 
@@ -50,7 +51,10 @@ def left_out(inputs: ReportInputs, sections: Sequence[Section]) -> list[object]:
     if unprotected(inputs):
         note += f" {unprotected(inputs)} Do not share this page."
     head = ["Table", "Files", "Sections that had to do without"]
-    return [Heading("What was not there", "provenance-absent"), Table("Files that were not there.", head, rows, note=note)]
+    return [
+        Heading("What was not there", "provenance-absent"),
+        Table("Files that were not there.", head, rows, note=note),
+    ]
 
 
 def unprotected(inputs: ReportInputs) -> str:

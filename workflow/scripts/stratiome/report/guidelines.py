@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -28,6 +29,9 @@ GUIDELINES = TEMPLATES / "guidelines"
 
 State = Literal["answered", "author", "not applicable", "missing"]
 
+AGE_AND_SEX = ("age", "sex|gender")
+"""Parts of the names of their columns."""
+
 CONDITIONS: Mapping[str, tuple[Callable[[ReportInputs], bool], str]] = {
     "treatments": (lambda i: bool(i.settings.treatments), "the config names no treatment (`treatments`)"),
     "observational": (
@@ -44,7 +48,12 @@ CONDITIONS: Mapping[str, tuple[Callable[[ReportInputs], bool], str]] = {
         "the config names no other cohort (`external`)",
     ),
     "groups": (lambda i: bool(i.settings.audit.groups), "the config names no groups of patients (`audit.groups`)"),
-    "covariates": (lambda i: bool(i.settings.covariates), "the config names no clinical variable (`covariates`)"),
+    "age_and_sex": (
+        lambda i: all(
+            any(re.search(f"(^|_)({n})(_|$)", c.lower()) for c in i.settings.covariates) for n in AGE_AND_SEX
+        ),
+        "the config names no column of age or of sex (`covariates`)",
+    ),
     "real": (lambda i: not i.simulated, "the cohort is simulated (`data.simulate`)"),
     "subgroups": (
         lambda i: "subgroup_selection" in i.absent or (i.found() or 0) > 1,

@@ -123,9 +123,10 @@ def draw(inputs: ReportInputs, templates: Path = TEMPLATES) -> tuple[str, str]:
     settings = inputs.settings
     ledger = Ledger()
     inputs = replace(inputs, ledger=ledger)
+    parts: list[Section] = []
+    found: list[tuple[Guideline, list[Answer]]] = []
     if inputs.public and (why := unprotected(inputs)):
         first = _First(warning=f"This version was not made. {why}")
-        parts, found = [], []
     else:
         first = _first(inputs)
         parts, found = _sections(inputs)

@@ -161,7 +161,9 @@ def provenance(inputs: ReportInputs) -> Section:
     versions = manifest.get("created_with") or {}
     if versions:
         rows = [[name, str(versions[name])] for name in sorted(versions)]
-        blocks.append(Fold("Software versions", [Table("Software.", ["Package", "Version"], rows)], "provenance-software"))
+        blocks.append(
+            Fold("Software versions", [Table("Software.", ["Package", "Version"], rows)], "provenance-software")
+        )
     blocks += _artefacts(inputs)
     if manifest.get("config") and not inputs.public:
         blocks.append(

@@ -158,7 +158,12 @@ def _batches(inputs: ReportInputs) -> list[object]:
     ]
     note = f"Strength from 0 to 1, corrected for chance; beyond {number(limit)} it is marked."
     note += _not_estimable(rows)
-    return [Heading("Batches", "checks-batches"), said, *also, *_long("Batches against other variables.", head, body, {4, 5, 6}, note)]
+    return [
+        Heading("Batches", "checks-batches"),
+        said,
+        *also,
+        *_long("Batches against other variables.", head, body, {4, 5, 6}, note),
+    ]
 
 
 def _not_estimable(rows: Sequence[Row]) -> str:

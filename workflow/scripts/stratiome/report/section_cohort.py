@@ -464,7 +464,12 @@ def _splits(inputs: ReportInputs) -> list[object]:
     ]
     head = ["Split", "Design", "Training", "Held out", "Not used", "Events in training", "Events held out"]
     sizes = Table("Patients in each split.", head, body, frozenset(range(2, 7)))
-    return [Heading("How patients were split", "cohort-splits"), Text(text), *notes, Fold("Size of every split", [sizes])]
+    return [
+        Heading("How patients were split", "cohort-splits"),
+        Text(text),
+        *notes,
+        Fold("Size of every split", [sizes]),
+    ]
 
 
 def _site_splits(inputs: ReportInputs, n: int) -> str:

@@ -12,7 +12,7 @@ from stratiome.report.words import plural, sentence
 TONES: Mapping[State, str] = {"answered": "yes", "author": "mixed", "not applicable": "unknown", "missing": "harm"}
 STATES: Mapping[State, str] = {
     "answered": "here",
-    "author": "by the authors",
+    "author": "authors",
     "not applicable": "does not apply",
     "missing": "missing",
 }
@@ -39,7 +39,7 @@ def guidelines(found: Sequence[tuple[Guideline, Sequence[Answer]]]) -> Section:
         title = f"{guideline.name} ({guideline.version})"
         blocks += [Heading(title), Text(f"{sentence(guideline.about)}. {_counted(items)}")]
         if any(a.state != "not applicable" for a in items):
-            rows = [[a.item.id, a.item.asks_for, _state(a), _where(a)] for a in items]
+            rows: list[list[Cell | str]] = [[a.item.id, a.item.asks_for, _state(a), _where(a)] for a in items]
             shown = Table(f"{title}.", ["Item", "Asks for", "State", "Where"], rows, note=guideline.reference)
             blocks.append(Fold(f"Items of {guideline.name}", [shown]))
         else:
@@ -52,9 +52,11 @@ def _counted(items: Sequence[Answer]) -> str:
     n = {state: sum(a.state == state for a in items) for state in STATES}
     if n["not applicable"] == len(items):
         return f"{sentence(items[0].text)}."
+    begun = sum(a.state == "author" and bool(a.links) for a in items)
     return (
-        f"Of {plural(len(items), 'item')}, {n['answered']} are answered here, {n['author']} must be written or completed"
-        f" by the authors, {n['not applicable']} do not apply, and {n['missing']} are missing."
+        f"Of {plural(len(items), 'item')}, {n['answered']} are answered here, {n['author']} must be written by the"
+        f" authors ({begun} of them are told here in part), {n['not applicable']} do not apply, and"
+        f" {n['missing']} are missing."
     )
 
 

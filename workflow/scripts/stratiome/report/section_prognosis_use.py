@@ -49,7 +49,10 @@ def decisions(inputs: ReportInputs, colours: dict[str, int]) -> list[object]:
         f" {count(first['events'], inputs.settings.min_cell)} events; held out, {first['design']}. Intervals of the"
         f" difference to the clinical model: {_difference(inputs)}."
     )
-    return [Heading("Is it of use for a decision?", "prognosis-decisions"), Panels("Decision curves", panels, caption, 820)]
+    return [
+        Heading("Is it of use for a decision?", "prognosis-decisions"),
+        Panels("Decision curves", panels, caption, 820),
+    ]
 
 
 def _difference(inputs: ReportInputs) -> str:

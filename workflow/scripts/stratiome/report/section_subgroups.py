@@ -113,7 +113,10 @@ def _evidence(inputs: ReportInputs) -> list[object]:
         f" nothing: one cloud can be cut the same way again and again. {_ring(inputs)}"
         f" {sentence(inputs.everyone)}, outcomes not used."
     )
-    return [Heading("How many", "subgroups-number"), Panels("Evidence for each number of subgroups", panels, caption, 410)]
+    return [
+        Heading("How many", "subgroups-number"),
+        Panels("Evidence for each number of subgroups", panels, caption, 410),
+    ]
 
 
 def _matched(inputs: ReportInputs) -> list[object]:
@@ -221,7 +224,10 @@ def _survival(inputs: ReportInputs) -> list[object]:
         )
         told = figures.describe_shares(groups, least)
         drawing = figures.proportions(groups, "shares-subgroups", told, least)
-        return [Heading("Do they respond differently?", "subgroups-outcome"), Figure(drawing, "Held-out subgroups", caption, 820)]
+        return [
+            Heading("Do they respond differently?", "subgroups-outcome"),
+            Figure(drawing, "Held-out subgroups", caption, 820),
+        ]
     caption = (
         f"{n}Kaplan–Meier curves with pointwise {inputs.settings.level} bands. Each patient's subgroup was predicted by"
         f" a model that had not seen this patient. A curve ends where fewer than {least} patients are at risk. {tested}"
@@ -242,7 +248,10 @@ def _survival(inputs: ReportInputs) -> list[object]:
         least,
         initial=[printed[g] for _, g, _ in groups],
     )
-    return [Heading("Do they live differently?", "subgroups-outcome"), Figure(drawing, "Survival of the held-out subgroups", caption, 820)]
+    return [
+        Heading("Do they live differently?", "subgroups-outcome"),
+        Figure(drawing, "Survival of the held-out subgroups", caption, 820),
+    ]
 
 
 def _profile(inputs: ReportInputs) -> list[object]:
