@@ -54,6 +54,10 @@ CONDITIONS: Mapping[str, tuple[Callable[[ReportInputs], bool], str]] = {
         ),
         "the config names no column of age or of sex (`covariates`)",
     ),
+    "timed": (
+        lambda i: i.settings.words.timed,
+        "the outcome is a response that is assessed once (`endpoint.response`)",
+    ),
     "real": (lambda i: not i.simulated, "the cohort is simulated (`data.simulate`)"),
     "subgroups": (
         lambda i: "subgroup_selection" in i.absent or (i.found() or 0) > 1,
