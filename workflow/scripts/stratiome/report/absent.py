@@ -31,7 +31,7 @@ def told(inputs: ReportInputs, names: Sequence[str]) -> str:
     were = "the file was" if len(names) == 1 else "the files were"
     return (
         f"Made without {files}: {were} not there. What rests on it is"
-        " left out, and where it says here that something was not asked, tested or found, that may be why."
+        " left out, and where it says here that something was not asked, tested, estimable or found, that may be why."
     )
 
 

@@ -54,6 +54,7 @@ class _First:
     warning: str
     summary: Sequence[str] = ()
     verdicts: Sequence[Verdict] = ()
+    without: Sequence[str] = ()
 
 
 def _first(inputs: ReportInputs) -> _First:
@@ -61,19 +62,20 @@ def _first(inputs: ReportInputs) -> _First:
     watched = replace(inputs, asked=asked)
     found = _First(duplicates(watched), summary(watched), verdicts(watched))
     gone = without(inputs, asked)
-    return replace(found, warning=f"{found.warning} {told(inputs, gone)}".strip()) if gone else found
+    return replace(found, warning=f"{found.warning} {told(inputs, gone)}".strip(), without=gone) if gone else found
 
 
 def sections(inputs: ReportInputs) -> list[Section]:
     """Sections after the verdicts, in reading order; each says at its top which tables it had to do without."""
-    return _sections(inputs)[0]
+    return _sections(inputs, _first(inputs))[0]
 
 
-def _sections(inputs: ReportInputs) -> tuple[list[Section], list[tuple[Guideline, list[Answer]]]]:
+def _sections(inputs: ReportInputs, first: _First) -> tuple[list[Section], list[tuple[Guideline, list[Answer]]]]:
     """Sections, and items of guidelines with what the sections say of them."""
     *results, last = made = _made(inputs)
-    last = replace(last, blocks=[*last.blocks, *left_out(inputs, made)])
-    found = answers(inputs, {"verdicts": VERDICTS} | places([*results, last]))
+    above = Section("verdicts", VERDICTS, "", without=first.without)
+    last = replace(last, blocks=[*last.blocks, *left_out(inputs, [above, *made])])
+    found = answers(inputs, places([above, *results, last]))
     return [*results, guidelines(found), last], found
 
 
@@ -126,10 +128,10 @@ def draw(inputs: ReportInputs, templates: Path = TEMPLATES) -> tuple[str, str]:
     parts: list[Section] = []
     found: list[tuple[Guideline, list[Answer]]] = []
     if inputs.public and (why := unprotected(inputs)):
-        first = _First(warning=f"This version was not made. {why}")
+        first = _First(warning=f"This version was not made. {why} Make the run again to have it.")
     else:
         first = _first(inputs)
-        parts, found = _sections(inputs)
+        parts, found = _sections(inputs, first)
     page = fill(
         templates,
         title=settings.title or settings.cohort,
