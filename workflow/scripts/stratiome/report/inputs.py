@@ -321,9 +321,7 @@ def _merged(rows: Sequence[dict[str, Any]], keys: Sequence[str]) -> list[dict[st
 
 
 def _where(frame: pl.DataFrame, where: Mapping[str, Any]) -> pl.DataFrame:
-    for column, value in where.items():
-        frame = frame.filter(pl.col(column).eq_missing(pl.lit(value)))
-    return frame
+    return frame.filter(*(pl.col(c).eq_missing(pl.lit(v)) for c, v in where.items())) if where else frame
 
 
 def _masked(frame: pl.DataFrame, min_cell: int) -> pl.DataFrame:
