@@ -33,7 +33,7 @@ report: $(VENV)/.installed ## the same for another config, as CONFIG=config/coho
 	@$(BIN)/snakemake --report report.zip --configfile $(CONFIG)
 
 monitor: $(VENV)/.installed ## compare the batch of CONFIG with the bundle of its `bundle.apply` (exit codes: config/README.md)
-	@$(BIN)/snakemake --cores $(CORES) --quiet rules host reason monitor --configfile $(CONFIG)
+	@$(BIN)/snakemake --cores $(CORES) --quiet rules host reason --configfile $(CONFIG) -- monitor
 	@$(BIN)/python -m stratiome.monitor $(CONFIG)
 
 check: $(VENV)/.installed ## compare the numbers of the reports in RESULTS with their tables, and see what they give away

@@ -1,5 +1,6 @@
 """Gates of what is said of groups of patients (METHODS §7): flags where predictions are right in every group, flags
-where a slope of 0.7 is planted in one, and gains of group recalibration where there is nothing to gain.
+where a slope of 0.7 is planted in one or a model has learned noise, and gains of group recalibration where there is
+nothing to gain.
 
     python tests/benchmarks/fairness_gates.py [--replicates 1000] [--parts no_difference ...] [--write]
 
@@ -13,6 +14,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+
+import numpy as np
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "workflow" / "scripts"), str(ROOT / "tests" / "unit"), str(ROOT / "tests" / "benchmarks")]
@@ -137,6 +140,19 @@ def recalibration(seeds: range) -> list[Line]:
     return lines
 
 
+def overfitting(seeds: range) -> list[Line]:
+    """How often predictions of a model of too many covariates are said not to hold in a group."""
+    import group_gates as gates
+
+    found = [gates.overfit(s, 1000) for s in seeds]
+    lines = []
+    for method, patients in (("ours, held-out patients", "held out"), ("judged on training patients", "training")):
+        values = np.array([gates.flags_overfitting(f[patients]) for f in found], dtype=np.float64)
+        lines.append(Line("overfitting", "two groups, 1,000 in all", method, "flagged", values, POWER))
+    interval(lines)
+    return lines
+
+
 PARTS = {
     "no_difference": no_difference,
     "all_alike": all_alike,
@@ -144,6 +160,7 @@ PARTS = {
     "other_causes": other_causes,
     "no_time": no_time,
     "recalibration": recalibration,
+    "overfitting": overfitting,
 }
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,9 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
         path = folder / f"{case}.html"
         path.write_text(render(fixtures.inputs(case)), encoding="utf-8")
         found[case] = path.as_uri()
+    path = folder / "public.html"
+    path.write_text(render(replace(fixtures.inputs("demo"), public=True)), encoding="utf-8")
+    found["public"] = path.as_uri()
     return found
 
 
@@ -62,7 +66,7 @@ def opened(browser: Any, address: str, width: int = 1280, scheme: str = "light")
     return page, said, [a for a in asked if a != address and not a.startswith("data:")]
 
 
-@pytest.mark.parametrize("case", ["demo", "null", "survival_only"])
+@pytest.mark.parametrize("case", ["demo", "null", "survival_only", "public"])
 def test_quiet_and_self_contained(browser: Any, pages: dict[str, str], case: str) -> None:
     page, said, asked = opened(browser, pages[case])
     assert said == []
@@ -126,6 +130,21 @@ def test_text_has_contrast(browser: Any, pages: dict[str, str], scheme: str) -> 
           return found }""")
     assert low == []
     page.context.close()
+
+
+@pytest.mark.parametrize("case", ["demo", "null", "public"])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing(browser: Any, pages: dict[str, str], case: str, scheme: str) -> None:
+    """WCAG rules and good practice as the axe engine checks them, everything unfolded."""
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe is not installed")
+    context = browser.new_context(viewport={"width": 1280, "height": 900}, color_scheme=scheme, bypass_csp=True)
+    page = context.new_page()
+    page.goto(pages[case])
+    page.evaluate("document.querySelectorAll('details').forEach(d => { d.open = true })")
+    found = axe.Axe().run(page).response
+    assert len(found["passes"]) > 30
+    assert [(v["id"], v["nodes"][0]["html"][:200]) for v in found["violations"]] == []
+    context.close()
 
 
 def test_links_lead_to_their_sections_by_keyboard(browser: Any, pages: dict[str, str]) -> None:

@@ -347,6 +347,50 @@ def test_one_patient_is_scored_by_the_workflow_as_among_all(made, tmp_path, scor
     assert ("has only one value" if followed else "`endpoint`: missing") in refused.stdout + refused.stderr
 
 
+def test_the_command_of_make_asks_for_monitoring(made, tmp_path):
+    """The options of Snakemake that take several values must not swallow the target."""
+    data = tmp_path / "data"
+    data.mkdir()
+    write_later(data)
+    raw = _without_outcome(data, made[1] / "bundle") | {"results": str(tmp_path / "results")}
+    config = write_config(raw, tmp_path / "config.yaml")
+    venv = Path(sys.executable).parents[1]
+    asked = ["make", "-n", "-o", f"{venv}/.installed", "monitor", f"CONFIG={config}", f"VENV={venv}"]
+    told = subprocess.run(asked, cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()
+    command = next(line for line in told if "snakemake" in line).lstrip("@").replace(" -- ", f" -n -d {tmp_path} -- ")
+    done = subprocess.run(command, shell=True, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert any("stratiome.monitor" in line for line in told)
+    full = subprocess.run(command.replace("--quiet rules host reason", ""), shell=True, cwd=ROOT, capture_output=True)
+    assert b"detect_drift" in full.stdout + full.stderr
+
+
+def test_a_score_says_which_covariates_it_lacks_or_has_never_seen(made, scorer):
+    _, results = made
+    clinical, sources = _clinical(results), _sources(results)
+    odd = clinical.with_columns(
+        age=pl.when(pl.int_range(pl.len()) == 0).then(None).otherwise("age"),
+        marker=pl.when(pl.int_range(pl.len()) == 1).then(1e4).otherwise("marker"),
+        sex=pl.when(pl.int_range(pl.len()) == 2).then(pl.lit("unheard of")).otherwise("sex"),
+    )
+    (before,), (after,) = _scored(scorer, clinical, sources), _scored(scorer, odd, sources)
+    n = len(scorer.prognosis.design.terms)
+    assert after.covariates_missing[0] == pytest.approx(before.covariates_missing[0] + 1 / n)
+    for i in (1, 2):
+        assert after.covariates_outside[i] == pytest.approx(1 / (n - n * after.covariates_missing[i]))
+        assert after.out_of_distribution[i]
+    assert np.nan_to_num(before.covariates_outside).mean() < 0.02
+    assert (before.out_of_distribution[3:] == after.out_of_distribution[3:]).all()
+
+
+def test_an_omic_without_a_feature_of_the_bundle_is_refused(made, scorer):
+    sources = _sources(made[1])
+    omic = sources["rna"]
+    sources["rna"] = Changed(omic, features=tuple(f"{f}_at" for f in omic.features))
+    with pytest.raises(BundleError, match=r"`data.omics.rna`: no feature of the bundle.*`bundle.features.rna`"):
+        align(scorer, sources)
+
+
 def test_a_batch_that_nobody_has_had_the_event_in_is_watched(made, tmp_path):
     data = tmp_path / "data"
     data.mkdir()
@@ -435,7 +479,8 @@ def test_other_names_are_read_from_a_table_and_probes_of_one_gene_averaged(made,
     probes = np.concatenate([values - spread, values + spread], axis=1)
     features = tuple(f"{f}_{side}" for side in "ab" for f in omic.features)
     other = sources | {name: Changed(omic, probes, features)}
-    assert align(scorer, other)[name].reason == "no feature of the bundle is there under its name"
+    with pytest.raises(BundleError, match="no feature of the bundle is there under its name"):
+        align(scorer, other)
     table = pl.DataFrame({"feature": [*features, "elsewhere"], "bundle": [*omic.features, *omic.features, "x"]})
     table.write_csv(tmp_path / "names.tsv", separator="\t")
     aligned = align(scorer, other, {name: str(tmp_path / "names.tsv")})

@@ -110,6 +110,43 @@ def _without(seen: np.ndarray, other: float) -> np.ndarray:
     return np.asarray(sum(made) / weights.sum())
 
 
+SIGNAL, NOISE = 0.5, 60
+"""SD of the log hazard that a model can learn, and covariates that tell nothing."""
+FOLDS = 5
+
+
+def overfit(seed: int, n: int) -> dict[str, Cohort]:
+    """Patients of two groups by chance, and what Cox models of too many covariates predict.
+
+    `clinical` is the truth. `held out` are predictions of `stacked` by the model of each fold, which has not seen its
+    patients, `training` those by the model of the next fold, which has.
+    """
+    rng = np.random.default_rng([seed, 31])
+    x = np.column_stack([SIGNAL * rng.normal(size=n), rng.normal(size=(n, NOISE))])
+    hazard = RATE * np.exp(x[:, 0])
+    death, censored = rng.exponential(1.0 / hazard), rng.uniform(0.0, LATEST[0], n)
+    time, event = np.minimum(death, censored), death <= censored
+    fold = rng.permutation(np.arange(n) % FOLDS)
+    models = [fit_cox(x[fold != k], time[fold != k], event[fold != k]) for k in range(FOLDS)]
+    group = np.array(["a", "b"])[rng.integers(0, 2, n)]
+    names = tuple(f"cv-1-{k + 1}" for k in range(FOLDS))
+    found = {}
+    for name, by in (("held out", fold), ("training", (fold + 1) % FOLDS)):
+        curves, risk = np.zeros((n, len(GRID))), np.zeros(n)
+        for k, model in enumerate(models):
+            here = by == k
+            curves[here], risk[here] = model.survival(x[here], GRID), x[here] @ model.coefficients
+        survival = {"clinical": _curves(hazard, 0.0), "stacked": curves}
+        given = Predictions(np.arange(n), fold, names, {"clinical": x[:, 0], "stacked": risk}, survival)
+        found[name] = Cohort(Problem(time, event, GRID, (HORIZON,), HORIZON, None), given, {"one": group})
+    return found
+
+
+def flags_overfitting(found: Cohort) -> bool:
+    """Whether predictions of `stacked` are said not to hold in some group."""
+    return any(t.p_holm is not None and t.p_holm <= ALPHA for t in tested(found) if t.model == "stacked")
+
+
 def tested(found: Cohort) -> list[GroupTest]:
     """All tests of both models."""
     return judge_groups(found.problem, found.given, found.groupings, MODELS, HORIZON)

@@ -15,7 +15,11 @@ from stratiome.latent.model import LatentModel
 MOST_DEGREES = 5.0
 """Largest angle between the latent subspace and that of closed-form probabilistic PCA."""
 
+MOST_LOST = 0.05
+"""Share of the variance of places by which a patient with a single omic may be placed worse than by the true model."""
+
 DIMS = 3
+NOISE = 1.2
 WIDTHS = (20, 20)
 
 Fit = Callable[[FeatureSet, int], LatentModel]
@@ -25,20 +29,30 @@ def linear_gaussian(
     n: int, seed: int, *, missing: float = 0.0, test: float = 0.0, widths: tuple[int, ...] = WIDTHS
 ) -> FeatureSet:
     """Omics driven by common factors, standardised; whole omics missing at random, but never all."""
+    return with_truth(n, seed, missing=missing, test=test, widths=widths)[0]
+
+
+def with_truth(
+    n: int, seed: int, *, missing: float, test: float, widths: tuple[int, ...]
+) -> tuple[FeatureSet, list[tuple[np.ndarray, np.ndarray]]]:
+    """The same with loadings `(DIMS, n_features)` and noise variances `(n_features,)` of each omic."""
     rng = np.random.default_rng([seed, 77])
     factors = rng.normal(size=(n, DIMS))
     lacks = rng.random((n, len(widths))) < missing
     lacks[lacks.all(axis=1), rng.integers(len(widths))] = False
-    blocks = []
+    blocks, truth = [], []
     for o, width in enumerate(widths):
-        values = factors @ rng.normal(size=(DIMS, width)) + 1.2 * rng.normal(size=(n, width))
-        values = (values - values.mean(0)) / values.std(0)
+        loadings = rng.normal(size=(DIMS, width))
+        values = factors @ loadings + NOISE * rng.normal(size=(n, width))
+        spread = values.std(0)
+        truth.append((loadings / spread, (NOISE / spread) ** 2))
+        values = (values - values.mean(0)) / spread
         values[lacks[:, o]] = np.nan
         blocks.append(
             Block(f"omic{o}", values.astype(np.float32), "gaussian", tuple(f"o{o}f{j}" for j in range(width)))
         )
     roles = np.where(np.arange(n) < test * n, "test", "train")
-    return FeatureSet(tuple(f"P{i:04d}" for i in range(n)), roles, tuple(blocks))
+    return FeatureSet(tuple(f"P{i:04d}" for i in range(n)), roles, tuple(blocks)), truth
 
 
 def changed(features: FeatureSet, change: Callable[[np.ndarray, int], np.ndarray]) -> FeatureSet:
@@ -66,6 +80,11 @@ def rows_mixed_up(features: FeatureSet, seed: int) -> LatentModel:
     """Mutant: the patients of the second omic are in another order than those of the first."""
     order = np.random.default_rng(seed).permutation(len(features.roles))
     return ours(changed(features, lambda values, o: values[order] if o else values), seed)
+
+
+def never_hiding(features: FeatureSet, seed: int) -> LatentModel:
+    """Mutant: no omic is hidden in training."""
+    return LatentModel.fit(features, SETTINGS.model_copy(update={"modality_dropout": 0.0}), seed)
 
 
 def mean_imputing(features: FeatureSet, seed: int) -> LatentModel:
@@ -104,3 +123,34 @@ def gain_over_imputing(fit: Fit, seed: int, n: int = 400) -> float:
         for model in (fit(features, seed), mean_imputing(features, seed + 100_000))
     )
     return float(found - reference)
+
+
+def lost_alone(fit: Fit, seed: int, n: int = 500) -> float:
+    """How much worse than by the true model held-out patients are placed by one omic of three, mean over the omics.
+
+    All training patients have all omics. A place is judged by the share of the variance of places by all omics that it
+    tells (coefficient of determination); the true model's are means of its exact posterior.
+    """
+    features, truth = with_truth(n, seed, missing=0.0, test=0.4, widths=(20, 12, 16))
+    held = features.take(np.flatnonzero(~features.train))
+    model = fit(features, seed)
+    names = [b.name for b in held.blocks]
+    found, best = (
+        np.mean([_told(place(names), place([name])) for name in names])
+        for place in (lambda own: model.transform(held.only(own)), lambda own: _true_places(held, truth, own))
+    )
+    return float(best - found)
+
+
+def _told(whole: np.ndarray, part: np.ndarray) -> float:
+    return float(1.0 - ((whole - part) ** 2).sum() / ((whole - whole.mean(axis=0)) ** 2).sum())
+
+
+def _true_places(held: FeatureSet, truth: list[tuple[np.ndarray, np.ndarray]], own: list[str]) -> np.ndarray:
+    """Posterior mean of the factors given some omics."""
+    precision, weighted = np.eye(DIMS), np.zeros((len(held.roles), DIMS))
+    for block, (loadings, noise) in zip(held.blocks, truth, strict=True):
+        if block.name in own:
+            precision = precision + (loadings / noise) @ loadings.T
+            weighted = weighted + block.values @ (loadings / noise).T
+    return weighted @ np.linalg.inv(precision)

@@ -397,3 +397,75 @@ def test_the_rule_writes_every_group_of_the_first_design(tmp_path):
 def test_without_groups_the_tables_are_empty(tmp_path):
     found = _run(tmp_path, _files(tmp_path), groups=[])
     assert all(frame.is_empty() for frame in found.values())
+
+
+def _overfit_files(folder: Path, both: dict[str, gates.Cohort]) -> dict:
+    """Tables of five folds whose files hold predictions of held-out patients, and of a fifth of the training patients.
+
+    `swapped` are resamples in which these are the held-out ones.
+    """
+    problem, given, grid = both["held out"].problem, both["held out"].given, time_grid(ENDPOINT)
+    n, fold = len(given.rows), given.fold
+    ids = np.array([f"p{i:04d}" for i in range(n)])
+    paths = {name: str(folder / f"{name}.parquet") for name in ("clinical", "outcome", "resamples", "swapped")}
+    pl.DataFrame({"patient_id": ids, "one": both["held out"].groupings["one"]}).write_parquet(paths["clinical"])
+    outcome = pl.DataFrame({"patient_id": ids, "time_months": problem.time, "event": problem.event, "competing": 0})
+    tables.write_table(outcome.cast({"event": pl.Int64}), paths["outcome"], tables.Outcome)
+    made: dict[str, list] = {name: [] for name in ("curves", "risks", "models", "bounds", "censoring")}
+    roles: dict[str, list] = {"resamples": [], "swapped": []}
+    for k, resample in enumerate(given.resamples):
+        test, seen = fold == k, (fold + 1) % gates.FOLDS == k
+        for name, held in (("resamples", test), ("swapped", seen)):
+            role = np.where(held, "test", "train")
+            roles[name].append(pl.DataFrame({"patient_id": ids, "resample": resample, "role": role}))
+        rows = np.flatnonzero(test | seen)
+        base = pl.DataFrame({"patient_id": ids[rows], "resample": resample})
+        many = base.with_columns(time_months=pl.lit(grid.tolist())).explode("time_months")
+        parts: dict[str, list] = {"risks": [], "curves": [], "bounds": []}
+        for model in gates.MODELS:
+            risk, curves = (
+                np.where(test[rows].reshape((-1,) + (1,) * (a.ndim - 1)), a[rows], b[rows])
+                for a, b in (
+                    (both["held out"].given.risk[model], both["training"].given.risk[model]),
+                    (both["held out"].given.survival[model], both["training"].given.survival[model]),
+                )
+            )
+            finer = np.concatenate([np.interp(grid, gates.GRID, own) for own in curves])
+            named = {"model": pl.lit(model)}
+            parts["risks"].append(base.with_columns(**named, risk=risk))
+            parts["curves"].append(many.with_columns(**named, survival=finer))
+            parts["bounds"].append(base.with_columns(**named, lower_months=pl.lit(9.0)))
+        whole = {name: pl.concat(own) for name, own in parts.items()}
+        whole["censoring"] = many.with_columns(uncensored=pl.lit(1.0))
+        whole["models"] = tables.from_rows([], tables.PrognosisModels)
+        for name, contract in CONTRACTS.items():
+            made[name].append(str(folder / f"{resample}-{name}.parquet"))
+            tables.write_table(tables.from_rows(whole[name].to_dicts(), contract), made[name][-1], contract)
+    for name, own in roles.items():
+        tables.write_table(pl.concat(own), paths[name], tables.Resamples)
+    return paths | made
+
+
+CONTRACTS = {
+    "curves": tables.PrognosisCurves,
+    "risks": tables.PrognosisRisks,
+    "models": tables.PrognosisModels,
+    "bounds": tables.PrognosisBounds,
+    "censoring": tables.PrognosisCensoring,
+}
+
+
+def test_groups_are_judged_on_held_out_patients_alone(tmp_path):
+    """A model that has learned noise looks right in the patients it was trained on, whose predictions lie beside."""
+    files = _overfit_files(tmp_path, gates.overfit(1, 600))
+    swapped = files.pop("swapped")
+    slopes, flags = [], []
+    for given in (files, files | {"resamples": swapped}):
+        found = _run(tmp_path, given, groups=["one"])
+        own = found["fairness_groups"].filter(grouping="one", model="stacked", metric="calibration_slope")
+        slopes.append(own["estimate"])
+        flags.append(found["fairness_tests"].filter(model="stacked")["flagged"].sum())
+        assert own["n"].sum() == 600 * own["horizon_months"].n_unique()
+    assert slopes[0].max() < 0.75
+    assert slopes[1].min() > 0.75
+    assert flags[0] > 0 == flags[1]

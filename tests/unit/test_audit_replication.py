@@ -1,10 +1,13 @@
 """Claims of one cohort looked for in another, with planted truth: found again, gone, turned round, not to be told."""
 
+from dataclasses import replace
+
 import numpy as np
 import polars as pl
 import pytest
 
 from stratiome import tables
+from stratiome.audit.questions import remark, same_start
 from stratiome.audit.replication import Here, effect_rows, order_rows, verdict
 from stratiome.bundle.claims import claims_table
 from stratiome.bundle.counterfactuals import counterfactuals
@@ -114,11 +117,92 @@ def test_what_cannot_be_looked_for_says_why():
     assert "immortal time" in why(here(15, treatments={"drug": later}))
     nobody = DRUG.model_copy(update={"eligible": "age > 99"})
     assert "no patient is eligible" in why(here(15, treatments={"drug": nobody}))
-    dated = claims.with_columns(landmark_months=pl.lit(6.0))
-    rows = effect_rows(dated, here(15))
-    assert {r["method"] for r in rows} == {
-        "not estimable: the arms are told apart at another time (`landmark`) than in the bundle's cohort"
-    }
+
+
+DATED = DRUG.model_copy(update={"start": "start", "landmark": 6.0, "unit": "months"})
+
+
+def with_starts(other, months=3.0):
+    start = pl.when(pl.col("drug") == 1).then(pl.lit(months))
+    return replace(other, clinical=other.clinical.with_columns(start=start))
+
+
+def test_an_effect_from_another_time_on_is_shown_and_not_compared():
+    other = with_starts(here(12, treatments={"drug": DATED}))
+    row = looked_for(claimed(2), other)[0, "rmst_difference"]
+    assert row["verdict"] == "another question"
+    assert row["lower"] < row["estimate"] < row["upper"]
+    assert row["n"] < 800  # those who live to the landmark
+    assert {row[k] for k in ("difference", "difference_lower", "difference_upper", "p_value", "p_holm")} == {None}
+    assert "there patients are compared from time zero on, here from 6 months on, if they live" in row["remark"]
+    assert row["unknown_starts"] == "there"
+    nobody = replace(other, treatments={"drug": DATED.model_copy(update={"eligible": "age > 99"})})
+    assert {r["verdict"] for r in looked_for(claimed(2), nobody).values()} == {"not estimable"}
+
+
+def test_a_landmark_is_the_same_in_other_units():
+    claim = {"landmark_months": 6.0}
+    days = DATED.model_copy(update={"landmark": 182.625, "unit": "days"})
+    assert same_start(claim, days)
+    assert same_start({"landmark_months": None}, DRUG)
+    assert not same_start(claim, DATED.model_copy(update={"landmark": 180.0, "unit": "days"}))
+    assert not same_start(claim, DRUG)
+    assert not same_start({"landmark_months": None}, DATED)
+
+
+def test_the_same_bias_in_both_cohorts_is_said():
+    row = looked_for(claimed(2), here(12))[0, "rmst_difference"]
+    assert row["unknown_starts"] == "both"
+    assert row["remark"].endswith("so that agreement does not exclude this bias")
+    known = DRUG.model_copy(update={"starts": "at time zero"})
+    row = looked_for(claimed(2, treatments={"drug": known}), here(12, treatments={"drug": known}))
+    assert {(r["unknown_starts"], r["remark"]) for r in row.values()} == {("", "")}
+
+
+def inert(seed, n=1500):
+    """Clinical table and outcome of a drug without effect that starts within two years, if one lives so long."""
+    rng = np.random.default_rng(seed)
+    death, wanted = rng.exponential(50.0, n), np.where(rng.random(n) < 0.6, rng.uniform(0.0, 24.0, n), np.inf)
+    treated = wanted < death
+    ids, noise = [f"P{i:05d}" for i in range(n)], rng.normal(size=(2, n))
+    clinical = pl.DataFrame({"patient_id": ids, "drug": treated.astype(float), "severity": noise[0], "age": noise[1]})
+    start = pl.Series("start", np.where(treated, wanted, np.nan)).fill_nan(None)
+    outcome = pl.DataFrame({"patient_id": ids, "time_months": np.minimum(death, 90.0), "event": death < 90})
+    return clinical.with_columns(start), outcome.with_columns(pl.col("event").cast(pl.Int64))
+
+
+def inert_claims(seed, treatment):
+    clinical, outcome = inert(seed)
+    settings = Settings(ENDPOINT, EvaluationConfig(bootstraps=DRAWS, level=LEVEL), {}, seed)
+    found = evaluate_treatments(clinical, outcome, {}, (), {"drug": treatment}, settings)
+    effects = tables.from_rows(found.effects, tables.TreatmentEffects)
+    return claims_table(effects, means({}), {"drug": treatment}, 60.0, LEVEL, 10)
+
+
+def test_immortal_time_replicates_an_inert_drug_and_a_landmark_does_not():
+    clinical, outcome = inert(31)
+    verdicts = {}
+    for name, treatment in (("unknown", DRUG), ("landmark", DATED.model_copy(update={"landmark": 24.0}))):
+        other = here(1, clinical=clinical, outcome=outcome, labels={}, treatments={"drug": treatment})
+        row = looked_for(inert_claims(21, treatment), other)[0, "rmst_difference"]
+        verdicts[name] = (row["verdict"], row["unknown_starts"])
+    assert verdicts == {"unknown": ("replicated", "both"), "landmark": ("nothing was claimed", "")}
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"confounders": ("severity",)}, "confounders are balanced for age only there"),
+        ({"confounders": ("severity", "site")}, "confounders are balanced for age only there and site only here"),
+        ({"eligible": "age > 0"}, "eligible there: everybody; here: age > 0"),
+        ({"design": "randomised", "confounders": ()}, "treatment was given by chance here only"),
+    ],
+)
+def test_what_was_asked_otherwise_is_said(changes, said):
+    known = DRUG.model_copy(update={"starts": "at time zero"})
+    claim = claimed(2, treatments={"drug": known}).to_dicts()[0]
+    assert remark(claim, known) == ""
+    assert said in remark(claim, known.model_copy(update=changes))
 
 
 def test_follow_up_that_ends_before_the_claim_is_said():
@@ -222,6 +306,7 @@ def test_curves_are_those_of_subgroups_that_are_here_and_in_distribution():
         tables.CounterfactualCurves,
     )
     base = {"omics": "rna", "missing": 0.0, "outside": 0.0, "unusual": 0.5, "probability": 0.9}
+    base |= {"covariates_missing": 0.0, "covariates_outside": 0.0}
     patients = tables.from_rows(
         [
             {"patient_id": p, "subgroup": g, "out_of_distribution": far} | base

@@ -177,6 +177,22 @@ def test_nobody_is_judged_by_a_refit_that_saw_them():
     assert not np.allclose(before.survival["clinical"][~same], after.survival["clinical"][~same])
 
 
+def test_a_refit_is_not_pulled_by_what_comes_after_the_horizon():
+    n = 1200
+    x = np.random.default_rng(24).normal(size=(n, 2))
+    rng = np.random.default_rng(25)
+    early = rng.exponential(1.0 / (0.004 * np.exp(0.8 * x[:, 0])))
+    late = HORIZON + rng.exponential(1.0 / (0.03 * np.exp(-1.5 * x[:, 0])))  # who lived long with x dies last
+    death, end = np.where(early <= HORIZON, early, late), rng.uniform(200.0, 300.0, n)
+    problem = _problem(np.minimum(death, end), death <= end)
+    _, given, _ = _wrong_sign(n, 26)
+    found = transport.evaluate_external(problem, given, bootstraps=50, level=0.95, seed=1, halvings=2, columns=x)
+    (c,) = [e.estimate for update, e in found if (update, e.metric, e.versus) == ("refit", "uno_c", None)]
+    (slope,) = [e.estimate for update, e in found if (update, e.metric) == ("refit", "calibration_slope")]
+    assert c > 0.65
+    assert 0.8 < slope < 1.2
+
+
 def test_columns_that_say_nothing_give_no_refit():
     problem, given, x = _wrong_sign(100, 23)
     assert transport.refitted(problem, given, np.zeros_like(x), 1, 1) is None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from functools import cache
 
 import numpy as np
@@ -10,7 +11,7 @@ import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import chi2, power_divergence
+from scipy.stats import chi2, chi2_contingency, fisher_exact, hypergeom, kruskal, power_divergence
 
 import drift_simulator as gates
 from stratiome import monitor, tables
@@ -35,31 +36,73 @@ def test_homogeneity_is_scipys_power_divergence_of_the_table():
     assert two_samples.homogeneity(t, b) == pytest.approx(chi2.sf(statistic, 4), rel=1e-10)
 
 
-def test_small_bins_are_put_together_and_two_go_to_fishers_test():
+@pytest.mark.parametrize("test", [two_samples.homogeneity, two_samples.same_order])
+def test_small_bins_are_put_together_and_two_go_to_fishers_test(test):
     t, b = np.array([100, 100, 2, 1]), np.array([10, 10, 0, 1])
-    assert two_samples.homogeneity(t, b) == two_samples.two_proportions(100, 203, 10, 21)
-    assert two_samples.homogeneity(np.array([100, 1]), np.array([20, 0])) is None
+    assert test(t, b) == two_samples.two_proportions(100, 203, 10, 21)
+    assert test(np.array([100, 1]), np.array([20, 0])) is None
+
+
+def test_the_mid_p_counts_the_table_itself_half():
+    p = fisher_exact([[3, 17], [40, 260]]).pvalue - hypergeom.pmf(3, 320, 43, 20) / 2
+    assert two_samples.two_proportions(3, 20, 40, 300) == pytest.approx(p, rel=1e-10)
+    assert two_samples.two_proportions(0, 20, 0, 300) == two_samples.two_proportions(20, 20, 300, 300) == 1.0
+
+
+def test_the_place_is_that_of_wilcoxons_test_and_with_three_bins_nothing_else_is_left():
+    t, b = np.array([60, 80, 60, 50, 50]), np.array([20, 10, 15, 30, 25])
+    place, spread = two_samples.components(t, b)
+    ranked = kruskal(*(np.repeat(np.arange(5), counts) for counts in (t, b)))
+    assert place**2 == pytest.approx(ranked.statistic, rel=1e-10)
+    assert place > 0
+    assert two_samples.same_order(t, b) == pytest.approx(chi2.sf(place**2 + spread**2, 2))
+    assert two_samples.components(np.array([60, 60, 60, 60, 60]), np.array([25, 10, 10, 10, 25]))[1] > 3
+    three = np.array([[100, 120, 80], [30, 20, 40]])
+    whole = chi2_contingency(three).statistic * (three.sum() - 1) / three.sum()
+    assert (two_samples.components(*three) ** 2).sum() == pytest.approx(whole, rel=1e-10)
+
+
+def test_what_lies_between_two_references_is_no_drift():
+    beyond = two_samples.beyond_both
+    assert beyond(np.array([9.0, -9.0]), np.array([-9.0, 9.0])) == 1.0
+    assert beyond(np.array([3.0, 1.0]), np.array([2.0, -5.0])) == pytest.approx(chi2.sf(4.0, 1))
+    assert beyond(np.array([3.0, -1.0]), np.array([2.0, -5.0])) == pytest.approx(chi2.sf(5.0, 2))
+
+
+@pytest.mark.parametrize("apart", [(0.0, 0.0), (0.0, 3.0), (1.0, 1.0), (3.0, 3.0)])
+def test_a_population_at_or_between_the_references_is_alarmed_in_five_percent_at_most(apart):
+    """It lies at the first; the second is `apart` standard errors beyond. Three Monte Carlo errors of 5,000: 0.0092."""
+    near = np.random.default_rng(11).normal(size=(5_000, 2))
+    alarms = np.mean([two_samples.beyond_both(z, z + np.array(apart)) <= 0.05 for z in near])
+    assert alarms <= 0.0592
 
 
 @given(st.lists(st.integers(1, 200), min_size=3, max_size=5), st.integers(1, 5))
 @settings(max_examples=50, deadline=None)
 def test_the_same_shares_are_no_evidence(counts, times):
     t = np.array(counts)
-    p = two_samples.homogeneity(t, t * times)
-    assert p is None or p == pytest.approx(1.0)
+    for test in (two_samples.homogeneity, two_samples.same_order):
+        p = test(t, t * times)
+        assert p is None or p == pytest.approx(1.0) or p > 0.5  # the mid-p of two bins is below 1
     assert two_samples.stability_index(t, t * times) == pytest.approx(0.0, abs=0.1)
 
 
-def test_discrepancy_has_the_mean_and_size_of_its_null_distribution():
+def test_the_test_of_embeddings_has_its_size_with_few_patients_and_finds_small_directions():
+    """Size with three Monte Carlo errors of 400; the squared distance of the means is nearly all in the first."""
     rng = np.random.default_rng(1)
-    root = rng.normal(size=(10, 10)) * np.linspace(1.0, 0.1, 10)
-    found = []
-    for _ in range(400):
-        x, y = rng.normal(size=(300, 10)) @ root, rng.normal(size=(60, 10)) @ root
-        means, covariances = (x.mean(axis=0), y.mean(axis=0)), (np.cov(x.T), np.cov(y.T))
-        found.append(two_samples.discrepancy(means, covariances, (300, 60))[1])
-    assert 0.02 < np.mean(np.array(found) < 0.05) < 0.09
-    assert np.mean(found) == pytest.approx(0.5, abs=0.06)
+    root = np.diag(np.geomspace(3.0, 0.1, 60))
+    found: dict[float, list[float]] = {0.0: [], 1.0: []}
+    for shift, p in found.items():
+        for _ in range(400):
+            x, y = rng.normal(size=(300, 60)) @ root, rng.normal(size=(50, 60)) @ root
+            y[:, 30:] += shift * np.diag(root)[30:]
+            means, covariances = (x.mean(axis=0), y.mean(axis=0)), (np.cov(x.T), np.cov(y.T))
+            squared, value = two_samples.discrepancy(means, covariances, (300, 50))
+            assert squared == pytest.approx(((means[0] - means[1]) ** 2).sum())
+            p.append(value)
+    assert 0.02 < np.mean(np.array(found[0.0]) < 0.05) < 0.083
+    assert np.mean(found[0.0]) == pytest.approx(0.5, abs=0.06)
+    assert np.mean(np.array(found[1.0]) < 0.05) > 0.8
 
 
 def test_same_rate_in_one_stretch_is_the_exact_test_of_two_rates_by_hand():
@@ -248,8 +291,28 @@ def test_q_values_and_flags_agree_and_alarmed_parts_have_a_flag():
         {"part": "outcome", "p_value": 0.01},
     ]
     made = drift.judged(rows)
-    assert [r["flagged"] for r in made] == [True, True, False, False, True]
-    assert [r["q_value"] for r in made] == [pytest.approx(0.0004), pytest.approx(0.04), 1.0, None, pytest.approx(0.01)]
+    # A tenth of the error rate is that of the inputs, and nine tenths that of the scores.
+    assert [r["flagged"] for r in made] == [True, False, False, False, True]
+    q = [r["q_value"] for r in made if r["q_value"] is not None]
+    assert q == pytest.approx([0.0002 / 0.1, 0.02 / 0.1, 0.5 / 0.9, 0.01])
+
+
+def test_two_alarmed_parts_allow_each_other_twice_as_much():
+    rows = [{"part": "inputs", "p_value": 0.001}, {"part": "memberships", "p_value": 0.1}]
+    assert [r["flagged"] for r in drift.judged(rows)] == [True, False]
+    rows[1]["p_value"] = 0.06
+    made = drift.judged(rows)
+    assert [r["flagged"] for r in made] == [True, True]  # 0.06 / 0.9 alone would be above 0.05
+    assert [r["q_value"] for r in made] == pytest.approx([0.001 / 0.1 / 2, 0.06 / 0.9 / 2])
+
+
+def test_the_error_rate_of_parts_that_were_not_tested_goes_to_the_others():
+    assert drift.shares(drift.PARTS) == pytest.approx(
+        {"inputs": 1 / 30, "joint": 1 / 30, "missingness": 1 / 30, "scores": 9 / 20, "memberships": 9 / 20}
+    )
+    assert drift.shares(["memberships", "inputs"]) == pytest.approx({"inputs": 0.1, "memberships": 0.9})
+    assert drift.shares(["joint", "inputs"]) == pytest.approx({"inputs": 0.5, "joint": 0.5})
+    assert drift.shares(["outcome"]) == {"outcome": 1.0}
 
 
 # --- exit codes -----------------------------------------------------------------------------------------------------
@@ -287,11 +350,13 @@ def test_a_config_leads_to_its_table(tmp_path, capsys):
     config = write_config(write_tiny(tmp_path / "data"), tmp_path / "batch.yaml")
     assert monitor.main([str(config)]) == 1
     assert "results/monitor/drift.parquet" in capsys.readouterr().err
-    tables.write_table(_drift(("inputs", 0.01, True)), tmp_path / "data/results/monitor/drift.parquet", tables.Drift)
+    results = tmp_path / "data/results"
     names = {"clinical": "clinical.tsv", "mrna": "mrna.tsv", "protein": "protein.tsv"}
     read = [{"name": name, "sha256": sha256(tmp_path / "data" / file)} for name, file in names.items()]
-    (tmp_path / "data/results/cohort").mkdir()
-    (tmp_path / "data/results/cohort/inputs.json").write_text(json.dumps(read))
+    for part in ("cohort/inputs.json", "applied/patients.parquet"):
+        (results / part).parent.mkdir(parents=True)
+        (results / part).write_text(json.dumps(read))
+    tables.write_table(_drift(("inputs", 0.01, True)), results / "monitor/drift.parquet", tables.Drift)
     assert monitor.main([str(config)]) == 10
     (tmp_path / "broken.yaml").write_text("cohort: [")
     assert monitor.main([str(tmp_path / "broken.yaml")]) == 1
@@ -300,6 +365,14 @@ def test_a_config_leads_to_its_table(tmp_path, capsys):
         file.write("\n")
     assert monitor.main([str(config)]) == 1
     assert "was made of other data than" in capsys.readouterr().err
+    later = (results / "monitor/drift.parquet").stat().st_mtime + 10
+    os.utime(results / "cohort/inputs.json", (later, later))  # read anew, and refused before the end
+    assert monitor.main([str(config)]) == 1
+    assert "did not come to its end" in capsys.readouterr().err
+    os.utime(results / "cohort/inputs.json", (0, 0))
+    (results / "applied/patients.parquet").unlink()  # taken back by the run that failed
+    assert monitor.main([str(config)]) == 1
+    assert "did not come to its end" in capsys.readouterr().err
 
 
 def test_a_table_that_is_none_is_a_failure(tmp_path, capsys):

@@ -7,11 +7,14 @@ from scipy.stats import multivariate_normal
 from latent_gates import (
     DIMS,
     MOST_DEGREES,
+    MOST_LOST,
     SETTINGS,
     angle,
     gain_over_imputing,
     linear_gaussian,
+    lost_alone,
     mean_imputing,
+    never_hiding,
     ours,
     rows_mixed_up,
     stopped_early,
@@ -71,3 +74,11 @@ def test_masking_is_more_probable_on_held_out_patients_than_mean_imputation():
 
 def test_mean_imputation_does_not_pass_as_masking():
     assert not all(gain_over_imputing(mean_imputing, seed) > 0 for seed in range(3))
+
+
+def test_a_patient_with_one_omic_is_placed_nearly_as_well_as_by_the_true_model():
+    assert max(lost_alone(ours, seed) for seed in range(2)) < MOST_LOST
+
+
+def test_a_model_that_never_hid_an_omic_in_training_does_not_place_such_patients():
+    assert min(lost_alone(never_hiding, seed) for seed in range(2)) > MOST_LOST

@@ -157,6 +157,14 @@ def test_another_bundle_than_the_one_that_is_meant_is_refused(tiny, tmp_path):
     assert f"not {digest[:16]}" in _problems(meant)
 
 
+@pytest.mark.parametrize(
+    ("digest", "right"), [("AB" * 8, True), ("ab" * 4, False), ("zz" * 8, False), ("ab" * 33, False)]
+)
+def test_a_digest_is_hexadecimal(tiny, tmp_path, digest, right):
+    said = _problems(_applied(tiny, tmp_path / "bundle", digest=digest))
+    assert ("is no digest. Suggestion: give 16 to 64 hexadecimal digits" in said) is not right
+
+
 def test_too_few_patients_to_align_are_told_before_any_job(tiny, tmp_path):
     omic = next(iter(tiny["data"]["omics"]))
     raw = _applied(tiny, tmp_path / "bundle", align={omic: "quantiles"})

@@ -70,7 +70,7 @@ def test_no_share_of_few_patients_is_told():
 def test_a_long_table_is_cut_and_says_so():
     rows = [_row("inputs", name=f"G{i}", q=0.001 * (i + 1) / 50, flagged=True) for i in range(MOST + 5)]
     page = render(_page(*rows))
-    assert f"The {MOST} smallest of {MOST + 5}." in page
+    assert f"The {MOST} with the smallest q of {MOST + 5}." in page
     assert "G0<" in page
     assert f"G{MOST + 4}<" not in page
     assert "NaN" not in page

@@ -26,7 +26,7 @@ def _metric(metric, estimate, lower, upper, *, model="stacked", versus=None, upd
 
 
 def _page(
-    c, slope=(1.0, 0.8, 1.2), ratio=(1.0, 0.9, 1.1), more=(), far=12, subgroups=(), effects=(), order=()
+    c, slope=(1.0, 0.8, 1.2), ratio=(1.0, 0.9, 1.1), more=(), far=12, subgroups=(), effects=(), order=(), aligned=False
 ) -> Validation:
     metrics = [
         _metric("uno_c", *c),
@@ -41,6 +41,8 @@ def _page(
             "missing": 0.1,
             "outside": 0.02,
             "unusual": 0.5,
+            "covariates_missing": 0.0,
+            "covariates_outside": 0.0,
             "out_of_distribution": i < far,
             "subgroup": 1,
             "probability": 0.9,
@@ -48,6 +50,7 @@ def _page(
         for i in range(200)
     ]
     omics = [{"omic": "rna", "features_asked": 50, "features_found": 45, "patients": 195, "note": ""}]
+    omics = [o | {"aligned": aligned} for o in omics]
     return Validation(
         "There",
         "Here",
@@ -120,11 +123,11 @@ def test_subgroups_are_shown_with_what_speaks_for_them():
         rows.append(own | {"quantity": "rmst"} | means)
     rows.append(base | {"quantity": "log_rank", "subgroup": None, "tau_months": None, "estimate": 5.0, "p_value": 0.03})
     page = render(_page((0.7, 0.65, 0.75), subgroups=rows))
-    assert "In part: evidence for subgroup 1, none for the others." in page
+    assert "In part: evidence for subgroup 1, none for subgroup 2." in page
     assert "up to 60 months" in page
     assert "0.002" in page
     assert "0.40" in page
-    assert "Log-rank test of all: 0.030" in page
+    assert "Log-rank test of all: p = 0.030" in page
 
 
 @pytest.mark.parametrize(
@@ -142,3 +145,14 @@ def test_whether_subgroups_are_here_follows_their_tests(p_values, tone, said):
 
 def test_one_group_is_nothing_to_find_again():
     assert "there is nothing to find again" in render(_page((0.7, 0.65, 0.75)))
+
+
+def test_a_small_share_out_of_distribution_says_little_of_aligned_features():
+    assert "a small share says little here" in render(_page((0.7, 0.65, 0.75), far=0, aligned=True))
+    assert "a small share says little here" not in render(_page((0.7, 0.65, 0.75), far=0))
+
+
+def test_the_foot_of_the_page_names_no_config():
+    page = render(_page((0.7, 0.65, 0.75)))
+    assert ", config " not in page
+    assert "ab" * 32 in page  # the digest of the bundle, as such

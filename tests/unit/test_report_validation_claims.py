@@ -32,6 +32,8 @@ def claim(verdict, claimed=5.0, found=4.0, subgroup=0, estimand="rmst_difference
         "p_value": 0.4 if known else None,
         "p_holm": 0.8 if known else None,
         "verdict": verdict,
+        "unknown_starts": "",
+        "remark": "",
     } | changes
 
 
@@ -46,18 +48,52 @@ def page(*rows, pairs=()):
         (
             [claim("replicated"), claim("not replicated", subgroup=2)],
             "mixed",
-            "Replicated: drug A; not replicated: drug A, subgroup 2.",
+            "Replicated: drug A; not replicated: drug A in subgroup 2.",
         ),
         ([claim("not replicated")], "no", "Not replicated: drug A."),
         ([claim("undecided")], "unknown", "Undecided: too uncertain here to tell, for drug A."),
         ([claim("nothing was claimed", 0.3)], "unknown", "No effect was claimed"),
-        ([claim("not estimable", found=None)], "unknown", "Not estimable: fewer than 20 patients in an arm."),
+        (
+            [claim("not estimable", found=None)],
+            "unknown",
+            "Not estimable: drug A (fewer than 20 patients in an arm).",
+        ),
+        (
+            [claim("replicated"), claim("not estimable", found=None, treatment="other_drug")],
+            "yes",
+            "Replicated: drug A. Not estimable: other drug (fewer than 20 patients in an arm).",
+        ),
+        (
+            [claim("replicated"), claim("replicated", subgroup=1), claim("not estimable", found=None, subgroup=2)],
+            "yes",
+            "Replicated: drug A.",
+        ),
+        (
+            [claim("another question"), claim("another question", subgroup=1)],
+            "unknown",
+            "Not compared: drug A, since patients are followed from another time on here than in Here.",
+        ),
     ],
 )
 def test_the_answer_follows_the_verdicts(rows, tone, said):
     found = effect_verdict(page(*rows))
     assert found.tone == tone
     assert said in found.answer
+
+
+def test_effects_of_another_question_are_shown_apart():
+    there = claim("another question", difference=None, p_holm=None, remark="another question: from a landmark\nunknown")
+    section = effects(page(there))
+    assert [b.kind for b in section.blocks] == ["table", "note", "items"]  # no forest that invites a comparison
+    assert [written(c) for c in section.blocks[0].rows[0]][2:6] == ["+5.0 (3.0 to 7.0)", "+4.0 (2.0 to 6.0)", "–", "–"]
+    assert section.blocks[2].items == ["Drug A: another question: from a landmark.", "Drug A: unknown."]
+    facts = [name for name, _ in effect_verdict(page(there)).facts]
+    assert facts == ["Drug A, claimed, months", "Drug A, here, another question, months"]
+
+
+def test_a_bias_that_both_may_share_is_a_caveat():
+    assert "immortal time" in effect_verdict(page(claim("replicated", unknown_starts="both"))).caveat
+    assert "immortal time" not in effect_verdict(page(claim("replicated", unknown_starts="here"))).caveat
 
 
 def test_without_claims_there_is_no_answer_and_a_sentence():
@@ -103,11 +139,29 @@ def concordance(estimate, pairs, method="how"):
     }  # fmt: skip
 
 
+def test_an_effect_that_was_not_claimed_but_is_seen_here_is_told_as_uncorrected():
+    seen = claim("nothing was claimed", 0.3, 4.0, subgroup=3)
+    text = effect_verdict(page(claim("nothing was claimed", 0.3, 0.5), seen)).answer
+    assert "no proof that there is none" in text
+    assert "On its own, not corrected, the interval here excludes no effect for drug A in subgroup 3." in text
+    assert "On its own" not in effect_verdict(page(claim("nothing was claimed", 0.3, 0.5))).answer
+
+
+@pytest.mark.parametrize(("left", "treated", "blurred"), [(4, 3, True), (0, 0, False), (40, 20, False), (40, 3, True)])
+def test_few_who_are_in_no_subgroup_do_not_come_out_by_subtraction(left, treated, blurred):
+    parts = [claim("replicated", subgroup=g, n=80, n_treated=45) for g in (1, 2)]
+    whole = claim("replicated", n=160 + left, n_treated=90 + treated)
+    rows = next(b for b in effects(page(whole, *parts)).blocks if getattr(b, "kind", "") == "table").rows
+    sizes = [row[6] for row in rows]
+    assert sizes[0] == f"{160 + left} / {90 + treated}"
+    assert sizes[1:] == ["≈80 / ≈40" if blurred else "80 / 45"] * 2
+
+
 def test_the_order_of_subgroups_is_told_pair_by_pair():
     told, table = order(page(pairs=[pair("same order"), concordance(1.0, 1)]))
-    assert "Of 1 pair that can be compared here, 1 have the same order" in told.text
+    assert "Of 1 pair that can be compared here: 1 surely in the same order, 0 surely turned round" in told.text
     assert [str(c) for c in table.rows[0]] == [
-        "Subgroup 2 less subgroup 1", "−10.0 (−13.0 to −7.0)", "−8.0 (−11.0 to −5.0)", "100", "same order",
+        "Subgroup 2 less subgroup 1", "−10.0 (−13.0 to −7.0)", "−8.0 (−11.0 to −5.0)", "≈100", "same order",
     ]  # fmt: skip
     few = [pair("not estimable", None), concordance(None, 0, "not estimable: no pair could be compared here")]
     told, table = order(page(pairs=few))

@@ -1,4 +1,4 @@
-"""Random-effects summary against R's metafor (`tests/fixtures/survival/make_meta.R`), and its coverage."""
+"""Random-effects summary against R's metafor and pimeta (`make_meta.R`, `make_prediction.R`), and its coverage."""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import norm, t
+from scipy.stats import norm
 
 from stratiome.survival.meta import MetaError, random_effects
+from stratiome.survival.next_site import prediction_interval, weighted_chi_squared
 
-ORACLES = json.loads((Path(__file__).parents[1] / "fixtures/survival/meta.json").read_text(encoding="utf-8"))
-SETS = ORACLES["sets"]
+FIXTURES = Path(__file__).parents[1] / "fixtures/survival"
+SETS = json.loads((FIXTURES / "meta.json").read_text(encoding="utf-8"))["sets"]
+PREDICTED = json.loads((FIXTURES / "prediction.json").read_text(encoding="utf-8"))
 
 
 @pytest.mark.parametrize("kind", ["plain", "modified"])
@@ -25,12 +27,35 @@ def test_summary_is_that_of_metafor(name, kind):
     for key in ("estimate", "error", "lower", "upper", "tau2"):
         assert getattr(found, key) == pytest.approx(expected[key], abs=1e-6), key
     assert found.i2 == pytest.approx(expected["i2"] / 100, abs=1e-6)
-    # With k - 2 degrees of freedom (Higgins et al. 2009), written out from metafor's estimates.
-    assert [found.low, found.high] == pytest.approx(expected["prediction"], abs=1e-6)
-    # metafor's own prediction interval has k - 1: the same half-width but for the quantile of t.
-    ratio = t.ppf(0.975, found.k - 1) / t.ppf(0.975, found.k - 2)
-    own = [found.estimate + (end - found.estimate) * ratio for end in (found.low, found.high)]
-    assert own == pytest.approx(expected["prediction_metafor"], abs=1e-6)
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_the_prediction_interval_is_that_of_pimeta(name):
+    """Of 400,000 draws, whose ends have an error of up to 0.3 % of the width."""
+    one, drawn = SETS[name], np.array(PREDICTED["sets"][name])
+    y, errors = np.array(one["y"]), np.array(one["se"])
+    found = prediction_interval(y, errors)
+    assert found == pytest.approx(drawn, abs=0.01 * (drawn[1] - drawn[0]))
+    whole = random_effects(y, errors)
+    assert whole.low == pytest.approx(min(found[0], whole.lower))
+    assert whole.high == pytest.approx(max(found[1], whole.upper))
+
+
+def test_sums_of_chi_squared_variables_are_those_of_farebrothers_algorithm():
+    for one in PREDICTED["sums"]:
+        found = weighted_chi_squared(one["x"], np.array([one["lambda"], one["lambda"]]))
+        assert found == pytest.approx([one["below"]] * 2, abs=1e-8)
+
+
+def test_prediction_without_any_difference_and_with_a_scale():
+    alike = prediction_interval(np.full(4, 0.3), np.full(4, 0.1))
+    assert alike == pytest.approx((0.3, 0.3), abs=1e-6)
+    one = SETS["spread"]
+    y, errors = np.array(one["y"]), np.array(one["se"])
+    low, high = prediction_interval(y, errors)
+    assert prediction_interval(-100 * y, 100 * errors) == pytest.approx((-100 * high, -100 * low), rel=1e-5)
+    narrower = prediction_interval(y, errors, 0.8)
+    assert low < narrower[0] < narrower[1] < high
 
 
 def test_the_sets_hold_every_kind_of_site():
@@ -101,14 +126,14 @@ def _coverage(k: int, tau: float, replicates: int, rng: np.random.Generator) -> 
     return ahead / replicates, fixed / replicates, mean / replicates
 
 
-@pytest.mark.parametrize(("k", "tau", "least"), [(4, 0.3, 0.90), (10, 0.3, 0.87), (6, 0.0, 0.97)])
-def test_how_often_a_new_site_lies_in_the_prediction_interval(k, tau, least):
-    """Measured with 4000 replicates: 0.94, 0.91 and 0.997 (6 sites: 0.90, 20 sites: 0.93; three sites: 0.999).
+@pytest.mark.parametrize(("k", "tau"), [(10, 0.1), (4, 0.3), (6, 0.0)])
+def test_how_often_a_new_site_lies_in_the_prediction_interval(k, tau):
+    """0.95 is meant; 0.90 leaves more than three standard errors of 200 replicates.
 
-    Bounds leave three standard errors of 400 replicates. The mutant, the fixed-effect interval, covers 0.39 and 0.26.
+    The mutant, the fixed-effect interval, covers 0.64 and 0.37 where sites differ (`benchmarks/meta_coverage.py`).
     """
-    ahead, fixed, mean = _coverage(k, tau, 400, np.random.default_rng(5))
-    assert ahead >= least
-    assert mean >= 0.91
+    ahead, fixed, mean = _coverage(k, tau, 200, np.random.default_rng(5))
+    assert ahead >= 0.90
+    assert mean >= 0.90
     if tau:
-        assert fixed < 0.5
+        assert fixed < 0.75

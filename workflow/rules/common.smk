@@ -111,19 +111,32 @@ def external_summary(name):
     return [f"<results>/evaluation/external_{name}.parquet"] if EXTERNAL else []
 
 
+def refuse_too_few():
+    """Say why the cohort can only be scored, if that is so."""
+    if SPLITS.too_few:
+        said = "\n".join(f"  - {text}" for text in SPLITS.too_few)
+        whose = other_cohort(config) or "The cohort of the config"
+        raise WorkflowError(
+            f"{whose} can be scored by a bundle, but neither analysed nor used to judge one:\n{said}"
+        )
+
+
 def enough(files):
     """Function that gives these files where the cohort is enough for an analysis; else it says why not."""
 
     def given(wildcards):
-        if SPLITS.too_few:
-            said = "\n".join(f"  - {text}" for text in SPLITS.too_few)
-            whose = other_cohort(config) or "The cohort of the config"
-            raise WorkflowError(
-                f"{whose} can be scored by a bundle, but neither analysed nor used to judge one:\n{said}"
-            )
+        refuse_too_few()
         return files
 
     return given
+
+
+# What surely needs an analysis, or outcomes, is refused at once; files that are asked for by name, by `enough`.
+ASKED = (
+    set(workflow.dag_settings.targets) or {"all"} if workflow.dag_settings else set()
+)
+if ASKED & {"all", "validate"} and not other_cohort(config):
+    refuse_too_few()
 
 
 def applied_bundle(wildcards):
@@ -162,6 +175,11 @@ onsuccess:
     if (Path(CONFIG.results_folder) / "report.html").exists():
         print(
             f"\nReport: {Path(CONFIG.results_folder) / 'report.html'}",
+            file=sys.stderr,
+        )
+    if (Path(CONFIG.results_folder) / "applied" / "patients.parquet").exists():
+        print(
+            f"\nScores by the bundle: {Path(CONFIG.results_folder) / 'applied'}",
             file=sys.stderr,
         )
 

@@ -79,6 +79,8 @@ def _patients(scores: Scores) -> pl.DataFrame:
             "omics": pl.Series(scores.sets, dtype=pl.String),
             "missing": scores.missing,
             "outside": pl.Series(scores.outside).fill_nan(None),
+            "covariates_missing": scores.covariates_missing,
+            "covariates_outside": pl.Series(scores.covariates_outside).fill_nan(None),
             "unusual": pl.Series(scores.unusual).fill_nan(None),
             "out_of_distribution": scores.out_of_distribution,
             "subgroup": scores.subgroup,

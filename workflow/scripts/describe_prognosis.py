@@ -265,8 +265,8 @@ def _sites(held_out: pl.DataFrame, level: float, tau: float) -> pl.DataFrame:
     rows = held_out.filter(pl.col("design") == "leave-site-out").to_dicts()
     method = (
         f"Uno's C at tau {tau:g} months over left-out sites on the log odds; between-site variance by restricted"
-        f" maximum likelihood, {100 * level:g} % intervals: modified Hartung-Knapp, prediction with t of two degrees of"
-        " freedom less than sites (Higgins et al. 2009); errors within sites by bootstraps of patients, models kept"
+        f" maximum likelihood, {100 * level:g} % intervals: modified Hartung-Knapp, prediction with the uncertainty of"
+        " the between-site variance (Nagashima et al. 2019); errors within sites by bootstraps of patients, models kept"
         " fixed"
     )
     made = [

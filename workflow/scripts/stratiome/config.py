@@ -435,6 +435,10 @@ class NegativeControlConfig(Section):
     )
 
 
+Timing = Literal["by chance", "by the landmark", "at time zero", "later", "not known"]
+"""How it is known who is treated when follow-up starts: `later` is known not to be, `not known` may not be."""
+
+
 class TreatmentConfig(Section):
     """A target trial: who is eligible, what is compared, and what has to be balanced."""
 
@@ -571,6 +575,15 @@ class TreatmentConfig(Section):
         others = [a for a in self.arms if a != self.reference]
         arm = self.compare or (others[0] if others else "treated")
         return arm.replace("_", " ")
+
+    @property
+    def timing(self) -> Timing:
+        """How it is known who is treated when follow-up starts."""
+        if self.design == "randomised":
+            return "by chance"
+        if self.start is not None:
+            return "by the landmark"
+        return self.starts or "not known"
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -944,7 +957,6 @@ class BundleConfig(Section):
 
     digest: str | None = Field(
         None,
-        pattern="^[0-9a-f]{16,64}$",
         description="Digest of the bundle to apply, or its first 16 characters or more, as its model card tells it; "
         "any other bundle is refused.",
     )
@@ -959,6 +971,16 @@ class BundleConfig(Section):
         "distribution in the bundle's cohort by that of all patients here. Scores of a patient then depend on who else "
         "is in the cohort, and a different mix of patients is taken for a difference of platforms.",
     )
+
+    @field_validator("digest")
+    @classmethod
+    def _hexadecimal(cls, value: str | None) -> str | None:
+        if value is not None and not re.fullmatch(r"[0-9a-fA-F]{16,64}", value):
+            raise ValueError(
+                f"{value!r} is no digest. Suggestion: give 16 to 64 hexadecimal digits, as on the model card"
+            )
+        return None if value is None else value.lower()
+
     intended_use: str = Field(
         "Research use only; not a medical device.", description="Whom and what the models are meant for."
     )

@@ -48,7 +48,8 @@ def main(arguments: list[str] | None = None) -> int:
         path = _table(path)
         drift = tables.read_table(path, tables.Drift)
     except (OSError, ValueError, pl.exceptions.PolarsError, yaml.YAMLError) as error:
-        print(f"{path}: {error}", file=sys.stderr)
+        told = str(error)
+        print(told if told.startswith(str(path)) else f"{path}: {told}", file=sys.stderr)
         return FAILED
     if not drift["p_value"].count():
         print(f"{path}: nothing could be tested. Suggestion: wait for more patients", file=sys.stderr)
@@ -69,6 +70,9 @@ def _table(path: Path) -> Path:
     again = "Suggestion: run the target `monitor` with this config first"
     if not table.is_file():
         raise ConfigError([f"{table} is not there. {again}"], str(path))
+    older = [p for p in (results / "cohort/inputs.json", results / "applied/patients.parquet") if not _before(p, table)]
+    if older:
+        raise ConfigError([f"{table} is older than the last run, which did not come to its end. {again}"], str(path))
     if config.data.from_files:
         read = {one["name"]: one["sha256"] for one in json.loads((results / "cohort/inputs.json").read_bytes())}
         given = {"clinical": clinical_file(config)} | omic_files(config)
@@ -76,6 +80,11 @@ def _table(path: Path) -> Path:
         if changed:
             raise ConfigError([f"{table} was made of other data than {changed[0]}. {again}"], str(path))
     return table
+
+
+def _before(path: Path, table: Path) -> bool:
+    """Whether a file that the table is made of is there, and older than it."""
+    return path.is_file() and path.stat().st_mtime <= table.stat().st_mtime
 
 
 if __name__ == "__main__":

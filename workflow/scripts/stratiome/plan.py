@@ -102,7 +102,8 @@ def _check_outcome(config: Config) -> list[str]:
         return []
     return [
         "`endpoint`: missing, so that patients can only be scored and watched (`apply`, `monitor`). Suggestion: name "
-        "the outcome"
+        f"the columns of {clinical_file(config)} that hold the outcome, as endpoint: {{time: os_months, "
+        "event: os_event, horizons: [60]}"
     ]
 
 

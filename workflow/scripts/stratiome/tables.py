@@ -1275,6 +1275,10 @@ class ScoredPatients(Table):
     missing: float = pa.Field(ge=0, le=1)  # share of the features of the bundle that the patient lacks
     outside: float = _null(ge=0, le=1)  # share of the patient's features beyond those of training patients
     unusual: float = _null(ge=0, le=1)  # share of training patients nearer the centre of the latent space
+    covariates_missing: float = pa.Field(ge=0, le=1)  # share of the covariates of the bundle that the patient lacks
+    covariates_outside: float = _null(
+        ge=0, le=1
+    )  # share of those known beyond, or of a class unlike, training patients
     out_of_distribution: bool
     subgroup: int = pa.Field(ge=0)  # 1..K, 0 = unassigned
     probability: float = pa.Field(ge=0, le=1)  # of the most probable subgroup
@@ -1333,6 +1337,7 @@ class ScoredOmics(Table):
     features_asked: int = pa.Field(ge=0)
     features_found: int = pa.Field(ge=0)
     patients: int = pa.Field(ge=0)
+    aligned: bool  # features were brought to their distribution in the bundle's cohort
     note: str
 
 
@@ -1397,6 +1402,9 @@ class BundleClaims(Claim):
     estimand: str = pa.Field(isin=["rmst", "rmst_difference", "survival_difference"])
     horizon_months: float = pa.Field(gt=0)
     landmark_months: float = _null(gt=0)  # from which months count; null = time zero of the endpoint
+    timing: str = _null(isin=["by chance", "by the landmark", "at time zero", "not known"])  # how arms are told apart
+    eligible: str = _null()  # condition; null = everybody, and where no treatment is claimed
+    confounders: str = _null()  # balanced columns, with commas between them; null where no treatment is claimed
     n_treated: int = _null(ge=0)
     standard_error: float = _null(ge=0)
 
@@ -1417,7 +1425,10 @@ class ScoredCounterfactuals(Table):
 
 
 class ExternalEffects(Claim):
-    """Treatment effect in another cohort beside what the cohort of the bundle claimed."""
+    """Treatment effect in another cohort beside what the cohort of the bundle claimed.
+
+    Where months count from another time there, both stand side by side without a test: "another question".
+    """
 
     treatment: str
     subgroup: int = pa.Field(ge=0)  # of the bundle; 0 = all eligible patients
@@ -1439,9 +1450,12 @@ class ExternalEffects(Claim):
             "not replicated",
             "undecided",
             "nothing was claimed",
+            "another question",
             "not estimable",
         ]
     )
+    unknown_starts: str = pa.Field(isin=["", "there", "here", "both"])  # where immortal time cannot be excluded
+    remark: str  # how both were asked otherwise, and what bias they may have; "" = the same way, as far as is known
 
 
 class ExternalOrder(Claim):

@@ -1,8 +1,9 @@
 """What the cohort of a bundle found, looked for again in another: treatment effects, and which subgroup lives longer.
 
-An effect is estimated anew among the patients of the other cohort, with the same emulation and weights, up to the same
-times; subgroups are those that the bundle assigns, which has not seen these patients. Claims and what is found here
-come from different patients, so that their difference has the sum of both variances.
+An effect is estimated anew among the patients of the other cohort, as its config asks, with the same weights and up to
+the same times; subgroups are those that the bundle assigns, which has not seen these patients. Claims and what is found
+here come from different patients, so that their difference has the sum of both variances. It is tested only where
+months count from the same time in both.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from stratiome.audit.questions import remark, same_start, unknown_starts
 from stratiome.config import TreatmentConfig
 from stratiome.subgroups.sites import restricted_difference
 from stratiome.survival.design import ClinicalDesign, ColumnType
@@ -26,6 +28,7 @@ from stratiome.treatment.timing import not_compared
 Row = dict[str, Any]
 REPLICATED, SIZE, FAILED = "replicated", "replicated in direction, not in size", "not replicated"
 OPEN, NOTHING, UNKNOWN = "undecided", "nothing was claimed", "not estimable"
+OTHER = "another question"
 SAME, TURNED = "same order", "turned round"
 
 
@@ -63,7 +66,8 @@ class Here:
 def effect_rows(claims: pl.DataFrame, here: Here) -> list[Row]:
     """Rows of `ExternalEffects`: every claimed effect beside what is found here, with a test that both are the same.
 
-    p-values of all claims are corrected together (Holm 1979); `verdict` says what follows.
+    p-values of all claims are corrected together (Holm 1979); `verdict` says what follows. An effect from another time
+    on, as from a landmark in place of time zero, is of other patients and another span: it is shown, and not tested.
 
     Parameters
     ----------
@@ -82,7 +86,7 @@ def effect_rows(claims: pl.DataFrame, here: Here) -> list[Row]:
             rows += _compared(name, group, part, sample, design, why, question, here)
     for row, p in zip(rows, _holm([r["p_value"] for r in rows]), strict=True):
         row["p_holm"] = p
-        row["verdict"] = verdict(row, 1 - here.level)
+        row["verdict"] = verdict(row, 1 - here.level) if row.pop("comparable") else OTHER
     return rows
 
 
@@ -130,9 +134,6 @@ def _sample(name: str, claims: pl.DataFrame, here: Here) -> tuple[Sample | None,
         return None, nothing, "the config of this cohort names no such treatment"
     if why := not_compared(treatment):
         return None, nothing, why
-    landmark = claims["landmark_months"][0]
-    if treatment.landmark_months != landmark:
-        return None, nothing, "the arms are told apart at another time (`landmark`) than in the bundle's cohort"
     try:
         sample, _ = emulate(here.clinical, here.outcome, name, treatment)
     except TreatmentError as error:
@@ -163,7 +164,7 @@ def _compared(
         )
         if compared is not None:
             counted = counted.take(compared.weights > 0)
-    return [_row(name, claim, counted, compared, why, question, here.level) for claim in claims]
+    return [_row(name, claim, counted, compared, why, question, here) for claim in claims]
 
 
 def _row(
@@ -173,8 +174,9 @@ def _row(
     compared: Comparison | None,
     why: str,
     question: Question,
-    level: float,
+    here: Here,
 ) -> Row:
+    treatment, level = here.treatments.get(name), here.level
     row: Row = {
         "treatment": name,
         **{k: claim[k] for k in ("subgroup", "estimand", "horizon_months")},
@@ -187,6 +189,9 @@ def _row(
         "held_out": claim["subgroup"] > 0,
         **dict.fromkeys(("estimate", "lower", "upper", "difference", "difference_lower", "difference_upper")),
         "p_value": None,
+        "unknown_starts": "" if treatment is None else unknown_starts(claim, treatment),
+        "remark": "" if treatment is None else remark(claim, treatment),
+        "comparable": True,
     }
     if compared is None or sample is None:
         return row | {"method": f"not estimable: {why}"}
@@ -197,8 +202,11 @@ def _row(
     row |= {k: found[k] for k in ("estimate", "lower", "upper")}
     how = "unweighted, as randomised" if sample.randomised else "overlap weights of a propensity fitted here"
     row["method"] = f"{curve_name(sample)} by arm, {how}; normal interval from bootstrap samples of patients"
+    if treatment is not None and treatment.landmark_months is not None:
+        row["method"] += f"; from the landmark at {treatment.landmark_months:.3g} months on"
+    row["comparable"] = treatment is not None and same_start(claim, treatment)
     error = claim["standard_error"]
-    if error is not None and row["lower"] is not None:
+    if row["comparable"] and error is not None and row["lower"] is not None:
         gap = normal_claim(compared.estimate[j] - claim["estimate"], float(np.hypot(compared.error[j], error)), level)
         row |= {"difference": gap["estimate"], "difference_lower": gap["lower"], "difference_upper": gap["upper"]}
         row["p_value"] = gap["p_value"]

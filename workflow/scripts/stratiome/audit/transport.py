@@ -7,8 +7,9 @@ Updates (van Houwelingen 2000, Stat Med 19:3401):
 - slope and baseline: a Cox regression on log(-log S(horizon)) with its own baseline;
 - refit: of the clinical model, all coefficients learned anew, to see what was lost by taking those of the bundle.
 
-Each is learned on one half of the patients and judged on the other, both ways, for several halvings, so that no patient
-is judged by an update that saw it.
+Each is learned of follow-up up to the horizon at which it is judged: where hazards are not proportional, later years
+would pull it away from there. Each is learned on one half of the patients and judged on the other, both ways, for
+several halvings, so that no patient is judged by an update that saw it.
 """
 
 from __future__ import annotations
@@ -134,6 +135,8 @@ def _halves(problem: Problem, given: Predictions, halvings: int, seed: int) -> I
 def refitted(problem: Problem, given: Predictions, columns: np.ndarray, halvings: int, seed: int) -> Design | None:
     """The clinical model with coefficients and baseline of the other half of the patients; None where none fits.
 
+    Learned of follow-up up to the end of the grid, as the other updates.
+
     Parameters
     ----------
     problem, given, halvings, seed
@@ -141,7 +144,9 @@ def refitted(problem: Problem, given: Predictions, columns: np.ndarray, halvings
     columns
         Shape `(n_patients, n_columns)`, design matrix of the clinical model, rows as `given`.
     """
-    time, event = problem.time[given.rows], problem.event[given.rows]
+    end = problem.grid[-1]
+    time = np.minimum(problem.time[given.rows], end)
+    event = problem.event[given.rows] & (problem.time[given.rows] <= end)
     repeats = []
     for half in _halves(problem, given, halvings, seed):
         survival = np.empty_like(given.survival[YARDSTICK])

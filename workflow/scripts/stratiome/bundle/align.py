@@ -191,6 +191,12 @@ def align(
                 f"{source.features[0]!r} and the like, the bundle {stored.features[0]!r}. Suggestion: check the column "
                 "`bundle` of the table of names, with capitals as in the bundle"
             )
+        if match.reason:
+            raise BundleError(
+                f"`data.omics.{name}`: {match.reason}; the cohort has {source.features[0]!r} and the like, the bundle "
+                f"{stored.features[0]!r}. Suggestion: say what they are called there (`bundle.features.{name}`), "
+                "or leave the omic out of the config, so that it counts as not measured"
+            )
         if name in distributions:
             match = _by_distribution(scorer, match, source, stored.features)
         found[name] = match

@@ -17,6 +17,8 @@ from stratiome.tables import BundleClaims, from_rows
 Row = dict[str, Any]
 MODEL = "vae"
 """The latent model whose subgroups are applied."""
+QUESTION = ("landmark_months", "timing", "eligible", "confounders")
+"""Columns of what was asked."""
 
 
 def claims_table(
@@ -45,8 +47,8 @@ def claims_table(
     rows: list[Row] = []
     for row in survival.filter(pl.col("model") == MODEL, pl.col("quantity") == "rmst").iter_rows(named=True):
         if row["estimate"] is not None and min(row["n"], row["events"]) >= least:
-            key = {"treatment": None, "estimand": "rmst", "horizon_months": row["tau_months"]}
-            rows.append(_claim(row, level) | key | {"landmark_months": None, "n_treated": None})
+            key = {"treatment": None, "estimand": "rmst", "horizon_months": row["tau_months"], "n_treated": None}
+            rows.append(_claim(row, level) | key | dict.fromkeys(QUESTION))
     for name, treatment in treatments.items():
         weighting = "none" if treatment.design == "randomised" else "overlap"
         own = effects.filter(pl.col("treatment") == name, pl.col("weighting") == weighting)
@@ -55,8 +57,14 @@ def claims_table(
             place = row["estimand"] == "rmst_difference" or row["horizon_months"] == horizon
             if told and place and row["estimate"] is not None and row["estimand"] != "hazard_ratio":
                 key = {k: row[k] for k in ("treatment", "estimand", "horizon_months", "n_treated")}
-                rows.append(_claim(row, level) | key | {"landmark_months": treatment.landmark_months})
+                rows.append(_claim(row, level) | key | _question(treatment))
     return from_rows(rows, BundleClaims)
+
+
+def _question(treatment: TreatmentConfig) -> Row:
+    """What was asked, for those who ask again."""
+    asked = (treatment.landmark_months, treatment.timing, treatment.eligible, ", ".join(treatment.confounders))
+    return dict(zip(QUESTION, asked, strict=True))
 
 
 def _claim(row: Mapping[str, Any], level: float) -> Row:

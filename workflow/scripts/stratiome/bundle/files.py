@@ -17,7 +17,7 @@ from stratiome.cohort.manifest import sha256, write_json
 from stratiome.config import EndpointConfig, Kind, Name
 from stratiome.names import CARD
 
-FORMAT = 3
+FORMAT = 4
 FILES = (
     "transforms.safetensors",
     "latent.safetensors",
@@ -88,7 +88,7 @@ class Card(_Closed):
         Every other file.
     """
 
-    format: Literal[3]
+    format: Literal[4]
     stratiome: str
     cohort: Name
     title: str
@@ -158,8 +158,10 @@ def open_bundle(folder: str | Path) -> Bundle:
         raise BundleError(f"{folder / CARD} does not list the files of a bundle ({_few(odd)}). {_ANEW}")
     there = sorted(p.name for p in folder.iterdir())
     if there != sorted((CARD, *FILES)):
-        odd = sorted(set(there) ^ {CARD, *FILES})
-        raise BundleError(f"{folder} holds other files than its card lists ({_few(odd)}). {_ANEW}")
+        lacking, beside = (sorted(a - b) for a, b in (({CARD, *FILES}, set(there)), (set(there), {CARD, *FILES})))
+        said = [f"lacks {_few(lacking)}"] if lacking else []
+        said += [f"holds {_few(beside)} besides its own files"] if beside else []
+        raise BundleError(f"{folder} {' and '.join(said)}. {_ANEW}")
     for name, entry in card.files.items():
         _check_file(folder / name, entry)
     return Bundle(folder, card, sha256(folder / CARD))

@@ -53,6 +53,9 @@ class Scores:
         Shape `(n_patients,)`, share of the features of the bundle that the patient lacks.
     outside
         Shape `(n_patients,)`, share of the patient's features outside the range of training patients; NaN without any.
+    covariates_missing, covariates_outside
+        Shape `(n_patients,)`, share of the covariates that the patient lacks, and of those known that lie beyond the
+        range of training patients or are a class they did not have; NaN without any.
     unusual
         Shape `(n_patients,)`, share of training patients nearer the centre of the latent space; NaN without omics.
     latents
@@ -69,6 +72,8 @@ class Scores:
     sets: tuple[str, ...]
     missing: np.ndarray
     outside: np.ndarray
+    covariates_missing: np.ndarray
+    covariates_outside: np.ndarray
     unusual: np.ndarray
     latents: np.ndarray
     probabilities: np.ndarray
@@ -78,7 +83,8 @@ class Scores:
     @property
     def out_of_distribution(self) -> np.ndarray:
         """Shape `(n_patients,)`, True where a patient is unlike those the models have learned from."""
-        return (np.nan_to_num(self.outside) > MANY_OUTSIDE) | (np.nan_to_num(self.unusual) >= UNUSUAL)
+        unlike = (np.nan_to_num(self.outside) > MANY_OUTSIDE) | (np.nan_to_num(self.unusual) >= UNUSUAL)
+        return unlike | (np.nan_to_num(self.covariates_outside) > 0)
 
 
 def score(
@@ -206,6 +212,7 @@ def _score_some(scorer: Scorer, given: Measured) -> Scores:
         sets,
         1.0 - count / asked,
         np.divide(beyond, count, out=np.full(len(ids), np.nan), where=count > 0),
+        *_covariates(scorer, clinical),
         np.where(any_omic, scorer.places.unusual(latents), np.nan),
         places,
         probabilities,
@@ -221,6 +228,30 @@ def _outside(
     limits = np.array([columns[name].range for name in features]).reshape(-1, 2)
     known = np.isfinite(values)
     return known.sum(axis=1), (known & ((values < limits[:, 0]) | (values > limits[:, 1]))).sum(axis=1)
+
+
+def _covariates(scorer: Scorer, clinical: pl.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+    """Share of the covariates that each patient lacks, and of those known that are unlike training patients'."""
+    terms = scorer.prognosis.design.terms
+    missing, beyond = np.zeros(clinical.height), np.zeros(clinical.height)
+    for term in terms:
+        values = clinical[term.column]
+        known = values.is_not_null().to_numpy()
+        missing += ~known
+        if term.type == "numeric" and term.column in scorer.clinical:
+            low, high = scorer.clinical[term.column].range
+            own = values.cast(pl.Float64).fill_null(term.fill).to_numpy()
+            beyond += known & ((own < low) | (own > high))
+        elif term.type == "categorical" and (classes := _classes(term)):
+            beyond += known & ~values.cast(pl.String).is_in(classes).fill_null(False).to_numpy()
+    count = len(terms) - missing
+    outside = np.divide(beyond, count, out=np.full(clinical.height, np.nan), where=count > 0)
+    return missing / max(len(terms), 1), outside
+
+
+def _classes(term: Term) -> list[str]:
+    """Classes of a categorical column that training patients had."""
+    return sorted({term.reference, *term.levels, *term.joined} - {""})
 
 
 def _memberships(scorer: Scorer, sets: tuple[str, ...], latents: np.ndarray) -> np.ndarray:
@@ -271,12 +302,12 @@ def check_clinical(scorer: Scorer, clinical: pl.DataFrame) -> None:
 
 def _check_classes(term: Term, values: pl.Series) -> None:
     """Refuse a column of classes of which most are none that the models know."""
-    known = {term.reference, *term.levels, *term.joined} - {""}
+    known = _classes(term)
     given = values.drop_nulls().cast(pl.String)
-    strange = given.filter(~given.is_in(sorted(known)))
+    strange = given.filter(~given.is_in(known))
     if term.type != "categorical" or not known or len(strange) <= MOST_OUTSIDE * len(given):
         return
-    classes = ", ".join(repr(c) for c in sorted(known)[:6])
+    classes = ", ".join(repr(c) for c in known[:6])
     raise BundleError(
         f"`covariates`: most values of column `{term.column}` are classes that the bundle does not know; it knows "
         f"{classes}. Suggestion: map them under `data.columns.{term.column}.values`"
@@ -318,6 +349,7 @@ def summary_rows(aligned: dict[str, Aligned], used: list[tuple[str, ...]]) -> li
         {
             "omic": name,
             "features_asked": match.asked,
+            "aligned": match.moved is not None,
             "features_found": match.found,
             "patients": sum(name in own for own in sets),
             "note": match.reason or match.remark,

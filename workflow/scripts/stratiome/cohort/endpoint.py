@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from pathlib import Path
 from typing import Any
@@ -247,6 +248,8 @@ def check_horizons(path: Path, outcome: pl.DataFrame, config: Config) -> list[st
     """
     endpoint = config.endpoint
     problems: list[str] = []
+    if not outcome.height or not outcome["event"].sum():
+        return problems  # that nobody has had the event is told by `check_endpoint`
     if endpoint.response is not None or not endpoint.given:
         return problems  # enough of both is a matter of `check_endpoint`
     first, last = endpoint.horizons_months[0], max(*endpoint.horizons_months, endpoint.tau_months)
@@ -265,7 +268,14 @@ def check_horizons(path: Path, outcome: pl.DataFrame, config: Config) -> list[st
         )
     at_risk = outcome.filter(pl.col("time_months") >= last).height
     if at_risk < min(MIN_AT_RISK, outcome.height):
-        usable = outcome["time_months"].sort(descending=True).head(MIN_AT_RISK)[-1]
+        if outcome.height < MIN_AT_RISK:
+            return [
+                TooFew(
+                    f"`endpoint`: {path} has {outcome.height} patients with an outcome, and it takes {MIN_AT_RISK} who "
+                    "are followed to a horizon to estimate anything. Suggestion: wait for more patients"
+                )
+            ]
+        usable = math.floor(outcome["time_months"].sort(descending=True).head(MIN_AT_RISK)[-1])
         problems.append(
             f"`{_latest(endpoint)}`: only {at_risk} patients are followed up to {last:g} months ({path}), too few to "
             f"estimate anything there. Suggestion: choose horizons (and `tau`) of at most {usable:.0f} months"

@@ -13,7 +13,7 @@ from stratiome.report import disclosure
 from stratiome.report.blocks import Note, Section, Table
 from stratiome.report.template import TEMPLATES, fill
 from stratiome.report.verdicts import Verdict
-from stratiome.report.words import join, label, number, p_cell, readable
+from stratiome.report.words import join, label, number, p_cell, plural, readable
 
 Row = Mapping[str, Any]
 MOST = 30
@@ -99,7 +99,18 @@ def outcome_verdict(page: Monitoring) -> Verdict:
     caveat = "Events are compared with those expected in the follow-up that each patient had so far."
     if not models:
         return Verdict(question, "No evidence of less agreement than in held-out patients.", "no", (), caveat)
-    return Verdict(question, f"Less than in held-out patients, by {join(models)}.", "harm", (), caveat, "outcome")
+    sides = {
+        side: [
+            label(r["scope"]) for r in flagged.iter_rows(named=True) if r["quantity"] == "observed_expected" and more(r)
+        ]
+        for side, more in (
+            ("more events than expected", lambda r: r["estimate"] > r["reference"]),
+            ("fewer events than expected", lambda r: r["estimate"] < r["reference"]),
+        )
+    }
+    how = "; ".join(f"{side} by {join(by)}" for side, by in sides.items() if by)
+    answer = f"Less than in held-out patients, by {join(models)}{f' ({how})' if how else ''}."
+    return Verdict(question, answer, "harm", (), caveat, "outcome")
 
 
 def _value(row: Row, column: str, min_cell: int) -> str:
@@ -126,7 +137,7 @@ def _table(page: Monitoring, rows: pl.DataFrame, caption: str) -> Table:
         ]
         for r in rows.head(MOST).iter_rows(named=True)
     ]
-    rest = f" The {MOST} smallest of {rows.height:,}." if rows.height > MOST else ""
+    rest = f" The {MOST} with the smallest q of {rows.height:,}." if rows.height > MOST else ""
     head = ["Part", "Of", "Which", "Quantity", "Here", "In the bundle", "q"]
     return Table(caption, head, body, frozenset({4, 5, 6}), f"q: adjusted for all tests of the look.{rest}")
 
@@ -152,7 +163,7 @@ def drifted(page: Monitoring) -> Section:
     )
     if untested.height:
         blocks.append(
-            Note(f"{untested.height:,} comparisons were not tested: too few patients, or one value in all of them.")
+            Note(f"Not tested: {plural(untested.height, 'comparison')}, of too few patients, or of one value in all.")
         )
     return Section("drifted", "What drifted", lede, blocks)
 

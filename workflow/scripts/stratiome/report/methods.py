@@ -93,10 +93,6 @@ REFERENCES = {
         "Hernán MA, Robins JM. Using big data to emulate a target trial when a randomized trial is not available. Am J"
         " Epidemiol 2016;183:758–64."
     ),
-    "Higgins 2009": (
-        "Higgins JPT, Thompson SG, Spiegelhalter DJ. A re-evaluation of random-effects meta-analysis. J R Stat Soc A"
-        " 2009;172:137–59."
-    ),
     "Holm 1979": "Holm S. A simple sequentially rejective multiple test procedure. Scand J Stat 1979;6:65–70.",
     "Hoogland 2020": (
         "Hoogland J, van Barreveld M, Debray TPA, et al. Handling missing predictor values when validating and"
@@ -138,6 +134,10 @@ REFERENCES = {
     "McInnes 2018": (
         "McInnes L, Healy J, Melville J. UMAP: uniform manifold approximation and projection for dimension reduction."
         " arXiv 2018;1802.03426."
+    ),
+    "Nagashima 2019": (
+        "Nagashima K, Noma H, Furukawa TA. Prediction intervals for random-effects meta-analysis: a confidence"
+        " distribution approach. Stat Methods Med Res 2019;28:1689–702."
     ),
     "Nie 2021": (
         "Nie X, Wager S. Quasi-oracle estimation of heterogeneous treatment effects. Biometrika 2021;108:299–319."
@@ -218,7 +218,7 @@ REFERENCES = {
 
 RANDOM_EFFECTS = (
     "a random-effects model: restricted maximum likelihood, modified Hartung–Knapp interval (Röver 2015), and"
-    " prediction interval (Higgins 2009)"
+    " prediction interval (Nagashima 2019)"
 )
 """How estimates of sites are put together."""
 

@@ -18,7 +18,7 @@ from stratiome.report.inputs import ReportInputs
 from stratiome.report.section_audit_fairness import fairness
 from stratiome.report.template import TEMPLATES, fill
 from stratiome.report.verdicts import direction
-from stratiome.report.words import interval, join, label, months, plural, within
+from stratiome.report.words import interval, join, label, months, plural, sentence, within
 
 AUTHOR = "The authors must write this."
 COLUMNS = ("uno_c", "ibs", "calibration_slope", "observed_expected")
@@ -90,7 +90,7 @@ def learned(page: ModelCard) -> Section:
         largest = sorted(classes.items(), key=lambda kv: -kv[1])[:8]
         told = ", ".join(f"{level} {count(n, least)}" for level, n in largest)
         more = f" and {len(classes) - 8} more" if len(classes) > 8 else ""
-        rows.append([column.replace("_", " ").capitalize(), told + more])
+        rows.append([sentence(label(column)), told + more])
     text = "Classes of few patients are not told. How patients came into the cohort: the authors must write this."
     return Section("learned", "Training data", text, [Table("Training patients.", ["", ""], rows)])
 

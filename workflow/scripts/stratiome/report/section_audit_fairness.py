@@ -259,7 +259,10 @@ def _lost(inputs: ReportInputs, grouping: str, group: str) -> str:
     row = _measure(inputs, None, grouping, group, "censored")
     if row is None or row["estimate"] is None:
         return MISSING
-    return share(round(row["estimate"] * row["n"]), row["n"], inputs.settings.min_cell)
+    few = round(row["estimate"] * row["n"])
+    if is_small(few, inputs.settings.min_cell) or is_small(row["n"] - few, inputs.settings.min_cell):
+        return share(few, row["n"], inputs.settings.min_cell)
+    return f"≈{5 * round(20 * row['estimate'])} %"  # exact ones of a column and its crossings tell small cells
 
 
 def _verdict(inputs: ReportInputs, model: str, grouping: str, group: str) -> Cell | str:
@@ -284,7 +287,7 @@ def _note(inputs: ReportInputs, model: str, grouping: str, timed: bool) -> str:
     elif test is not None:
         said.append(f"Whether calibration differs between groups is not known: {reason(test)}.")
     if timed:
-        said.append("Lost before: share whose follow-up ends before the horizon without an event.")
+        said.append("Lost before: share whose follow-up ends before the horizon without an event, to the nearest 5 %.")
     whys = dict.fromkeys(
         reason(r)
         for r in inputs.rows("fairness_groups", grouping=grouping, model=model)

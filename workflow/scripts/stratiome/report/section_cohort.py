@@ -619,7 +619,7 @@ def _omic(inputs: ReportInputs, name: str) -> list[object]:
                 plural(len(flagged), "flagged feature"),
                 [
                     Table(
-                        f"Features with a flag.{more}",
+                        f"Features of {label(name)} with a flag.{more}",
                         ["Feature", "n", "Missing", "Mean", "SD", "Flag"],
                         rows,
                         frozenset({1, 2, 3, 4}),

@@ -19,6 +19,8 @@ from stratiome.report.words import interval, join, label, months, number, p_cell
 Row = Mapping[str, Any]
 AS_IS = "as is"
 ALPHA = 0.05
+FEW_EVENTS = 100
+"""Events below which a validation says little (Collins et al. 2016, Stat Med 35:214)."""
 FIRST = ("stacked", "clinical")
 """Models that the answer is about: the first that is there."""
 
@@ -87,6 +89,13 @@ class Validation:
         return self.patients.height > 0 and bool((self.patients["omics"] == "").all())
 
     @property
+    def unused(self) -> list[str]:
+        """Omics of the bundle that no patient here has, where others are used."""
+        if self.without_omics:
+            return []
+        return [label(r["omic"]) for r in self.omics.iter_rows(named=True) if not r["patients"]]
+
+    @property
     def first(self) -> str:
         """The model that the answer is about."""
         return next((m for m in FIRST if m in self.models), self.models[0] if self.models else "clinical")
@@ -105,7 +114,8 @@ def verdict(page: Validation) -> Verdict:
     name = within(model)
     facts = [(page.words.metrics["uno_c"][0], interval(c, 3))]
     facts += [("Calibration slope", interval(slope))] if slope else []
-    facts += [("Observed / expected", interval(ratio))] if ratio else []
+    facts += [(f"Observed / expected{_at(page, ratio)}", interval(ratio))] if ratio else []
+    facts.append(("Patients, events", f"{c['n']:,}, {disclosure.count(c['events'], page.min_cell)}"))
     ranks = direction(c["lower"], c["upper"], 0.5)
     off = [said for said in (_ratio(ratio), _slope(slope)) if said]
     if ranks != "above":
@@ -129,6 +139,12 @@ def verdict(page: Validation) -> Verdict:
             caveat += " It orders them worse than clinical variables alone."
         elif against != "above":
             caveat += " No evidence that it orders them better than clinical variables alone."
+    if page.words.timed and c["events"] < FEW_EVENTS:
+        caveat += (
+            f" Fewer than {FEW_EVENTS} events: a validation of so few can be far off either way (Collins et al. 2016)."
+        )
+    if unused := page.unused:
+        caveat += f" Not used here: {join(unused)}."
     if page.without_omics:
         tone, caveat = "mixed", f"No omic of the bundle is used here, only clinical columns. {caveat}"
     return Verdict(question, text, tone, tuple(facts), caveat)  # type: ignore[arg-type]
@@ -141,13 +157,13 @@ def subgroup_verdict(page: Validation) -> Verdict:
     if not sure:
         text = "Nothing to find again: the bundle has one group, or patients here fall into one."
         return Verdict(question, text, "unknown", link="subgroups")
-    there = [f"subgroup {r['subgroup']}" for r in sure if r["p_value"] <= ALPHA]
+    there, rest = ([f"subgroup {r['subgroup']}" for r in sure if (r["p_value"] <= ALPHA) is k] for k in (True, False))
     if not there:
         text, tone = "No evidence that they are: one cloud of patients, cut by the same rule, looks the same.", "no"
     elif len(there) == len(sure):
         text, tone = "Yes: patients are surer of their subgroup than those of one cloud are.", "yes"
     else:
-        text, tone = f"In part: evidence for {join(there)}, none for the others.", "mixed"
+        text, tone = f"In part: evidence for {join(there)}, none for {join(rest)}.", "mixed"
     facts = [
         (f"Subgroup {r['subgroup']}, probability", f"{number(r['estimate'])}, {p_value(r['p_value'])}") for r in sure
     ]
@@ -155,6 +171,11 @@ def subgroup_verdict(page: Validation) -> Verdict:
     facts += [("Survival, log-rank", p_value(test[0]["p_value"]))] if test else []
     caveat = "p-values of single subgroups are not corrected for their number."
     return Verdict(question, text, tone, tuple(facts), caveat, "subgroups")  # type: ignore[arg-type]
+
+
+def _at(page: Validation, row: Row | None) -> str:
+    """` at 60 months`, where there are times."""
+    return "" if row is None or not page.words.timed else f" at {months(row['horizon_months'])} months"
 
 
 def _inside(row: Row | None, limits: tuple[float, float]) -> bool:
@@ -227,11 +248,16 @@ def whom(page: Validation) -> Section:
         Text(f"The median patient lacks {100 * missing:.0f} % of the features of the bundle."),
     ]
     text = (
-        f"Out of distribution: {share} of the patients ({disclosure.count(far, least)} of {n:,}). They have many "
-        "values beyond those of the training patients, or lie farther out in the latent space than 99 % of them; what "
-        "is said of them is an extrapolation."
+        f"Out of distribution: {share} of the patients ({disclosure.count(far, least)} of {n:,}): with many values "
+        "beyond those of the training patients, with a covariate unlike theirs, or farther out in the latent space "
+        "than 99 % of them. What is said of such patients is an extrapolation."
     )
-    blocks.append(Note(text, "care" if n and far / n > 0.1 else "plain"))
+    if moved := [label(r["omic"]) for r in page.omics.iter_rows(named=True) if r["aligned"]]:
+        text += (
+            f" Values of {join(moved)} were brought to those of the bundle's cohort first, so that hardly any can lie"
+            " beyond them: a small share says little here."
+        )
+    blocks.append(Note(text, "care" if moved or (n and far / n > 0.1) else "plain"))
     return Section("whom", "Whom the models met", f"{n:,} patients, scored without looking at outcomes.", blocks)
 
 
@@ -248,15 +274,14 @@ def worth(page: Validation) -> Section:
     first = page.metric(page.first, "uno_c")
     size = "" if first is None else f"n = {first['n']:,}, {disclosure.count(first['events'], page.min_cell)} events. "
     ratio = page.metric(page.first, "observed_expected")
-    horizon = "" if ratio is None or not page.words.timed else f" at {months(ratio['horizon_months'])} months"
     blocks: list[object] = [
         Table(
             "As they are.",
             ["Model", f"Δ {page.words.metrics['uno_c'][0]} to clinical", *heads],
             rows,
             frozenset(range(1, 2 + len(columns))),
-            f"{size}Calibration{horizon}. Estimate ({page.level} interval) by bootstraps of the patients here; the "
-            "models are fixed.",
+            f"{size}Calibration{_at(page, ratio)}. Estimate ({page.level} interval) by bootstraps of the patients "
+            "here; the models are fixed.",
         )
     ]
     updates = [u for u in page.metrics["update"].unique(maintain_order=True) if u != AS_IS]
@@ -272,9 +297,9 @@ def worth(page: Validation) -> Section:
                 after.append(cells)
         text = (
             "Each update is learned on one half of the patients here and judged on the other. Baseline: hazards times "
-            "observed over expected. Slope and baseline: a Cox model on the prediction alone. These keep "
-            "the order of patients (each half has its own, by which C moves a little); needing one says that the risks "
-            "cannot be used as published. Refit: the clinical model with all coefficients learned here."
+            "observed over expected. Slope and baseline: a Cox model on the prediction alone. "
+            f"{_ordered(page)} Needing one says that the risks cannot be used as published. Refit: the clinical model "
+            "with all coefficients learned here. Updates are learned of follow-up up to the horizon."
         )
         blocks.append(
             Table(
@@ -292,6 +317,17 @@ def worth(page: Validation) -> Section:
     else:
         blocks.append(Note("No update was learned: with competing causes, or without events, there is none here."))
     return Section("worth", "What they are worth here", "As published first, then updated.", blocks)
+
+
+def _ordered(page: Validation) -> str:
+    """What order C is taken of: other models than Cox's are judged as they are by the risk over all times."""
+    if not page.words.timed:
+        return "Neither changes the order of patients within a half."
+    return (
+        "Neither changes the order of patients by their risk at the horizon, within a half. As they are, forests, the "
+        "deep and the stacked model order patients by the risk over all times, so that their order may differ a little "
+        "after an update."
+    )
 
 
 def subgroups(page: Validation) -> Section:
@@ -327,7 +363,7 @@ def subgroups(page: Validation) -> Section:
     _, numbered_notes = numbered(notes)
     tau = next((r["tau_months"] for r in rows if r["tau_months"] is not None), None)
     over = "" if tau is None else f" up to {months(tau)} months"
-    told = "" if test is None else f" Log-rank test of all: {p_cell(test['p_value'])}."
+    told = "" if test is None else f" Log-rank test of all: {p_value(test['p_value'])}."
     lede = (
         "Patients are assigned by the frozen model. A subgroup is here if its patients are surer of it than those of "
         f"one cloud that is cut by the same rule.{told}"

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from stratiome.report import charts
-from stratiome.report.blocks import Cell, Figure, Note, Section, Table, Text, numbered
-from stratiome.report.disclosure import count, part
+from stratiome.report.blocks import Cell, Figure, Items, Note, Section, Table, Text, numbered
+from stratiome.report.disclosure import about, count, is_small, part
 from stratiome.report.verdicts import Tone, Verdict
 from stratiome.report.words import join, label, number, p_cell, plural, readable, reason, sentence
 
@@ -22,6 +22,7 @@ NAMED = {
     "not replicated": "not replicated",
     "undecided": "undecided",
     "nothing was claimed": "no effect was claimed",
+    "another question": "another question",
     "not estimable": "not estimable",
 }
 """What verdicts on effects are called."""
@@ -29,42 +30,84 @@ NAMED = {
 
 def effect_verdict(page: Validation) -> Verdict | None:
     """Whether effects that the bundle's cohort claimed are found here; None where it had no treatment."""
-    rows = [r for r in page.effects.to_dicts() if r["estimand"] == RMST]
+    rows: list[Row] = [r for r in page.effects.to_dicts() if r["estimand"] == RMST]
     if not rows:
         return None
     question = "Are its treatment effects here?"
-    told = {v: [_named(page, r) for r in rows if r["verdict"] == v] for v in NAMED}
     overall = [r for r in rows if r["subgroup"] == 0]
-    facts = tuple((f"{_named(page, r)}, claimed", page.words.gain(_claim(r))) for r in overall)
-    facts += tuple((f"{_named(page, r)}, here", page.words.gain(r)) for r in overall)
-    caveat = "Corrected for the number of claims; patients here may differ in more than what was balanced."
+    rows = _worth_naming(rows, overall)
+    told = {v: [_named(page, r) for r in rows if r["verdict"] == v] for v in NAMED}
+    facts = tuple((_fact(page, r, "claimed"), page.words.gain(_claim(r))) for r in overall)
+    facts += tuple((_fact(page, r, "here"), page.words.gain(r)) for r in overall)
     yes, other, no = told["replicated"], told["replicated in direction, not in size"], told["not replicated"]
-    said = [
-        f"{word}: {join(names)}"
-        for word, names in (
-            ("replicated", yes),
-            ("same direction, another size", other),
-            ("not replicated", no),
-            ("undecided", told["undecided"]),
-        )
-        if names
-    ]
-    tone: Tone
-    if said:
-        text = f"{sentence('; '.join(said))}."
+    text = " ".join(f"{sentence(said)}." for said in _answers(page, rows, told))
+    tone: Tone = "unknown"
+    if yes or other or no:
         tone = "yes" if yes and not other and not no else "no" if no and not yes and not other else "mixed"
-        if not (yes or other or no):
-            text, tone = f"Undecided: too uncertain here to tell, for {join(told['undecided'])}.", "unknown"
-    elif told["nothing was claimed"]:
-        text, tone = "No effect was claimed, and what is found here does not differ.", "unknown"
-    else:
-        text, tone = f"Not estimable: {reason(rows[0])}.", "unknown"
+    caveat = "Patients here may differ in more than what was balanced."
+    if any(r["p_holm"] is not None for r in rows):
+        caveat = f"Tests are corrected for the number of claims. {caveat}"
+    if any(r["unknown_starts"] == "both" for r in rows):
+        caveat += (
+            " When treatment started is not known in either cohort, so that both effects may be too good in the same"
+            " way (immortal time), and agreement does not exclude it."
+        )
     return Verdict(question, text, tone, facts, caveat, "effects")
 
 
+def _worth_naming(rows: Sequence[Row], overall: Sequence[Row]) -> list[Row]:
+    """Without subgroups of which nothing is known, or not more than of all patients; the table has them."""
+    same = {(r["treatment"], r["verdict"]) for r in overall}
+    silent = ("another question", "not estimable", "nothing was claimed")
+    rest = [r for r in rows if r["subgroup"] and r["verdict"] not in silent]
+    return [*overall, *(r for r in rest if (r["treatment"], r["verdict"]) not in same)]
+
+
+def _answers(page: Validation, rows: Sequence[Row], told: Mapping[str, list[str]]) -> list[str]:
+    """What is said of the claims of each verdict, in the order of `NAMED`."""
+    judged = [f"{NAMED[v]}: {join(told[v])}" for v in tuple(NAMED)[:3] if told[v]]
+    found = ["; ".join(judged)] if judged else []
+    if names := told["undecided"]:
+        found.append(f"undecided: too uncertain here to tell, for {join(names)}")
+    if names := told["nothing was claimed"]:
+        found.append(
+            f"no effect was claimed for {join(names)}, and no difference from that is shown here, which is no proof"
+            " that there is none"
+        )
+    alone = [_named(page, r) for r in page.effects.to_dicts() if r["estimand"] == RMST and _alone(r)]
+    if alone:
+        found.append(f"on its own, not corrected, the interval here excludes no effect for {join(alone)}")
+    if names := told["another question"]:
+        found.append(
+            f"not compared: {join(names)}, since patients are followed from another time on here than in {page.learned}"
+        )
+    if told["not estimable"]:
+        why: dict[str, list[str]] = {}
+        for row in rows:
+            if row["verdict"] == "not estimable":
+                why.setdefault(reason(row), []).append(_named(page, row))
+        found.append("not estimable: " + "; ".join(f"{join(names)} ({said})" for said, names in why.items()))
+    return found
+
+
+def _alone(row: Row) -> bool:
+    """Whether an effect that was not claimed is seen here, if it were the only one looked at."""
+    known = row["lower"] is not None and row["upper"] is not None
+    return row["verdict"] == "nothing was claimed" and known and (row["lower"] > 0 or row["upper"] < 0)
+
+
+def _fact(page: Validation, row: Row, where: str) -> str:
+    other = ", another question" if where == "here" and row["verdict"] == "another question" else ""
+    return f"{sentence(_named(page, row))}, {where}{other}, {page.words.unit}"
+
+
+def _treatment(page: Validation, row: Row) -> str:
+    return page.treatments.get(row["treatment"]) or label(row["treatment"])
+
+
 def _named(page: Validation, row: Row) -> str:
-    name = page.treatments.get(row["treatment"]) or label(row["treatment"])
-    return f"{name}, subgroup {row['subgroup']}" if row["subgroup"] else name
+    name = _treatment(page, row)
+    return f"{name} in subgroup {row['subgroup']}" if row["subgroup"] else name
 
 
 def _claim(row: Row) -> Row:
@@ -87,11 +130,14 @@ def effects(page: Validation) -> Section:
     if not rows:
         return Section("effects", title, "The bundle claims no treatment effect, so there is nothing to look for.")
     blocks: list[object] = []
-    drawn = [r for r in rows if r["estimand"] == RMST and r["estimate"] is not None]
+    drawn = [
+        r for r in rows if r["estimand"] == RMST and r["estimate"] is not None and r["verdict"] != "another question"
+    ]
     if drawn:
         blocks.append(_forest(page, drawn))
     marks, notes = numbered([sentence(readable(r["method"])) for r in rows])
     body: list[Sequence[Cell | str]] = []
+    blurred = _blurred(page, rows)
     for row, mark in zip(rows, marks, strict=True):
         _, decimals, scale = page.words.estimands[row["estimand"]]
         gap = {k: row["difference" if k == "estimate" else f"difference_{k}"] for k in ("estimate", "lower", "upper")}
@@ -103,7 +149,7 @@ def effects(page: Validation) -> Section:
                 _cell(row, decimals, scale) if row["estimate"] is not None else "not estimable",
                 _cell(gap, decimals, scale) if gap["estimate"] is not None else "–",
                 p_cell(row["p_holm"]),
-                f"{count(row['n'], page.min_cell)} / {part(row['n_treated'], row['n'], page.min_cell)}",
+                _size(page, row, blurred) if row["n"] else "–",
                 NAMED[row["verdict"]],
                 mark,
             ]
@@ -123,14 +169,47 @@ def effects(page: Validation) -> Section:
         f"Treated minus untreated with {page.level} interval. Subgroups are those that the bundle assigns, which has"
         " not seen these patients. Replicated: both intervals exclude no effect on the same side, and do not differ."
         " Not replicated: they differ, or are on opposite sides. Undecided: what is found here holds no effect, and the"
-        " claim is possible too."
+        " claim is possible too. Another question: months count from another time here, so that both are shown and not"
+        " compared."
     )
     table = Table("Claims beside what is found here.", head, body, frozenset(range(2, 7)), note, notes=notes)
     lede = (
-        "Effects are estimated anew here, by the same emulation of a trial. Of the bundle only the claims and the"
+        "Effects are estimated anew here, as the config of this cohort asks. Of the bundle only the claims and the"
         " subgroups are used."
     )
-    return Section("effects", title, lede, [*blocks, table])
+    return Section("effects", title, lede, [*blocks, table, *_remarks(page, rows)])
+
+
+def _blurred(page: Validation, rows: Sequence[Row]) -> frozenset[str]:
+    """Treatments whose subgroups are told in tens, since few are left of all patients, or of an arm, beside them."""
+    found = set()
+    for row in rows:
+        own = [r for r in rows if (r["treatment"], r["estimand"]) == (row["treatment"], row["estimand"])]
+        whole, parts = ([r for r in own if (r["subgroup"] == 0) is k] for k in (True, False))
+        if not whole or not parts:
+            continue
+        n, treated = (whole[0][k] - sum(r[k] for r in parts) for k in ("n", "n_treated"))
+        if any(is_small(left, page.min_cell) for left in (n, treated, n - treated)):
+            found.add(row["treatment"])
+    return frozenset(found)
+
+
+def _size(page: Validation, row: Row, blurred: frozenset[str]) -> str:
+    """`n / treated`, as they may stand beside those of all patients."""
+    n, treated, least = row["n"], row["n_treated"], page.min_cell
+    if row["subgroup"] and row["treatment"] in blurred:
+        return " / ".join(count(k, least) if k < least else about(k, least) for k in (n, treated))
+    return f"{count(n, least)} / {part(treated, n, least)}"
+
+
+def _remarks(page: Validation, rows: Sequence[Row]) -> list[object]:
+    """How each treatment was asked otherwise in the bundle's cohort ("there"), and what bias the answers may have."""
+    first = {r["treatment"]: r for r in reversed(rows) if r["remark"]}
+    if not first:
+        return []
+    named = [(sentence(_treatment(page, r)), r["remark"].split("\n")) for r in reversed(first.values())]
+    told = [f"{name}: {line}." for name, lines in named for line in lines]
+    return [Note(f"What to know before comparing {page.learned} (there) and here:", "care"), Items(told)]
 
 
 def _forest(page: Validation, rows: Sequence[Row]) -> Figure:
@@ -165,22 +244,23 @@ def order(page: Validation) -> list[object]:
             f"Subgroup {r['subgroup']} less subgroup {r['versus']}",
             page.words.gain(_claim(r)),
             page.words.gain(r) if r["estimate"] is not None else "not estimable",
-            count(r["n"], page.min_cell),
+            count(r["n"], page.min_cell) if r["n"] < page.min_cell else about(r["n"], page.min_cell),
             r["verdict"] if r["estimate"] is not None else f"not estimable: {reason(r)}",
         ]
         for r in pairs
     ]
-    same = sum(r["estimate"] is not None and r["estimate"] * r["claimed"] > 0 for r in pairs)
+    sure = {said: sum(r["verdict"] == said for r in pairs) for said in ("same order", "turned round", "undecided")}
     told = (
-        f"Of {plural(whole['pairs'], 'pair')} that can be compared here, {same} have the same order by their estimates"
-        f" (concordance {number(whole['estimate'])}; 1 = all, −1 = none)."
+        f"Of {plural(whole['pairs'], 'pair')} that can be compared here: {sure['same order']} surely in the same order,"
+        f" {sure['turned round']} surely turned round, {sure['undecided']} undecided. Concordance by the estimates"
+        f" alone, as uncertain as they are: {number(whole['estimate'])} (1 = all in the same order, −1 = none)."
         if whole["estimate"] is not None
         else f"The order could not be looked at: {reason(whole)}."
     )
     note = (
         f"Pairs of which {page.learned} was sure: the {page.level} interval of their difference excludes none."
-        f" {page.words.gained.replace(' gained', '')}{page.words.over(pairs[0]['tau_months'])}, as far as claims go,"
-        " by subgroups that the bundle assigns."
+        f" {page.words.say('Restricted mean survival, months', 'Percentage points')}"
+        f"{page.words.over(pairs[0]['tau_months'])}, by subgroups that the bundle assigns; patients in tens."
     )
     table = Table(
         "Does the order of subgroups hold?",

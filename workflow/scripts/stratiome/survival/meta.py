@@ -6,8 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from stratiome.survival.next_site import prediction_interval
+
 FEWEST = 3
-"""Estimates below which nothing is summarised: with two, the prediction interval has no degree of freedom."""
+"""Estimates below which nothing is summarised: two tell next to nothing of the variance between sites."""
 _STEPS = 400
 _SETTLED = 1e-12
 
@@ -54,11 +56,12 @@ def random_effects(estimates: np.ndarray, errors: np.ndarray, level: float = 0.9
     that of Hartung & Knapp (2001) and Sidik & Jonkman (2002),
     :math:`\sqrt{q / \sum w_i}` with :math:`q = \sum w_i (y_i - \mu)^2 / (k - 1)`; the modified one takes
     :math:`\max(1, q)`, since the plain one is far too narrow where estimates happen to agree (Röver et al. 2015). The
-    interval uses t with `k - 1` degrees of freedom, as `rma(test = "adhoc")` or `"knha"` of R's metafor. The prediction
-    interval is :math:`\mu \pm t_{k-2} \sqrt{\tau^2 + s_\mu^2}` (Higgins et al. 2009; Partlett & Riley 2017). In
-    simulation (`tests/benchmarks/meta_coverage.py`) a 95 % one covers a new site in 90 to 96 % of cases with 4 to 20
-    sites that differ at least as much as their estimates err, nearly always with three sites, and in 85 to 88 % with 10
-    to 20 sites that differ half as much as their estimates err, where that variance is often estimated as none.
+    interval uses t with `k - 1` degrees of freedom, as `rma(test = "adhoc")` or `"knha"` of R's metafor.
+
+    The prediction interval is that of Nagashima et al. (2019; `next_site.prediction_interval`), but never narrower than
+    that of the mean. The usual one, :math:`\mu \pm t_{k-2} \sqrt{\tau^2 + s_\mu^2}` (Higgins et al. 2009), takes the
+    estimated variance between sites for the true one, which is often estimated as none where sites differ half as much
+    as their estimates err; both are compared in `tests/benchmarks/meta_coverage.py`.
 
     Parameters
     ----------
@@ -88,11 +91,12 @@ def random_effects(estimates: np.ndarray, errors: np.ndarray, level: float = 0.9
     q = float((weight * (y - mean) ** 2).sum() / (k - 1))
     error = float(np.sqrt((max(q, 1.0) if modified else q) / weight.sum()))
     half = float(t.ppf(0.5 + level / 2, k - 1)) * error
-    ahead = float(t.ppf(0.5 + level / 2, k - 2)) * float(np.sqrt(tau2 + error**2))
+    low, high = prediction_interval(y, np.sqrt(variance), level)
+    low, high = min(low, mean - half), max(high, mean + half)
     own = 1.0 / variance
     typical = (k - 1) * own.sum() / (own.sum() ** 2 - (own**2).sum())
     i2 = tau2 / (tau2 + typical)
-    return Summary(mean, error, mean - half, mean + half, mean - ahead, mean + ahead, tau2, float(i2), k)
+    return Summary(mean, error, mean - half, mean + half, low, high, tau2, float(i2), k)
 
 
 def _between(y: np.ndarray, variance: np.ndarray) -> float:

@@ -40,7 +40,7 @@ def summarise(
     }
     method = (
         f"{what}; between-site variance by restricted maximum likelihood, {100 * level:g} % intervals: modified"
-        " Hartung-Knapp, prediction with t of two degrees of freedom less than sites (Higgins et al. 2009)"
+        " Hartung-Knapp, prediction with the uncertainty of the between-site variance (Nagashima et al. 2019)"
     )
     if len(usable) < FEWEST:
         why = f"{len(usable)} of {len(rows)} sites have an estimate, {FEWEST} are needed"
