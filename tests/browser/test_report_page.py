@@ -86,6 +86,7 @@ def test_all_sections_and_figures_are_seen(browser: Any, pages: dict[str, str]) 
         "travel",
         "truth",
         "methods",
+        "guidelines",
         "provenance",
     ):
         assert page.locator(f"section#{anchor}").is_visible()

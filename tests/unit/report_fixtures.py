@@ -1440,6 +1440,7 @@ def write(case: str, folder: Path) -> dict[str, Any]:
     arguments: dict[str, Any] = {"report": str(folder / "report.html"), "manifest": str(folder / "manifest.json")}
     arguments["report_public"] = str(folder / "report_public.html")
     arguments["numbers"] = str(folder / "report_numbers.json")
+    arguments["guidelines"] = str(folder / "guidelines.tsv")
     (folder / "manifest.json").write_text(json.dumps(found.manifest))
     for name, model in CONTRACTS.items():
         path = str(folder / f"{name}.parquet")

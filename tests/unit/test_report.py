@@ -145,6 +145,7 @@ def test_sections_of_each_case(html: dict[str, str]) -> None:
         "travel",
         "truth",
         "methods",
+        "guidelines",
         "provenance",
     ]
     assert [s.anchor for s in sections(fixtures.inputs("demo"))] == everything
@@ -957,8 +958,10 @@ def test_the_number_with_an_outcome_is_blurred_where_the_flow_blurs_it(html: dic
 
 def test_footer_promises_what_is_kept(html: dict[str, str]) -> None:
     text = Page(html["demo"]).text
-    assert "Single counts under 10 are not printed." in text
-    assert "not across tables; for a public release raise audit.min_cell" in text
+    assert "Internal: single counts under 10 are not printed" in text
+    public = Page(render(dataclasses.replace(fixtures.inputs("demo"), public=True))).text
+    assert "To be shared: counts under 10 are not printed" in public
+    assert "protected within a table, not across tables" in public
 
 
 def test_checks_of_the_data_say_what_could_mislead(html: dict[str, str]) -> None:

@@ -76,6 +76,8 @@ def library(*packages):
     files = sorted(root.glob("*.py")) + [
         f for p in packages for f in sorted((root / p).glob("*.py"))
     ]
+    if "report" in packages:
+        files += sorted(f for f in (WORKFLOW / "report").rglob("*") if f.is_file())
     digest = hashlib.sha256()
     for file in files:
         digest.update(file.name.encode() + file.read_bytes())

@@ -113,6 +113,7 @@ rule render_report:
         ),
         report_public="<results>/report_public.html",
         numbers="<results>/report_numbers.json",
+        guidelines="<results>/guidelines.tsv",
     log:
         "<results>/logs/render_report.log",
     benchmark:

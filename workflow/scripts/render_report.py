@@ -18,7 +18,7 @@ from stratiome.config import (
     TreatmentConfig,
 )
 from stratiome.report.check import written
-from stratiome.report.page import Settings, read_inputs, render
+from stratiome.report.page import Settings, draw, read_inputs, render
 
 
 def main(
@@ -26,6 +26,7 @@ def main(
     report: str,
     report_public: str,
     numbers: str,
+    guidelines: str,
     manifest: str,
     flow: str,
     baseline: str | None = None,
@@ -246,9 +247,11 @@ def main(
     target = Path(report)
     target.parent.mkdir(parents=True, exist_ok=True)
     inputs = read_inputs(settings, manifest, paths, quality, quality_figures)
-    pages = {report: render(inputs), report_public: render(replace(inputs, public=True))}
+    page, checklist = draw(inputs)
+    pages = {report: page, report_public: render(replace(inputs, public=True))}
     for path, page in pages.items():
         Path(path).write_text(page, encoding="utf-8")
+    Path(guidelines).write_text(checklist, encoding="utf-8")
     beside = {name: [os.path.relpath(p, target.parent) for p in given] for name, given in inputs.files.items()}
     write_json(written({Path(path).name: page for path, page in pages.items()}, beside), numbers)
 

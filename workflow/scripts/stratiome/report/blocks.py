@@ -11,11 +11,15 @@ from stratiome.report.verdicts import Verdict
 
 @dataclass(frozen=True)
 class Cell:
-    """Cell of a table: text, an optional tone that marks a verdict, and an optional second line."""
+    """Cell of a table: text, an optional tone that marks a verdict, an optional second line, links within the page.
+
+    A link is an anchor and its text.
+    """
 
     text: str
     tone: str = ""
     below: str = ""
+    links: Sequence[tuple[str, str]] = ()
 
 
 @dataclass(frozen=True)
@@ -182,18 +186,20 @@ class Heading:
 
 @dataclass(frozen=True)
 class Fold:
-    """Blocks that open on demand."""
+    """Blocks that open on demand; `anchor` makes it a target of links."""
 
     summary: str
     blocks: Sequence[object]
+    anchor: str = ""
     kind: str = "fold"
 
 
 @dataclass(frozen=True)
 class Section:
-    """A section of the report."""
+    """A section of the report; `without` names absent tables that it asked for."""
 
     anchor: str
     title: str
     lede: str
     blocks: list[object] = field(default_factory=list)
+    without: Sequence[str] = ()

@@ -40,6 +40,8 @@ CURVES = {
     "treatment_profiles": ("treatment", "profile", "arm"),
 }
 """Tables of survival curves -> columns that name a curve."""
+PROTECTING = frozenset({"flow", "resample_summary", "quality_summary"})
+"""Tables that say which counts are small beside others; without them less is protected."""
 ROW = "_row"
 """Column with the place of a row in its artefact."""
 
@@ -209,6 +211,10 @@ class ReportInputs:
         Where given, numbers of `rows` are traced in it.
     public
         Whether the page is to be shared: steps of survival curves are merged, and nothing is drawn of single patients.
+    absent
+        Table (or `quality`, `quality_figures`, `manifest`) -> its files that were not there; such a table is empty.
+    asked
+        Where given, names of tables are added to it as they are read.
     """
 
     settings: Settings
@@ -219,6 +225,18 @@ class ReportInputs:
     files: Mapping[str, Sequence[str]] = field(default_factory=dict)
     ledger: Ledger | None = None
     public: bool = False
+    absent: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    asked: set[str] | None = None
+
+    def table(self, name: str) -> pl.DataFrame | None:
+        """The whole of a table; none if it is absent."""
+        self.note(name)
+        return self.tables.get(name)
+
+    def note(self, *names: str) -> None:
+        """That tables are read, where somebody asks."""
+        if self.asked is not None:
+            self.asked.update(names)
 
     def made_of(self, cohort: str) -> list[str]:
         """Cohort, config and version for the last line of a page."""
@@ -228,7 +246,7 @@ class ReportInputs:
 
     def rows(self, table: str, **where: Any) -> list[dict[str, Any]]:
         """Rows of a table whose columns equal the given values (null matches null), in their order."""
-        frame = self.tables.get(table)
+        frame = self.table(table)
         if frame is None:
             return []
         frame = frame if ROW in frame.columns else frame.with_row_index(ROW)
@@ -310,9 +328,7 @@ def _merged(rows: Sequence[dict[str, Any]], keys: Sequence[str]) -> list[dict[st
 
 
 def _where(frame: pl.DataFrame, where: Mapping[str, Any]) -> pl.DataFrame:
-    for column, value in where.items():
-        frame = frame.filter(pl.col(column).eq_missing(pl.lit(value)))
-    return frame
+    return frame.filter(*(pl.col(c).eq_missing(pl.lit(v)) for c, v in where.items())) if where else frame
 
 
 def _masked(frame: pl.DataFrame, min_cell: int) -> pl.DataFrame:
@@ -332,6 +348,8 @@ def read_inputs(
 ) -> ReportInputs:
     """Read and check every table.
 
+    A table of which a file is not there counts as absent as a whole, and is named in `absent`.
+
     Parameters
     ----------
     settings
@@ -348,18 +366,33 @@ def read_inputs(
     TableError
         If a table breaks its contract.
     """
+    files = {name: [given] if isinstance(given, str) else list(given) for name, given in paths.items()}
+    beside = {"manifest": [manifest], "quality": quality, "quality_figures": quality_figures}
+    absent = {n: gone for n, given in (files | beside).items() if (gone := [p for p in given if not Path(p).is_file()])}
+    files |= {name: [] for name in absent if name in files}
     read: dict[str, pl.DataFrame] = {}
-    for name, given in paths.items():
-        parts = [tables.read_table(p, CONTRACTS[name]) for p in ([given] if isinstance(given, str) else given)]
+    for name, given in files.items():
+        parts = [tables.read_table(p, CONTRACTS[name]) for p in given]
         frame = pl.concat(parts) if parts else tables.from_rows([], CONTRACTS[name])
         read[name] = _masked(frame.with_row_index(ROW), settings.min_cell)
     if not settings.words.timed:
         read = without_time(read)
     return ReportInputs(
         settings=settings,
-        manifest=json.loads(Path(manifest).read_text(encoding="utf-8")),
+        manifest={} if "manifest" in absent else json.loads(Path(manifest).read_text(encoding="utf-8")),
         tables=read,
-        quality={Path(p).stem: tables.read_table(p, tables.QualityFeatures) for p in quality},
-        quality_figures={Path(p).stem: Path(p).read_text(encoding="utf-8") for p in quality_figures},
-        files={name: [given] if isinstance(given, str) else list(given) for name, given in paths.items()},
+        quality={Path(p).stem: _features(p) for p in quality},
+        quality_figures={
+            Path(p).stem: Path(p).read_text(encoding="utf-8")
+            for p in quality_figures
+            if p not in absent.get("quality_figures", ())
+        },
+        files=files,
+        absent=absent,
     )
+
+
+def _features(path: str) -> pl.DataFrame:
+    """Features of an omic; none where the file is not there, so that the omic is named all the same."""
+    there = Path(path).is_file()
+    return tables.read_table(path, tables.QualityFeatures) if there else tables.from_rows([], tables.QualityFeatures)

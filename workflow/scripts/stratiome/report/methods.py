@@ -225,11 +225,24 @@ RANDOM_EFFECTS = (
 
 def write(inputs: ReportInputs) -> tuple[list[str], list[str]]:
     """Paragraphs of the methods text, and the references cited in them, in alphabetical order."""
-    text = [_data(inputs), _design(inputs), _latent(inputs), _prognosis(inputs)]
-    text += [_treatment(inputs)] if inputs.settings.treatments else []
-    text += [_software(inputs)]
+    text = [paragraph for _, _, paragraph in paragraphs(inputs)]
     cited = [full for key, full in REFERENCES.items() if any(key in t for t in text)]
     return text, cited
+
+
+def paragraphs(inputs: ReportInputs) -> list[tuple[str, str, str]]:
+    """Anchor, heading and text of each paragraph."""
+    found = [
+        ("methods-data", "Data and outcome", _data(inputs)),
+        ("methods-prepared", "Missing values and features", _prepared(inputs)),
+        ("methods-splits", "Splits and intervals", _design(inputs)),
+        ("methods-subgroups", "Latent model and subgroups", _latent(inputs)),
+        ("methods-prognosis", "Prognostic models", _prognosis(inputs)),
+        ("methods-judged", "How predictions were judged", _judged(inputs)),
+    ]
+    if inputs.settings.treatments:
+        found.append(("methods-treatment", "Effects of treatments", _treatment(inputs)))
+    return [*found, ("methods-software", "Software", _software(inputs))]
 
 
 def _data(inputs: ReportInputs) -> str:
@@ -258,11 +271,15 @@ def _data(inputs: ReportInputs) -> str:
         " risks"
         f" are of is {s.words.failure}. Patients who were not assessed were left out of models and tests.",
     )
+    return f"Data were {source}. {outcome}{other}{_followed(inputs)}{omics}"
+
+
+def _prepared(inputs: ReportInputs) -> str:
     return (
-        f"Data were {source}. {outcome}{other}{_followed(inputs)}{omics} A missing omic or value was masked and"
-        f" never imputed into a likelihood. Missing clinical values were replaced by the training median beside an"
-        f" indicator of missingness (numbers) or counted as the reference beside one (classes); levels of fewer than"
-        f" five training patients join the reference. Transforms were fitted on training patients and applied to all."
+        "A missing omic or value was masked and"
+        " never imputed into a likelihood. Missing clinical values were replaced by the training median beside an"
+        " indicator of missingness (numbers) or counted as the reference beside one (classes); levels of fewer than"
+        " five training patients join the reference. Transforms were fitted on training patients and applied to all."
         f"{_features(inputs)}"
     )
 
@@ -406,20 +423,21 @@ def _prognosis(inputs: ReportInputs) -> str:
         if s.prognosis
         else ""
     )
-    begin = (
+    left_out = "".join(f" {said}" for said in not_fitted(inputs, PROGNOSIS_MODELS[1:], "cross-validation"))
+    return (
         "The yardstick was a Cox model (Cox 1972) on"
         f" {join([label(c) for c in s.covariates]) or 'no clinical covariate'}.{_one_time(inputs)}"
-        f"{_beside(inputs, ratio)}"
+        f"{_beside(inputs, ratio)}{left_out}"
     )
-    end = (
-        "".join(f" {said}" for said in not_fitted(inputs, PROGNOSIS_MODELS[1:], "cross-validation"))
-        + _trust(inputs)
-        + _explained(inputs)
-    )
+
+
+def _judged(inputs: ReportInputs) -> str:
+    s = inputs.settings
+    end = _trust(inputs) + _explained(inputs)
     if not s.words.timed:
-        return f"{begin}{_judged_without_time()}{end}"
+        return f"{_judged_without_time()}{end}"
     return (
-        f"{begin} Discrimination was measured by Uno's C (Uno 2011) truncated at {months(s.endpoint.tau_months)}"
+        "Discrimination was measured by Uno's C (Uno 2011) truncated at {months(s.endpoint.tau_months)}"
         " months and by"
         " time-dependent AUC, overall error by the integrated Brier score with censoring weights (Graf 1999),"
         " calibration by slope, intercept (Crowson 2016), observed/expected ratio, risk groups, and smooth curves of"
@@ -442,7 +460,7 @@ def _one_time(inputs: ReportInputs) -> str:
 
 def _judged_without_time() -> str:
     return (
-        " Discrimination was measured by the area under the ROC curve within folds, overall error by the Brier score"
+        "Discrimination was measured by the area under the ROC curve within folds, overall error by the Brier score"
         " and its gain over one risk for all, calibration by slope and intercept of a binomial regression with"
         " complementary log-log link (Crowson 2016), observed/expected ratio, risk groups, and smooth curves of the"
         " event with the integrated calibration index (Austin 2020). Differences to the clinical model were taken on"
@@ -686,6 +704,7 @@ def _averages(inputs: ReportInputs) -> str:
 
 
 def _software(inputs: ReportInputs) -> str:
+    inputs.note("manifest")
     versions = inputs.manifest.get("created_with") or {}
     named = [
         f"{p} {versions[p]}"

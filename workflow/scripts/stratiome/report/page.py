@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from stratiome.report import (
@@ -12,17 +13,23 @@ from stratiome.report import (
     section_subgroups,
     section_treatment,
 )
+from stratiome.report.absent import left_out, noted, told, unprotected, without
 from stratiome.report.blocks import Section
 from stratiome.report.disclosure import STEP_EVENTS
+from stratiome.report.guidelines import Answer, Guideline, places, table
 from stratiome.report.inputs import ReportInputs, Settings, read_inputs
 from stratiome.report.section_appendix import how, planted, provenance
 from stratiome.report.section_checks import checks, duplicates
 from stratiome.report.section_cohort import cohort, quality, summary
+from stratiome.report.section_guidelines import answers, guidelines
 from stratiome.report.template import TEMPLATES, fill, ticks
 from stratiome.report.traced import Ledger, annotate
 from stratiome.report.verdicts import Verdict
 
-__all__ = ["ReportInputs", "Settings", "read_inputs", "render", "sections", "ticks", "verdicts"]
+__all__ = ["ReportInputs", "Settings", "draw", "read_inputs", "render", "sections", "ticks", "verdicts"]
+
+VERDICTS = "What did we learn?"
+"""Heading of the first section."""
 
 
 def verdicts(inputs: ReportInputs) -> list[Verdict]:
@@ -40,25 +47,63 @@ def verdicts(inputs: ReportInputs) -> list[Verdict]:
     return [*found, section_prognosis.transport(inputs), *section_audit_external.verdicts(inputs)]
 
 
+@dataclass(frozen=True)
+class _First:
+    """What stands above the sections."""
+
+    warning: str
+    summary: Sequence[str] = ()
+    verdicts: Sequence[Verdict] = ()
+    without: Sequence[str] = ()
+
+
+def _first(inputs: ReportInputs) -> _First:
+    asked: set[str] = set()
+    watched = replace(inputs, asked=asked)
+    found = _First(duplicates(watched), summary(watched), verdicts(watched))
+    gone = without(inputs, asked)
+    return replace(found, warning=f"{found.warning} {told(inputs, gone)}".strip(), without=gone) if gone else found
+
+
 def sections(inputs: ReportInputs) -> list[Section]:
-    """Sections after the verdicts, in reading order."""
-    found = [
-        cohort(inputs),
-        quality(inputs),
-        checks(inputs),
-        section_subgroups.subgroups(inputs),
-        section_prognosis.prognosis(inputs),
-        section_treatment.treatment(inputs),
-        section_audit.audit(inputs),
-        planted(inputs),
-        how(inputs),
-        provenance(inputs),
+    """Sections after the verdicts, in reading order; each says at its top which tables it had to do without."""
+    return _sections(inputs, _first(inputs))[0]
+
+
+def _sections(inputs: ReportInputs, first: _First) -> tuple[list[Section], list[tuple[Guideline, list[Answer]]]]:
+    """Sections, and items of guidelines with what the sections say of them."""
+    *results, last = made = _made(inputs)
+    above = Section("verdicts", VERDICTS, "", without=first.without)
+    last = replace(last, blocks=[*last.blocks, *left_out(inputs, [above, *made])])
+    found = answers(inputs, places([above, *results, last]))
+    return [*results, guidelines(found), last], found
+
+
+def _made(inputs: ReportInputs) -> list[Section]:
+    """All sections but that on guidelines, which looks at them."""
+    makers: list[Callable[[ReportInputs], Section | None]] = [
+        cohort,
+        quality,
+        checks,
+        section_subgroups.subgroups,
+        section_prognosis.prognosis,
+        section_treatment.treatment,
+        section_audit.audit,
+        planted,
+        how,
+        provenance,
     ]
-    return [s for s in found if s is not None]
+    made = [noted(maker, inputs) for maker in makers]
+    return [s for s in made if s is not None]
 
 
 def render(inputs: ReportInputs, templates: Path = TEMPLATES) -> str:
-    """The whole page.
+    """The whole page; as `draw`, without the items of guidelines."""
+    return draw(inputs, templates)[0]
+
+
+def draw(inputs: ReportInputs, templates: Path = TEMPLATES) -> tuple[str, str]:
+    """The whole page, and the items of reporting guidelines as a table.
 
     Parameters
     ----------
@@ -69,8 +114,8 @@ def render(inputs: ReportInputs, templates: Path = TEMPLATES) -> str:
 
     Returns
     -------
-    str
-        HTML that loads nothing from outside. The same inputs give the same text.
+    tuple of str
+        HTML that loads nothing from outside, and tab-separated text. The same inputs give the same text.
 
     Raises
     ------
@@ -80,13 +125,20 @@ def render(inputs: ReportInputs, templates: Path = TEMPLATES) -> str:
     settings = inputs.settings
     ledger = Ledger()
     inputs = replace(inputs, ledger=ledger)
+    parts: list[Section] = []
+    found: list[tuple[Guideline, list[Answer]]] = []
+    if inputs.public and (why := unprotected(inputs)):
+        first = _First(warning=f"This version was not made. {why} Make the run again to have it.")
+    else:
+        first = _first(inputs)
+        parts, found = _sections(inputs, first)
     page = fill(
         templates,
         title=settings.title or settings.cohort,
-        summary=summary(inputs),
-        warning=duplicates(inputs),
-        verdicts=verdicts(inputs),
-        sections=sections(inputs),
+        summary=first.summary,
+        warning=first.warning,
+        verdicts=first.verdicts,
+        sections=parts,
         simulated=inputs.simulated,
         min_cell=settings.min_cell,
         public=inputs.public,
@@ -96,4 +148,4 @@ def render(inputs: ReportInputs, templates: Path = TEMPLATES) -> str:
     )
     for name, other in settings.words.renamed.items():
         page = page.replace(name, other)
-    return annotate(page, ledger)
+    return annotate(page, ledger), table(found)

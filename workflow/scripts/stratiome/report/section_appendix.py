@@ -116,8 +116,10 @@ def _covered(row: dict[str, Any]) -> Cell:
 
 def how(inputs: ReportInputs) -> Section:
     """Methods text ready to paste, with references."""
-    text, references = methods.write(inputs)
-    blocks: list[object] = [*(Text(t) for t in text), Heading("References"), *(Text(r) for r in references)]
+    blocks: list[object] = []
+    for anchor, title, text in methods.paragraphs(inputs):
+        blocks += [Heading(title, anchor), Text(text)]
+    blocks += [Heading("References"), *(Text(r) for r in methods.write(inputs)[1])]
     return Section(
         "methods", "Methods", "Ready to paste; it states what this analysis did, from its own settings.", blocks
     )
@@ -125,6 +127,7 @@ def how(inputs: ReportInputs) -> Section:
 
 def provenance(inputs: ReportInputs) -> Section:
     """Inputs, software, seeds and the resolved config."""
+    inputs.note("manifest")
     manifest = inputs.manifest
     blocks: list[object] = []
     files = manifest.get("inputs") or []
@@ -140,6 +143,7 @@ def provenance(inputs: ReportInputs) -> Section:
             ]
             for f in files
         ]
+        blocks.append(Heading("What went in", "provenance-inputs"))
         blocks.append(
             Table("Input files.", ["Name", "File", "Rows", "Columns", "Bytes", "SHA-256"], rows, frozenset({2, 3, 4}))
         )
@@ -150,18 +154,23 @@ def provenance(inputs: ReportInputs) -> Section:
         ("Python", manifest.get("python")),
         ("Platform", manifest.get("platform")),
     ]
+    blocks.append(Heading("What ran", "provenance-run"))
     blocks.append(
         Table("The run.", ["What", "Value"], [[name, str(value)] for name, value in facts if value is not None])
     )
     versions = manifest.get("created_with") or {}
     if versions:
         rows = [[name, str(versions[name])] for name in sorted(versions)]
-        blocks.append(Fold("Software versions", [Table("Software.", ["Package", "Version"], rows)]))
+        blocks.append(
+            Fold("Software versions", [Table("Software.", ["Package", "Version"], rows)], "provenance-software")
+        )
     blocks += _artefacts(inputs)
     if manifest.get("config") and not inputs.public:
         blocks.append(
             Fold(
-                "Resolved config", [Code(json.dumps(manifest["config"], indent=2, sort_keys=True, ensure_ascii=False))]
+                "Resolved config",
+                [Code(json.dumps(manifest["config"], indent=2, sort_keys=True, ensure_ascii=False))],
+                "provenance-config",
             )
         )
     if not files and not versions:

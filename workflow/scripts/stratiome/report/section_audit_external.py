@@ -14,15 +14,16 @@ from stratiome.report.validation import Validation
 from stratiome.report.verdicts import Verdict
 from stratiome.report.words import readable, sentence
 
+OF_A_COHORT = ("external_metrics", "external_subgroups", "external_effects", "external_order")
+"""Tables with what is known of each other cohort."""
+
 
 def pages(inputs: ReportInputs) -> list[Validation]:
     """What is known of each other cohort, in the order of the config."""
     found = []
+    inputs.note(*OF_A_COHORT)
     for row in inputs.rows("external_patients"):
-        own = {
-            name: inputs.tables[name].filter(pl.col("cohort") == row["cohort"])
-            for name in ("external_metrics", "external_subgroups", "external_effects", "external_order")
-        }
+        own = {name: inputs.tables[name].filter(pl.col("cohort") == row["cohort"]) for name in OF_A_COHORT}
         found.append(
             Validation(
                 title=row["cohort"],

@@ -67,7 +67,7 @@ def _notes(inputs: ReportInputs) -> list[object]:
         return []
     body = [[sentence(label(r["scope"])), r["file"], r["note"]] for r in rows]
     return [
-        Heading("Found or repaired on reading"),
+        Heading("Found or repaired on reading", "checks-read"),
         Table("What was found or repaired on reading.", ["Concerns", "File", "What"], body),
     ]
 
@@ -101,7 +101,7 @@ def _identity(inputs: ReportInputs) -> list[object]:
         f"Flagged patients are named in the private table `{IDENTITY}` of the results folder, never here. The last"
         " figures are what the check is expected to find of wrongly labelled patients, and to flag of right ones."
     )
-    blocks: list[object] = [Heading("Are patients who they are said to be?")]
+    blocks: list[object] = [Heading("Are patients who they are said to be?", "checks-identity")]
     if judged:
         blocks.append(Table("Checks of identity.", head, body, frozenset({2, 3, 4, 5}), note))
     why: dict[str, list[str]] = {}
@@ -158,7 +158,12 @@ def _batches(inputs: ReportInputs) -> list[object]:
     ]
     note = f"Strength from 0 to 1, corrected for chance; beyond {number(limit)} it is marked."
     note += _not_estimable(rows)
-    return [Heading("Batches"), said, *also, *_long("Batches against other variables.", head, body, {4, 5, 6}, note)]
+    return [
+        Heading("Batches", "checks-batches"),
+        said,
+        *also,
+        *_long("Batches against other variables.", head, body, {4, 5, 6}, note),
+    ]
 
 
 def _not_estimable(rows: Sequence[Row]) -> str:
@@ -214,7 +219,7 @@ def _features(inputs: ReportInputs) -> list[object]:
         " heavy tails, replaced by normal scores of their ranks."
     )
     table = Table("Features of each omic.", head, body, frozenset(range(1, 8)), note)
-    return [Heading("Features that models see"), table]
+    return [Heading("Features that models see", "checks-features"), table]
 
 
 def _long(caption: str, head: list[str], body: list[list[Cell | str]], right: set[int], note: str) -> list[object]:

@@ -37,7 +37,7 @@ def cohort(inputs: ReportInputs) -> Section:
     what = inputs.settings.words.say("survival", "models of the response")
     if flow:
         blocks += [
-            Heading("Patient flow"),
+            Heading("Patient flow", "cohort-flow"),
             Figure(
                 diagram(flow, "flow", _told(flow), inputs.settings.min_cell, _locked_away(inputs), what),
                 "From the clinical table to the analysis",
@@ -61,7 +61,7 @@ def cohort(inputs: ReportInputs) -> Section:
         least = inputs.settings.min_cell
         small = any(is_small(r["n"], least) for r in overlap)
         blocks += [
-            Heading("Who has which omics"),
+            Heading("Who has which omics", "cohort-omics"),
             Figure(
                 figures.omic_overlap(
                     overlap,
@@ -168,7 +168,7 @@ def _baseline(inputs: ReportInputs) -> list[object]:
         " small one."
     )
     table = Table("Patients at time zero.", ["", "Patients", "Missing"], body, frozenset({1, 2}), note)
-    return [Heading("Who they are"), table, *folds, *_once(inputs)]
+    return [Heading("Who they are", "cohort-who"), table, *folds, *_once(inputs)]
 
 
 def _once(inputs: ReportInputs) -> list[object]:
@@ -464,7 +464,12 @@ def _splits(inputs: ReportInputs) -> list[object]:
     ]
     head = ["Split", "Design", "Training", "Held out", "Not used", "Events in training", "Events held out"]
     sizes = Table("Patients in each split.", head, body, frozenset(range(2, 7)))
-    return [Heading("How patients were split"), Text(text), *notes, Fold("Size of every split", [sizes])]
+    return [
+        Heading("How patients were split", "cohort-splits"),
+        Text(text),
+        *notes,
+        Fold("Size of every split", [sizes]),
+    ]
 
 
 def _site_splits(inputs: ReportInputs, n: int) -> str:
@@ -562,6 +567,7 @@ def _some(names: Sequence[str]) -> str:
 
 def quality(inputs: ReportInputs) -> Section:
     """Metrics, figure and flagged features of each omic."""
+    inputs.note("quality", "quality_figures")
     names = list(dict.fromkeys([*inputs.quality, *(r["omic"] for r in inputs.rows("quality_summary"))]))
     blocks: list[object] = [] if names else [Note("No quality tables were given.")]
     for name in names:

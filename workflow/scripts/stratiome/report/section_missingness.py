@@ -42,7 +42,7 @@ def missingness(inputs: ReportInputs) -> list[object]:
     whole = [r for r in rows if r["finding"] == "all missing" and not is_small(r["n"], least)]
     tests = [r for r in rows if r["finding"] == "test"]
     found = [r for r in tests if r["p_holm"] is not None and r["p_holm"] < inputs.settings.alpha]
-    blocks: list[object] = [Heading("What is missing, and for whom")]
+    blocks: list[object] = [Heading("What is missing, and for whom", "checks-missing")]
     together = [r for r in rows if r["finding"] == "missing together" and r["subject"] == "clinical column"]
     blocks += [
         Text(f"The very same {count(r['missing'], least)} of {r['n']:,} patients lack {join(_names(r))}.")

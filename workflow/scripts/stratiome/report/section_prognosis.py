@@ -29,6 +29,7 @@ from stratiome.report.words import (
     plural,
     readable,
     reason,
+    slug,
     term,
     until,
     within,
@@ -327,7 +328,7 @@ def _design(inputs: ReportInputs, design: str) -> list[object]:
         " 1 says that risks are too extreme or too tame all the same."
     )
     blocks: list[object] = [
-        Heading(title),
+        Heading(title, f"prognosis-{slug(design)}"),
         Text(_meaning(inputs, design)),
         Table(f"{title}: all models beside the clinical one.", head, body, frozenset(range(2, len(head))), note),
         *map(Note, notes),
@@ -557,7 +558,7 @@ def _stability(inputs: ReportInputs) -> list[object]:
     if not models(inputs, SITES):
         why = "no site is given" if inputs.settings.site is None else "no site was held out"
         blocks.append(Note(f"Whether this holds at another site is not tested here: {why}."))
-    return [Heading("Does it hold in every held-out set?"), *blocks] if blocks else []
+    return [Heading("Does it hold in every held-out set?", "prognosis-sets"), *blocks] if blocks else []
 
 
 def _size(inputs: ReportInputs, resample: str, n: int) -> str:
@@ -624,7 +625,7 @@ def _coefficients(inputs: ReportInputs) -> list[object]:
         + outcome.say("", f" Above zero, {outcome.failure} is likelier: they are on the scale of log(−log(1 − risk)).")
         + (f" Those of omics that fewer than {inputs.settings.min_cell} patients have are not shown." if hidden else "")
     )
-    return [Fold("Coefficients of the models", [text, *hazards(inputs), *tables])]
+    return [Fold("Coefficients of the models", [text, *hazards(inputs), *tables], "prognosis-coefficients")]
 
 
 def _named(row: Row) -> str:
@@ -671,5 +672,6 @@ def _fitted(inputs: ReportInputs) -> list[object]:
                     frozenset({1, 2, 3}),
                 ),
             ],
+            "prognosis-fitted",
         )
     ]

@@ -51,7 +51,10 @@ def calibration(
     more = _curves(inputs, design, rest, colours)
     if not panels and not more:
         return []
-    blocks: list[object] = [Heading("Calibration: do predicted risks come true?"), *_said(inputs, design, models)]
+    blocks: list[object] = [
+        Heading("Calibration: do predicted risks come true?", "prognosis-calibration"),
+        *_said(inputs, design, models),
+    ]
     blocks += panels or more
     blocks += _table(inputs, design, models)
     blocks += _risks(inputs, design, main)

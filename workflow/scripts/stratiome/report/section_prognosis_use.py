@@ -49,7 +49,10 @@ def decisions(inputs: ReportInputs, colours: dict[str, int]) -> list[object]:
         f" {count(first['events'], inputs.settings.min_cell)} events; held out, {first['design']}. Intervals of the"
         f" difference to the clinical model: {_difference(inputs)}."
     )
-    return [Heading("Is it of use for a decision?"), Panels("Decision curves", panels, caption, 820)]
+    return [
+        Heading("Is it of use for a decision?", "prognosis-decisions"),
+        Panels("Decision curves", panels, caption, 820),
+    ]
 
 
 def _difference(inputs: ReportInputs) -> str:
@@ -73,7 +76,7 @@ def bounds(inputs: ReportInputs) -> list[object]:
         return [Text("The outcome has no time, so no bounds on the time to it are given.")]
     if inputs.settings.endpoint.competing is not None:
         return [
-            Heading("Lower bounds on survival time"),
+            Heading("Lower bounds on survival time", "prognosis-bounds"),
             Text(
                 "None are given. Who dies of another cause never reaches the event, so there is no time to it that a"
                 " bound could be held against; a bound on what it would have been if nobody died of other causes could"
@@ -102,7 +105,7 @@ def bounds(inputs: ReportInputs) -> list[object]:
     )
     note = f"{words.sentence(readable(rows[0]['method']))}. Held out, {rows[0]['design']}."
     blocks: list[object] = [
-        Heading("Lower bounds on survival time"),
+        Heading("Lower bounds on survival time", "prognosis-bounds"),
         text,
         Table(
             f"Share of patients who outlive their bound; {nominal:.2f} is asked for.",

@@ -60,7 +60,7 @@ def treatment_records(inputs: ReportInputs) -> list[object]:
         )
     table = Table("Treatments as recorded.", head, body, frozenset({1, 2, 3, 4, 5, 6}), note)
     return [
-        Heading("Treatments as recorded"),
+        Heading("Treatments as recorded", "checks-treatments"),
         *notes,
         table if inputs.settings.words.timed else table.without(frozenset(RATIOS)),
     ]

@@ -31,7 +31,7 @@ def group_name(group: int) -> str:
 
 def latent_map(inputs: ReportInputs) -> list[object]:
     """Map of the patients, subgroups to be singled out."""
-    table = inputs.tables.get("latent_map")
+    table = inputs.table("latent_map")
     if table is None or table.is_empty():
         return []
     if inputs.public:

@@ -103,7 +103,7 @@ def beyond_clinical(inputs: ReportInputs) -> list[object]:
         note = f"{note} Deaths of other causes count as censored here.".strip()
     head = ["Hypothesis or measure", "Result", "n", "Events", "How"]
     return [
-        Heading("Do they say more than the clinical variables?"),
+        Heading("Do they say more than the clinical variables?", "subgroups-beyond"),
         Text(_beyond_words(inputs, tests.get("likelihood ratio"), added.get("uno_c_difference"))),
         Table(f"Held-out subgroups and {outcome.survival}.", head, body, frozenset({2, 3}), note),
     ]

@@ -113,7 +113,10 @@ def _evidence(inputs: ReportInputs) -> list[object]:
         f" nothing: one cloud can be cut the same way again and again. {_ring(inputs)}"
         f" {sentence(inputs.everyone)}, outcomes not used."
     )
-    return [Heading("How many"), Panels("Evidence for each number of subgroups", panels, caption, 410)]
+    return [
+        Heading("How many", "subgroups-number"),
+        Panels("Evidence for each number of subgroups", panels, caption, 410),
+    ]
 
 
 def _matched(inputs: ReportInputs) -> list[object]:
@@ -221,7 +224,10 @@ def _survival(inputs: ReportInputs) -> list[object]:
         )
         told = figures.describe_shares(groups, least)
         drawing = figures.proportions(groups, "shares-subgroups", told, least)
-        return [Heading("Do they respond differently?"), Figure(drawing, "Held-out subgroups", caption, 820)]
+        return [
+            Heading("Do they respond differently?", "subgroups-outcome"),
+            Figure(drawing, "Held-out subgroups", caption, 820),
+        ]
     caption = (
         f"{n}Kaplan–Meier curves with pointwise {inputs.settings.level} bands. Each patient's subgroup was predicted by"
         f" a model that had not seen this patient. A curve ends where fewer than {least} patients are at risk."
@@ -243,7 +249,10 @@ def _survival(inputs: ReportInputs) -> list[object]:
         least,
         initial=[printed[g] for _, g, _ in groups],
     )
-    return [Heading("Do they live differently?"), Figure(drawing, "Survival of the held-out subgroups", caption, 820)]
+    return [
+        Heading("Do they live differently?", "subgroups-outcome"),
+        Figure(drawing, "Survival of the held-out subgroups", caption, 820),
+    ]
 
 
 def _profile(inputs: ReportInputs) -> list[object]:
@@ -266,7 +275,7 @@ def _profile(inputs: ReportInputs) -> list[object]:
     head = ["Variable", *(group_name(g) for g in groups)]
     note = f"Shares that rest on 1 to {inputs.settings.min_cell - 1} patients are suppressed. Descriptive; no tests."
     return [
-        Heading("Clinical profile"),
+        Heading("Clinical profile", "subgroups-profile"),
         Table("Clinical profile of the held-out subgroups.", head, body, frozenset(range(1, len(head))), note),
     ]
 
@@ -309,7 +318,7 @@ def _markers(inputs: ReportInputs) -> list[object]:
         " features defined the groups, so their difference is no finding and carries no p-value."
     )
     return [
-        Heading("Markers"),
+        Heading("Markers", "subgroups-markers"),
         *_told_by_one(inputs),
         Panels("Descriptive: these features defined the groups", panels, caption, 400),
         Fold("All listed markers", tables),
@@ -363,7 +372,7 @@ def _agreement(inputs: ReportInputs) -> list[object]:
     table = [Table(caption, head, body, frozenset({2, 3, 4}), note)] if body else []
     outcome = inputs.settings.words
     tests = [r for r in inputs.rows("subgroup_tests") if not r["grouping"].endswith(" subgroups")]
-    blocks: list[object] = [Heading("Agreement with known labels"), *table, *said]
+    blocks: list[object] = [Heading("Agreement with known labels", "subgroups-labels"), *table, *said]
     if tests:
         body = [
             [

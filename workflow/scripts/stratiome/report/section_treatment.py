@@ -139,7 +139,7 @@ def treatment(inputs: ReportInputs) -> Section:
 
 def _trial(inputs: ReportInputs, key: str) -> list[object]:
     rows = inputs.rows("treatment_trial", treatment=key)
-    heading = Heading("The trial that is imitated")
+    heading = Heading("The trial that is imitated", f"treatment-trial-{key}")
     if not rows:
         return [heading, Note("No target trial is stated, so what follows is association only.", "care")]
     # There is nothing to follow without time: the component is the assessment.
@@ -206,7 +206,7 @@ def _compared(inputs: ReportInputs, key: str, settings: TreatmentConfig) -> list
         )
         if settings.design == "observational":
             blocks += _population(inputs, key, balance)
-    return [Heading("Who was compared"), *blocks] if blocks else []
+    return [Heading("Who was compared", f"treatment-who-{key}"), *blocks] if blocks else []
 
 
 OUTSIDE = 0.1
@@ -304,7 +304,7 @@ def _curves(inputs: ReportInputs, key: str, settings: TreatmentConfig) -> list[o
             f" {outcome.say('curves', 'shares')}."
         )
     name = words.sentence(outcome.survival)
-    return [Heading(f"{name} in both arms"), Panels(f"{name} by arm", panels, caption, 430)]
+    return [Heading(f"{name} in both arms", f"treatment-arms-{key}"), Panels(f"{name} by arm", panels, caption, 430)]
 
 
 def _size(inputs: ReportInputs, key: str) -> str:
@@ -319,7 +319,7 @@ def _effects(inputs: ReportInputs, key: str) -> list[object]:
         return []
     if not any(r["estimate"] is not None for r in rows):
         reasons = list(dict.fromkeys(reason(r) for r in rows))
-        return [Heading("Average effect"), *(Note(f"Not estimable: {t}.") for t in reasons)]
+        return [Heading("Average effect", f"treatment-effect-{key}"), *(Note(f"Not estimable: {t}.") for t in reasons)]
     body = []
     outcome = inputs.settings.words
     known = outcome.estimands
@@ -373,7 +373,7 @@ def _effects(inputs: ReportInputs, key: str) -> list[object]:
     )
     reasons = list(dict.fromkeys(reason(r) for r in rows if r["estimate"] is None))
     return [
-        Heading("Average effect"),
+        Heading("Average effect", f"treatment-effect-{key}"),
         table,
         *(Note(f"Not estimable: {t}.") for t in reasons),
         *_averages(inputs, key),
@@ -530,7 +530,7 @@ def _subgroups(inputs: ReportInputs, key: str, settings: TreatmentConfig) -> lis
         "care",
     )
     return [
-        Heading("Does the effect differ between subgroups?"),
+        Heading("Does the effect differ between subgroups?", f"treatment-subgroups-{key}"),
         *([] if reproducible(inputs) else [warning]),
         Figure(drawing, "Effect in each subgroup", caption, 820),
         table,
@@ -584,7 +584,7 @@ UNASSESSED = (
 
 
 def _assumptions(inputs: ReportInputs, key: str, settings: TreatmentConfig) -> list[object]:
-    heading, outcome = Heading("What could be wrong"), inputs.settings.words
+    heading, outcome = Heading("What could be wrong", f"treatment-assumptions-{key}"), inputs.settings.words
     censoring = outcome.say("Censoring is taken to be unrelated to prognosis within each arm.", UNASSESSED)
     if settings.design == "randomised":
         return [

@@ -43,7 +43,7 @@ def differences(inputs: ReportInputs, key: str) -> list[object]:
     """
     rows = inputs.rows("treatment_differences", treatment=key)
     tests = inputs.rows("treatment_difference_tests", treatment=key)
-    heading = Heading("Does the effect differ between patients?")
+    heading = Heading("Does the effect differ between patients?", f"treatment-differences-{key}")
     if not rows:
         if inputs.rows("treatment_effects", treatment=key, subgroup=0):
             return [heading, Note("Not asked: too few patients were held out with a comparison in training.")]

@@ -48,7 +48,10 @@ def robustness(inputs: ReportInputs, key: str) -> list[object]:
                 lines.append(charts.Line(heading, heading=True))
             variant = sentence(readable(row["variant"]))
             lines.append(charts.Line(variant, *outcome.ends(row), text))
-    blocks: list[object] = [Heading("Does it hold when the analysis is changed?"), *_control(inputs, key)]
+    blocks: list[object] = [
+        Heading("Does it hold when the analysis is changed?", f"treatment-changed-{key}"),
+        *_control(inputs, key),
+    ]
     if len(lines) > 2:
         told = "; ".join(f"{i.name}:" if i.heading else f"{i.name} {i.text}" for i in lines)
         blocks.append(

@@ -141,6 +141,11 @@ def sentence(text: str) -> str:
     return text if mixed else text[:1].upper() + text[1:]
 
 
+def slug(text: str) -> str:
+    """Text as it may stand in an anchor, as `given-splits`."""
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
+
+
 def number(value: float | None, decimals: int = 2, sign: bool = False) -> str:
     """A number with a true minus sign; `not estimable` for null."""
     if value is None:
