@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -77,6 +78,12 @@ def write_config(config: dict, path: Path) -> Path:
     """Write a config as YAML."""
     path.write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
     return path
+
+
+def as_read(page: str) -> str:
+    """HTML of a report without the elements that tell where its numbers come from."""
+    origin = r'<(?:span class="n" title|tspan data-from)="[^"]*">([^<]*)</(?:span|tspan)>'
+    return re.sub(r' data-curves="[^"]*"', "", re.sub(origin, r"\1", page))
 
 
 def snakemake(*arguments: str, cwd: Path, env: dict | None = None, timeout: int = 3600) -> subprocess.CompletedProcess:

@@ -12,7 +12,7 @@ import polars as pl
 import pytest
 import yaml
 
-from conftest import ROOT, snakemake, write_config
+from conftest import ROOT, as_read, snakemake, write_config
 from stratiome.plan import plan
 from stratiome.report.page import Settings, read_inputs, render
 
@@ -116,7 +116,7 @@ def page(shared_data, tmp_path_factory):
         settings = Settings(**{f: getattr(config, f) for f in fields}, sites=splits.sites)
         tables = {key: str(results / path) for key, path in TARGETS.items()}
         quality = [[str(results / f"quality/{omic}.{kind}") for omic in config.omics] for kind in ("parquet", "svg")]
-        html = render(read_inputs(settings, str(results / "manifest.json"), tables, *quality))
+        html = as_read(render(read_inputs(settings, str(results / "manifest.json"), tables, *quality)))
         return results, html, _Page(html)
 
     return made

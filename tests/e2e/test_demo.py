@@ -5,7 +5,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from conftest import ROOT, snakemake
+from conftest import ROOT, as_read, snakemake
 from stratiome.check_disclosure import main as check_disclosure
 from stratiome.check_report import main as check_report
 
@@ -72,7 +72,7 @@ def test_balance_is_exact(demo):
 
 
 def test_report_shows_planted_beside_found(demo):
-    page = (demo / "report.html").read_text()
+    page = as_read((demo / "report.html").read_text())
     assert "Planted truth" in page
     assert "three subgroups" in page
     assert "SIM00001" not in page
@@ -90,7 +90,7 @@ def test_nothing_planted_nothing_found(null):
     assert chosen.row(by_predicate=pl.col("resample") == "full", named=True)["k"] == 1
     tests = _table(null, "subgroup_tests").filter(pl.col("grouping") == "vae subgroups")
     assert tests["p_value"].item() is None
-    assert "No evidence of subgroups" in (null / "report.html").read_text()
+    assert "No evidence of subgroups" in as_read((null / "report.html").read_text())
 
 
 def test_no_effect_planted_no_effect_claimed(null):
@@ -100,7 +100,7 @@ def test_no_effect_planted_no_effect_claimed(null):
     row = effects.row(0, named=True)
     assert abs(row["truth"]) < 1e-9
     assert row["lower"] < 0 < row["upper"]
-    assert "No evidence of an effect" in (null / "report.html").read_text()
+    assert "No evidence of an effect" in as_read((null / "report.html").read_text())
 
 
 def test_the_cohort_inside_a_dependency(tmp_path):
@@ -110,4 +110,4 @@ def test_the_cohort_inside_a_dependency(tmp_path):
     row = rows.row(0, named=True)
     assert row["n"] == 198
     assert row["lower"] < row["estimate"] < row["upper"]
-    assert "Treatment" not in [line.strip() for line in (results / "report.html").read_text().splitlines()]
+    assert "Treatment" not in [line.strip() for line in as_read((results / "report.html").read_text()).splitlines()]

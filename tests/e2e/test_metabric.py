@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 import yaml
 
-from conftest import ROOT, snakemake, write_config
+from conftest import ROOT, as_read, snakemake, write_config
 from stratiome.check_disclosure import main as check_disclosure
 from stratiome.check_report import main as check_report
 from stratiome.prognosis.models import MODELS
@@ -102,7 +102,7 @@ def test_crude_chemotherapy_hazard_ratio_and_exact_balance(results, folder):
 
 
 def test_report_says_it_in_words(results):
-    page = (results / "report.html").read_text()
+    page = as_read((results / "report.html").read_text())
     for words in ("What did we learn?", "Chemotherapy", "immortal-time bias", "Research use only"):
         assert words in page
     assert "MB-0" not in page

@@ -79,6 +79,6 @@ def test_the_landmark_moves_everything_that_is_compared(results):
 
 
 def test_the_report_tells_of_all(results):
-    page = (results / "report.html").read_text(encoding="utf-8")
+    page = as_read((results / "report.html").read_text(encoding="utf-8"))
     for text in ("landmark", "against nothing", "death by accident", "Patients like this", "Whom to treat?"):
         assert text in page

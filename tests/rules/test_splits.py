@@ -5,7 +5,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from conftest import snakemake, write_config, write_tiny
+from conftest import as_read, snakemake, write_config, write_tiny
 from stratiome.tables import Resamples, ResampleSummary, read_table
 
 
@@ -62,7 +62,7 @@ def test_whole_chain_without_folds(tmp_path):
     done = snakemake("--cores", "2", "--configfile", str(path), cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     results = tmp_path / "data/results"
-    page = (results / "report.html").read_text()
+    page = as_read((results / "report.html").read_text())
     assert '"name": "splits"' in (results / "manifest.json").read_text()
     for title in ("On the given splits", "On later patients", "On the locked test set"):
         assert f"{title}: all models" in page
