@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from conftest import as_read
 from small import run, write_small
 
 pytestmark = pytest.mark.e2e
