@@ -8,8 +8,6 @@ import pytest
 import yaml
 
 from conftest import ROOT, as_read, snakemake, write_config
-from stratiome.check_disclosure import main as check_disclosure
-from stratiome.check_report import main as check_report
 from stratiome.prognosis.models import MODELS
 
 pytestmark = [pytest.mark.e2e, pytest.mark.real]
@@ -108,5 +106,3 @@ def test_report_says_it_in_words(results):
     assert "MB-0" not in page
     assert "MTS-T" not in page
     assert len(page) < 10_000_000
-    assert check_report([str(results)]) == 0
-    assert check_disclosure([str(results)]) == 0
