@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from conftest import as_read
 from stratiome import tables
 from stratiome.config import (
     AuditConfig,
@@ -1478,14 +1478,6 @@ def write(case: str, folder: Path) -> dict[str, Any]:
     }
 
 
-_ORIGIN = re.compile(r'<(?:span class="n" title|tspan data-from)="[^"]*">([^<]*)</(?:span|tspan)>')
-
-
-def read(html: str) -> str:
-    """A page as it reads: numbers without the elements that tell where they come from."""
-    return re.sub(r' data-curves="[^"]*"', "", _ORIGIN.sub(r"\1", html))
-
-
 def render(given: ReportInputs) -> str:
     """The page of a report as it reads."""
-    return read(page.render(given))
+    return as_read(page.render(given))

@@ -16,6 +16,7 @@ import polars as pl
 import pytest
 
 import report_fixtures as fixtures
+from conftest import as_read
 from report_fixtures import render
 from stratiome import tables
 from stratiome.check_report import main as check_report
@@ -178,7 +179,7 @@ def test_script_reads_tables_and_writes_the_same_page(tmp_path, html: dict[str, 
         folder.mkdir()
         arguments = fixtures.write(case, folder)
         render_report.main(**arguments)
-        assert fixtures.read((folder / "report.html").read_text(encoding="utf-8")) == html[case]
+        assert as_read((folder / "report.html").read_text(encoding="utf-8")) == html[case]
         assert check_report([str(folder)]) == 0
 
 

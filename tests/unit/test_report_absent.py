@@ -14,6 +14,7 @@ import pytest
 
 import render_report
 import report_fixtures as fixtures
+from conftest import as_read
 from stratiome import tables
 from stratiome.check_report import main as check_report
 from stratiome.report import charts, figures, svg
@@ -97,14 +98,14 @@ def test_the_script_makes_the_page_without_a_file(name: str, tmp_path: Path) -> 
     arguments = fixtures.write("demo", tmp_path)
     (tmp_path / f"{name}.parquet").unlink()
     render_report.main(**arguments)
-    page = fixtures.read((tmp_path / "report.html").read_text(encoding="utf-8"))
+    page = as_read((tmp_path / "report.html").read_text(encoding="utf-8"))
     assert f"Made without <code>{name}</code>" in page[: page.index('<div class="verdicts">')]
     assert "What did we learn?" in page[page.index("What was not there") :]
     assert check_report([str(tmp_path)]) == 0
     with (tmp_path / "guidelines.tsv").open(encoding="utf-8", newline="") as text:
         rows = list(csv.DictReader(text, delimiter="\t"))
     assert any(r["state"] == "missing" and f"`{name}` (its file was not there)" in r["where"] for r in rows)
-    public = fixtures.read((tmp_path / "report_public.html").read_text(encoding="utf-8"))
+    public = as_read((tmp_path / "report_public.html").read_text(encoding="utf-8"))
     assert ("This version was not made." in public) == (name in PROTECTING)
 
 
@@ -115,13 +116,13 @@ def test_files_beside_the_tables_can_be_absent(tmp_path: Path) -> None:
     for path in (omic, omic.with_suffix(".svg"), tmp_path / "manifest.json"):
         path.unlink()
     render_report.main(**arguments)
-    page = fixtures.read((tmp_path / "report.html").read_text(encoding="utf-8"))
+    page = as_read((tmp_path / "report.html").read_text(encoding="utf-8"))
     assert "<code>quality</code>" in page
     assert "<code>quality_figures</code>" in page
     assert "<code>manifest</code>" in page
     said = re.search(r"Omics were [^.]*\.", page)
     assert said
-    assert said[0] in fixtures.read(whole)  # an omic without these files is named all the same
+    assert said[0] in as_read(whole)  # an omic without these files is named all the same
 
 
 def test_nothing_is_shared_that_cannot_be_protected(demo: ReportInputs) -> None:

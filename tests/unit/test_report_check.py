@@ -12,6 +12,7 @@ import polars as pl
 import pytest
 
 import report_fixtures as fixtures
+from conftest import as_read
 from stratiome.check_report import PAGES, main
 from stratiome.report.check import Artefacts, agrees, compare, numbers, value_of, written
 from stratiome.report.inputs import ReportInputs
@@ -97,7 +98,7 @@ def test_a_ledger_finds_every_expression_again() -> None:
 
 @pytest.mark.parametrize("case", fixtures.CASES)
 def test_the_page_reads_the_same_with_and_without_origins(case: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    traced = fixtures.read(render(fixtures.inputs(case)))
+    traced = as_read(render(fixtures.inputs(case)))
     monkeypatch.setattr("stratiome.report.page.Ledger", lambda: None)
     monkeypatch.setattr("stratiome.report.page.annotate", lambda page, ledger: page)
     assert traced == render(fixtures.inputs(case))

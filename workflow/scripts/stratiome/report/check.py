@@ -11,17 +11,16 @@ import ast
 import json
 import operator
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from html.parser import HTMLParser
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
-VOID = frozenset({"area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "source", "track", "wbr"})
-"""Elements that are never closed."""
+from stratiome.report.reader import Reader
+
 HIDDEN = frozenset({"style", "script"})
 NUMBER = re.compile(r"\d[\d,]*(?:\.\d+)?|\.\d+")
 SMALL_P = 0.001
@@ -63,55 +62,47 @@ class Fault:
         return f"`{self.printed}`{where} in `{self.context.strip()}`: {self.why}"
 
 
-class _Reader(HTMLParser):
+class _Numbers(Reader):
     """Collects the numbers of a page in reading order."""
 
     def __init__(self) -> None:
-        super().__init__(convert_charrefs=True)
+        super().__init__()
         self.found: list[Printed] = []
-        self._open: list[tuple[str, str]] = []
         self._held: list[str] = []
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self._flush()
-        if tag not in VOID:
-            given = dict(attrs)
-            origin = given.get("title") if given.get("class") == "n" else given.get("data-from")
-            self._open.append((tag, origin or ""))
+        super().handle_starttag(tag, attrs)
 
     def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self._flush()
 
     def handle_endtag(self, tag: str) -> None:
         self._flush()
-        for i in range(len(self._open) - 1, -1, -1):
-            if self._open[i][0] == tag:
-                del self._open[i:]
-                break
+        super().handle_endtag(tag)
 
     def handle_data(self, data: str) -> None:
         self._held.append(data)
 
+    def close(self) -> None:
+        super().close()
+        self._flush()
+
     def _flush(self) -> None:
         text, self._held = "".join(self._held), []
-        if not text.strip() or any(tag in HIDDEN for tag, _ in self._open):
+        if not text.strip() or HIDDEN.intersection(self.within):
             return
-        origin = next((o for _, o in reversed(self._open) if o), "")
-        if origin:
-            self.found.append(Printed(text, origin, text))
+        if self.origin:
+            self.found.append(Printed(text, self.origin, text))
             return
         for m in NUMBER.finditer(text):
             around = text[max(0, m.start() - 30) : m.end() + 30].replace("\n", " ")
             self.found.append(Printed(m[0], "", around))
 
-    def close(self) -> None:
-        self._flush()
-        super().close()
-
 
 def numbers(page: str) -> list[Printed]:
     """Numbers of a page in reading order."""
-    reader = _Reader()
+    reader = _Numbers()
     reader.feed(page)
     reader.close()
     return reader.found
@@ -273,8 +264,3 @@ def check(page: Path, kept: Path) -> tuple[int, int, list[Fault]]:
     said = json.loads(kept.read_text(encoding="utf-8"))
     cell = Artefacts(page.parent, said["tables"])
     return compare(page.read_text(encoding="utf-8"), said["prose"][page.name], cell)
-
-
-def origins(page: str) -> Iterator[str]:
-    """Expressions of all numbers with an origin."""
-    yield from (p.origin for p in numbers(page) if p.origin)

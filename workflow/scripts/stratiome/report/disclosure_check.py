@@ -14,16 +14,16 @@ import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from html import unescape
-from html.parser import HTMLParser
 from itertools import groupby, pairwise
 from typing import Any
 from urllib.parse import unquote
 
 import polars as pl
 
-from stratiome.report.check import VOID
+from stratiome.report.check import HIDDEN
 from stratiome.report.disclosure import STEP_EVENTS, is_small
 from stratiome.report.inputs import CURVES
+from stratiome.report.reader import VOID, Reader
 
 PEOPLE = frozenset(
     {
@@ -76,21 +76,19 @@ class _Grid:
     rows: list[list[list[_Piece]]] = field(default_factory=list)
 
 
-class _Reader(HTMLParser):
-    """Pieces of text, tables, curves, attributes and comments of a page."""
+class _Content(Reader):
+    """Pieces of text, tables and curves of a page."""
 
     def __init__(self) -> None:
-        super().__init__(convert_charrefs=True)
+        super().__init__()
         self.pieces: list[_Piece] = []
         self.tables: list[_Grid] = []
-        self.hidden: list[str] = []
         self.scripts = 0
         self.curves: list[tuple[list[str], list[str]]] = []
-        self._open: list[tuple[str, str]] = []
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        super().handle_starttag(tag, attrs)
         given = {name: value or "" for name, value in attrs}
-        self.hidden += given.values()
         self.scripts += tag == "script" or any(name.startswith("on") for name in given)
         if tag == "svg" and given.get("data-curves"):
             self.curves.append((given["data-curves"].split(), []))
@@ -102,38 +100,30 @@ class _Reader(HTMLParser):
             self.tables[-1].rows.append([])
         if tag in ("td", "th") and self.tables and self.tables[-1].rows:
             self.tables[-1].rows[-1].append([])
-        if tag not in VOID:
-            origin = given.get("title", "") if given.get("class") == "n" else given.get("data-from", "")
-            self._open.append((tag, origin))
 
     def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.handle_starttag(tag, attrs)
         if tag not in VOID:
-            self._open.pop()
+            super().handle_endtag(tag)
 
     def handle_endtag(self, tag: str) -> None:
+        super().handle_endtag(tag)
         if tag == "svg" and self.curves:
             self.curves.append(([], []))  # what follows belongs to no curves
-        for i in range(len(self._open) - 1, -1, -1):
-            if self._open[i][0] == tag:
-                del self._open[i:]
-                break
-
-    def handle_comment(self, data: str) -> None:
-        self.hidden.append(data)
 
     def handle_data(self, data: str) -> None:
-        tags = [tag for tag, _ in self._open]
-        if "style" in tags or "script" in tags:
-            self.hidden.append(data)
+        within = set(self.within)
+        if within & HIDDEN:
             return
-        piece = _Piece(data, next((o for _, o in reversed(self._open) if o), ""))
+        piece = _Piece(data, self.origin)
         self.pieces.append(piece)
-        if "table" in tags and self.tables:
-            if "caption" in tags:
-                self.tables[-1].caption += data
-            elif ("td" in tags or "th" in tags) and self.tables[-1].rows and self.tables[-1].rows[-1]:
-                self.tables[-1].rows[-1][-1].append(piece)
+        if "table" not in within or not self.tables:
+            return
+        grid = self.tables[-1]
+        if "caption" in within:
+            grid.caption += data
+        elif within & {"td", "th"} and grid.rows and grid.rows[-1]:
+            grid.rows[-1][-1].append(piece)
 
 
 def leaks(
@@ -154,10 +144,10 @@ def leaks(
     table
         The whole of a table.
     """
-    reader = _Reader()
+    reader = _Content()
     reader.feed(page)
     reader.close()
-    found = [*_ids(page, reader, ids)]
+    found = [*_ids(page, ids)]
     found += [Leak("script", f"{reader.scripts} scripts or handlers in the page")] * (reader.scripts > 0)
     found += _counts(reader.pieces, min_cell, cell)
     found += _prose(reader.pieces, min_cell)
@@ -175,7 +165,7 @@ def findable(ids: Iterable[str]) -> set[str]:
     return {i for i in ids if len(i) >= (LONG_NUMBER if i.isdigit() else SHORTEST)}
 
 
-def _ids(page: str, reader: _Reader, ids: Collection[str]) -> Iterator[Leak]:
+def _ids(page: str, ids: Collection[str]) -> Iterator[Leak]:
     known = findable(map(str, ids))
     if not known:
         return
