@@ -1,6 +1,7 @@
 # The config, the plan, and the few helpers that rules use.
 import fcntl
 import hashlib
+import os
 import sys
 from pathlib import Path
 
@@ -147,6 +148,63 @@ def applied_bundle(wildcards):
             "--config 'bundle={apply: results/other/bundle}'"
         )
     return str(Path(CONFIG.bundle.apply) / CARD)
+
+
+def made_from(name, wildcards):
+    """Input files of a rule, as Snakemake finds them."""
+    found = workflow.get_rule(name).expand_input(dict(wildcards))
+    return [str(path) for path in found[0]]
+
+
+def maker(path):
+    """Rule that makes a file, and its wildcards; none for a file that a user gives."""
+    found = [asked for asked in workflow.rules if asked.is_producer(path)]
+    if not found:
+        return None
+    first = max(found)  # by `ruleorder`
+    return first.name, tuple(sorted(first.get_wildcards(path).items()))
+
+
+def all_jobs():
+    """Jobs of a whole run -> jobs that each needs: from what `all` asks for back to the files of the user.
+
+    The rules are asked, not the DAG of this call: that depends on what the call asks for, and in a job of a cluster
+    it holds that job alone.
+    """
+    makers, jobs, asked = {}, {}, [("all", ())]
+    while asked:
+        job = asked.pop()
+        if job not in jobs:
+            paths = made_from(*job)
+            makers |= {path: maker(path) for path in paths if path not in makers}
+            jobs[job] = {makers[path] for path in paths} - {None}
+            asked += jobs[job]
+    return jobs
+
+
+def job_facts(name, wildcards, needs):
+    """What the library is told of a job; a stage is the file of its rules, other cohorts are a stage of their own."""
+    made_by = workflow.get_rule(name)
+    benchmark = made_by.expand_benchmark(dict(wildcards))
+    own = Path(str(made_by.script)).stem
+    prefix = name.removesuffix(own)
+    return {
+        "rule": own,
+        "cohort": prefix.removeprefix("external_").removesuffix("_"),
+        "stage": "external" if prefix else Path(str(made_by.snakefile)).stem,
+        "threads": made_by.resources["_cores"].value,
+        "benchmark": os.path.relpath(benchmark, CONFIG.results_folder),
+        "needs": sorted(needs),
+    }
+
+
+def whole_run(wildcards):
+    """Every job of `all` with the jobs it needs, in the order of the rules."""
+    jobs = {job: needs for job, needs in all_jobs().items() if job[0] != "all"}
+    places = {one.name: i for i, one in enumerate(workflow.rules)}
+    ordered = sorted(jobs, key=lambda job: (places[job[0]], job))
+    numbers = {job: i for i, job in enumerate(ordered)}
+    return [job_facts(*job, [numbers[n] for n in jobs[job]]) for job in ordered]
 
 
 def hold_folder(handle=[]):
