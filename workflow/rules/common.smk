@@ -3,6 +3,7 @@ import fcntl
 import hashlib
 import os
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
@@ -12,6 +13,7 @@ sys.path.insert(0, str(WORKFLOW / "scripts"))
 
 from stratiome.bundle.files import CARD, FILES as BUNDLE_FILES
 from stratiome.cohort.controls import controls_of
+from stratiome.cohort.manifest import write_json
 from stratiome.plan import (
     clinical_file,
     external_configs,
@@ -186,6 +188,7 @@ def job_facts(name, wildcards, needs):
     """What the library is told of a job; a stage is the file of its rules, other cohorts are a stage of their own."""
     made_by = workflow.get_rule(name)
     benchmark = made_by.expand_benchmark(dict(wildcards))
+    log = made_by.expand_log(dict(wildcards))[0]
     own = Path(str(made_by.script)).stem
     prefix = name.removesuffix(own)
     return {
@@ -194,6 +197,7 @@ def job_facts(name, wildcards, needs):
         "stage": "external" if prefix else Path(str(made_by.snakefile)).stem,
         "threads": made_by.resources["_cores"].value,
         "benchmark": os.path.relpath(benchmark, CONFIG.results_folder),
+        "log": os.path.relpath(log, CONFIG.results_folder),
         "needs": sorted(needs),
     }
 
@@ -225,8 +229,22 @@ def hold_folder(handle=[]):
         )
 
 
+def started_file():
+    """Where it is written when the last call began; no input of a rule, since a new call makes no result old."""
+    return f"{CONFIG.results_folder}/benchmarks/started.json"
+
+
+def note_start():
+    """Write down when this call began and how many cores it may use."""
+    target = Path(started_file())
+    target.parent.mkdir(parents=True, exist_ok=True)
+    began = datetime.now(UTC).isoformat(timespec="seconds")
+    write_json({"started": began, "cores": workflow.resource_settings.cores}, target)
+
+
 onstart:
     hold_folder()
+    note_start()
 
 
 onsuccess:

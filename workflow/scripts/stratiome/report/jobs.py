@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 Job = Mapping[str, Any]
-"""Keys: `rule`, `stage`, `cohort` (name of another cohort, or ""), `threads`, `benchmark` (path within the results) and
-`needs` (places of other jobs in the list)."""
+"""Keys: `rule`, `stage`, `cohort` (name of another cohort, or ""), `threads`, `benchmark` and `log` (paths within the
+results), and `needs` (places of other jobs in the list)."""
 
 
 @dataclass(frozen=True)
