@@ -47,6 +47,10 @@ except ConfigError as error:
 
 RESAMPLES = resample_names(CONFIG.resamples, SPLITS.sites, SPLITS.given)
 FIRST_HELD_OUT = first_design(RESAMPLES, DESIGNS)
+WORKFLOW_FILES = [
+    "Snakefile",
+    *sorted(f"rules/{path.name}" for path in (WORKFLOW / "rules").glob("*.smk")),
+]
 SPLIT_FILES = [str(path) for path in [split_file(CONFIG)] if path]
 GENE_SETS = [str(path) for path in [gene_set_file(CONFIG)] if path]
 OMICS = list(CONFIG.omics)
@@ -81,6 +85,8 @@ def library(*packages):
     ]
     if "report" in packages:
         files += sorted(f for f in (WORKFLOW / "report").rglob("*") if f.is_file())
+    if "rules" in packages:
+        files += [WORKFLOW / name for name in WORKFLOW_FILES]
     digest = hashlib.sha256()
     for file in files:
         digest.update(file.name.encode() + file.read_bytes())
