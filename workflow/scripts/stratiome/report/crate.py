@@ -27,15 +27,19 @@ PROFILES = {
     "https://w3id.org/workflowhub/workflow-ro-crate/1.0": ("Workflow RO-Crate", "1.0"),
 }
 LICENSE = "https://spdx.org/licenses/BSD-3-Clause"
-"""Licence of the workflow; what it makes belongs to who ran it."""
-PARAMETER = "https://bioschemas.org/profiles/FormalParameter/1.0-RELEASE"
+"""Licence of the workflow."""
+NO_LICENCE = {
+    "@type": "CreativeWork",
+    "name": "No licence is given for the results",
+    "description": "They belong to who ran the analysis. The licence of the workflow is not one of its results.",
+}
 FORMATS = {
     ".html": "text/html", ".json": "application/json", ".parquet": "application/vnd.apache.parquet",
     ".pdf": "application/pdf", ".png": "image/png", ".csv": "text/csv", ".safetensors": "application/octet-stream",
     ".smk": "text/plain", ".svg": "image/svg+xml", ".tsv": "text/tab-separated-values", "": "text/plain",
 }  # fmt: skip
 """Ending of a file -> its media type."""
-NAMED = {  # the report first
+NAMED = {
     "report.html": "The report, for those who may see the data",
     "report_public.html": "The report, version to share",
     "model_card.html": "Model card of the bundle",
@@ -132,14 +136,13 @@ def describe(results: Path, run: Run) -> dict[str, Any]:
     crate.name, crate.description = run.title, _description(run)
     ended = run.span[1] if run.span else datetime.now(UTC).timestamp()
     crate.datePublished = _iso(ended)
-    crate.license = "No licence is given here for the results: they belong to who ran the analysis."
+    crate.license = crate.add(ContextEntity(crate, "#no-licence", NO_LICENCE))
     crate.root_dataset["conformsTo"] = [
         crate.add(ContextEntity(crate, url, {"@type": "CreativeWork", "name": name, "version": version}))
         for url, (name, version) in PROFILES.items()
     ]
     workflow = _add_workflow(crate, results, run)
     made = [_add_file(crate, results, path, what) for path, what in listed(results).items()]
-    made[0]["exampleOfWork"] = workflow["output"][0]
     action = _add_action(crate, run, workflow, made)
     for path, what in TRACES.items():
         _add_file(crate, results, path, what)["about"] = action
@@ -165,11 +168,6 @@ def _add_workflow(crate: ROCrate, results: Path, run: Run) -> Entity:
     workflow["name"] = "Stratiome"
     workflow["version"] = str((run.manifest.get("created_with") or {}).get("stratiome", ""))
     workflow["license"] = crate.add(ContextEntity(crate, LICENSE, licence))
-    workflow["input"] = [
-        crate.add_formal_parameter(given["name"], "File", f"#parameter-{given['name'].replace(' ', '-')}")
-        for given in run.manifest.get("inputs", [])
-    ]
-    workflow["output"] = [crate.add_formal_parameter("report", "File", "#parameter-report")]
     workflow["hasPart"] = [_add_file(crate, results, path, "Rules of the workflow, as they ran") for path in parts]
     return workflow
 
@@ -179,8 +177,8 @@ def _add_action(crate: ROCrate, run: Run, workflow: Entity, made: Sequence[Entit
     from rocrate.model.contextentity import ContextEntity
 
     given = [
-        crate.add(ContextEntity(crate, f"#input-{i}", _input(item, parameter)))
-        for i, (item, parameter) in enumerate(zip(run.manifest.get("inputs", []), workflow["input"], strict=True), 1)
+        crate.add(ContextEntity(crate, f"#input-{i}", _input(item)))
+        for i, item in enumerate(run.manifest.get("inputs") or [], 1)
     ]
     digest = str(run.manifest.get("config_hash", ""))
     values = {
@@ -203,18 +201,17 @@ def _add_action(crate: ROCrate, run: Run, workflow: Entity, made: Sequence[Entit
     if run.span:
         properties |= {"startTime": _iso(run.span[0]), "endTime": _iso(run.span[1])}
     action = crate.add_action(workflow, f"#run-{digest}", [*given, *settings], list(made), properties)
-    crate.root_dataset["mentions"] = [action]
+    crate.root_dataset["mentions"] = action
     return action
 
 
-def _input(item: Mapping[str, Any], parameter: Entity) -> dict[str, Any]:
+def _input(item: Mapping[str, Any]) -> dict[str, Any]:
     """An input file, by name and digest alone."""
     return {
         "@type": "CreativeWork",
         "name": item["name"],
         "description": "Input file of patients' data or about it. It is not part of this crate.",
         "sha256": item["sha256"],
-        "exampleOfWork": {"@id": parameter.id},
     }
 
 
