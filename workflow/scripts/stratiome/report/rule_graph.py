@@ -11,10 +11,9 @@ from dataclasses import dataclass, field
 from html import escape
 from itertools import groupby, pairwise, permutations
 
-from stratiome.report.jobs import Rule, arrows, stages_of
+from stratiome.report.jobs import Key, Rule, arrows, stages_of
 from stratiome.report.words import sentence
 
-Key = tuple[str, str]
 COLUMNS, BOX, SPACE, HEIGHT = 4, 148, 40, 30
 LEFT, WIDTH = 92, 820
 GAP, BETWEEN, TRACK, LANE = 22, 4, 7, 7
@@ -225,10 +224,10 @@ def _box(rule: Rule, row: int, column: int, tops: list[float]) -> str:
     x, y = _x(column) - BOX / 2, tops[row]
     style = 'style="fill: var(--paper); stroke: var(--muted); stroke-width: 1"'
     shape = f'width="{BOX}" height="{HEIGHT}" rx="5" {style}/>'
-    piled = rule.jobs > 1
+    piled = len(rule.jobs) > 1
     parts = [f'<rect x="{x + 3:g}" y="{y + 3:g}" {shape}'] if piled else []
     parts.append(f'<rect x="{x:g}" y="{y:g}" {shape}')
-    many = f'<tspan dx="5" style="fill: var(--muted); font-size: 11px">×{rule.jobs}</tspan>' if piled else ""
+    many = f'<tspan dx="5" style="fill: var(--muted); font-size: 11px">×{len(rule.jobs)}</tspan>' if piled else ""
     text = f'<text x="{x + BOX / 2:g}" y="{y + 19.5:g}" text-anchor="middle" style="font-size: 12.5px">'
     parts.append(f"{text}{escape(rule.name)}{many}</text>")
     return "".join(parts)
