@@ -201,7 +201,7 @@ def _curves(inputs: ReportInputs, design: str, models: Sequence[str], colours: M
             at = inputs.settings.words.at(horizon)
             title = f"calibration{at}, models in one chart"
             axes = ("Predicted risk", "Observed risk")
-            slug, ends = f"cal-{months(horizon)}", (0.0, top)
+            slug, ends = f"cal-{models[0]}-{months(horizon)}", (0.0, top)
             chart = explore.Chart(slug, title, *axes, lines, "xy", "diagonal", span=ends, height=ends)
             blocks.append(Panels(f"Calibration{at}", panels, caption, 276, [chart]))
     return blocks
