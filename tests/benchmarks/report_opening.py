@@ -42,7 +42,8 @@ def main() -> None:
     parser.add_argument("results", type=Path)
     parser.add_argument("--runs", type=int, default=5)
     given = parser.parse_args()
-    print("| page | MB | first paint, ms (median, worst) | first chart, ms (median, worst) |\n| --- | --- | --- | --- |")
+    print("| page | MB | first paint, ms (median, worst) | first chart, ms (median, worst) |")
+    print("| --- | --- | --- | --- |")
     with browsing.chromium() as browser:
         for name in ("report.html", "report_public.html"):
             path = (given.results / name).resolve()
