@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
+from stratiome.report.explore import Chart
 from stratiome.report.traced import bare
 from stratiome.report.verdicts import Verdict
 
@@ -71,23 +72,28 @@ def numbered(texts: Sequence[str]) -> tuple[list[str], list[str]]:
 
 @dataclass(frozen=True)
 class Figure:
-    """An SVG with its caption. `size` is the natural width in pixels, below which a wide figure scrolls in itself."""
+    """An SVG with its caption. `size` is the natural width in pixels, below which a wide figure scrolls in itself.
+
+    `charts` can be opened beneath it.
+    """
 
     svg: str
     title: str
     caption: str
     size: int
+    charts: Sequence[Chart] = ()
     kind: str = "figure"
 
 
 @dataclass(frozen=True)
 class Panels:
-    """Figures side by side under one caption."""
+    """Figures side by side under one caption, and charts that can be opened beneath them."""
 
     title: str
     figures: Sequence[tuple[str, str]]  # heading of the panel, svg
     caption: str
     size: int = 300
+    charts: Sequence[Chart] = ()
     kind: str = "panels"
 
 
@@ -172,6 +178,7 @@ class Explorer:
     figures: Sequence[tuple[str, str]]
     caption: str
     size: int = 276
+    charts: Sequence[Chart] = ()
     kind: str = "explorer"
 
 

@@ -320,17 +320,22 @@ def decision(
             style = {"color": svg.series(colours[model]), "linewidth": 2} if model in colours else {"color": svg.MUTED}
             name = f"{everybody.capitalize()}" if model == everybody else label(model)
             ax.plot(*zip(*line, strict=True), linestyle=svg.DASHES[i % len(svg.DASHES)], label=name, **style)
-        most = max(r["estimate"] for r in rows)
-        ends = [r["threshold"] for r in rows if r["model"] != everybody]
+        span, height = decision_ends(rows, everybody)
         ax.set(
-            xlim=(0, max(ends, default=1.0)),
-            ylim=(-0.25 * max(most, 0.04), 1.1 * max(most, 0.04)),
+            xlim=span,
+            ylim=height,
             xlabel="Threshold: predicted risk from which one acts",
             ylabel="Net benefit",
         )
         ax.xaxis.set_major_formatter(lambda v, _: f"{100 * v:.0f} %")
         ax.legend(loc="lower left", bbox_to_anchor=(-0.01, 1.0), ncols=5, frameon=False, fontsize=11.5)
         return svg.finish(figure, slug, description)
+
+
+def decision_ends(rows: Sequence[Row], everybody: str) -> tuple[tuple[float, float], tuple[float, float]]:
+    """First and last threshold and net benefit of decision curves; parameters as of `decision`."""
+    most = max(0.04, *(r["estimate"] for r in rows))
+    return (0.0, max((r["threshold"] for r in rows if r["model"] != everybody), default=1.0)), (-most / 4, 1.1 * most)
 
 
 def targeting(

@@ -19,6 +19,7 @@ from typing import Any
 
 import polars as pl
 
+from stratiome.report.explore import points
 from stratiome.report.reader import Reader
 
 HIDDEN = frozenset({"style", "script"})
@@ -69,10 +70,12 @@ class _Numbers(Reader):
         super().__init__()
         self.found: list[Printed] = []
         self._held: list[str] = []
+        self._chart = False
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self._flush()
         super().handle_starttag(tag, attrs)
+        self._chart = tag == "script" and dict(attrs).get("class") == "chart"
 
     def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self._flush()
@@ -90,7 +93,15 @@ class _Numbers(Reader):
 
     def _flush(self) -> None:
         text, self._held = "".join(self._held), []
-        if not text.strip() or HIDDEN.intersection(self.within):
+        if self._chart:
+            self._chart = False
+            try:
+                told, text = points(text)
+            except ValueError as error:
+                told = [("chart", "?")]
+                text = str(error)
+            self.found += [Printed(value, at, value) for value, at in told]
+        elif not text.strip() or HIDDEN.intersection(self.within):
             return
         if self.origin:
             self.found.append(Printed(text, self.origin, text))

@@ -16,6 +16,7 @@ from stratiome.report import (
 from stratiome.report.absent import left_out, noted, told, unprotected, without
 from stratiome.report.blocks import Section
 from stratiome.report.disclosure import STEP_EVENTS
+from stratiome.report.explore import attach
 from stratiome.report.guidelines import Answer, Guideline, places, table
 from stratiome.report.inputs import ReportInputs, Settings, read_inputs
 from stratiome.report.section_appendix import how, planted
@@ -149,4 +150,4 @@ def draw(inputs: ReportInputs, templates: Path = TEMPLATES) -> tuple[str, str]:
     )
     for name, other in settings.words.renamed.items():
         page = page.replace(name, other)
-    return annotate(page, ledger), table(found)
+    return attach(annotate(page, ledger), templates), table(found)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from stratiome.report import charts_calibration as charts
-from stratiome.report import words
+from stratiome.report import explore, words
 from stratiome.report.blocks import Cell, Fold, Heading, Items, Panels, Table, Text, numbered
 from stratiome.report.disclosure import count
 from stratiome.report.inputs import CROSS, ReportInputs
@@ -14,6 +14,8 @@ from stratiome.report.verdicts import UNRELATED, direction
 from stratiome.report.words import interval, join, label, months, number, p_value, readable, reason
 
 Row = Mapping[str, Any]
+NAMED = 4
+"""Models that the title of a chart names."""
 SURE = 100
 """Events below which a calibration curve is called unstable (Collins, Ogundimu & Altman 2016)."""
 MEASURES = ("intercept", "calibration_slope", "ici", "observed_expected", "d_calibration")
@@ -173,7 +175,7 @@ def _curves(inputs: ReportInputs, design: str, models: Sequence[str], colours: M
     least = inputs.settings.min_cell
     where = "" if design == CROSS else f" Design: {design}."
     for horizon in sorted({r["horizon_months"] for r in inputs.rows("calibration")}):
-        panels, n = [], 0
+        panels, n, lines, top = [], 0, [], 0.2
         for model in models:
             rows = sorted(inputs.rows("calibration", model=model, horizon_months=horizon), key=lambda r: r["group"])
             curve = inputs.rows("calibration_curves", design=design, model=model, horizon_months=horizon)
@@ -184,6 +186,8 @@ def _curves(inputs: ReportInputs, design: str, models: Sequence[str], colours: M
             slug = f"cal-{model}-{months(horizon).replace('.', '_')}"
             drawing = charts.calibration(kept, curve, colours[model], slug, _told(kept, curve))
             panels.append((label(model), drawing))
+            lines += _lines(label(model), colours[model], kept, curve)
+            top = max(top, charts.largest(kept, curve))
         if panels:
             rivals = inputs.settings.endpoint.competing is not None
             observed = "the Aalen–Johansen estimate" if rivals else "one minus Kaplan–Meier"
@@ -196,8 +200,29 @@ def _curves(inputs: ReportInputs, design: str, models: Sequence[str], colours: M
                 f" come true as often as promised. Groups of fewer than {least} patients are not drawn."
                 f"{_unsure(inputs, design, models, horizon)}"
             )
-            blocks.append(Panels(f"Calibration{inputs.settings.words.at(horizon)}", panels, caption, 276))
+            at = inputs.settings.words.at(horizon)
+            title = f"calibration{at} of {_named([m for m, _ in panels])}"
+            axes = ("Predicted risk", "Observed risk")
+            slug, ends = f"cal-{models[0]}-{months(horizon)}", (0.0, top)
+            chart = explore.Chart(slug, title, *axes, lines, "xy", "diagonal", span=ends, height=ends)
+            blocks.append(Panels(f"Calibration{at}", panels, caption, 276, [chart]))
     return blocks
+
+
+def _named(models: Sequence[str]) -> str:
+    """Models of one chart."""
+    return join([m[:1].lower() + m[1:] for m in models]) if len(models) <= NAMED else f"{len(models)} models"
+
+
+def _lines(name: str, group: int, groups: Sequence[Row], curve: Sequence[Row]) -> list[explore.Series]:
+    """Curve and groups of a model in the chart of all."""
+    line = sorted(curve, key=lambda r: r["predicted"])
+    forms = (("line", line), ("marks", groups))
+    return [
+        explore.Series(name, group, rows, "predicted", "observed", "lower", "upper", form=form)
+        for form, rows in forms
+        if rows
+    ]
 
 
 def _told(groups: Sequence[Row], curve: Sequence[Row]) -> str:

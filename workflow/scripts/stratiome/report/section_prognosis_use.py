@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from stratiome.report import charts, words
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from stratiome.report import charts, explore, words
 from stratiome.report.blocks import Fold, Heading, Note, Panels, Table, Text
 from stratiome.report.disclosure import count, counts, is_small
 from stratiome.report.inputs import ReportInputs
 from stratiome.report.words import interval, label, months, plural, readable, term, within
 from stratiome.tables import TREAT_ALL
 
+Row = Mapping[str, Any]
 QUARTERS = {"1": "lowest quarter of risk", "2": "second quarter", "3": "third quarter", "4": "highest quarter of risk"}
 
 
@@ -22,7 +26,7 @@ def decisions(inputs: ReportInputs, colours: dict[str, int]) -> list[object]:
     colours
         Model -> number of its colour.
     """
-    panels = []
+    panels, opened = [], []
     outcome = inputs.settings.words
     first = next(iter(inputs.rows("decisions")), None)
     if first is None:
@@ -40,6 +44,8 @@ def decisions(inputs: ReportInputs, colours: dict[str, int]) -> list[object]:
                 charts.decision(rows, colours, TREAT_ALL, slug, told),
             )
         )
+        at = outcome.say(f"decision curves at {months(horizon)} months", "decision curves")
+        opened.append(_chart(rows, colours, slug, at))
     if not panels:
         return []
     caption = (
@@ -51,8 +57,24 @@ def decisions(inputs: ReportInputs, colours: dict[str, int]) -> list[object]:
     )
     return [
         Heading("Is it of use for a decision?", "prognosis-decisions"),
-        Panels("Decision curves", panels, caption, 820),
+        Panels("Decision curves", panels, caption, 820, opened),
     ]
+
+
+def _chart(rows: Sequence[Row], colours: Mapping[str, int], slug: str, title: str) -> explore.Chart:
+    lines = [
+        explore.Series(
+            TREAT_ALL.capitalize() if model == TREAT_ALL else label(model),
+            colours.get(model, 0),
+            sorted((r for r in rows if r["model"] == model), key=lambda r: r["threshold"]),
+            "threshold",
+            "estimate",
+        )
+        for model in dict.fromkeys(r["model"] for r in rows)
+    ]
+    axes = ("Threshold: predicted risk from which one acts", "Net benefit")
+    span, height = charts.decision_ends(rows, TREAT_ALL)
+    return explore.Chart(slug, title, *axes, lines, "x", "zero", span=span, height=height)
 
 
 def _difference(inputs: ReportInputs) -> str:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from stratiome.report import figures, maps
+from stratiome.report import explore, figures, maps
 from stratiome.report.blocks import Explorer, Figure, Fold, Heading, Note, Portraits, Table, Text
 from stratiome.report.disclosure import count, counts, is_small, part, share
 from stratiome.report.inputs import ReportInputs
@@ -37,7 +38,7 @@ def latent_map(inputs: ReportInputs) -> list[object]:
     if inputs.public:
         text = "A map with one mark for each patient is part of the internal report, and is not shared."
         return [Heading("The latent space"), Note(text)]
-    least, panels, most = inputs.settings.min_cell, [], 0
+    least, panels, most, opened = inputs.settings.min_cell, [], 0, []
     for model, projection, colour_by, heading in (
         ("vae", "umap", "subgroup", "UMAP of the latent model"),
         ("vae", "principal", "subgroup", "Its first two components"),
@@ -51,6 +52,8 @@ def latent_map(inputs: ReportInputs) -> list[object]:
         told = f"{heading}, coloured by {colour_by if colour_by == 'subgroup' else 'planted subgroup'}."
         explored = model == "vae" and colour_by == "subgroup"
         drawn = maps.latent_map(rows, colour_by, told, least, figures.MOST_POINTS, explored)
+        if explored:
+            opened.append(_chart(inputs, projection, heading))
         panels.append((heading, drawn))
     groups = sorted(set(table["subgroup"].to_list()), key=lambda g: (g == 0, g))
     choices = [(group_name(g), g) for g in groups] if max(groups) > 1 else []
@@ -63,8 +66,25 @@ def latent_map(inputs: ReportInputs) -> list[object]:
     )
     return [
         Heading("The latent space"),
-        Explorer("Map of the patients", "map", choices, panels, caption),
+        Explorer("Map of the patients", "map", choices, panels, caption, charts=opened),
     ]
+
+
+def _chart(inputs: ReportInputs, projection: str, heading: str) -> explore.Chart:
+    """The patients of a map in a chart, as they are drawn: to a hundredth, small subgroups among the unassigned."""
+    rows = inputs.rows("latent_map", model="vae", projection=projection)
+    sizes = Counter(r["subgroup"] for r in rows)
+    groups = {g: 0 if is_small(n, inputs.settings.min_cell) else g for g, n in sizes.items()}
+    rows = rows[: figures.MOST_POINTS]
+    series = [
+        explore.Series(
+            group_name(g), g, [r for r in rows if groups[r["subgroup"]] == g], "x", "y", form="dots", decimals=2
+        )
+        for g in sorted(set(groups.values()), key=lambda g: (g == 0, g))
+    ]
+    axes = ("UMAP 1", "UMAP 2") if projection == "umap" else ("Component 1", "Component 2")
+    title = f"map of the patients, {heading[0].lower() if projection != 'umap' else heading[0]}{heading[1:]}"
+    return explore.Chart(f"map-{projection}", title, *axes, [s for s in series if s.rows], percent="")
 
 
 def consensus(inputs: ReportInputs) -> list[object]:

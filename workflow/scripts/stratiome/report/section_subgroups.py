@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from math import floor
 from typing import Any
 
-from stratiome.report import comparison, figures, verdicts
+from stratiome.report import comparison, explore, figures, verdicts
 from stratiome.report.blocks import Figure, Finding, Fold, Heading, Note, Panels, Section, Table, Text
 from stratiome.report.comparison import MODELS, share_of_folds, survival_test
 from stratiome.report.disclosure import MISSING, about, count, counts, is_small, shares
@@ -249,9 +249,10 @@ def _survival(inputs: ReportInputs) -> list[object]:
         least,
         initial=[printed[g] for _, g, _ in groups],
     )
+    chart = explore.steps(groups, "km-subgroups", "survival of the subgroups", "Survival", least, inputs.public)
     return [
         Heading("Do they live differently?", "subgroups-outcome"),
-        Figure(drawing, "Survival of the held-out subgroups", caption, 820),
+        Figure(drawing, "Survival of the held-out subgroups", caption, 820, [chart]),
     ]
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from stratiome.config import TreatmentConfig
-from stratiome.report import charts, figures, verdicts, words
+from stratiome.report import charts, explore, figures, verdicts, words
 from stratiome.report.blocks import Figure, Finding, Fold, Heading, Items, Note, Panels, Section, Table, Text, numbered
 from stratiome.report.disclosure import count, is_small, part
 from stratiome.report.inputs import ReportInputs
@@ -261,7 +261,7 @@ def _curves(inputs: ReportInputs, key: str, settings: TreatmentConfig) -> list[o
     rows = inputs.rows("treatment_curves", treatment=key, subgroup=0)
     if not rows:
         return []
-    panels = []
+    panels, opened = [], []
     horizon, outcome = inputs.settings.endpoint.horizons_months[-1], inputs.settings.words
     for weighting, title in (
         ("none", "As observed" if settings.design == "observational" else "As randomised"),
@@ -279,9 +279,10 @@ def _curves(inputs: ReportInputs, key: str, settings: TreatmentConfig) -> list[o
         ]
         if any(g[2] for g in groups) and outcome.timed:
             told = f"{title}. {figures.describe_curves(groups, horizon)}"
-            panels.append(
-                (title, figures.curves(groups, f"km-{key}-{weighting}", told, inputs.settings.min_cell, 440, 230))
-            )
+            slug, least = f"km-{key}-{weighting}", inputs.settings.min_cell
+            panels.append((title, figures.curves(groups, slug, told, least, 440, 230)))
+            what = f"survival by arm of {words.within(key)}, {title[0].lower()}{title[1:]}"
+            opened.append(explore.steps(groups, slug, what, "Survival", least, inputs.public))
         elif any(g[2] for g in groups):
             panels.append((title, arm_shares(groups, f"shares-{key}-{weighting}", title, inputs.settings.min_cell)))
     caption = (
@@ -304,7 +305,10 @@ def _curves(inputs: ReportInputs, key: str, settings: TreatmentConfig) -> list[o
             f" {outcome.say('curves', 'shares')}."
         )
     name = words.sentence(outcome.survival)
-    return [Heading(f"{name} in both arms", f"treatment-arms-{key}"), Panels(f"{name} by arm", panels, caption, 430)]
+    return [
+        Heading(f"{name} in both arms", f"treatment-arms-{key}"),
+        Panels(f"{name} by arm", panels, caption, 430, opened),
+    ]
 
 
 def _size(inputs: ReportInputs, key: str) -> str:

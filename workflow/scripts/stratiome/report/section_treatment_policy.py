@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from stratiome.numbers import rounded
-from stratiome.report import charts, figures, words
+from stratiome.report import charts, explore, figures, words
 from stratiome.report.blocks import Cell, Figure, Fold, Heading, Note, Panels, Table, Text
 from stratiome.report.disclosure import count, counts, part, share
 from stratiome.report.inputs import ReportInputs
@@ -182,11 +182,22 @@ def arm_shares(groups: Sequence[tuple[str, int, Sequence[Row]]], slug: str, titl
     return figures.proportions(groups, slug, told, min_cell, 440)
 
 
-def _arms(inputs: ReportInputs, rows: Sequence[Row], slug: str, title: str) -> str:
-    groups = [
+def _both(rows: Sequence[Row]) -> list[tuple[str, int, list[Row]]]:
+    """Curves of the two arms."""
+    return [
         (name, arm + 1, sorted((r for r in rows if r["arm"] == arm), key=lambda r: r["time_months"]))
         for arm, name in ((0, "Untreated"), (1, "Treated"))
     ]
+
+
+def _chart(inputs: ReportInputs, rows: Sequence[Row], slug: str, title: str) -> list[explore.Chart]:
+    if not inputs.settings.words.timed:
+        return []
+    return [explore.steps(_both(rows), slug, title, "Survival", inputs.settings.min_cell, inputs.public)]
+
+
+def _arms(inputs: ReportInputs, rows: Sequence[Row], slug: str, title: str) -> str:
+    groups = _both(rows)
     if not inputs.settings.words.timed:
         return arm_shares(groups, slug, title, inputs.settings.min_cell)
     told = f"{title}. {figures.describe_curves(groups, inputs.settings.endpoint.horizons_months[-1])}"
@@ -206,10 +217,13 @@ def subgroup_curves(inputs: ReportInputs, key: str, weighting: str) -> list[obje
         That of the headline.
     """
     rows = [r for r in inputs.rows("treatment_curves", treatment=key, weighting=weighting) if r["subgroup"] > 0]
-    panels = []
+    panels, opened = [], []
     for g in sorted({r["subgroup"] for r in rows}):
-        own = [r for r in rows if r["subgroup"] == g]
-        panels.append((f"Subgroup {g}", _arms(inputs, own, f"km-{key}-subgroup-{g}", f"Subgroup {g}")))
+        own, name = [r for r in rows if r["subgroup"] == g], f"Subgroup {g}"
+        panels.append((name, _arms(inputs, own, f"km-{key}-subgroup-{g}", name)))
+        opened += _chart(
+            inputs, own, f"km-{key}-subgroup-{g}", f"survival by arm of {words.within(key)} in subgroup {g}"
+        )
     how = "weighted to be alike within each subgroup" if weighting == "overlap" else "as randomised"
     caption = (
         f"Kaplan–Meier curves with pointwise {inputs.settings.level} bands, {how}; subgroups were assigned to patients"
@@ -225,7 +239,7 @@ def subgroup_curves(inputs: ReportInputs, key: str, weighting: str) -> list[obje
         )
     caption += inputs.steps
     title = f"{words.sentence(outcome.survival)} by arm in each subgroup"
-    return [Panels(title, panels, caption, 430)] if panels else []
+    return [Panels(title, panels, caption, 430, opened)] if panels else []
 
 
 def profiles(inputs: ReportInputs, key: str) -> list[object]:

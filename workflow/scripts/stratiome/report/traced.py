@@ -19,7 +19,7 @@ _OPEN, _THEN, _CLOSE = "\u206a", "\u206b", "\u206c"
 _MARK = re.compile(f"{_OPEN}([{_DIGITS}]+){_THEN}([^{_OPEN}{_CLOSE}]*){_CLOSE}")
 _ANY = re.compile(f"{_OPEN}[{_DIGITS}]+{_THEN}|[{_OPEN}{_THEN}{_CLOSE}{_DIGITS}]")
 _TAG = re.compile(r"(<[^>]*>)")
-_SILENT = frozenset({"style", "title", "desc", "option"})
+_SILENT = frozenset({"style", "script", "title", "desc", "option"})
 """Elements whose text cannot hold an element."""
 LABELS = frozenset({"subgroup", "versus", "k", "fold", "repeat", "step", "arm", "leaf", "node", "parent", "cluster"})
 """Columns of whole numbers that are names."""
