@@ -14,6 +14,7 @@ import pytest
 from rocrate.rocrate import ROCrate
 
 from conftest import ROOT, SHARED_DATA, snakemake, write_config
+from rule_lines import faults
 from stratiome.report.jobs import read_rules
 
 CONFIGS = sorted([ROOT / "config/config.yaml", *(ROOT / "config/cohorts").glob("*.yaml")])
@@ -185,6 +186,7 @@ def test_the_rules_written_down_are_those_of_snakemake(case, tmp_path):
     assert sum(len(rule.jobs) for rule in rules) == counts["total"] - counts["all"]
     assert {rule.stage for rule in rules} >= {"cohort", "features", "latent", "subgroups", "prognosis", "report", "run"}
     assert ("external" in {rule.stage for rule in rules}) == (case == "abroad")
+    assert faults(rules) == []  # of the picture in the report
 
 
 def test_library_never_mentions_snakemake():

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import csv
 import json
+import random
 import re
 from dataclasses import replace
-from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
 import report_fixtures as fixtures
+from rule_lines import faults
 from stratiome.report import rule_graph
 from stratiome.report.cost import Cost, Measured, as_table, costs, peak, read_measured, share, span, work
 from stratiome.report.jobs import arrows, log_of, read_rules, rules_of, stages_of
@@ -86,45 +87,34 @@ def test_stages_come_in_the_order_of_the_work_and_rings_stand_together():
     assert "three" in rule_graph.draw(rules_of(ring))
 
 
-def _boxes(svg: str) -> dict[str, tuple[float, float]]:
-    """Left and top of the box of each rule."""
-    found = re.findall(r'<rect x="([\d.]+)" y="([\d.]+)" width="148"[^>]*/><text[^>]*>(\w+)', svg)
-    return {name: (float(x), float(y)) for x, y, name in found}
-
-
-def _graph(jobs: list[dict]) -> tuple[dict[str, tuple[float, float]], list[list[tuple[float, float]]]]:
-    svg = rule_graph.draw(rules_of(jobs))
-    paths = re.findall(r'<path d="(M[^"]*)" style="fill: none', svg)
-    points = [[tuple(map(float, p)) for p in re.findall(r"(-?[\d.]+) (-?[\d.]+)", path)] for path in paths]
-    return _boxes(svg), points  # type: ignore[return-value]
-
-
 def _crowd() -> list[dict]:
     """Twelve rules that read one, and one that reads all of them."""
     many = [_rule(f"rule_{'abcdefghijkl'[i]}", f"stage{i % 3}", 0) for i in range(12)]
     return [_rule("read", "cohort"), *many, _rule("write", "report", *range(13))]
 
 
-@pytest.mark.parametrize("jobs", [TOLD, _crowd()], ids=["small", "crowd"])
-def test_boxes_stand_beneath_what_they_need_and_lines_pass_no_box(jobs):
-    boxes, lines = _graph(jobs)
-    assert set(boxes) == {job["rule"] for job in jobs}
-    assert len(set(boxes.values())) == len(boxes)
-    for job in jobs:
-        for place in job["needs"]:
-            assert boxes[jobs[place]["rule"]][1] < boxes[job["rule"]][1]
-    assert len(lines) == len(arrows(rules_of(jobs)))
-    width, height = 148, 30
-    for line in lines:
-        for (x1, y1), (x2, y2) in pairwise(line):
-            for name, (left, top) in boxes.items():
-                within_x = max(min(x1, x2), left + 1) < min(max(x1, x2), left + width - 1) or (
-                    x1 == x2 and left < x1 < left + width
-                )
-                within_y = max(min(y1, y2), top + 1) < min(max(y1, y2), top + height - 1) or (
-                    y1 == y2 and top < y1 < top + height
-                )
-                assert not (within_x and within_y), (name, line)
+@pytest.mark.parametrize("told", [TOLD, _crowd()], ids=["small", "crowd"])
+def test_lines_lead_from_rule_to_rule_past_all_others(told):
+    assert faults(rules_of(told)) == []
+
+
+def test_faults_of_a_picture_are_found(monkeypatch):
+    rules = rules_of(_crowd())
+    monkeypatch.setattr(rule_graph, "_tracks", lambda nets, places, gap: 1)  # all lines of a gap on one track
+    assert any("share a piece" in fault for fault in faults(rules))
+    monkeypatch.undo()
+    monkeypatch.setattr(rule_graph, "_lanes", lambda nets, _: [setattr(net, "lane", 166.0) for net in nets])
+    assert any("runs through" in fault for fault in faults(rules))
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_pictures_of_random_workflows_are_right(seed):
+    chance = random.Random(seed)
+    told = []
+    for i in range(chance.randrange(2, 26)):
+        needs = sorted(chance.sample(range(i), k=min(i, chance.choice([1, 1, 2, 3, 6]))))
+        told.append(_rule(f"rule_{'abcdefghijklmnopqrstuvwxyz'[i]}", f"stage{i // 4}", *needs))
+    assert faults(rules_of(told)) == []
 
 
 def test_the_picture_is_the_same_again_and_takes_its_colours_from_the_page():
