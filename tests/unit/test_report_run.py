@@ -203,6 +203,13 @@ def test_no_times_where_a_log_does_not_tell_them(results):
     assert "Jobs of the last call" not in page
 
 
+def measured() -> RunPage:
+    """A page of which one job was not measured."""
+    jobs = [Measured(10.0 * i, 5.0 * i, 100.0 * i, 1e9, 1e9 + 10 * i) for i in range(1, 6)]
+    found = [Cost("cohort", "read", tuple(jobs)), Cost("model", "fit", (jobs[0], Measured()))]
+    return _page(found, started="2001-09-09T01:46:40+00:00", cores=2)
+
+
 def _page(found: list[Cost], **start: object) -> RunPage:
     return RunPage("A cohort", found, ["sum_up"], MANIFEST, "9.27.1", start)
 
