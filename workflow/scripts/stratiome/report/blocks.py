@@ -71,23 +71,28 @@ def numbered(texts: Sequence[str]) -> tuple[list[str], list[str]]:
 
 @dataclass(frozen=True)
 class Figure:
-    """An SVG with its caption. `size` is the natural width in pixels, below which a wide figure scrolls in itself."""
+    """An SVG with its caption. `size` is the natural width in pixels, below which a wide figure scrolls in itself.
+
+    Where it has a `name`, unique in its section, it is written to files as well.
+    """
 
     svg: str
     title: str
     caption: str
     size: int
+    name: str = ""
     kind: str = "figure"
 
 
 @dataclass(frozen=True)
 class Panels:
-    """Figures side by side under one caption."""
+    """Figures side by side under one caption; `name` as that of `Figure`."""
 
     title: str
     figures: Sequence[tuple[str, str]]  # heading of the panel, svg
     caption: str
     size: int = 300
+    name: str = ""
     kind: str = "panels"
 
 
@@ -155,6 +160,8 @@ class Explorer:
         Name and number of each group; 0 is unassigned.
     figures
         Heading and svg of each panel; marks of group g have the classes `dots` and `g` followed by its number.
+    name
+        As that of `Figure`.
     """
 
     title: str
@@ -163,6 +170,7 @@ class Explorer:
     figures: Sequence[tuple[str, str]]
     caption: str
     size: int = 276
+    name: str = ""
     kind: str = "explorer"
 
 

@@ -14,6 +14,8 @@ from stratiome.report.verdicts import UNRELATED, direction
 from stratiome.report.words import interval, join, label, months, number, p_value, readable, reason
 
 Row = Mapping[str, Any]
+OTHERS = "-others"
+"""Marks the files of figures of models that stand folded away."""
 SURE = 100
 """Events below which a calibration curve is called unstable (Collins, Ogundimu & Altman 2016)."""
 MEASURES = ("intercept", "calibration_slope", "ici", "observed_expected", "d_calibration")
@@ -48,7 +50,7 @@ def calibration(
     main = _main(inputs, design, models, of_omics)
     rest = [m for m in models if m not in main]
     panels = _curves(inputs, design, main, colours)
-    more = _curves(inputs, design, rest, colours)
+    more = _curves(inputs, design, rest, colours, OTHERS)
     if not panels and not more:
         return []
     blocks: list[object] = [
@@ -60,7 +62,7 @@ def calibration(
     blocks += _risks(inputs, design, main)
     if panels and more:
         named = join([words.within(m) for m in rest])
-        blocks.append(Fold(f"Calibration of the other models: {named}", [*more, *_risks(inputs, design, rest)]))
+        blocks.append(Fold(f"Calibration of the other models: {named}", [*more, *_risks(inputs, design, rest, OTHERS)]))
     every = _everything(inputs, judged)
     title = f"Calibration {inputs.settings.words.say('at every horizon, ', '')}in every design, with methods"
     return blocks + ([Fold(title, [every])] if every else [])
@@ -167,8 +169,10 @@ def _percent(value: float) -> str:
     return f"{100 * value:.0f} %"
 
 
-def _curves(inputs: ReportInputs, design: str, models: Sequence[str], colours: Mapping[str, int]) -> list[object]:
-    """Panels of the models, one block for each horizon."""
+def _curves(
+    inputs: ReportInputs, design: str, models: Sequence[str], colours: Mapping[str, int], which: str = ""
+) -> list[object]:
+    """Panels of the models, one block for each horizon; `which` is added to the names of the files."""
     blocks: list[object] = []
     least = inputs.settings.min_cell
     where = "" if design == CROSS else f" Design: {design}."
@@ -196,7 +200,8 @@ def _curves(inputs: ReportInputs, design: str, models: Sequence[str], colours: M
                 f" come true as often as promised. Groups of fewer than {least} patients are not drawn."
                 f"{_unsure(inputs, design, models, horizon)}"
             )
-            blocks.append(Panels(f"Calibration{inputs.settings.words.at(horizon)}", panels, caption, 276))
+            title = f"Calibration{inputs.settings.words.at(horizon)}"
+            blocks.append(Panels(title, panels, caption, 276, f"calibration-{months(horizon)}{which}"))
     return blocks
 
 
@@ -228,7 +233,7 @@ def _unsure(inputs: ReportInputs, design: str, models: Sequence[str], horizon: f
     return f" Fewer than {SURE} events{by_then}: the curves are unstable." if rows and events < SURE else ""
 
 
-def _risks(inputs: ReportInputs, design: str, models: Sequence[str]) -> list[object]:
+def _risks(inputs: ReportInputs, design: str, models: Sequence[str], which: str = "") -> list[object]:
     """Distribution of the predicted risk by outcome, at the last horizon."""
     least, horizon, outcome = inputs.settings.min_cell, _horizons(inputs)[-1], inputs.settings.words
     names = {} if outcome.timed else {"failed": words.sentence(outcome.failure), "alive": "Response"}
@@ -247,7 +252,7 @@ def _risks(inputs: ReportInputs, design: str, models: Sequence[str]) -> list[obj
         f" {others} overlap, the better a model tells them apart. Pale: fewer than"
         f" {least} patients, drawn at half that height; the others are rounded to multiples of {max(1, least // 2)}."
     )
-    return [Panels("Predicted risks by outcome", panels, caption, 276)]
+    return [Panels("Predicted risks by outcome", panels, caption, 276, f"risks{which}")]
 
 
 def _spread(rows: Sequence[Row], names: Mapping[str, str]) -> str:
