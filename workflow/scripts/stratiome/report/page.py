@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 from stratiome.report import (
     section_audit,
@@ -19,6 +20,7 @@ from stratiome.report.disclosure import STEP_EVENTS
 from stratiome.report.explore import attach
 from stratiome.report.guidelines import Answer, Guideline, places, table
 from stratiome.report.inputs import ReportInputs, Settings, read_inputs
+from stratiome.report.paper import Print, prints
 from stratiome.report.section_appendix import how, planted
 from stratiome.report.section_checks import checks, duplicates
 from stratiome.report.section_cohort import cohort, quality, summary
@@ -100,12 +102,30 @@ def _made(inputs: ReportInputs) -> list[Section]:
 
 
 def render(inputs: ReportInputs, templates: Path = TEMPLATES) -> str:
-    """The whole page; as `draw`, without the items of guidelines."""
-    return draw(inputs, templates)[0]
+    """The whole page; as `draw`, without what is written beside it."""
+    return draw(inputs, templates).page
 
 
-def draw(inputs: ReportInputs, templates: Path = TEMPLATES) -> tuple[str, str]:
-    """The whole page, and the items of reporting guidelines as a table.
+class Report(NamedTuple):
+    """A page and what is written beside it.
+
+    Attributes
+    ----------
+    page
+        HTML that loads nothing from outside.
+    guidelines
+        Items of reporting guidelines as tab-separated text.
+    figures
+        Its figures, to be printed.
+    """
+
+    page: str
+    guidelines: str
+    figures: list[Print]
+
+
+def draw(inputs: ReportInputs, templates: Path = TEMPLATES) -> Report:
+    """The whole page, the items of reporting guidelines and the figures. The same inputs give the same.
 
     Parameters
     ----------
@@ -113,11 +133,6 @@ def draw(inputs: ReportInputs, templates: Path = TEMPLATES) -> tuple[str, str]:
         Tables, figures, manifest and settings.
     templates
         Folder with `report.html.j2` and `style.css`.
-
-    Returns
-    -------
-    tuple of str
-        HTML that loads nothing from outside, and tab-separated text. The same inputs give the same text.
 
     Raises
     ------
@@ -148,6 +163,7 @@ def draw(inputs: ReportInputs, templates: Path = TEMPLATES) -> tuple[str, str]:
         version=(inputs.manifest.get("created_with") or {}).get("stratiome", ""),
         made_of=inputs.made_of(settings.cohort),
     )
-    for name, other in settings.words.renamed.items():
+    renamed = settings.words.renamed
+    for name, other in renamed.items():
         page = page.replace(name, other)
-    return attach(annotate(page, ledger), templates), table(found)
+    return Report(attach(annotate(page, ledger), templates), table(found), prints(parts, renamed))

@@ -78,6 +78,7 @@ def _effects(inputs: ReportInputs, key: str, name: str) -> list[object]:
                     group if weighting == "overlap" else 0,
                     weighting == "none",
                     row["truth"],
+                    row=row,
                 )
             )
             body.append([who, how, number(row["truth"], 1, sign=True), interval(row, 1, sign=True), _covered(row)])
@@ -102,7 +103,8 @@ def _effects(inputs: ReportInputs, key: str, name: str) -> list[object]:
         body,
         frozenset({2, 3}),
     )
-    return [Heading(f"Effect of {name}"), Figure(drawing, "Truth beside estimate", caption, 820), table]
+    figure = Figure(drawing, "Truth beside estimate", caption, 820, f"effect-{key}")
+    return [Heading(f"Effect of {name}"), figure, table]
 
 
 def _covered(row: dict[str, Any]) -> Cell:

@@ -171,7 +171,7 @@ def _figures(inputs: ReportInputs, model: str, groupings: Sequence[str]) -> list
         caption = (
             f"Held-out patients; intervals at {inputs.settings.level}, each on its own, not corrected for their number."
         )
-        found.append(Figure(figure, title, caption, 820))
+        found.append(Figure(figure, title, caption, 820, f"groups-{metric}"))
     return found
 
 
@@ -189,12 +189,12 @@ def _lines(inputs: ReportInputs, model: str, groupings: Sequence[str], metric: s
 
 def _line(name: str, row: Row | None, colour: int) -> charts.Line:
     if row is None or row["estimate"] is None:
-        return charts.Line(name, text=TOO_FEW if row is None else interval(row))
+        return charts.Line(name, text=TOO_FEW if row is None else interval(row), row=row)
     positive = row["metric"] == "observed_expected"  # drawn on a logarithmic axis
     estimate, lower, upper = (
         max(row[k], LEAST) if positive and row[k] is not None else row[k] for k in ("estimate", "lower", "upper")
     )
-    return charts.Line(name, estimate, lower, upper, interval(row), colour)
+    return charts.Line(name, estimate, lower, upper, interval(row), colour, row=row)
 
 
 # --- tables ----------------------------------------------------------------------------------------------------------

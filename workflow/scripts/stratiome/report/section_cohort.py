@@ -44,6 +44,7 @@ def cohort(inputs: ReportInputs) -> Section:
                 "Nobody is dropped for lacking an omic. Patients without a usable outcome are left out of"
                 f" {inputs.settings.words.say('survival models', what)} and tests only.",
                 820,
+                "flow",
             ),
             _with_locked(
                 inputs,
@@ -79,6 +80,7 @@ def cohort(inputs: ReportInputs) -> Section:
                     else ""
                 ),
                 700,
+                "omics",
             ),
         ]
     blocks += _splits(inputs)
@@ -607,6 +609,7 @@ def _omic(inputs: ReportInputs, name: str) -> list[object]:
                 "Values as given, spread over patients, and missing values per feature. All patients who have this"
                 " omic; not held out.",
                 820,
+                name,
             )
         )
     table = inputs.quality.get(name)

@@ -474,8 +474,8 @@ def _everything(inputs: ReportInputs, design: str) -> Table:
 def _forest(inputs: ReportInputs) -> list[object]:
     """Differences to the clinical model in concordance, and in the integrated Brier score."""
     made = [
-        _one_forest(inputs, "uno_c", "forest-c", 3, ("clinical is better", "omics add")),
-        _one_forest(inputs, "ibs", "forest-ibs", 4, ("omics add", "clinical is better")),
+        _one_forest(inputs, "uno_c", "omics-concordance", 3, ("clinical is better", "omics add")),
+        _one_forest(inputs, "ibs", "omics-error", 4, ("omics add", "clinical is better")),
     ]
     return [figure for figure in made if figure is not None]
 
@@ -490,8 +490,7 @@ def _one_forest(inputs: ReportInputs, metric: str, slug: str, decimals: int, sid
         if rows:
             lines.append(charts.Line(words.sentence(design), heading=True))
         lines += [
-            charts.Line(label(m), c["estimate"], c["lower"], c["upper"], interval(c, decimals, sign=True), _colour(m))
-            for m, c in rows
+            charts.Line(label(m), *_ends(c), interval(c, decimals, sign=True), _colour(m), row=c) for m, c in rows
         ]
         claims += [c for _, c in rows]
     if not lines:
@@ -509,7 +508,11 @@ def _one_forest(inputs: ReportInputs, metric: str, slug: str, decimals: int, sid
         f" {words.sentence(readable(claim['method']))}. An interval that covers zero is no evidence that omics add."
     )
     title = "What omics add to the clinical model" + (": accuracy of the risks" if metric == "ibs" else "")
-    return Figure(drawing, title, caption, 820)
+    return Figure(drawing, title, caption, 820, slug)
+
+
+def _ends(row: Row) -> tuple[float, float, float]:
+    return row["estimate"], row["lower"], row["upper"]
 
 
 def _colour(model: str) -> int:
@@ -553,6 +556,7 @@ def _stability(inputs: ReportInputs) -> list[object]:
                 f"Patients/events: {sizes}. Single folds are noisy; look for a model that is always ahead, not once. No"
                 " interval is drawn.",
                 820,
+                slug,
             )
         )
     if not models(inputs, SITES):

@@ -16,6 +16,8 @@ from stratiome.report.words import interval, join, label, months, number, p_valu
 Row = Mapping[str, Any]
 NAMED = 4
 """Models that the title of a chart names."""
+OTHERS = "-others"
+"""Marks the files of figures of models that stand folded away."""
 SURE = 100
 """Events below which a calibration curve is called unstable (Collins, Ogundimu & Altman 2016)."""
 MEASURES = ("intercept", "calibration_slope", "ici", "observed_expected", "d_calibration")
@@ -50,7 +52,7 @@ def calibration(
     main = _main(inputs, design, models, of_omics)
     rest = [m for m in models if m not in main]
     panels = _curves(inputs, design, main, colours)
-    more = _curves(inputs, design, rest, colours)
+    more = _curves(inputs, design, rest, colours, OTHERS)
     if not panels and not more:
         return []
     blocks: list[object] = [
@@ -62,7 +64,7 @@ def calibration(
     blocks += _risks(inputs, design, main)
     if panels and more:
         named = join([words.within(m) for m in rest])
-        blocks.append(Fold(f"Calibration of the other models: {named}", [*more, *_risks(inputs, design, rest)]))
+        blocks.append(Fold(f"Calibration of the other models: {named}", [*more, *_risks(inputs, design, rest, OTHERS)]))
     every = _everything(inputs, judged)
     title = f"Calibration {inputs.settings.words.say('at every horizon, ', '')}in every design, with methods"
     return blocks + ([Fold(title, [every])] if every else [])
@@ -169,8 +171,10 @@ def _percent(value: float) -> str:
     return f"{100 * value:.0f} %"
 
 
-def _curves(inputs: ReportInputs, design: str, models: Sequence[str], colours: Mapping[str, int]) -> list[object]:
-    """Panels of the models, one block for each horizon."""
+def _curves(
+    inputs: ReportInputs, design: str, models: Sequence[str], colours: Mapping[str, int], which: str = ""
+) -> list[object]:
+    """Panels of the models, one block for each horizon; `which` is added to the names of the files."""
     blocks: list[object] = []
     least = inputs.settings.min_cell
     where = "" if design == CROSS else f" Design: {design}."
@@ -205,7 +209,8 @@ def _curves(inputs: ReportInputs, design: str, models: Sequence[str], colours: M
             axes = ("Predicted risk", "Observed risk")
             slug, ends = f"cal-{models[0]}-{months(horizon)}", (0.0, top)
             chart = explore.Chart(slug, title, *axes, lines, "xy", "diagonal", span=ends, height=ends)
-            blocks.append(Panels(f"Calibration{at}", panels, caption, 276, [chart]))
+            name = f"calibration-{months(horizon)}{which}"
+            blocks.append(Panels(f"Calibration{at}", panels, caption, 276, name, [chart]))
     return blocks
 
 
@@ -253,7 +258,7 @@ def _unsure(inputs: ReportInputs, design: str, models: Sequence[str], horizon: f
     return f" Fewer than {SURE} events{by_then}: the curves are unstable." if rows and events < SURE else ""
 
 
-def _risks(inputs: ReportInputs, design: str, models: Sequence[str]) -> list[object]:
+def _risks(inputs: ReportInputs, design: str, models: Sequence[str], which: str = "") -> list[object]:
     """Distribution of the predicted risk by outcome, at the last horizon."""
     least, horizon, outcome = inputs.settings.min_cell, _horizons(inputs)[-1], inputs.settings.words
     names = {} if outcome.timed else {"failed": words.sentence(outcome.failure), "alive": "Response"}
@@ -272,7 +277,7 @@ def _risks(inputs: ReportInputs, design: str, models: Sequence[str]) -> list[obj
         f" {others} overlap, the better a model tells them apart. Pale: fewer than"
         f" {least} patients, drawn at half that height; the others are rounded to multiples of {max(1, least // 2)}."
     )
-    return [Panels("Predicted risks by outcome", panels, caption, 276)]
+    return [Panels("Predicted risks by outcome", panels, caption, 276, f"risks{which}")]
 
 
 def _spread(rows: Sequence[Row], names: Mapping[str, str]) -> str:

@@ -144,7 +144,7 @@ def _bands(inputs: ReportInputs) -> list[object]:
         " same patient lie when the model is learned anew, means over groups of patients by predicted risk. Groups of"
         f" fewer than {least} patients are not drawn. It is the range of the prediction, not of the patient's outcome."
     )
-    return [Panels("Instability of predictions", panels, caption, 276)]
+    return [Panels("Instability of predictions", panels, caption, 276, "instability")]
 
 
 def _optimism(inputs: ReportInputs) -> list[object]:

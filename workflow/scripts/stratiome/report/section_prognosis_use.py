@@ -57,7 +57,7 @@ def decisions(inputs: ReportInputs, colours: dict[str, int]) -> list[object]:
     )
     return [
         Heading("Is it of use for a decision?", "prognosis-decisions"),
-        Panels("Decision curves", panels, caption, 820, opened),
+        Panels("Decision curves", panels, caption, 820, "decisions", opened),
     ]
 
 

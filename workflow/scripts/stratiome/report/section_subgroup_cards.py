@@ -66,7 +66,7 @@ def latent_map(inputs: ReportInputs) -> list[object]:
     )
     return [
         Heading("The latent space"),
-        Explorer("Map of the patients", "map", choices, panels, caption, charts=opened),
+        Explorer("Map of the patients", "map", choices, panels, caption, name="map", charts=opened),
     ]
 
 
@@ -101,7 +101,7 @@ def consensus(inputs: ReportInputs) -> list[object]:
         " smaller subgroups are left blank. Refits include patients they were trained on."
     )
     size = 460
-    return [Figure(maps.consensus(rows, told, least, size), "Do patients stay together?", caption, size)]
+    return [Figure(maps.consensus(rows, told, least, size), "Do patients stay together?", caption, size, "consensus")]
 
 
 # ---- cards -----------------------------------------------------------------------------------------------------------

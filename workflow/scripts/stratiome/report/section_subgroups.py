@@ -115,7 +115,7 @@ def _evidence(inputs: ReportInputs) -> list[object]:
     )
     return [
         Heading("How many", "subgroups-number"),
-        Panels("Evidence for each number of subgroups", panels, caption, 410),
+        Panels("Evidence for each number of subgroups", panels, caption, 410, "number"),
     ]
 
 
@@ -226,7 +226,7 @@ def _survival(inputs: ReportInputs) -> list[object]:
         drawing = figures.proportions(groups, "shares-subgroups", told, least)
         return [
             Heading("Do they respond differently?", "subgroups-outcome"),
-            Figure(drawing, "Held-out subgroups", caption, 820),
+            Figure(drawing, "Held-out subgroups", caption, 820, "responses"),
         ]
     caption = (
         f"{n}Kaplan–Meier curves with pointwise {inputs.settings.level} bands. Each patient's subgroup was predicted by"
@@ -252,7 +252,7 @@ def _survival(inputs: ReportInputs) -> list[object]:
     chart = explore.steps(groups, "km-subgroups", "survival of the subgroups", "Survival", least, inputs.public)
     return [
         Heading("Do they live differently?", "subgroups-outcome"),
-        Figure(drawing, "Survival of the held-out subgroups", caption, 820, [chart]),
+        Figure(drawing, "Survival of the held-out subgroups", caption, 820, "survival", [chart]),
     ]
 
 
@@ -321,7 +321,7 @@ def _markers(inputs: ReportInputs) -> list[object]:
     return [
         Heading("Markers", "subgroups-markers"),
         *_told_by_one(inputs),
-        Panels("Descriptive: these features defined the groups", panels, caption, 400),
+        Panels("Descriptive: these features defined the groups", panels, caption, 400, "markers"),
         Fold("All listed markers", tables),
     ]
 
@@ -418,6 +418,7 @@ def _training(inputs: ReportInputs) -> list[object]:
         "Training of the latent model",
         caption,
         820,
+        "training",
     )
     return [Fold("How the latent model trained", [figure])]
 

@@ -183,6 +183,7 @@ def _compared(inputs: ReportInputs, key: str, settings: TreatmentConfig) -> list
                 f"n = {count(arms[1], least)} treated (up), {count(arms[0], least)} untreated (down); all eligible, not"
                 f" held out.{small} Where only one side has patients, nothing can be compared.",
                 820,
+                f"overlap-{key}",
             )
         )
     balance = inputs.rows("treatment_balance", treatment=key, subgroup=0)
@@ -202,6 +203,7 @@ def _compared(inputs: ReportInputs, key: str, settings: TreatmentConfig) -> list
                 f"Before (hollow) and after weighting (filled); {how}. The dashed line marks 0.1. Largest difference"
                 f" after weighting: {_tiny(worst)}. Balance of what was measured says nothing of what was not.",
                 820,
+                f"balance-{key}",
             )
         )
         if settings.design == "observational":
@@ -307,7 +309,7 @@ def _curves(inputs: ReportInputs, key: str, settings: TreatmentConfig) -> list[o
     name = words.sentence(outcome.survival)
     return [
         Heading(f"{name} in both arms", f"treatment-arms-{key}"),
-        Panels(f"{name} by arm", panels, caption, 430, opened),
+        Panels(f"{name} by arm", panels, caption, 430, f"arms-{key}", opened),
     ]
 
 
@@ -483,7 +485,7 @@ def _subgroups(inputs: ReportInputs, key: str, settings: TreatmentConfig) -> lis
     for r in rows:
         name = group_name(r["subgroup"]) if r["subgroup"] else "All eligible"
         text = outcome.gain(r)
-        lines.append(charts.Line(name, *outcome.ends(r), text, r["subgroup"]))
+        lines.append(charts.Line(name, *outcome.ends(r), text, r["subgroup"], row=r))
         small = is_small(r["n_treated"], 2 * least) or is_small(r["n"] - r["n_treated"], 2 * least)
         remark = "small: read with care" if small else _cut(inputs, key, r["subgroup"], [r["horizon_months"]]).strip()
         if r["estimate"] is None:
@@ -536,7 +538,7 @@ def _subgroups(inputs: ReportInputs, key: str, settings: TreatmentConfig) -> lis
     return [
         Heading("Does the effect differ between subgroups?", f"treatment-subgroups-{key}"),
         *([] if reproducible(inputs) else [warning]),
-        Figure(drawing, "Effect in each subgroup", caption, 820),
+        Figure(drawing, "Effect in each subgroup", caption, 820, f"subgroups-{key}"),
         table,
     ]
 

@@ -47,7 +47,7 @@ def robustness(inputs: ReportInputs, key: str) -> list[object]:
             if all(i.name != heading for i in lines):
                 lines.append(charts.Line(heading, heading=True))
             variant = sentence(readable(row["variant"]))
-            lines.append(charts.Line(variant, *outcome.ends(row), text))
+            lines.append(charts.Line(variant, *outcome.ends(row), text, row=row))
     blocks: list[object] = [
         Heading("Does it hold when the analysis is changed?", f"treatment-changed-{key}"),
         *_control(inputs, key),
@@ -68,6 +68,7 @@ def robustness(inputs: ReportInputs, key: str) -> list[object]:
                 f" minus untreated with {inputs.settings.level} interval; not held out, as only weights are learned."
                 + outcome.say(" Means over a shorter time are smaller numbers of months by what they are.", ""),
                 820,
+                f"changed-{key}",
             )
         )
     blocks += _changed(changed)
