@@ -35,9 +35,10 @@ NO_LICENCE = {
     "description": "They belong to who ran the analysis. The licence of the workflow is not one of its results.",
 }
 FORMATS = {
-    ".html": "text/html", ".md": "text/markdown", ".txt": "text/plain", ".json": "application/json", ".parquet": "application/vnd.apache.parquet",
+    ".html": "text/html", ".json": "application/json", ".parquet": "application/vnd.apache.parquet",
     ".pdf": "application/pdf", ".png": "image/png", ".csv": "text/csv", ".safetensors": "application/octet-stream",
-    ".smk": "text/plain", ".svg": "image/svg+xml", ".tsv": "text/tab-separated-values", "": "text/plain",
+    ".smk": "text/plain", ".svg": "image/svg+xml", ".tsv": "text/tab-separated-values", ".txt": "text/plain",
+    ".md": "text/markdown", "": "text/plain",
 }  # fmt: skip
 """Ending of a file -> its media type."""
 NAMED = {
