@@ -13,7 +13,20 @@ Row = Mapping[str, Any]
 Calibrated = tuple[Row | None, Row | None]
 """Rows of calibration slope and observed over expected of a model at one horizon."""
 Direction = Literal["above", "below", "covers", "unknown"]
-Tone = Literal["yes", "no", "harm", "mixed", "differs", "longer", "shorter", "likelier", "rarer", "unknown"]
+Tone = Literal[
+    "yes",
+    "no",
+    "harm",
+    "mixed",
+    "differs",
+    "longer",
+    "shorter",
+    "likelier",
+    "rarer",
+    "confounded",
+    "fragile",
+    "unknown",
+]
 
 TONES: dict[str, str] = {
     "yes": "Evidence for",
@@ -25,6 +38,8 @@ TONES: dict[str, str] = {
     "shorter": "Association: shorter survival",
     "likelier": "Association: more responses",
     "rarer": "Association: fewer responses",
+    "confounded": "Probably confounded",
+    "fragile": "Not robust",
     "unknown": "Not answered",
 }
 """Text of the badge of each tone; the colour only repeats it."""
@@ -64,6 +79,12 @@ class Verdict:
         What the answer leaves open, or "".
     link
         Section of the report with the evidence.
+    beside
+        A second line of the answer, on what is easily taken for it; or "".
+    changes
+        What would change the answer, as the end of "Would change if"; or "".
+    more
+        Anchors with their text: other places that a reader of the answer should see.
     """
 
     question: str
@@ -72,6 +93,9 @@ class Verdict:
     facts: tuple[tuple[str, str], ...] = ()
     caveat: str = ""
     link: str = ""
+    beside: str = ""
+    changes: str = ""
+    more: tuple[tuple[str, str], ...] = ()
 
     @property
     def badge(self) -> str:
@@ -539,15 +563,20 @@ def treatment(
         caveat = f"An interval that covers zero is not proof of no effect. {caveat}".strip()
     estimable = [r for r in by_subgroup if r.get("estimate") is not None]
     p = interaction.get("p_value") if interaction is not None else None
+    test = "" if p is None else f" (test that the effect is the same in all: {p_value(p)})"
     if len(estimable) > 1 and not reproducible:
         answer = (
-            f"{answer} It is not judged by subgroup, since the subgroups do not come back when the model is refitted."
+            f"{answer} No conclusion is drawn by subgroup{test}, since the subgroups do not come back when the model is"
+            " refitted."
         )
     elif len(estimable) > 1 and p is not None:
         if p < alpha:
             tone, answer = "differs", _who(benefit(by_subgroup, alpha), randomised, outcome)
         else:
-            answer = f"{answer} No evidence that the effect differs between subgroups."
+            answer = (
+                f"{answer} No evidence that the effect differs between subgroups (test {p_value(p)}), so no conclusion"
+                " is drawn by subgroup."
+            )
         facts.append(("Same in all subgroups?", p_value(p)))
         facts += [(f"Subgroup {r['subgroup']}, {outcome.unit}", outcome.gain(r)) for r in by_subgroup]
         if any(r.get("p_holm") is not None for r in by_subgroup):
