@@ -310,7 +310,7 @@ def miscalibrated(slope: Row | None, ratio: Row | None) -> str:
     return join(said)
 
 
-def _of_risks(
+def of_risks(
     praised: Sequence[str], calibration: Mapping[str, Sequence[Calibrated]], outcome: OutcomeWords = TIMED
 ) -> str:
     """Caveats on the risks of models that an answer praises, each with a space before it."""
@@ -333,6 +333,7 @@ def prognosis(
     unfitted: Mapping[str, str] | None = None,
     calibration: Mapping[str, Sequence[Calibrated]] | None = None,
     outcome: OutcomeWords = TIMED,
+    span: str = "",
 ) -> Verdict:
     """Do omics add to the clinical model?
 
@@ -350,6 +351,8 @@ def prognosis(
         Model -> rows of its calibration slope and observed over expected, at each horizon.
     outcome
         Words for the outcome.
+    span
+        Up to when concordance is judged, as ` up to 60 months`.
     """
     question = "Do omics add to the clinical model?"
     ipa, unfitted = ipa or {}, unfitted or {}
@@ -360,7 +363,7 @@ def prognosis(
     found = [(name, *adds(c, b, ipa.get(name))) for name, c, b in judged]
     facts = [
         (
-            f"Δ {outcome.c}, {within(name)}",
+            f"Δ {outcome.c}{span}, {within(name)}",
             "not fitted" if name in missing else interval(c, 3, sign=True) if c else "not estimable",
         )
         for name, c, _ in deltas
@@ -386,64 +389,8 @@ def prognosis(
         caveat += " Verdicts are not corrected for the number of models."
     if missing:
         caveat += f" Not fitted: {_whys(missing, named=True)}."
-    caveat += _of_risks([name for name, t, _ in found if t in ("yes", "mixed")], calibration or {}, outcome)
+    caveat += of_risks([name for name, t, _ in found if t in ("yes", "mixed")], calibration or {}, outcome)
     return Verdict(question, answer + predicts(ipa), tone, tuple(facts), caveat, "prognosis")
-
-
-def stacked(
-    delta: tuple[Row | None, Row | None],
-    of_clinical: tuple[Row | None, Row | None] | None,
-    ipa: Row | None,
-    level: float,
-    unfitted: str = "",
-    calibration: Sequence[Calibrated] = (),
-    outcome: OutcomeWords = TIMED,
-) -> Verdict:
-    """Is the stacked model better than the clinical one?
-
-    Parameters
-    ----------
-    delta
-        Rows of its differences to the clinical model, in Uno's C and in the integrated Brier score.
-    of_clinical
-        The same of the forest on clinical variables, if it was fitted: a gain that it has as well is none of omics.
-    ipa
-        Row of the integrated index of prediction accuracy of the stacked model.
-    level
-        Level of the intervals.
-    unfitted
-        Why it was not fitted, or "".
-    calibration
-        Rows of its calibration slope and observed over expected, at each horizon.
-    outcome
-        Words for the outcome.
-    """
-    question = "Is the stacked model better than the clinical one?"
-    if unfitted:
-        return Verdict(question, f"Not fitted: {unfitted}.", "unknown", link="prognosis")
-    c, b = delta
-    facts = [(f"Δ {outcome.c}, stacked", interval(c, 3, sign=True) if c else "not estimable")]
-    facts += [(f"Δ {outcome.error}, stacked", interval(b, 4, sign=True))] if b else []
-    tone, phrase = adds(c, b, ipa)
-    if tone == "unknown":
-        why = f": {reason(c)}" if c and c.get("estimate") is None and c.get("method") else ""
-        return Verdict(question, f"This could not be estimated{why}.", "unknown", tuple(facts), link="prognosis")
-    answer = {
-        "yes": "Yes: the stacked model ranks risk better than the clinical one",
-        "harm": "No: predictions of the stacked model are worse than those of the clinical one",
-        "no": "No evidence that the stacked model is better than the clinical one",
-    }.get(tone, f"In part: the stacked model {phrase}")
-    if of_clinical is not None and of_clinical[0] is not None:
-        facts.append((f"Δ {outcome.c}, forest of clinical variables", interval(of_clinical[0], 3, sign=True)))
-        if tone == "yes" and adds(*of_clinical)[0] == "yes":
-            answer += "; but so does a forest of clinical variables alone, so that not all of it comes from omics"
-    caveat = (
-        f"Differences to the clinical model with {100 * level:.0f} % interval, on held-out patients. It weighs"
-        f" the models that were fitted, {outcome.say('also those without proportional hazards', 'forests too')}."
-    )
-    if tone in ("yes", "mixed"):
-        caveat += _of_risks(["stacked"], {"stacked": calibration}, outcome)
-    return Verdict(question, f"{answer}.", tone, tuple(facts), caveat, "prognosis")
 
 
 def _whys(unfitted: Mapping[str, str], named: bool = False) -> str:
