@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from stratiome.report.inputs import ReportInputs
+from stratiome.tables import FLEXIBLE_REFERENCE
 
 Row = Mapping[str, Any]
 
@@ -42,3 +43,10 @@ def accuracy(inputs: ReportInputs, model: str, design: str | None = None) -> Row
     """Integrated index of prediction accuracy, up to tau as C and the integrated Brier score."""
     rows = inputs.rows("prognosis_metrics", design=design or inputs.headline, model=model, metric="ipa", versus=None)
     return next((r for r in rows if r["horizon_months"] is None), None)
+
+
+def best_without_omics(inputs: ReportInputs, design: str | None = None) -> str:
+    """The model of clinical variables alone that ranks best by its estimate: the Cox model, or the forest."""
+    rows = {m: claim(inputs, m, "uno_c", design=design) for m in ("clinical", FLEXIBLE_REFERENCE)}
+    known = {m: r["estimate"] for m, r in rows.items() if r is not None and r["estimate"] is not None}
+    return max(known, key=lambda m: known[m], default="clinical")

@@ -9,6 +9,7 @@ from pathlib import Path
 from stratiome.report import (
     section_audit,
     section_audit_external,
+    section_audit_fairness,
     section_prognosis,
     section_subgroups,
     section_treatment,
@@ -45,7 +46,8 @@ def verdicts(inputs: ReportInputs) -> list[Verdict]:
                 "unknown",
             )
         )
-    return [*found, section_prognosis.transport(inputs), *section_audit_external.verdicts(inputs)]
+    found += [section_prognosis.transport(inputs), *section_audit_external.verdicts(inputs)]
+    return [*found, section_audit_fairness.verdict(inputs)]
 
 
 @dataclass(frozen=True)
