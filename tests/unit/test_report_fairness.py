@@ -112,7 +112,8 @@ def test_the_verdict_names_who_it_fails_and_what_cannot_be_judged():
     inputs = fixtures.inputs("demo")
     found = verdict(inputs)
     assert (found.tone, found.badge) == ("harm", "Evidence against")
-    assert found.answer.startswith("No, not in all: those of the clinical model fail in sex: female; those of the stacked")
+    said = "No, not in all: those of the clinical model fail in sex: female; those of the stacked"
+    assert found.answer.startswith(said)
     assert ("Asked about", "sex and age") in found.facts
     assert "Not judged, for too few events: sex × age: male, below 55." in found.caveat
     assert "cannot be judged: race or ethnicity and income or deprivation." in found.caveat

@@ -24,6 +24,7 @@ from stratiome.report.section_appendix import how, planted, provenance
 from stratiome.report.section_checks import checks, duplicates
 from stratiome.report.section_cohort import cohort, quality, summary
 from stratiome.report.section_guidelines import answers, guidelines
+from stratiome.report.section_limitations import limitations
 from stratiome.report.template import TEMPLATES, fill, ticks
 from stratiome.report.traced import Ledger, annotate
 from stratiome.report.verdicts import Verdict
@@ -92,6 +93,7 @@ def _made(inputs: ReportInputs) -> list[Section]:
         section_prognosis.prognosis,
         section_treatment.treatment,
         section_audit.audit,
+        limitations,
         planted,
         how,
         provenance,

@@ -84,12 +84,12 @@ def verdict(inputs: ReportInputs) -> Verdict:
     asked = inputs.settings.audit.groups
     if not asked:
         answer = "Not asked: the config names no groups of patients (`audit.groups`)."
-        return Verdict(question, answer, "unknown", caveat=_unseen(inputs), link="travel-groups")
+        return Verdict(question, answer, "unknown", caveat=unseen(inputs), link="travel-groups")
     tests = inputs.rows("fairness_tests")
     known = [t for t in tests if t["p_holm"] is not None]
     if not known:
         why = join(list(dict.fromkeys(reason(t) for t in tests))) or "nobody was held out whose predictions could be"
-        return Verdict(question, f"Not answered: {why}.", "unknown", caveat=_unseen(inputs), link="travel-groups")
+        return Verdict(question, f"Not answered: {why}.", "unknown", caveat=unseen(inputs), link="travel-groups")
     fails, differs, lost = failing(inputs), differing(inputs), not_judged(inputs)
     said = [f"those of the {within(m)} model fail in {join(groups)}" for m, groups in fails.items()]
     said += [
@@ -103,7 +103,7 @@ def verdict(inputs: ReportInputs) -> Verdict:
         ("Groups that cannot be judged", str(len(lost)) if lost else "none"),
     )
     beside = f"Not judged, for too few events: {join(lost)}." if lost else ""
-    caveat = " ".join(part for part in (beside, _unseen(inputs)) if part)
+    caveat = " ".join(part for part in (beside, unseen(inputs)) if part)
     if not said:
         answer = (
             "No failure was found in the groups that could be judged. That is no proof that there is none: in small"
@@ -117,7 +117,7 @@ def verdict(inputs: ReportInputs) -> Verdict:
     return Verdict(question, answer, "harm", facts, caveat, "travel-groups", changes=change)
 
 
-def _unseen(inputs: ReportInputs) -> str:
+def unseen(inputs: ReportInputs) -> str:
     """What cannot be judged, as the config names no such column."""
     columns = {*inputs.settings.covariates, *inputs.settings.audit.groups}
     columns |= {r["variable"] for r in inputs.rows("baseline")}

@@ -116,7 +116,7 @@ def with_learners(inputs: ReportInputs, found: Verdict, calibration: Sequence[ve
     risks = ""
     if "stacked" in _models(inputs) and judged(inputs, Contrast("stacked", "clinical", BOTH))[0] in ("yes", "mixed"):
         risks = verdicts.of_risks(["stacked"], {"stacked": calibration}, inputs.settings.words).strip()
-    caveat = " ".join(s for s in (found.caveat, risks, _at_horizons(inputs), _bent(inputs, every)) if s)
+    caveat = " ".join(s for s in (found.caveat, risks, _at_horizons(inputs), bent(inputs)) if s)
     beside = " ".join(line for line in lines if line)
     made = replace(found, tone=tone, beside=beside, caveat=caveat, facts=(*found.facts, *facts))
     return replace(made, changes=_changes(inputs, made))
@@ -221,13 +221,14 @@ def _ends(row: Row) -> str:
     return interval(row, 3, sign=True).replace(" (", ", ").removesuffix(")")
 
 
-def _bent(inputs: ReportInputs, every: Mapping[tuple[str, str], Tone]) -> str:
+def bent(inputs: ReportInputs) -> str:
     """That the clinical Cox model is at a disadvantage where hazards are not proportional."""
     rows = inputs.rows("proportional", model="clinical", feature=None)
     row = rows[0] if rows else None
-    if every.get((FLEXIBLE_REFERENCE, "clinical")) != "yes" or row is None or row["p_holm"] is None:
+    if row is None or row["p_holm"] is None or row["p_holm"] >= inputs.settings.alpha:
         return ""
-    if row["p_holm"] >= inputs.settings.alpha:
+    learner = next((c for c in contrasts(inputs) if c.what == LEARNER), None)
+    if learner is None or judged(inputs, learner)[0] != "yes":
         return ""
     until = months(inputs.settings.endpoint.tau_months)
     return (

@@ -195,7 +195,13 @@ def subgroups(
             caveat = (
                 "Patients do not look like one cloud, yet no division of them comes back when patients are left out."
             )
-        return Verdict(question, answer, "no", tuple(facts), caveat, "subgroups")
+        stable = selection.get("p_value") if selection is not None else None
+        change = (
+            "" if stable is None else f"a division were stable beyond one cloud of patients (now {p_value(stable)})"
+        )
+        if beyond:
+            change = "a division came back when patients are left out"
+        return Verdict(question, answer, "no", tuple(facts), caveat, "subgroups", changes=change)
     p = test.get("p_value") if test is not None else None
     if p is None:
         why = f" ({readable(test['method'])})" if test is not None and test.get("method") else ""
@@ -219,13 +225,27 @@ def subgroups(
             tuple(facts),
             "Read what follows as a description of this cohort, not as a classification of patients.",
             "subgroups",
+            changes=_again(again, share, k),
         )
     caveat = "Found by the latent model without looking at outcomes." if model == "vae" else ""
     if one_event(single):
         caveat = f"{one_event(single)} {caveat}".strip()
     single_event = " They may be one event." if one_event(single) else ""
     answer = f"Yes: {count_word(k)} subgroups{differ}.{single_event}"
-    return Verdict(question, answer, "yes", tuple(facts), caveat, "subgroups")
+    change = ""
+    if again is not None:
+        change = f"in another cohort fewer came back (ARI below {REPRODUCED:g}; here, held out, {number(again)})"
+    return Verdict(question, answer, "yes", tuple(facts), caveat, "subgroups", changes=change)
+
+
+def _again(again: float | None, share: float | None, k: int) -> str:
+    """What is lacking for subgroups to be called reproducible."""
+    said = []
+    if again is not None and again < REPRODUCED:
+        said.append(f"held-out patients got their subgroup again (ARI of {REPRODUCED:g} or more, now {number(again)})")
+    if share is not None and share < 0.5:
+        said.append(f"at least half of the refits found {count_word(k)} (now {100 * share:.0f} %)")
+    return join(said)
 
 
 def one_event(single: Row | None) -> str:
@@ -597,7 +617,10 @@ def transport(
         answer = f"Not tested: {why}." + (f" All numbers come from {design} within one cohort." if design else "")
         what = "Cross-validation is" if design == "cross-validation" else "Splits of one cohort are"
         caveat = f"{aside} {what} not external validation.".strip()
-        return Verdict(question, answer, "unknown", tuple(facts), caveat, "travel")
+        change = (
+            f"{'a site were named (`site`) and' if site is None else 'sites were'} held out, or another cohort judged"
+        )
+        return Verdict(question, answer, "unknown", tuple(facts), caveat, "travel", changes=change)
     caveat = f"{aside} Other hospitals may still differ; these are sites of one cohort.".strip()
     if unfitted or left_out.get("estimate") is None:
         why = reason(left_out)
@@ -631,4 +654,8 @@ def transport(
         if where == "above" and ahead["prediction_lower"] <= 0.5:
             tone = "mixed"
             answer = f"{answer} But sites differ: at one more it may rank no better than chance."
-    return Verdict(question, answer, tone, tuple(facts), caveat, "travel")  # type: ignore[arg-type]
+    lower = number(left_out["lower"], 3)
+    change = f"{outcome.c} were no longer above 0.5 at other sites (lower end here {lower})" if where == "above" else ""
+    if where == "covers":
+        change = f"the interval excluded 0.5 (now {lower} to {number(left_out['upper'], 3)})"
+    return Verdict(question, answer, tone, tuple(facts), caveat, "travel", changes=change)  # type: ignore[arg-type]
