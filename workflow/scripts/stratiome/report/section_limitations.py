@@ -84,8 +84,7 @@ def _prognosis(inputs: ReportInputs) -> Iterator[Limitation]:
         text = f"The {len(many)} comparisons of models are not corrected for their number"
         beside = inputs.settings.words.say(", nor are their horizons.", ".")
         yield Limitation(f"{text}{beside}", UNCERTAINTY, links)
-    models = [m for m in ("clinical", "clinical_omics", "clinical_latent", "clinical_factors")]
-    if said := too_few(inputs, models):
+    if said := too_few(inputs, list(dict.fromkeys(r["model"] for r in inputs.rows("sample_size")))):
         yield Limitation(said, UNCERTAINTY, links)
     draws = inputs.settings.evaluation.bootstraps
     if inputs.rows("prognosis_metrics"):
@@ -114,11 +113,9 @@ def _treatments(inputs: ReportInputs) -> Iterator[Limitation]:
         where = tuple((f"treatment-changed-{k}", sentence(names[k])) for k in failed)
         text = f"The negative control shows a difference: {join([names[k] for k in failed])}."
         yield Limitation(text, BIAS, where)
-    none = [
-        names[k] for k in observed if inputs.row("treatment_robustness", treatment=k, check="negative control") is None
-    ]
-    if none:
-        yield Limitation(f"No negative control: {join(none)}.", BIAS, links)
+    without = [names[k] for k in observed if settings[k].negative_control is None]
+    if without:
+        yield Limitation(f"No negative control was named: {join(without)}.", BIAS, links)
     fragile = [k for k in observed if section_treatment.verdict(inputs, k).tone == "fragile"]
     if fragile:
         where = tuple((f"treatment-effect-{k}", sentence(names[k])) for k in fragile)
@@ -128,14 +125,12 @@ def _treatments(inputs: ReportInputs) -> Iterator[Limitation]:
 
 def _groups(inputs: ReportInputs) -> Iterator[Limitation]:
     links = (("travel-groups", "Fairness"),)
-    bad = {
-        m: [*failing(inputs).get(m, []), *differing(inputs).get(m, [])] for m in (*failing(inputs), *differing(inputs))
-    }
-    if bad:
-        said = "; ".join(f"{within(m)} ({join(list(dict.fromkeys(groups)))})" for m, groups in bad.items())
-        yield Limitation(
-            f"Predictions fail in some groups, or differ between them: {said}.", f"{BIAS}, {ELSEWHERE}", links
-        )
+    fails, differs = failing(inputs), differing(inputs)
+    models = list(dict.fromkeys([*fails, *differs]))
+    if models:
+        said = "; ".join(f"{within(m)} ({join([*fails.get(m, []), *differs.get(m, [])])})" for m in models)
+        text = f"Predictions fail in some groups, or differ between those of a column: {said}."
+        yield Limitation(text, f"{BIAS}, {ELSEWHERE}", links)
     if lost := not_judged(inputs):
         yield Limitation(f"{plural(len(lost), 'group')} had too few events to be judged.", UNCERTAINTY, links)
     if said := unseen(inputs):
