@@ -135,7 +135,5 @@ def _groups(inputs: ReportInputs) -> Iterator[Limitation]:
         yield Limitation(f"{plural(len(lost), 'group')} had too few events to be judged.", UNCERTAINTY, links)
     if said := unseen(inputs):
         yield Limitation(said, ELSEWHERE, links)
-    if inputs.settings.words.timed and inputs.settings.endpoint.competing is None:
-        until = months(inputs.settings.endpoint.tau_months)
-        text = f"Nothing is said beyond {until} months, and no other cause of death was told apart from the event."
-        yield Limitation(text, ELSEWHERE)
+    if inputs.settings.words.timed:
+        yield Limitation(f"Nothing is said beyond {months(inputs.settings.endpoint.tau_months)} months.", ELSEWHERE)

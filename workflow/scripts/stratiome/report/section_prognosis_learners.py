@@ -233,7 +233,7 @@ def bent(inputs: ReportInputs) -> str:
     until = months(inputs.settings.endpoint.tau_months)
     return (
         f"The clinical Cox model learns from all follow-up and is judged up to {until} months; its hazards are not"
-        f" proportional ({p_value(row['p_holm'])}), so that it looks worse than one learned up to then would."
+        f" proportional ({p_value(row['p_holm'])}), which can make it look worse than one learned up to then."
     )
 
 
