@@ -10,6 +10,7 @@ from typing import NamedTuple
 from stratiome.report import (
     section_audit,
     section_audit_external,
+    section_audit_fairness,
     section_prognosis,
     section_subgroups,
     section_treatment,
@@ -25,6 +26,7 @@ from stratiome.report.section_appendix import how, planted
 from stratiome.report.section_checks import checks, duplicates
 from stratiome.report.section_cohort import cohort, quality, summary
 from stratiome.report.section_guidelines import answers, guidelines
+from stratiome.report.section_limitations import limitations
 from stratiome.report.section_provenance import provenance
 from stratiome.report.template import TEMPLATES, fill, ticks
 from stratiome.report.traced import Ledger, annotate
@@ -48,7 +50,8 @@ def verdicts(inputs: ReportInputs) -> list[Verdict]:
                 "unknown",
             )
         )
-    return [*found, section_prognosis.transport(inputs), *section_audit_external.verdicts(inputs)]
+    found += [section_prognosis.transport(inputs), *section_audit_external.verdicts(inputs)]
+    return [*found, section_audit_fairness.verdict(inputs)]
 
 
 @dataclass(frozen=True)
@@ -93,6 +96,7 @@ def _made(inputs: ReportInputs) -> list[Section]:
         section_prognosis.prognosis,
         section_treatment.treatment,
         section_audit.audit,
+        limitations,
         planted,
         how,
         provenance,

@@ -7,10 +7,11 @@ from typing import Any
 
 from stratiome.report import charts, explore, words
 from stratiome.report.blocks import Fold, Heading, Note, Panels, Table, Text
+from stratiome.report.claims import best_without_omics
 from stratiome.report.disclosure import count, counts, is_small
 from stratiome.report.inputs import ReportInputs
 from stratiome.report.words import interval, label, months, plural, readable, term, within
-from stratiome.tables import TREAT_ALL
+from stratiome.tables import FLEXIBLE_REFERENCE, TREAT_ALL
 
 Row = Mapping[str, Any]
 QUARTERS = {"1": "lowest quarter of risk", "2": "second quarter", "3": "third quarter", "4": "highest quarter of risk"}
@@ -31,8 +32,10 @@ def decisions(inputs: ReportInputs, colours: dict[str, int]) -> list[object]:
     first = next(iter(inputs.rows("decisions")), None)
     if first is None:
         return []
+    drawn_without = ("clinical", best_without_omics(inputs, first["design"]))
     for horizon in sorted({r["horizon_months"] for r in inputs.rows("decisions")}):
         rows = [r for r in inputs.rows("decisions", horizon_months=horizon, versus=None) if r["estimate"] is not None]
+        rows = [r for r in rows if r["model"] != FLEXIBLE_REFERENCE or FLEXIBLE_REFERENCE in drawn_without]
         if not rows:
             continue
         models = [m for m in dict.fromkeys(r["model"] for r in rows) if m != TREAT_ALL]

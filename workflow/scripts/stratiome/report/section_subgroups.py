@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from math import floor
 from typing import Any
 
@@ -33,7 +34,7 @@ def verdict(inputs: ReportInputs, model: str = "vae") -> Verdict:
         tested = [r for r in rows if r["stability"] is not None]
         shown = max(tested, key=lambda r: (r["stability"] - (r["null_mean"] or 0), -r["k"]), default=None)
     agreement = inputs.row("subgroup_agreement", model=model, label="full", metric="adjusted_rand_index")
-    return verdicts.subgroups(
+    found = verdicts.subgroups(
         k,
         shown,
         survival_test(inputs, model),
@@ -45,6 +46,21 @@ def verdict(inputs: ReportInputs, model: str = "vae") -> Verdict:
         _single(inputs, model),
         inputs.settings.words,
     )
+    return replace(found, facts=(*found.facts, *_apart(inputs, model))) if (k or 1) > 1 else found
+
+
+def _apart(inputs: ReportInputs, model: str) -> list[tuple[str, str]]:
+    """How far held-out subgroups are apart in restricted mean survival, each from the largest."""
+    outcome = inputs.settings.words
+    rows = inputs.rows("subgroup_survival", model=model, quantity="rmst_difference")
+    return [
+        (
+            f"Subgroup {r['subgroup']} less {r['versus']}, held out, {outcome.unit}{outcome.over(r['tau_months'])}",
+            outcome.gain(r),
+        )
+        for r in sorted(rows, key=lambda r: r["subgroup"])
+        if r["estimate"] is not None
+    ]
 
 
 def _single(inputs: ReportInputs, model: str) -> Row | None:
