@@ -18,6 +18,7 @@ from stratiome.report.section_treatment_policy import arm_shares, policy, profil
 from stratiome.report.section_treatment_robustness import confounded, robustness, sensitive
 from stratiome.report.section_treatment_sites import sites
 from stratiome.report.section_treatment_withheld import disagreement, withheld
+from stratiome.report.titles import beneath
 from stratiome.report.verdicts import Verdict
 from stratiome.report.words import interval, label, months, number, p_cell, p_value, readable, reason, term
 
@@ -114,16 +115,14 @@ def treatment(inputs: ReportInputs) -> Section:
     lede = "Each comparison imitates a trial that could have been run. What the data cannot imitate is said."
     blocks: list[object] = []
     for key, settings in inputs.settings.treatments.items():
-        if len(inputs.settings.treatments) > 1:
-            blocks.append(Heading(words.sentence(name_of(key, settings)), anchor=f"treatment-{key}"))
-        blocks += [
+        own: list[object] = [
             Finding(verdict(inputs, key)),
             *_arms(settings),
             *_trial(inputs, key),
             *_compared(inputs, key, settings),
             *_curves(inputs, key, settings),
         ]
-        blocks += [
+        own += [
             *_effects(inputs, key),
             *differences(inputs, key),
             *_subgroups(inputs, key, settings),
@@ -134,7 +133,19 @@ def treatment(inputs: ReportInputs) -> Section:
             *sites(inputs, key),
             *_assumptions(inputs, key, settings),
         ]
+        heading = Heading(words.sentence(name_of(key, settings)), place(inputs, key))
+        blocks += beneath(heading, own) if several(inputs) else own
     return Section("treatment", "Treatment", lede, blocks)
+
+
+def several(inputs: ReportInputs) -> bool:
+    """Whether each treatment has a heading of its own."""
+    return len(inputs.settings.treatments) > 1
+
+
+def place(inputs: ReportInputs, key: str) -> str:
+    """Anchor of what the page says of a treatment."""
+    return f"treatment-{key}" if several(inputs) else "treatment"
 
 
 def _trial(inputs: ReportInputs, key: str) -> list[object]:
