@@ -81,7 +81,8 @@ def write_config(config: dict, path: Path) -> Path:
 
 
 def as_read(page: str) -> str:
-    """HTML of a report without the elements that tell where its numbers come from."""
+    """HTML of a report without scripts, charts and the elements that tell where its numbers come from."""
+    page = re.sub(r"<script.*?</script>\n?", "", page, flags=re.S)
     origin = r'<(?:span class="n" title|tspan data-from)="[^"]*">([^<]*)</(?:span|tspan)>'
     return re.sub(r' data-curves="[^"]*"', "", re.sub(origin, r"\1", page))
 
