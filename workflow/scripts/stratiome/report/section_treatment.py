@@ -191,8 +191,8 @@ def _compared(inputs: ReportInputs, key: str, settings: TreatmentConfig) -> list
             Figure(
                 drawing,
                 "Who could have had either",
-                f"n = {count(arms[1], least)} treated (up), {count(arms[0], least)} untreated (down); all eligible, not"
-                f" held out.{small} Where only one side has patients, nothing can be compared.",
+                f"n = {count(arms[1], least)} treated (up), {count(arms[0], least)} untreated (down), shares of each"
+                f" arm; all eligible, not held out.{small} Where only one side has patients, nothing can be compared.",
                 820,
             )
         )
