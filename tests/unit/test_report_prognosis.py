@@ -99,7 +99,7 @@ def test_decision_curves_say_where_a_model_is_of_use():
     gains = [g | {"lower": lo, "upper": up} for g, (lo, up) in zip(gains, ends * 2, strict=True)]
     blocks = section_prognosis_use.decisions(changed(inputs, decisions=rows + gains), COLOURS)
     heading, panels = blocks
-    assert heading.text == "Is it of use for a decision?"
+    assert heading.text == "Is it of use for a decision? Net benefit"
     assert [title for title, _ in panels.figures] == ["At 36 months", "At 60 months"]
     assert "clinical model: stacked above at 2 and below at 2 of 6 thresholds (each" in panels.caption
     more = rows + gains + [g | {"model": "clinical_latent", "lower": -0.1, "upper": 0.1} for g in gains]

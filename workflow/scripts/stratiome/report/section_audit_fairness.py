@@ -40,7 +40,7 @@ SHOWN = (0.1, 0.3, 0.5)
 
 def fairness(inputs: ReportInputs) -> list[object]:
     """Flags, figures and tables of every grouping; a sentence where the config names no groups."""
-    head = Heading("Does it hold in every group of patients?", "travel-groups")
+    head = Heading("Does it hold in every group of patients? Fairness", "travel-groups")
     if not inputs.settings.audit.groups:
         text = "No groups of patients were named (`audit.groups`), so whether predictions hold in each was not asked."
         return [head, Text(text)]
@@ -305,7 +305,7 @@ def _updates(inputs: ReportInputs, models: Sequence[str], groupings: Sequence[st
     rows = inputs.rows("fairness_recalibration")
     if not rows:
         return []
-    head: list[object] = [Heading("What would an update within each group bring?", "travel-update")]
+    head: list[object] = [Heading("What would an update within each group bring? Recalibration", "travel-update")]
     known = [r for r in rows if r["estimate"] is not None and not is_small(r["n"], inputs.settings.min_cell)]
     if not known:
         why = join(list(dict.fromkeys(reason(r) for r in rows)))

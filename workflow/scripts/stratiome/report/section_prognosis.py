@@ -558,7 +558,7 @@ def _stability(inputs: ReportInputs) -> list[object]:
     if not models(inputs, SITES):
         why = "no site is given" if inputs.settings.site is None else "no site was held out"
         blocks.append(Note(f"Whether this holds at another site is not tested here: {why}."))
-    return [Heading("Does it hold in every held-out set?", "prognosis-sets"), *blocks] if blocks else []
+    return [Heading("Does it hold in every held-out set? Folds and sites", "prognosis-sets"), *blocks] if blocks else []
 
 
 def _size(inputs: ReportInputs, resample: str, n: int) -> str:

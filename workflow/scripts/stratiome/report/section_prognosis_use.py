@@ -57,7 +57,7 @@ def decisions(inputs: ReportInputs, colours: dict[str, int]) -> list[object]:
         f" difference to the clinical model: {_difference(inputs)}."
     )
     return [
-        Heading("Is it of use for a decision?", "prognosis-decisions"),
+        Heading("Is it of use for a decision? Net benefit", "prognosis-decisions"),
         Panels("Decision curves", panels, caption, 820, opened),
     ]
 

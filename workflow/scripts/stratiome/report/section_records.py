@@ -58,7 +58,7 @@ def treatment_records(inputs: ReportInputs) -> list[object]:
             " When a treatment started is not part of the analysis, so immortal time can never be excluded where it was"
             " not assigned by chance."
         )
-    table = Table("Treatments as recorded.", head, body, frozenset({1, 2, 3, 4, 5, 6}), note)
+    table = Table("Records of each treatment.", head, body, frozenset({1, 2, 3, 4, 5, 6}), note)
     return [
         Heading("Treatments as recorded", "checks-treatments"),
         *notes,

@@ -150,7 +150,7 @@ def place(inputs: ReportInputs, key: str) -> str:
 
 def _trial(inputs: ReportInputs, key: str) -> list[object]:
     rows = inputs.rows("treatment_trial", treatment=key)
-    heading = Heading("The trial that is imitated", f"treatment-trial-{key}")
+    heading = Heading("The trial that is imitated: target trial emulation", f"treatment-trial-{key}")
     if not rows:
         return [heading, Note("No target trial is stated, so what follows is association only.", "care")]
     # There is nothing to follow without time: the component is the assessment.
@@ -190,7 +190,7 @@ def _compared(inputs: ReportInputs, key: str, settings: TreatmentConfig) -> list
         blocks.append(
             Figure(
                 drawing,
-                "Who could have had either",
+                "Overlap of propensity scores: who could have had either",
                 f"n = {count(arms[1], least)} treated (up), {count(arms[0], least)} untreated (down), shares of each"
                 f" arm; all eligible, not held out.{small} Where only one side has patients, nothing can be compared.",
                 820,
@@ -217,7 +217,7 @@ def _compared(inputs: ReportInputs, key: str, settings: TreatmentConfig) -> list
         )
         if settings.design == "observational":
             blocks += _population(inputs, key, balance)
-    return [Heading("Who was compared", f"treatment-who-{key}"), *blocks] if blocks else []
+    return [Heading("Who was compared: overlap and balance", f"treatment-who-{key}"), *blocks] if blocks else []
 
 
 OUTSIDE = 0.1
@@ -534,7 +534,7 @@ def _subgroups(inputs: ReportInputs, key: str, settings: TreatmentConfig) -> lis
         " difference between subgroups, the average is the best estimate for all."
     )
     table = Table(
-        "Effect in each held-out subgroup.",
+        "Effect in each held-out subgroup, with tests.",
         ["Patients", "n / treated", "Events", outcome.gained, "p", "p, Holm", "Remark"],
         body,
         frozenset({1, 2, 3, 4, 5}),
@@ -545,7 +545,7 @@ def _subgroups(inputs: ReportInputs, key: str, settings: TreatmentConfig) -> lis
         "care",
     )
     return [
-        Heading("Does the effect differ between subgroups?", f"treatment-subgroups-{key}"),
+        Heading("Does the effect differ between subgroups? Interaction", f"treatment-subgroups-{key}"),
         *([] if reproducible(inputs) else [warning]),
         Figure(drawing, "Effect in each subgroup", caption, 820),
         table,
@@ -599,7 +599,7 @@ UNASSESSED = (
 
 
 def _assumptions(inputs: ReportInputs, key: str, settings: TreatmentConfig) -> list[object]:
-    heading, outcome = Heading("What could be wrong", f"treatment-assumptions-{key}"), inputs.settings.words
+    heading, outcome = Heading("What could be wrong: assumptions", f"treatment-assumptions-{key}"), inputs.settings.words
     censoring = outcome.say("Censoring is taken to be unrelated to prognosis within each arm.", UNASSESSED)
     if settings.design == "randomised":
         return [

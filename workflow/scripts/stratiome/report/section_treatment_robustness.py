@@ -49,7 +49,7 @@ def robustness(inputs: ReportInputs, key: str) -> list[object]:
             variant = sentence(readable(row["variant"]))
             lines.append(charts.Line(variant, *outcome.ends(row), text))
     blocks: list[object] = [
-        Heading("Does it hold when the analysis is changed?", f"treatment-changed-{key}"),
+        Heading("Does it hold when the analysis is changed? Sensitivity analyses", f"treatment-changed-{key}"),
         *_control(inputs, key),
     ]
     if len(lines) > 2:
