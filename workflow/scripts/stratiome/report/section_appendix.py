@@ -105,7 +105,11 @@ def _effects(inputs: ReportInputs, key: str, name: str) -> list[object]:
         body,
         frozenset({2, 3}),
     )
-    return [Heading(f"Effect of {name}", f"truth-{key}-effect"), Figure(drawing, f"Effect of {name}: truth beside estimate", caption, 820), table]
+    return [
+        Heading(f"Effect of {name}", f"truth-{key}-effect"),
+        Figure(drawing, f"Effect of {name}: truth beside estimate", caption, 820),
+        table,
+    ]
 
 
 def _covered(row: dict[str, Any]) -> Cell:

@@ -23,4 +23,9 @@ def audit(inputs: ReportInputs) -> Section:
             " run can be judged in any cohort that was not part of it, with the target `validate`."
         )
         elsewhere = [Note(text, "care")]
-    return Section("travel", "Does it travel? External validity and fairness", lede, [*blocks, *elsewhere, *fairness(inputs), *robustness(inputs)])
+    return Section(
+        "travel",
+        "Does it travel? External validity and fairness",
+        lede,
+        [*blocks, *elsewhere, *fairness(inputs), *robustness(inputs)],
+    )

@@ -37,7 +37,10 @@ def guidelines(found: Sequence[tuple[Guideline, Sequence[Answer]]]) -> Section:
     ]
     for guideline, items in found:
         title = f"{guideline.name} ({guideline.version})"
-        blocks += [Heading(title, f"guidelines-{slug(guideline.name)}"), Text(f"{sentence(guideline.about)}. {_counted(items)}")]
+        blocks += [
+            Heading(title, f"guidelines-{slug(guideline.name)}"),
+            Text(f"{sentence(guideline.about)}. {_counted(items)}"),
+        ]
         if any(a.state != "not applicable" for a in items):
             rows: list[list[Cell | str]] = [[a.item.id, a.item.asks_for, _state(a), _where(a)] for a in items]
             shown = Table(f"Items of {title}.", ["Item", "Asks for", "State", "Where"], rows, note=guideline.reference)

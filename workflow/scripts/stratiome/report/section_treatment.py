@@ -599,7 +599,10 @@ UNASSESSED = (
 
 
 def _assumptions(inputs: ReportInputs, key: str, settings: TreatmentConfig) -> list[object]:
-    heading, outcome = Heading("What could be wrong: assumptions", f"treatment-assumptions-{key}"), inputs.settings.words
+    heading, outcome = (
+        Heading("What could be wrong: assumptions", f"treatment-assumptions-{key}"),
+        inputs.settings.words,
+    )
     censoring = outcome.say("Censoring is taken to be unrelated to prognosis within each arm.", UNASSESSED)
     if settings.design == "randomised":
         return [
