@@ -18,6 +18,7 @@ from stratiome.report import (
     verdicts,
 )
 from stratiome.report.inputs import CONTRACTS, ReportInputs
+from stratiome.report.section_prognosis_stack import stack_weights
 
 COLOURS = {"clinical": 2, "stacked": 9}
 
@@ -323,7 +324,7 @@ def test_a_stack_of_all_patients_that_no_training_set_could_make_is_told():
     weights = "weights by the score in 5 inner folds: clinical 0.40, clinical_omics 0.60"
     judged = noted(noted(inputs, "stacked", weights, held_out=True), "stacked", weights, held_out=False)
     design = judged.headline
-    assert not any("was not judged" in s for s in section_prognosis._stacks(judged, design))
+    assert not any("was not judged" in s for s in section_prognosis._unjudged(judged, design))
     gone = [
         r
         | (
@@ -333,5 +334,14 @@ def test_a_stack_of_all_patients_that_no_training_set_could_make_is_told():
         )
         for r in judged.rows("models")
     ]
-    said = section_prognosis._stacks(changed(judged, models=gone), design)
+    said = section_prognosis._unjudged(changed(judged, models=gone), design)
     assert any("clinical + omics" in s and "was not judged" in s for s in said)
+
+
+def test_weights_of_the_stack_stand_in_a_table():
+    inputs = with_stacked(0.05)
+    weights = "weights by the score in 5 inner folds: clinical 0.40, clinical_omics 0.60"
+    (table,) = stack_weights(noted(inputs, "stacked", weights, held_out=True), inputs.headline)
+    assert table.head == ["Held out", "Clinical", "Clinical + omics"]
+    assert [row[1:] for row in table.rows] == [["0.40", "0.60"]] * len(inputs.resamples(inputs.headline))
+    assert stack_weights(inputs, inputs.headline) == []

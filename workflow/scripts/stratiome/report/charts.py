@@ -339,9 +339,9 @@ def decision(
         for model in dict.fromkeys(r["model"] for r in rows):
             line = sorted((r["threshold"], r["estimate"]) for r in rows if r["model"] == model)
             group = colours.get(model, 0)
-            style: dict[str, Any] = {"color": svg.series(group) if group else svg.MUTED, "linewidth": 2 if group else 1.4}
+            colour, thickness = (svg.series(group), 2.0) if group else (svg.MUTED, 1.4)
             name = f"{everybody.capitalize()}" if model == everybody else label(model)
-            ax.plot(*zip(*line, strict=True), linestyle=svg.dash(group), label=name, **style)
+            ax.plot(*zip(*line, strict=True), linestyle=svg.dash(group), label=name, color=colour, linewidth=thickness)
         span, height = decision_ends(rows, everybody)
         ax.set(
             xlim=span,

@@ -22,7 +22,7 @@ def audit(inputs: ReportInputs) -> Section:
             "No other cohort was named (`external`), so nothing here is an external validation. The bundle of this"
             " run can be judged in any cohort that was not part of it, with the target `validate`."
         )
-        elsewhere = [Note(text, "care")]
+        elsewhere = [Note(text)]
     return Section(
         "travel",
         "Does it travel? External validity and fairness",

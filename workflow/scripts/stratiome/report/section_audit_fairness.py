@@ -53,7 +53,7 @@ def fairness(inputs: ReportInputs) -> list[object]:
     blocks += [_table(inputs, models[0], g) for g in groupings]
     others = [_table(inputs, m, g) for m in models[1:] for g in groupings]
     if others:
-        blocks.append(Fold(f"The same for the {join([within(m) for m in models[1:]])} model", others))
+        blocks.append(Fold(f"The same for the {join([within(m) for m in models[1:]])} model", others, printed=True))
     return [*blocks, *_updates(inputs, models, groupings)]
 
 
@@ -76,7 +76,7 @@ def _flags(inputs: ReportInputs) -> list[object]:
     lost = {(t["grouping"], t["group"]) for t in tests if t["kind"] == "holds" and t["p_holm"] is None}
     few = f" {plural(len(lost), 'group')} could not be tested, mostly for too few events." if lost else ""
     words = (
-        f" A group is flagged where its slope is not 1 or its level is off, a grouping where slope or level differ"
+        f"A group is flagged where its slope is not 1 or its level is off, a grouping where slope or level differ"
         f" between its groups; what is wrong for all patients alike does not count as a difference.{few}"
         " A test is of slope and level together, and may say otherwise than the interval of either."
     )
@@ -84,10 +84,14 @@ def _flags(inputs: ReportInputs) -> list[object]:
         return [
             Note(
                 f"Nothing is flagged at {alpha} ({tested}). That is no proof that predictions hold equally well in all"
-                f" groups: in small groups a difference is easily missed; see the intervals.{words}"
+                f" groups: in small groups a difference is easily missed; see the intervals. {words}"
             )
         ]
-    return [Note(f"Flagged at {alpha} ({tested}).{words}{_together(inputs, flagged)}", "care"), Items(said)]
+    return [
+        Note(f"Flagged at {alpha} ({tested}).", "care"),
+        Items(said),
+        Text(f"{words}{_together(inputs, flagged)}"),
+    ]
 
 
 def _together(inputs: ReportInputs, flagged: Sequence[Row]) -> str:

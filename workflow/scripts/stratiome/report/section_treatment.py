@@ -228,18 +228,21 @@ def _population(inputs: ReportInputs, key: str, balance: Sequence[Row]) -> list[
     """Who those are whom overlap weights speak of, and whether many could hardly have had the other treatment."""
     blocks: list[object] = []
     bins = inputs.rows("treatment_overlap", treatment=key)
+    far = []
     for arm, who in ((1, "treated"), (0, "untreated")):
         own = [r for r in bins if r["arm"] == arm]
         n = sum(r["n"] for r in own)
         away = sum(r["n"] for r in own if r["bin_upper"] <= 0.05 or r["bin_lower"] >= 0.95)
         if n and away / n >= OUTSIDE:
-            blocks.append(
-                Note(
-                    f"About {100 * away / n:.0f} % of the {who} have a propensity below 0.05 or above 0.95: patients"
-                    " like them hardly ever got the other. What follows says little of them.",
-                    "care",
-                )
+            far.append(f"{100 * away / n:.0f} % of the {who}")
+    if far:
+        blocks.append(
+            Note(
+                f"About {words.join(far)} have a propensity below 0.05 or above 0.95: patients like them hardly ever"
+                " got the other. What follows says little of them.",
+                "care",
             )
+        )
     whole = inputs.row("treatment_effects", treatment=key, subgroup=0, weighting="none", estimand="rmst_difference")
     n, least = whole["n"] if whole else 0, inputs.settings.min_cell
     body = []

@@ -305,7 +305,7 @@ def profiles(inputs: ReportInputs, key: str) -> list[object]:
             if panels
             else []
         ),
-        *(Note(f"{words.sentence(label(n))} is not shown: {text}.", "care") for n, text in why.items()),
+        *(Note(f"{words.sentence(label(n))} is not shown: {text}.") for n, text in why.items()),
         Table(
             "Treated minus untreated, the average for patients like this.",
             ["Patients", "Like this", *over, outcome.say("p, months", "p")],
