@@ -29,6 +29,7 @@ from stratiome.report.section_guidelines import answers, guidelines
 from stratiome.report.section_limitations import limitations
 from stratiome.report.section_provenance import provenance
 from stratiome.report.template import TEMPLATES, fill, ticks
+from stratiome.report.titles import with_numbers
 from stratiome.report.traced import Ledger, annotate
 from stratiome.report.verdicts import Verdict
 
@@ -41,7 +42,8 @@ VERDICTS = "What did we learn?"
 def verdicts(inputs: ReportInputs) -> list[Verdict]:
     """Answers of the first screen, one treatment after another."""
     found = [section_subgroups.verdict(inputs), section_prognosis.verdict(inputs)]
-    found += [section_treatment.verdict(inputs, key) for key in inputs.settings.treatments]
+    for key in inputs.settings.treatments:
+        found.append(replace(section_treatment.verdict(inputs, key), link=section_treatment.place(inputs, key)))
     if not inputs.settings.treatments:
         found.append(
             Verdict(
@@ -159,7 +161,7 @@ def draw(inputs: ReportInputs, templates: Path = TEMPLATES) -> Report:
         summary=first.summary,
         warning=first.warning,
         verdicts=first.verdicts,
-        sections=parts,
+        sections=with_numbers(parts),
         simulated=inputs.simulated,
         min_cell=settings.min_cell,
         public=inputs.public,

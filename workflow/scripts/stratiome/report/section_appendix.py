@@ -103,8 +103,9 @@ def _effects(inputs: ReportInputs, key: str, name: str) -> list[object]:
         body,
         frozenset({2, 3}),
     )
-    figure = Figure(drawing, "Truth beside estimate", caption, 820, f"effect-{key}")
-    return [Heading(f"Effect of {name}"), figure, table]
+    title = f"Effect of {name}: truth beside estimate"
+    figure = Figure(drawing, title, caption, 820, f"effect-{key}")
+    return [Heading(f"Effect of {name}", f"truth-{key}-effect"), figure, table]
 
 
 def _covered(row: dict[str, Any]) -> Cell:
@@ -118,7 +119,7 @@ def how(inputs: ReportInputs) -> Section:
     blocks: list[object] = []
     for anchor, title, text in methods.paragraphs(inputs):
         blocks += [Heading(title, anchor), Text(text)]
-    blocks += [Heading("References"), *(Text(r) for r in methods.write(inputs)[1])]
+    blocks += [Heading("References", "methods-references"), *(Text(r) for r in methods.write(inputs)[1])]
     return Section(
         "methods", "Methods", "Ready to paste; it states what this analysis did, from its own settings.", blocks
     )

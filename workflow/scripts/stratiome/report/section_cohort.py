@@ -109,7 +109,7 @@ def _size(inputs: ReportInputs) -> list[object]:
             f"Follow-up is short: half of the patients are followed for less than {number(follow['value'], 1)} months,"
             f" and the last horizon is {months(last)} months, where few patients tell."
         )
-    return [Heading("How much the cohort can tell"), Note(" ".join(said), "care")] if said else []
+    return [Heading("How much the cohort can tell", "cohort-tells"), Note(" ".join(said), "care")] if said else []
 
 
 def _few_of_either(inputs: ReportInputs) -> list[str]:

@@ -17,6 +17,7 @@ from stratiome.report.section_prognosis_calibration import calibration, two_line
 from stratiome.report.section_prognosis_explain import explanation
 from stratiome.report.section_prognosis_learners import forest, gains, own_verdict, with_learners
 from stratiome.report.section_prognosis_sites import sites
+from stratiome.report.section_prognosis_stack import stack_weights, stacks
 from stratiome.report.section_prognosis_trust import hazards, too_few, trust
 from stratiome.report.section_prognosis_use import bounds, decisions
 from stratiome.report.section_prognosis_weights import weights
@@ -48,8 +49,6 @@ TITLES = {
 }
 _ENOUGH_DRAWS = 200
 """Bootstrap samples below which the ends of a 95 % interval are said to be rough: a convention for words."""
-_MOST_WEIGHTS = 10
-"""Training sets whose weights of the stacked model are listed."""
 OF_OMICS = ("clinical_omics", "clinical_latent", "clinical_factors")
 """Models of the same form as the clinical one, with omics added: they tell what omics add."""
 
@@ -269,7 +268,7 @@ def _design(inputs: ReportInputs, design: str) -> list[object]:
         first = first or next((c for c in claims if c), None)
         cells = [two_lines(c, outcome.metrics[m][1]) for c, (m, _) in zip(claims, columns, strict=True)]
         body.append([label(model), *_delta(inputs, model, design), *cells])
-    notes += _alike(inputs, design) + _others(inputs, design) + _stacks(inputs, design)
+    notes += _alike(inputs, design) + _others(inputs, design) + _unjudged(inputs, design)
     notes += thin(inputs, fitted(inputs, design), design)
     size = f"{inputs.size(first['n'])}, {count(first['events'], least)} events. " if first else ""
     reasons = _reasons(inputs, design)
@@ -300,6 +299,7 @@ def _design(inputs: ReportInputs, design: str) -> list[object]:
         Table(f"{title}: all models beside the clinical one.", head, body, frozenset(range(2, len(head))), note),
         *gains(inputs, design),
         *map(Note, notes),
+        *stack_weights(inputs, design),
     ]
     title = outcome.say("Every metric, horizon and method", "Every metric and method")
     blocks.append(Fold(title, [_everything(inputs, design)]))
@@ -369,35 +369,27 @@ def _alike(inputs: ReportInputs, design: str) -> list[str]:
     return said
 
 
+def _unjudged(inputs: ReportInputs, design: str) -> list[str]:
+    """That the stacked model of all patients weighs models that no training set could fit, where that is so."""
+    if not stacks(inputs, design):
+        return []
+    unknown = [
+        m
+        for m in fitted(inputs, "full") or models(inputs, design)
+        if unfitted(inputs, m, design) and label(m) in stacks(inputs, "full").get("full", {})
+    ]
+    if not unknown:
+        return []
+    return [
+        f"The stacked model of all patients also weighs {words.join([within(m) for m in unknown])}, which no training"
+        " set here could fit: that combination was not judged."
+    ]
+
+
 def _others(inputs: ReportInputs, design: str) -> list[str]:
     """That the absolute risks that are judged here know nothing of who dies of other causes, where that is so."""
     said = same_for_all(inputs, design)
     return [f"Absolute risks need a model of deaths of other causes: {said}."] if said else []
-
-
-def _stacks(inputs: ReportInputs, design: str) -> list[str]:
-    """What the stacked model of each training set weighs, and whether the one of all patients was judged at all."""
-    rows = {r["resample"]: _named(r) for r in inputs.rows("models", model="stacked") if not r["stand_in"]}
-    own = [s for s in inputs.resamples(design) if s in rows]
-    if not own or unfitted(inputs, "stacked", design):
-        return []
-    weights = [rows[s].rpartition(": ")[2] for s in own]
-    said = "Weights of the stacked model by training set: " + "; ".join(
-        f"{resample_name(inputs, s)}: {w}" for s, w in zip(own, weights, strict=True)
-    )
-    notes = [f"{said}."] if len(own) <= _MOST_WEIGHTS else []
-    unknown = [
-        m
-        for m in fitted(inputs, "full") or models(inputs, design)
-        if unfitted(inputs, m, design) and label(m) in rows.get("full", "").rpartition(": ")[2]
-    ]
-    if unknown:
-        named = words.join([within(m) for m in unknown])
-        notes.append(
-            f"The stacked model of all patients also weighs {named}, which no training set here could fit: that"
-            " combination was not judged."
-        )
-    return notes
 
 
 def _reasons(inputs: ReportInputs, design: str) -> list[str]:
@@ -494,7 +486,7 @@ def _stability(inputs: ReportInputs) -> list[object]:
     if not models(inputs, SITES):
         why = "no site is given" if inputs.settings.site is None else "no site was held out"
         blocks.append(Note(f"Whether this holds at another site is not tested here: {why}."))
-    return [Heading("Does it hold in every held-out set?", "prognosis-sets"), *blocks] if blocks else []
+    return [Heading("Does it hold in every held-out set? Folds and sites", "prognosis-sets"), *blocks] if blocks else []
 
 
 def _size(inputs: ReportInputs, resample: str, n: int) -> str:

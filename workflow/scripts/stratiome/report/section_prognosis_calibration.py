@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from stratiome.report import charts_calibration as charts
@@ -66,7 +67,9 @@ def calibration(
     blocks += _risks(inputs, design, main)
     if panels and more:
         named = join([words.within(m) for m in rest])
-        blocks.append(Fold(f"Calibration of the other models: {named}", [*more, *_risks(inputs, design, rest, OTHERS)]))
+        others = [*more, *_risks(inputs, design, rest, OTHERS)]
+        told = [replace(b, title=f"{b.title}, other models") for b in others if isinstance(b, Panels)]
+        blocks.append(Fold(f"Calibration of the other models: {named}", told))
     every = _everything(inputs, judged)
     title = f"Calibration {inputs.settings.words.say('at every horizon, ', '')}in every design, with methods"
     return blocks + ([Fold(title, [every])] if every else [])

@@ -35,7 +35,11 @@ Row = Mapping[str, Any]
 def trust(inputs: ReportInputs) -> list[object]:
     """Everything on trust that there is; nothing where nothing was computed."""
     blocks = [*_sample_size(inputs), *_instability(inputs), *_optimism(inputs), *_spread(inputs)]
-    return [Heading("How far can these models be trusted?", "prognosis-trust"), *blocks] if blocks else []
+    return (
+        [Heading("How far can these models be trusted? Sample size, instability, optimism", "prognosis-trust"), *blocks]
+        if blocks
+        else []
+    )
 
 
 def too_few(inputs: ReportInputs, models: Sequence[str]) -> str:

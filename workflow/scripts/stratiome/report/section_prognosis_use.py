@@ -54,12 +54,13 @@ def decisions(inputs: ReportInputs, colours: dict[str, int]) -> list[object]:
     caption = (
         "Net benefit of acting on patients whose predicted risk reaches the threshold: true positives less false ones,"
         " these weighted by the odds of the threshold. Acting on nobody is worth 0. A model is of use at the thresholds"
-        f" where it lies above both 0 and acting on all. {inputs.size(first['n'])},"
+        f" where it lies above both 0 and acting on all; beyond the last that is drawn, none is worth {charts.WORTH:g}."
+        f" {inputs.size(first['n'])},"
         f" {count(first['events'], inputs.settings.min_cell)} events; held out, {first['design']}. Intervals of the"
         f" difference to the clinical model: {_difference(inputs)}."
     )
     return [
-        Heading("Is it of use for a decision?", "prognosis-decisions"),
+        Heading("Is it of use for a decision? Net benefit", "prognosis-decisions"),
         Panels("Decision curves", panels, caption, 820, "decisions", opened),
     ]
 

@@ -130,7 +130,7 @@ def _evidence(inputs: ReportInputs) -> list[object]:
         f" {sentence(inputs.everyone)}, outcomes not used."
     )
     return [
-        Heading("How many", "subgroups-number"),
+        Heading("How many subgroups? The choice of K", "subgroups-number"),
         Panels("Evidence for each number of subgroups", panels, caption, 410, "number"),
     ]
 
@@ -241,7 +241,7 @@ def _survival(inputs: ReportInputs) -> list[object]:
         told = figures.describe_shares(groups, least)
         drawing = figures.proportions(groups, "shares-subgroups", told, least)
         return [
-            Heading("Do they respond differently?", "subgroups-outcome"),
+            Heading("Do they respond differently? Response of the subgroups", "subgroups-outcome"),
             Figure(drawing, "Held-out subgroups", caption, 820, "responses"),
         ]
     caption = (
@@ -267,7 +267,7 @@ def _survival(inputs: ReportInputs) -> list[object]:
     )
     chart = explore.steps(groups, "km-subgroups", "survival of the subgroups", "Survival", least, inputs.public)
     return [
-        Heading("Do they live differently?", "subgroups-outcome"),
+        Heading("Do they live differently? Survival of the subgroups", "subgroups-outcome"),
         Figure(drawing, "Survival of the held-out subgroups", caption, 820, "survival", [chart]),
     ]
 
@@ -292,7 +292,7 @@ def _profile(inputs: ReportInputs) -> list[object]:
     head = ["Variable", *(group_name(g) for g in groups)]
     note = f"Shares that rest on 1 to {inputs.settings.min_cell - 1} patients are suppressed. Descriptive; no tests."
     return [
-        Heading("Clinical profile", "subgroups-profile"),
+        Heading("Clinical profile of the subgroups", "subgroups-profile"),
         Table("Clinical profile of the held-out subgroups.", head, body, frozenset(range(1, len(head))), note),
     ]
 
@@ -335,7 +335,7 @@ def _markers(inputs: ReportInputs) -> list[object]:
         " features defined the groups, so their difference is no finding and carries no p-value."
     )
     return [
-        Heading("Markers", "subgroups-markers"),
+        Heading("Markers of the subgroups", "subgroups-markers"),
         *_told_by_one(inputs),
         Panels("Descriptive: these features defined the groups", panels, caption, 400, "markers"),
         Fold("All listed markers", tables),

@@ -20,6 +20,7 @@ from stratiome.report.section_treatment_policy import arm_shares, policy, profil
 from stratiome.report.section_treatment_robustness import robustness, sensitive
 from stratiome.report.section_treatment_sites import sites
 from stratiome.report.section_treatment_withheld import disagreement, withheld
+from stratiome.report.titles import beneath
 from stratiome.report.verdicts import Verdict
 from stratiome.report.words import interval, label, months, number, p_cell, p_value, readable, reason, term
 
@@ -128,16 +129,14 @@ def treatment(inputs: ReportInputs) -> Section:
     lede = "Each comparison imitates a trial that could have been run. What the data cannot imitate is said."
     blocks: list[object] = []
     for key, settings in inputs.settings.treatments.items():
-        if len(inputs.settings.treatments) > 1:
-            blocks.append(Heading(words.sentence(name_of(key, settings)), anchor=f"treatment-{key}"))
-        blocks += [
+        own: list[object] = [
             Finding(verdict(inputs, key)),
             *_arms(settings),
             *_trial(inputs, key),
             *_compared(inputs, key, settings),
             *_curves(inputs, key, settings),
         ]
-        blocks += [
+        own += [
             *_effects(inputs, key),
             *differences(inputs, key),
             *_subgroups(inputs, key, settings),
@@ -148,12 +147,24 @@ def treatment(inputs: ReportInputs) -> Section:
             *sites(inputs, key),
             *_assumptions(inputs, key, settings),
         ]
+        heading = Heading(words.sentence(name_of(key, settings)), place(inputs, key))
+        blocks += beneath(heading, own) if several(inputs) else own
     return Section("treatment", "Treatment", lede, blocks)
+
+
+def several(inputs: ReportInputs) -> bool:
+    """Whether each treatment has a heading of its own."""
+    return len(inputs.settings.treatments) > 1
+
+
+def place(inputs: ReportInputs, key: str) -> str:
+    """Anchor of what the page says of a treatment."""
+    return f"treatment-{key}" if several(inputs) else "treatment"
 
 
 def _trial(inputs: ReportInputs, key: str) -> list[object]:
     rows = inputs.rows("treatment_trial", treatment=key)
-    heading = Heading("The trial that is imitated", f"treatment-trial-{key}")
+    heading = Heading("The trial that is imitated: target trial emulation", f"treatment-trial-{key}")
     if not rows:
         return [heading, Note("No target trial is stated, so what follows is association only.", "care")]
     # There is nothing to follow without time: the component is the assessment.
@@ -193,9 +204,9 @@ def _compared(inputs: ReportInputs, key: str, settings: TreatmentConfig) -> list
         blocks.append(
             Figure(
                 drawing,
-                "Who could have had either",
-                f"n = {count(arms[1], least)} treated (up), {count(arms[0], least)} untreated (down); all eligible, not"
-                f" held out.{small} Where only one side has patients, nothing can be compared.",
+                "Overlap of propensity scores: who could have had either",
+                f"n = {count(arms[1], least)} treated (up), {count(arms[0], least)} untreated (down), shares of each"
+                f" arm; all eligible, not held out.{small} Where only one side has patients, nothing can be compared.",
                 820,
                 f"overlap-{key}",
             )
@@ -222,7 +233,7 @@ def _compared(inputs: ReportInputs, key: str, settings: TreatmentConfig) -> list
         )
         if settings.design == "observational":
             blocks += _population(inputs, key, balance)
-    return [Heading("Who was compared", f"treatment-who-{key}"), *blocks] if blocks else []
+    return [Heading("Who was compared: overlap and balance", f"treatment-who-{key}"), *blocks] if blocks else []
 
 
 OUTSIDE = 0.1
@@ -233,18 +244,21 @@ def _population(inputs: ReportInputs, key: str, balance: Sequence[Row]) -> list[
     """Who those are whom overlap weights speak of, and whether many could hardly have had the other treatment."""
     blocks: list[object] = []
     bins = inputs.rows("treatment_overlap", treatment=key)
+    far = []
     for arm, who in ((1, "treated"), (0, "untreated")):
         own = [r for r in bins if r["arm"] == arm]
         n = sum(r["n"] for r in own)
         away = sum(r["n"] for r in own if r["bin_upper"] <= 0.05 or r["bin_lower"] >= 0.95)
         if n and away / n >= OUTSIDE:
-            blocks.append(
-                Note(
-                    f"About {100 * away / n:.0f} % of the {who} have a propensity below 0.05 or above 0.95: patients"
-                    " like them hardly ever got the other. What follows says little of them.",
-                    "care",
-                )
+            far.append(f"{100 * away / n:.0f} % of the {who}")
+    if far:
+        blocks.append(
+            Note(
+                f"About {words.join(far)} have a propensity below 0.05 or above 0.95: patients like them hardly ever"
+                " got the other. What follows says little of them.",
+                "care",
             )
+        )
     whole = inputs.row("treatment_effects", treatment=key, subgroup=0, weighting="none", estimand="rmst_difference")
     n, least = whole["n"] if whole else 0, inputs.settings.min_cell
     body = []
@@ -531,7 +545,7 @@ def _subgroups(inputs: ReportInputs, key: str, settings: TreatmentConfig) -> lis
         " difference between subgroups, the average is the best estimate for all."
     )
     table = Table(
-        "Effect in each held-out subgroup.",
+        "Effect in each held-out subgroup, with tests.",
         ["Patients", "n / treated", "Events", outcome.gained, "p", "p, Holm", "Remark"],
         body,
         frozenset({1, 2, 3, 4, 5}),
@@ -542,7 +556,7 @@ def _subgroups(inputs: ReportInputs, key: str, settings: TreatmentConfig) -> lis
         "care",
     )
     return [
-        Heading("Does the effect differ between subgroups?", f"treatment-subgroups-{key}"),
+        Heading("Does the effect differ between subgroups? Interaction", f"treatment-subgroups-{key}"),
         Text(_same(inputs, test)),
         *([] if reproducible(inputs) else [warning]),
         Figure(drawing, "Effect in each subgroup", caption, 820, f"subgroups-{key}"),
@@ -623,7 +637,10 @@ UNASSESSED = (
 
 
 def _assumptions(inputs: ReportInputs, key: str, settings: TreatmentConfig) -> list[object]:
-    heading, outcome = Heading("What could be wrong", f"treatment-assumptions-{key}"), inputs.settings.words
+    heading, outcome = (
+        Heading("What could be wrong: assumptions", f"treatment-assumptions-{key}"),
+        inputs.settings.words,
+    )
     censoring = outcome.say("Censoring is taken to be unrelated to prognosis within each arm.", UNASSESSED)
     if settings.design == "randomised":
         return [

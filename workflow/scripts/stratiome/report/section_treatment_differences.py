@@ -43,7 +43,7 @@ def differences(inputs: ReportInputs, key: str) -> list[object]:
     """
     rows = inputs.rows("treatment_differences", treatment=key)
     tests = inputs.rows("treatment_difference_tests", treatment=key)
-    heading = Heading("Does the effect differ between patients?", f"treatment-differences-{key}")
+    heading = Heading("Does the effect differ between patients? Heterogeneity", f"treatment-differences-{key}")
     if not rows:
         if inputs.rows("treatment_effects", treatment=key, subgroup=0):
             return [heading, Note("Not asked: too few patients were held out with a comparison in training.")]
@@ -182,7 +182,7 @@ def _targeting(inputs: ReportInputs, key: str) -> list[Figure]:
     )
     said = f"{outcome.gained} more than by all: {told}."
     drawing = charts.targeting(rows, f"targeting-{key}", said, outcome.unit, outcome.scale)
-    return [Figure(drawing, "Do those put first gain more?", caption, 820, f"targeting-{key}")]
+    return [Figure(drawing, "TOC curve: do those put first gain more?", caption, 820, f"targeting-{key}")]
 
 
 def alike(inputs: ReportInputs, key: str) -> bool:

@@ -60,7 +60,7 @@ def robustness(inputs: ReportInputs, key: str, weighting: str) -> list[object]:
             variant = sentence(readable(row["variant"]))
             lines.append(charts.Line(variant, *outcome.ends(row), text, row=row))
     blocks: list[object] = [
-        Heading("Does it hold when the analysis is changed?", f"treatment-changed-{key}"),
+        Heading("Does it hold when the analysis is changed? Sensitivity analyses", f"treatment-changed-{key}"),
         *_control(inputs, key, weighting),
     ]
     if len(lines) > 2:
