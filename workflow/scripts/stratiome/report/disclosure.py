@@ -47,6 +47,15 @@ def share(n: int | None, whole: int | None, min_cell: int) -> str:
         return f"<{max(1.0, 100 * min_cell / whole):.0f} %" if whole >= min_cell else MISSING
     if is_small(whole - n, min_cell):
         return f">{100 * (whole - min_cell) / whole:.0f} %"
+    return _percent(n, whole)
+
+
+def _percent(n: int, whole: int) -> str:
+    """A share in whole per cent; `<1 %` and `>99 %` where it would read as none or all."""
+    if 0 < 100 * n / whole < 0.5:
+        return "<1 %"
+    if 99.5 <= 100 * n / whole < 100:
+        return ">99 %"
     return f"{100 * n / whole:.0f} %"
 
 

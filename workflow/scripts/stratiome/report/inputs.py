@@ -28,6 +28,7 @@ from stratiome.report.disclosure import STEP_EVENTS, is_small, merged, part
 from stratiome.report.outcome_words import OutcomeWords
 from stratiome.report.traced import Ledger, cells
 from stratiome.report.without_time import without_time
+from stratiome.report.words import OMICS, label
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -177,6 +178,16 @@ class Settings:
         if self.endpoint.response is not None:
             return OutcomeWords(False, self.event_name or "no response")
         return OutcomeWords(True, self.event)
+
+    @property
+    def names(self) -> dict[str, str]:
+        """Names of columns and omics that readers are spared -> what is printed."""
+        endpoint, treatments = self.endpoint, self.treatments.values()
+        given = [endpoint.time, endpoint.event, endpoint.response, self.site, *self.covariates, *self.known_labels]
+        given += [*self.data.columns, *self.audit.groups, *(t.column for t in treatments)]
+        given += [c for t in treatments for c in t.confounders]
+        found = {name: label(name) for name in given if name and "_" in name}
+        return found | {omic: name for omic in (*self.data.omics, *OMICS) if (name := label(omic)) != omic}
 
     @property
     def alpha(self) -> float:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from stratiome.report import (
+    section_appendix,
     section_audit,
     section_audit_external,
     section_prognosis,
@@ -25,6 +26,7 @@ from stratiome.report.section_cohort import cohort, quality, summary
 from stratiome.report.section_guidelines import answers, guidelines
 from stratiome.report.template import TEMPLATES, fill, ticks
 from stratiome.report.traced import Ledger, annotate
+from stratiome.report.typography import tidy, used
 from stratiome.report.verdicts import Verdict
 
 __all__ = ["ReportInputs", "Settings", "draw", "read_inputs", "render", "sections", "ticks", "verdicts"]
@@ -76,6 +78,8 @@ def _sections(inputs: ReportInputs, first: _First) -> tuple[list[Section], list[
     *results, last = made = _made(inputs)
     above = Section("verdicts", VERDICTS, "", without=first.without)
     last = replace(last, blocks=[*last.blocks, *left_out(inputs, [above, *made])])
+    abbreviations = section_appendix.abbreviated(used([*first.verdicts, *results, last]))
+    results = [replace(s, blocks=[*s.blocks, *abbreviations]) if s.anchor == "methods" else s for s in results]
     found = answers(inputs, places([above, *results, last]))
     return [*results, guidelines(found), last], found
 
@@ -149,4 +153,4 @@ def draw(inputs: ReportInputs, templates: Path = TEMPLATES) -> tuple[str, str]:
     )
     for name, other in settings.words.renamed.items():
         page = page.replace(name, other)
-    return attach(annotate(page, ledger), templates), table(found)
+    return attach(tidy(annotate(page, ledger), settings.names), templates), table(found)

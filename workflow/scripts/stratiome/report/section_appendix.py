@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from stratiome.report import charts, methods
+from stratiome.report import charts, methods, multiplicity
+from stratiome.report.abbreviations import ABBREVIATIONS
 from stratiome.report.blocks import Cell, Code, Figure, Fold, Heading, Note, Section, Table, Text
 from stratiome.report.comparison import MODELS
 from stratiome.report.disclosure import MISSING, about, count, is_small
 from stratiome.report.inputs import ReportInputs
 from stratiome.report.section_subgroups import group_name
 from stratiome.report.section_treatment import name_of
-from stratiome.report.words import file_name, interval, label, number, tail
+from stratiome.report.words import file_name, interval, label, number, sentence, tail
 
 
 def planted(inputs: ReportInputs) -> Section | None:
@@ -119,10 +120,19 @@ def how(inputs: ReportInputs) -> Section:
     blocks: list[object] = []
     for anchor, title, text in methods.paragraphs(inputs):
         blocks += [Heading(title, anchor), Text(text)]
+        if anchor == "methods-multiplicity":
+            blocks += multiplicity.table(inputs)
     blocks += [Heading("References"), *(Text(r) for r in methods.write(inputs)[1])]
     return Section(
         "methods", "Methods", "Ready to paste; it states what this analysis did, from its own settings.", blocks
     )
+
+
+def abbreviated(names: Sequence[str]) -> list[object]:
+    """List of the abbreviations of a page."""
+    rows = [[name, sentence(ABBREVIATIONS[name])] for name in names]
+    table = Table("Abbreviations on this page.", ["Abbreviation", "Stands for"], rows)
+    return [Heading("Abbreviations", "methods-abbreviations"), table] if rows else []
 
 
 def provenance(inputs: ReportInputs) -> Section:

@@ -131,7 +131,8 @@ def _grouping(name: str) -> str:
 
 
 def _group(name: str) -> str:
-    return level(name)
+    """A group; of crossed columns the class of each."""
+    return ", ".join(level(part) for part in name.split(", "))
 
 
 # --- figures ---------------------------------------------------------------------------------------------------------

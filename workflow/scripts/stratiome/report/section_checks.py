@@ -16,6 +16,9 @@ Row = Mapping[str, Any]
 
 NOT_JUDGED = "not judged: "
 
+ROOTS = {"eta squared": "eta", "r squared": "r"}
+"""Measures whose root is told, so that all are compared with one limit."""
+
 SHOWN = 10
 """Rows of a table of tests that stand open; the rest is folded."""
 
@@ -148,7 +151,7 @@ def _batches(inputs: ReportInputs) -> list[object]:
             sentence(term(r["batch"])),
             "follow-up time" if r["variable"] == FOLLOW_UP else term(r["variable"]),
             r["role"],
-            r["measure"],
+            ROOTS.get(r["measure"], r["measure"]),
             Cell(number(r["strength"]), "mixed") if r["beyond"] else number(r["strength"]),
             p_cell(r["p_value"]),
             count(r["n"], inputs.settings.min_cell),
@@ -156,7 +159,10 @@ def _batches(inputs: ReportInputs) -> list[object]:
         for r in sorted(rows, key=lambda r: (-(r["strength"] or 0.0), r["batch"], r["variable"]))
         if r["value"] is not None
     ]
-    note = f"Strength from 0 to 1, corrected for chance; beyond {number(limit)} it is marked."
+    note = (
+        "Strength from 0 to 1, corrected for chance: Cramer's V, or the root of eta squared or r squared (eta, r);"
+        f" beyond {number(limit)} it is marked."
+    )
     note += _not_estimable(rows)
     return [
         Heading("Batches", "checks-batches"),

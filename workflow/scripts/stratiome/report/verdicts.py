@@ -185,7 +185,7 @@ def subgroups(
     if again is not None:
         facts.append(("Same subgroup when held out (ARI)", number(again)))
     if single is not None:
-        facts.append(("Told by one feature (ARI)", f"{number(single['estimate'])}, {single['feature']}"))
+        facts.append(("By the best single feature (ARI)", f"{number(single['estimate'])}, {single['feature']}"))
     if not reproduced(again, share):
         return Verdict(
             question,
@@ -541,7 +541,8 @@ def treatment(
     p = interaction.get("p_value") if interaction is not None else None
     if len(estimable) > 1 and not reproducible:
         answer = (
-            f"{answer} It is not judged by subgroup, since the subgroups do not come back when the model is refitted."
+            f"{answer} No conclusion is drawn by subgroup, since the subgroups do not come back when the model is"
+            " refitted."
         )
     elif len(estimable) > 1 and p is not None:
         if p < alpha:
