@@ -293,6 +293,23 @@ class ReportInputs:
         return f"n {text}" if text.startswith((">", "<")) else f"n = {text}"
 
     @property
+    def wholes(self) -> list[int]:
+        """Sizes that the page prints and that other tables count parts of: cohort, outcome, arms, who has a subgroup."""
+        steps = self.rows("flow", step="outcome")
+        flow = [steps[0]["n_in"], steps[-1]["n_out"]] if steps else []
+        events = [r["n"] for r in self.rows("outcome_counts")]
+        arms = self.rows("treatment_records", finding="recorded")
+        groups = self.of_subgroups
+        assigned = [sum(sizes[i] for sizes in groups.values()) for i in (0, 1)]
+        return [*flow, *events, *(n for r in arms for n in (r["n_treated"], r["n_untreated"])), *assigned]
+
+    @property
+    def of_subgroups(self) -> dict[int, tuple[int, int]]:
+        """Held-out patients and events of each subgroup of the latent model."""
+        rows = self.rows("subgroup_summary", model="vae")
+        return {r["subgroup"]: (r["n"], r["events"]) for r in rows if r["subgroup"]}
+
+    @property
     def steps(self) -> str:
         """What a caption of survival curves adds where their steps are merged."""
         return (

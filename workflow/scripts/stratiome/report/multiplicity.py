@@ -52,8 +52,10 @@ SECTIONS = {
 def families(inputs: ReportInputs) -> list[Line]:
     """Families with at least one test, in the order of the page."""
     found = [*_checks(inputs), *_subgroups(inputs), *_prognosis(inputs), *_groups(inputs)]
-    for key, treatment in inputs.settings.treatments.items():
-        found += _treatment(inputs, key, sentence(treatment.label or label(key)))
+    own = {sentence(t.label or label(key)): _treatment(inputs, key) for key, t in inputs.settings.treatments.items()}
+    if len(own) > 1 and len({tuple(lines) for lines in own.values()}) == 1:
+        own = {"Each treatment": next(iter(own.values()))}
+    found += [(f"{name}: {line[0]}", *line[1:]) for name, lines in own.items() for line in lines]
     return [line for line in found if line[1]]
 
 
@@ -108,7 +110,7 @@ def _groups(inputs: ReportInputs) -> list[Line]:
     return [("Predictions in groups of patients", len(_tested(inputs, "fairness_tests")), "test", HOLM, "travel")]
 
 
-def _treatment(inputs: ReportInputs, key: str, name: str) -> list[Line]:
+def _treatment(inputs: ReportInputs, key: str) -> list[Line]:
     effects = _tested(inputs, "treatment_effects", treatment=key)
     average = [r for r in effects if not r["subgroup"]]
     compared = any(r["p_holm"] is not None for r in average)
@@ -121,24 +123,24 @@ def _treatment(inputs: ReportInputs, key: str, name: str) -> list[Line]:
     changed = [r for r in _tested(inputs, "treatment_robustness", treatment=key) if r["check"] != "main analysis"]
     where = "treatment"
     return [
-        (f"{name}: average effect", len(average), "test", "Holm, over the arms compared" if compared else NONE, where),
+        ("average effect", len(average), "test", "Holm, over the arms compared" if compared else NONE, where),
         (
-            f"{name}: same effect in all subgroups",
+            "same effect in all subgroups",
             len(_tested(inputs, "treatment_interaction", treatment=key)),
             "test",
             "one omnibus test for each estimand",
             where,
         ),
         (
-            f"{name}: effect in each subgroup",
+            "effect in each subgroup",
             len(by_subgroup),
             "test",
             "Holm, over the subgroups of an estimand",
             where,
         ),
-        (f"{name}: effect by risk without treatment", len(kinds["baseline risk"]), "test", NONE, where),
-        (f"{name}: effect by clinical variables", len(kinds["covariate"]), "test", HOLM, where),
-        (f"{name}: effect by predicted effect", len(kinds["predicted effect"]), "test", NONE, where),
-        (f"{name}: rules whom to treat", len(rules), "rule", "Holm, over the rules", where),
-        (f"{name}: one thing of the analysis changed", len(changed), "test", NONE, where),
+        ("effect by risk without treatment", len(kinds["baseline risk"]), "test", NONE, where),
+        ("effect by clinical variables", len(kinds["covariate"]), "test", HOLM, where),
+        ("effect by predicted effect", len(kinds["predicted effect"]), "test", NONE, where),
+        ("rules whom to treat", len(rules), "rule", "Holm, over the rules", where),
+        ("one thing of the analysis changed", len(changed), "test", NONE, where),
     ]

@@ -16,7 +16,7 @@ from stratiome.report import (
 )
 from stratiome.report.absent import left_out, noted, told, unprotected, without
 from stratiome.report.blocks import Section
-from stratiome.report.disclosure import STEP_EVENTS
+from stratiome.report.disclosure import STEP_EVENTS, beside
 from stratiome.report.explore import attach
 from stratiome.report.guidelines import Answer, Guideline, places, table
 from stratiome.report.inputs import ReportInputs, Settings, read_inputs
@@ -135,8 +135,9 @@ def draw(inputs: ReportInputs, templates: Path = TEMPLATES) -> tuple[str, str]:
     if inputs.public and (why := unprotected(inputs)):
         first = _First(warning=f"This version was not made. {why} Make the run again to have it.")
     else:
-        first = _first(inputs)
-        parts, found = _sections(inputs, first)
+        with beside(inputs.wholes):
+            first = _first(inputs)
+            parts, found = _sections(inputs, first)
     page = fill(
         templates,
         title=settings.title or settings.cohort,

@@ -13,7 +13,7 @@ from stratiome import tables
 from stratiome.numbers import rounded
 from stratiome.report import figures, svg
 from stratiome.report.blocks import Cards, Cell, Figure, Fold, Heading, Note, Section, Table, Text
-from stratiome.report.disclosure import MISSING, about, count, counts, is_small, part, share
+from stratiome.report.disclosure import MISSING, about, beside, count, counts, is_small, part, share
 from stratiome.report.flow import diagram, merge_small
 from stratiome.report.inputs import CROSS, GIVEN, LOCKED, SITES, TEMPORAL, ReportInputs
 from stratiome.report.section_cohort_arms import GIVEN_OR_NOT, by_arm
@@ -59,7 +59,8 @@ def cohort(inputs: ReportInputs) -> Section:
             ),
             *sizes(inputs),
         ]
-    blocks += [*_size(inputs), *_baseline(inputs)]
+    with beside(()):  # what is told of classes here is a whole of its own
+        blocks += [*_size(inputs), *_baseline(inputs)]
     overlap = inputs.rows("overlap_omics")
     if overlap:
         total = sum(r["n"] for r in overlap)

@@ -9,7 +9,7 @@ from typing import Any
 from stratiome.config import TreatmentConfig
 from stratiome.report import charts, explore, figures, verdicts, words
 from stratiome.report.blocks import Figure, Finding, Fold, Heading, Items, Note, Panels, Section, Table, Text, numbered
-from stratiome.report.disclosure import count, is_small, part
+from stratiome.report.disclosure import beside, count, is_small, part
 from stratiome.report.inputs import ReportInputs
 from stratiome.report.section_cohort import flow_table
 from stratiome.report.section_subgroups import group_name, reproducible
@@ -498,11 +498,13 @@ def _subgroups(inputs: ReportInputs, key: str, settings: TreatmentConfig) -> lis
         remark = "small: read with care" if small else _cut(inputs, key, r["subgroup"], [r["horizon_months"]]).strip()
         if r["estimate"] is None:
             remark = f"not estimable: {reason(r)}"
+        with beside([*inputs.wholes, *inputs.of_subgroups.get(r["subgroup"], ())]):
+            size, failed = count(r["n"], least), count(r["events"], least)
         body.append(
             [
                 name,
-                f"{count(r['n'], least)} / {part(r['n_treated'], r['n'], least)}",
-                count(r["events"], least),
+                f"{size} / {part(r['n_treated'], r['n'], least)}",
+                failed,
                 text,
                 p_cell(r["p_value"]),
                 p_cell(r["p_holm"]),
