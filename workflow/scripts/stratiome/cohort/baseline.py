@@ -10,6 +10,8 @@ import polars as pl
 
 FEW_VALUES = 6
 """Distinct whole numbers up to which a number is described by the share of each, as a grade."""
+PER_VALUE = 5
+"""Patients for each of them on average, without which it is no such number but has few patients."""
 SKEWED = 0.25
 """Distance of mean and median, in standard deviations, from which the median stands for a number."""
 
@@ -62,7 +64,8 @@ def _kind(values: pl.Series, as_number: bool) -> str:
     if not as_number:
         return "share"
     known = values.drop_nulls().cast(pl.Float64)
-    if known.n_unique() <= FEW_VALUES and bool((known == known.round()).all()):
+    few = known.n_unique() <= min(FEW_VALUES, len(known) / PER_VALUE)
+    if few and bool((known == known.round()).all()):
         return "share"
     mean, median, sd = known.mean(), known.median(), known.std()
     if not isinstance(mean, float) or not isinstance(median, float) or not isinstance(sd, float):

@@ -294,7 +294,7 @@ class ReportInputs:
 
     @property
     def wholes(self) -> list[int]:
-        """Sizes that the page prints and that other tables count parts of: cohort, outcome, arms, who has a subgroup."""
+        """Sizes that the page prints and other tables count parts of: cohort, outcome, arms, who has a subgroup."""
         steps = self.rows("flow", step="outcome")
         flow = [steps[0]["n_in"], steps[-1]["n_out"]] if steps else []
         events = [r["n"] for r in self.rows("outcome_counts")]
