@@ -141,7 +141,7 @@ def draw(inputs: ReportInputs, templates: Path = TEMPLATES) -> tuple[str, str]:
     page = fill(
         templates,
         title=settings.title or settings.cohort,
-        summary=first.summary,
+        summary=[*first.summary, *inputs.made_of(settings.cohort)[1:]],
         warning=first.warning,
         verdicts=first.verdicts,
         sections=parts,

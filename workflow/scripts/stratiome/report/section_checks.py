@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -68,11 +69,16 @@ def _notes(inputs: ReportInputs) -> list[object]:
     rows = [r for r in inputs.rows("notes") if r["scope"] not in inputs.rare]
     if not rows:
         return []
-    body = [[sentence(label(r["scope"])), r["file"], r["note"]] for r in rows]
+    body = [[sentence(label(r["scope"])), r["file"], _coded(r["note"])] for r in rows]
     return [
         Heading("Found or repaired on reading", "checks-read"),
         Table("What was found or repaired on reading.", ["Concerns", "File", "What"], body),
     ]
+
+
+def _coded(note: str) -> str:
+    """A note in which a piece of config that is suggested is set as code."""
+    return re.sub(r"[\w.]+: \{.*\}", lambda m: f"`{m[0]}`", note) if "`" not in note else note
 
 
 def _identity(inputs: ReportInputs) -> list[object]:

@@ -716,6 +716,8 @@ def _metric(row: Row, min_cell: int) -> str:
         return "–"
     if "patients" in row["metric"]:
         return count(round(value), min_cell)
+    if row["metric"] == "missing values" and value == 0:
+        return "none"
     if row["metric"] == "missing values" or row["note"].startswith("share"):
         return f"{100 * value:.1f} %"
     if row["metric"].startswith(EXTREMES):

@@ -22,7 +22,7 @@ _VOID = frozenset({"meta", "link", "br", "img", "input", "hr", "col", "source"})
 _COUNTED = "patients?|events?|features|in the cohort"
 
 RULES: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], ...] = (
-    (re.compile(r"\bKaplan-Meier\b"), "Kaplan–Meier"),
+    (re.compile(r"\b(Kaplan|Mann|Kullback|Aalen|Fine)-(Meier|Whitney|Leibler|Johansen|Gray)\b"), r"\1–\2"),
     (re.compile(r"\bCramer(?='s V|&#39;s V)"), "Cramér"),
     (re.compile(r"(?<=\d)%"), " %"),
     (re.compile(r"(?<=[\s(\[]|=)-(?=\d)"), "−"),
