@@ -1,7 +1,9 @@
 # The config, the plan, and the few helpers that rules use.
 import fcntl
 import hashlib
+import os
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
@@ -11,6 +13,7 @@ sys.path.insert(0, str(WORKFLOW / "scripts"))
 
 from stratiome.bundle.files import CARD, FILES as BUNDLE_FILES
 from stratiome.cohort.controls import controls_of
+from stratiome.cohort.manifest import write_json
 from stratiome.plan import (
     clinical_file,
     external_configs,
@@ -44,6 +47,10 @@ except ConfigError as error:
 
 RESAMPLES = resample_names(CONFIG.resamples, SPLITS.sites, SPLITS.given)
 FIRST_HELD_OUT = first_design(RESAMPLES, DESIGNS)
+WORKFLOW_FILES = [
+    "Snakefile",
+    *sorted(f"rules/{path.name}" for path in (WORKFLOW / "rules").glob("*.smk")),
+]
 SPLIT_FILES = [str(path) for path in [split_file(CONFIG)] if path]
 GENE_SETS = [str(path) for path in [gene_set_file(CONFIG)] if path]
 OMICS = list(CONFIG.omics)
@@ -78,6 +85,8 @@ def library(*packages):
     ]
     if "report" in packages:
         files += sorted(f for f in (WORKFLOW / "report").rglob("*") if f.is_file())
+    if "rules" in packages:
+        files += [WORKFLOW / name for name in WORKFLOW_FILES]
     digest = hashlib.sha256()
     for file in files:
         digest.update(file.name.encode() + file.read_bytes())
@@ -149,6 +158,65 @@ def applied_bundle(wildcards):
     return str(Path(CONFIG.bundle.apply) / CARD)
 
 
+def made_from(name, wildcards):
+    """Input files of a rule, as Snakemake finds them."""
+    found = workflow.get_rule(name).expand_input(dict(wildcards))
+    return [str(path) for path in found[0]]
+
+
+def maker(path):
+    """Rule that makes a file, and its wildcards; none for a file that a user gives."""
+    found = [asked for asked in workflow.rules if asked.is_producer(path)]
+    if not found:
+        return None
+    first = max(found)  # by `ruleorder`
+    return first.name, tuple(sorted(first.get_wildcards(path).items()))
+
+
+def all_jobs():
+    """Jobs of a whole run -> jobs that each needs: from what `all` asks for back to the files of the user.
+
+    The rules are asked, not the DAG of this call: that depends on what the call asks for, and in a job of a cluster
+    it holds that job alone.
+    """
+    makers, jobs, asked = {}, {}, [("all", ())]
+    while asked:
+        job = asked.pop()
+        if job not in jobs:
+            paths = made_from(*job)
+            makers |= {path: maker(path) for path in paths if path not in makers}
+            jobs[job] = {makers[path] for path in paths} - {None}
+            asked += jobs[job]
+    return jobs
+
+
+def job_facts(name, wildcards, needs):
+    """What the library is told of a job; a stage is the file of its rules, other cohorts are a stage of their own."""
+    made_by = workflow.get_rule(name)
+    benchmark = made_by.expand_benchmark(dict(wildcards))
+    log = made_by.expand_log(dict(wildcards))[0]
+    own = Path(str(made_by.script)).stem
+    prefix = name.removesuffix(own)
+    return {
+        "rule": own,
+        "cohort": prefix.removeprefix("external_").removesuffix("_"),
+        "stage": "external" if prefix else Path(str(made_by.snakefile)).stem,
+        "threads": made_by.resources["_cores"].value,
+        "benchmark": os.path.relpath(benchmark, CONFIG.results_folder),
+        "log": os.path.relpath(log, CONFIG.results_folder),
+        "needs": sorted(needs),
+    }
+
+
+def whole_run(wildcards):
+    """Every job of `all` with the jobs it needs, in the order of the rules."""
+    jobs = {job: needs for job, needs in all_jobs().items() if job[0] != "all"}
+    places = {one.name: i for i, one in enumerate(workflow.rules)}
+    ordered = sorted(jobs, key=lambda job: (places[job[0]], job))
+    numbers = {job: i for i, job in enumerate(ordered)}
+    return [job_facts(*job, [numbers[n] for n in jobs[job]]) for job in ordered]
+
+
 def hold_folder(handle=[]):
     """Refuse a second run in this folder. The system frees the lock when the holder dies, even by kill -9."""
     lock = Path(CONFIG.results_folder)
@@ -167,8 +235,22 @@ def hold_folder(handle=[]):
         )
 
 
+def started_file():
+    """Where it is written when the last call began; no input of a rule, since a new call makes no result old."""
+    return f"{CONFIG.results_folder}/benchmarks/started.json"
+
+
+def note_start():
+    """Write down when this call began and how many cores it may use."""
+    target = Path(started_file())
+    target.parent.mkdir(parents=True, exist_ok=True)
+    began = datetime.now(UTC).isoformat(timespec="seconds")
+    write_json({"started": began, "cores": workflow.resource_settings.cores}, target)
+
+
 onstart:
     hold_folder()
+    note_start()
 
 
 onsuccess:

@@ -28,6 +28,7 @@ def main(
     numbers: str,
     guidelines: str,
     manifest: str,
+    workflow_file: str | None = None,
     flow: str,
     baseline: str | None = None,
     overlap_omics: str,
@@ -246,7 +247,7 @@ def main(
     }
     target = Path(report)
     target.parent.mkdir(parents=True, exist_ok=True)
-    inputs = read_inputs(settings, manifest, paths, quality, quality_figures)
+    inputs = read_inputs(settings, manifest, paths, quality, quality_figures, workflow_file)
     page, checklist = draw(inputs)
     pages = {report: page, report_public: render(replace(inputs, public=True))}
     for path, page in pages.items():

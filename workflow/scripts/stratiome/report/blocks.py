@@ -106,6 +106,15 @@ class Text:
 
 
 @dataclass(frozen=True)
+class File:
+    """A sentence that ends with a link to a file beside the page."""
+
+    text: str
+    file: str
+    kind: str = "file"
+
+
+@dataclass(frozen=True)
 class Note:
     """A paragraph set apart: `plain`, or `care` for what a reader must not overlook."""
 

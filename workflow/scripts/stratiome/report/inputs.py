@@ -25,6 +25,7 @@ from stratiome.config import (
     TreatmentConfig,
 )
 from stratiome.report.disclosure import STEP_EVENTS, is_small, merged, part
+from stratiome.report.jobs import read_jobs
 from stratiome.report.outcome_words import OutcomeWords
 from stratiome.report.traced import Ledger, cells
 from stratiome.report.without_time import without_time
@@ -238,6 +239,7 @@ class ReportInputs:
     public: bool = False
     absent: Mapping[str, Sequence[str]] = field(default_factory=dict)
     asked: set[str] | None = None
+    jobs: Sequence[Mapping[str, Any]] = ()
 
     def table(self, name: str) -> pl.DataFrame | None:
         """The whole of a table; none if it is absent."""
@@ -373,6 +375,7 @@ def read_inputs(
     paths: Mapping[str, str | Sequence[str]],
     quality: Sequence[str] = (),
     quality_figures: Sequence[str] = (),
+    workflow: str | None = None,
 ) -> ReportInputs:
     """Read and check every table.
 
@@ -388,6 +391,8 @@ def read_inputs(
         Input name (of `CONTRACTS`) -> path, or list of none or more paths, read one beneath the other.
     quality, quality_figures
         One parquet table and one SVG per omic; the stem of the file is the omic.
+    workflow
+        Path of `workflow.json`.
 
     Raises
     ------
@@ -396,6 +401,7 @@ def read_inputs(
     """
     files = {name: [given] if isinstance(given, str) else list(given) for name, given in paths.items()}
     beside = {"manifest": [manifest], "quality": quality, "quality_figures": quality_figures}
+    beside |= {"workflow": [workflow]} if workflow else {}
     absent = {n: gone for n, given in (files | beside).items() if (gone := [p for p in given if not Path(p).is_file()])}
     files |= {name: [] for name in absent if name in files}
     read: dict[str, pl.DataFrame] = {}
@@ -417,6 +423,7 @@ def read_inputs(
         },
         files=files,
         absent=absent,
+        jobs=read_jobs(workflow) if workflow else (),
     )
 
 

@@ -20,10 +20,11 @@ from stratiome.report.disclosure import STEP_EVENTS, beside
 from stratiome.report.explore import attach
 from stratiome.report.guidelines import Answer, Guideline, places, table
 from stratiome.report.inputs import ReportInputs, Settings, read_inputs
-from stratiome.report.section_appendix import how, planted, provenance
+from stratiome.report.section_appendix import how, planted
 from stratiome.report.section_checks import checks, duplicates
 from stratiome.report.section_cohort import cohort, quality, summary
 from stratiome.report.section_guidelines import answers, guidelines
+from stratiome.report.section_provenance import provenance
 from stratiome.report.template import TEMPLATES, fill, ticks
 from stratiome.report.traced import Ledger, annotate
 from stratiome.report.typography import tidy, used

@@ -14,6 +14,8 @@ from stratiome.report.verdicts import UNRELATED, direction
 from stratiome.report.words import interval, join, label, months, number, p_value, readable, reason
 
 Row = Mapping[str, Any]
+NAMED = 4
+"""Models that the title of a chart names."""
 SURE = 100
 """Events below which a calibration curve is called unstable (Collins, Ogundimu & Altman 2016)."""
 MEASURES = ("intercept", "calibration_slope", "ici", "observed_expected", "d_calibration")
@@ -200,12 +202,17 @@ def _curves(inputs: ReportInputs, design: str, models: Sequence[str], colours: M
                 f"{_unsure(inputs, design, models, horizon)}"
             )
             at = inputs.settings.words.at(horizon)
-            title = f"calibration{at}, models in one chart"
+            title = f"calibration{at} of {_named([m for m, _ in panels])}"
             axes = ("Predicted risk", "Observed risk")
-            slug, ends = f"cal-{months(horizon)}", (0.0, top)
+            slug, ends = f"cal-{models[0]}-{months(horizon)}", (0.0, top)
             chart = explore.Chart(slug, title, *axes, lines, "xy", "diagonal", span=ends, height=ends)
             blocks.append(Panels(f"Calibration{at}", panels, caption, 276, [chart]))
     return blocks
+
+
+def _named(models: Sequence[str]) -> str:
+    """Models of one chart."""
+    return join([m[:1].lower() + m[1:] for m in models]) if len(models) <= NAMED else f"{len(models)} models"
 
 
 def _lines(name: str, group: int, groups: Sequence[Row], curve: Sequence[Row]) -> list[explore.Series]:

@@ -287,7 +287,7 @@ def _curves(inputs: ReportInputs, key: str, settings: TreatmentConfig) -> list[o
             told = f"{title}. {figures.describe_curves(groups, horizon)}"
             slug, least = f"km-{key}-{weighting}", inputs.settings.min_cell
             panels.append((title, figures.curves(groups, slug, told, least, 440, 230)))
-            what = f"survival by arm, {title[0].lower()}{title[1:]}"
+            what = f"survival by arm of {words.within(key)}, {title[0].lower()}{title[1:]}"
             opened.append(explore.steps(groups, slug, what, "Survival", least, inputs.public))
         elif any(g[2] for g in groups):
             panels.append((title, arm_shares(groups, f"shares-{key}-{weighting}", title, inputs.settings.min_cell)))

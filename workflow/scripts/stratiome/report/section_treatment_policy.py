@@ -221,7 +221,9 @@ def subgroup_curves(inputs: ReportInputs, key: str, weighting: str) -> list[obje
     for g in sorted({r["subgroup"] for r in rows}):
         own, name = [r for r in rows if r["subgroup"] == g], f"Subgroup {g}"
         panels.append((name, _arms(inputs, own, f"km-{key}-subgroup-{g}", name)))
-        opened += _chart(inputs, own, f"km-{key}-subgroup-{g}", f"survival by arm in subgroup {g}")
+        opened += _chart(
+            inputs, own, f"km-{key}-subgroup-{g}", f"survival by arm of {words.within(key)} in subgroup {g}"
+        )
     how = "weighted to be alike within each subgroup" if weighting == "overlap" else "as randomised"
     caption = (
         f"Kaplan–Meier curves with pointwise {inputs.settings.level} bands, {how}; subgroups were assigned to patients"
