@@ -205,7 +205,8 @@ def _flag(inputs: ReportInputs, test: Row) -> str:
 
 
 def _group(name: str) -> str:
-    return level(name)
+    """A group; of crossed columns the class of each."""
+    return ", ".join(level(part) for part in name.split(", "))
 
 
 # --- figures ---------------------------------------------------------------------------------------------------------

@@ -22,6 +22,7 @@ from stratiome.report.section_prognosis_trust import hazards, too_few, trust
 from stratiome.report.section_prognosis_use import bounds, decisions
 from stratiome.report.section_prognosis_weights import weights
 from stratiome.report.site_forest import resample_name
+from stratiome.report.traced import exponential
 from stratiome.report.verdicts import Verdict
 from stratiome.report.words import (
     file_name,
@@ -189,7 +190,7 @@ def prognosis(inputs: ReportInputs) -> Section:
         blocks += [*_stability(inputs), *sites(inputs), *trust(inputs)]
         blocks += explanation(inputs, colours)
         blocks += [b for d in shown if d not in first for b in _design(inputs, d)]
-        blocks += [*_coefficients(inputs), *_fitted(inputs)]
+        blocks += [*_ratios(inputs), *_coefficients(inputs), *_fitted(inputs)]
     lede = (
         "Every model is judged beside the clinical one, on patients that it has not seen. The yardstick is hard to"
         " beat; in most cohorts omics add little to it."
@@ -208,8 +209,8 @@ def _meaning(inputs: ReportInputs, design: str) -> str:
     )
     return {
         CROSS: (
-            "Each patient is held out once per repeat, by models trained on the others: how well they do in patients"
-            " like these."
+            f"Each patient is held out once per repeat ({plural(settings.repeats, 'repeat')}), by models trained on the"
+            " others: how well they do in patients like these."
         ),
         GIVEN: f"Patients are held out as {file_name(settings.file) if settings.file else 'a file'} says{compare}",
         SITES: "Each site is held out in turn: how well models do at a site that they have not seen.",
@@ -508,6 +509,33 @@ def _few(inputs: ReportInputs, rows: Sequence[Row]) -> bool:
     return settings is not None and all(r["events"] < settings.min_events for r in rows)
 
 
+def _ratios(inputs: ReportInputs) -> list[object]:
+    """Hazard ratios of the clinical model, the one that readers know."""
+    gone = [r["model"] for r in inputs.rows("models", resample="full") if r["stand_in"]]
+    rows = inputs.rows("coefficients", resample="full", model="clinical")
+    if not rows or "clinical" in gone or not inputs.settings.words.timed:
+        return []
+    body = [
+        [
+            term(r["feature"]),
+            f"{words.level(r['reference'])} (reference)" if r["reference"] is not None else "1 SD lower",
+            number(exponential(r["coefficient"])),
+            f"{number(exponential(r['lower']))} to {number(exponential(r['upper']))}"
+            if r["lower"] is not None and r["upper"] is not None
+            else "no interval",
+        ]
+        for r in rows
+    ]
+    note = (
+        f"Cox model fitted on {inputs.everyone} with an outcome, not held out; associations given the other columns,"
+        " not effects of changing them. Numbers: per standard deviation. Above 1, the event comes earlier. Whether"
+        " hazards are proportional, and the other models, are told beneath."
+    )
+    head = ["Feature", "Against", "Hazard ratio", "95 % interval"]
+    table = Table("Clinical model: hazard ratios.", head, body, frozenset({2, 3}), note)
+    return [Heading("Hazard ratios of the clinical model", "prognosis-ratios"), table]
+
+
 def _coefficients(inputs: ReportInputs) -> list[object]:
     tables: list[object] = []
     outcome = inputs.settings.words
@@ -525,7 +553,7 @@ def _coefficients(inputs: ReportInputs) -> list[object]:
         body = [
             [
                 term(r["feature"]),
-                f"reference: {r['reference']}" if r["reference"] is not None else "per SD",
+                f"reference: {words.level(r['reference'])}" if r["reference"] is not None else "per SD",
                 number(r["coefficient"], 3, sign=True),
                 (
                     f"{number(r['lower'], 3)} to {number(r['upper'], 3)}"
@@ -569,7 +597,7 @@ def _absent(inputs: ReportInputs) -> list[object]:
     """Models that were asked for and could not run, with the reason."""
     asked = inputs.settings.prognosis.models if inputs.settings.prognosis else ()
     if "clinical_factors" in asked and not any(r["model"] == "clinical_factors" for r in inputs.rows("models")):
-        return [Note("Clinical + MOFA+ was not fitted: MOFA+ is not among `latent.baselines`.")]
+        return [Note("Clinical + MOFA+ was not fitted: MOFA+ was not asked for (`latent.baselines`).")]
     return []
 
 

@@ -153,7 +153,8 @@ def _said(inputs: ReportInputs, design: str, models: Sequence[str]) -> list[obje
     event = inputs.settings.words.say("the event by then", f"the event, {inputs.settings.words.failure}")
     lede = Text(
         f"Of patients who are given a risk of 30 %, three in ten should have {event}. Risks are too extreme"
-        " where high ones are too high and low ones too low, and too tame in the opposite case; both leave the ranking"
+        " where high ones are too high and low ones too low (overconfident), and too tame in the opposite case"
+        " (underconfident); both leave the ranking"
         " as it is, unless the slope is not above 0. Each interval below is read on its own, without correction for the"
         f" number of models{inputs.settings.words.say(' and horizons', '')}."
     )
@@ -326,7 +327,7 @@ def _risks(inputs: ReportInputs, design: str, models: Sequence[str], which: str 
             panels.append((label(model), charts.risks(rows, slug, _spread(rows, names), least, names)))
     if not panels:
         return []
-    others = outcome.say("those who failed and those who did not", "those with a response and the others")
+    others = outcome.say("those who had the event and those who did not", "those with a response and the others")
     caption = (
         f"Held-out patients by predicted risk{outcome.at(horizon)} and by what"
         f" {outcome.say('is known of them then', 'became of them')}. The less"

@@ -9,7 +9,7 @@ from typing import Any
 from stratiome.config import TreatmentConfig
 from stratiome.report import charts, explore, figures, verdicts, words
 from stratiome.report.blocks import Figure, Finding, Fold, Heading, Items, Note, Panels, Section, Table, Text, numbered
-from stratiome.report.disclosure import count, is_small, part
+from stratiome.report.disclosure import beside, count, is_small, part
 from stratiome.report.inputs import ReportInputs
 from stratiome.report.section_cohort import flow_table
 from stratiome.report.section_records import early_ratio
@@ -34,7 +34,7 @@ def estimand_name(inputs: ReportInputs, estimand: str) -> str:
 
 def name_of(key: str, treatment: TreatmentConfig) -> str:
     """Name of a treatment in sentences."""
-    return treatment.label or label(key)
+    return words.inside(treatment.label or label(key))
 
 
 def headline(treatment: TreatmentConfig) -> str:
@@ -170,7 +170,7 @@ def _trial(inputs: ReportInputs, key: str) -> list[object]:
     # There is nothing to follow without time: the component is the assessment.
     shown = {} if inputs.settings.words.timed else {"follow-up": "Assessment"}
     body = [
-        [words.sentence(shown.get(name, label(name))), readable(r["target"]), readable(r["emulation"])]
+        [words.sentence(shown.get(name, label(name))), _named(inputs, key, r["target"]), readable(r["emulation"])]
         for r in rows
         for name in [r["component"]]
     ]
@@ -178,6 +178,12 @@ def _trial(inputs: ReportInputs, key: str) -> list[object]:
         heading,
         Table("Target trial, and how the data imitate it.", ["Component", "Target trial", "In these data"], body),
     ]
+
+
+def _named(inputs: ReportInputs, key: str, text: str) -> str:
+    """Words of the target trial, with the name of the treatment as it stands within a sentence."""
+    name = inputs.settings.treatments[key].label or label(key)
+    return readable(text).replace(f"no {name}", f"no {words.inside(name)}")
 
 
 def _compared(inputs: ReportInputs, key: str, settings: TreatmentConfig) -> list[object]:
@@ -370,7 +376,7 @@ def _effects(inputs: ReportInputs, key: str) -> list[object]:
     overall = rows[0]
     least = inputs.settings.min_cell
     weighted = next((r for r in rows if r["weighting"] == "overlap" and r["effective_n"] is not None), None)
-    effective = f" Effective sample size after weighting: {weighted['effective_n']:.0f}." if weighted else ""
+    effective = f" Effective sample size after weighting: {weighted['effective_n']:,.0f}." if weighted else ""
     note = (
         f"Treated minus untreated ({inputs.settings.level} interval); above zero, {outcome.better}. n ="
         f" {count(overall['n'], least)}, {part(overall['n_treated'], overall['n'], least)} treated,"
@@ -462,12 +468,16 @@ def _averages(inputs: ReportInputs, key: str) -> list[object]:
         else ""
     )
     marks, notes = numbered([words.sentence(readable(r["method"])) for r in rows if r["estimand"] == places[0][0]])
+    if len(marks) == len(body):
+        head.append("Method")
+        body = [[*line, mark] for line, mark in zip(body, marks, strict=True)]
     note = (
         f"A doubly robust estimate is right if the model of {outcome.survival} is, or if"
         f" {outcome.say('those of treatment and of censoring are', 'that of treatment is')};"
         f" the weighted {outcome.say('curves', 'shares')} need the model of treatment."
         " Averages over other patients are other numbers, not errors,"
-        f" where the effect differs between patients.{apart} Methods in the order of the lines: {', '.join(marks)}."
+        f" where the effect differs between patients.{apart}"
+        + (" Numbers in the last column are those of the methods below." if len(marks) == len(body) else "")
     )
     table = Table(
         "Average effect by other estimators, in other populations.",
@@ -515,11 +525,13 @@ def _subgroups(inputs: ReportInputs, key: str, settings: TreatmentConfig) -> lis
         remark = "small: read with care" if small else _cut(inputs, key, r["subgroup"], [r["horizon_months"]]).strip()
         if r["estimate"] is None:
             remark = f"not estimable: {reason(r)}"
+        with beside([*inputs.wholes, *inputs.of_subgroups.get(r["subgroup"], ())]):
+            size, failed = count(r["n"], least), count(r["events"], least)
         body.append(
             [
                 name,
-                f"{count(r['n'], least)} / {part(r['n_treated'], r['n'], least)}",
-                count(r["events"], least),
+                f"{size} / {part(r['n_treated'], r['n'], least)}",
+                failed,
                 text,
                 p_cell(r["p_value"]),
                 p_cell(r["p_holm"]),

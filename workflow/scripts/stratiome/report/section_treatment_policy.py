@@ -129,7 +129,7 @@ def _trees(inputs: ReportInputs, key: str, rows: Sequence[Row]) -> list[object]:
         name = RULES[rule]
         caption = f"The {name}, as learned from {inputs.everyone}."
         note = (
-            "Limits are rounded. This rule itself was not judged: what was, is the way to learn it. Counted here are"
+            "Limits are rounded. What was judged is the way of learning a rule, not this rule itself. Counted here are"
             " the patients it was learned from; shares above are of held-out patients, by a rule of each split, and may"
             " be quite other."
         )
