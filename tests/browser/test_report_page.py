@@ -64,6 +64,7 @@ def test_all_sections_and_figures_are_seen(browser: Any, pages: dict[str, str]) 
         "prognosis",
         "treatment",
         "travel",
+        "limitations",
         "truth",
         "methods",
         "guidelines",

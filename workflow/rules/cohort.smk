@@ -159,7 +159,7 @@ rule describe_cohort:
         mem_mb=2000,
         runtime=10,
     params:
-        settings=settings("covariates", "known_labels", "site", "data"),
+        settings=settings("covariates", "known_labels", "site", "data", "treatments"),
         library=library("cohort", "survival"),
         columns=CONFIG.described_columns(),
         level=CONFIG.evaluation.level,

@@ -65,10 +65,10 @@ def largest(rows: Sequence[Row], curve: Sequence[Row]) -> float:
 
 
 STRIPS: dict[str, tuple[str, int]] = {
-    "failed": ("Failed by then", 2),
+    "failed": ("Event by then", 2),
     "alive": ("Event-free then", 1),
     "censored before": ("Censored before", 0),
-    "failed of another cause": ("Failed of another cause", 4),
+    "failed of another cause": ("Died of another cause", 4),
 }
 """Heading and number of the colour of each outcome, from top to bottom."""
 

@@ -29,6 +29,7 @@ from stratiome.report.jobs import Rule, read_rules
 from stratiome.report.outcome_words import OutcomeWords
 from stratiome.report.traced import Ledger, cells
 from stratiome.report.without_time import without_time
+from stratiome.report.words import OMICS, label
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -180,6 +181,16 @@ class Settings:
         return OutcomeWords(True, self.event)
 
     @property
+    def names(self) -> dict[str, str]:
+        """Names of columns and omics that readers are spared -> what is printed."""
+        endpoint, treatments = self.endpoint, self.treatments.values()
+        given = [endpoint.time, endpoint.event, endpoint.response, self.site, *self.covariates, *self.known_labels]
+        given += [*self.data.columns, *self.audit.groups, *(t.column for t in treatments)]
+        given += [c for t in treatments for c in t.confounders]
+        found = {name: label(name) for name in given if name and "_" in name}
+        return found | {omic: name for omic in (*self.data.omics, *OMICS) if (name := label(omic)) != omic}
+
+    @property
     def alpha(self) -> float:
         """Level of tests that goes with the level of the intervals."""
         return round(1 - self.evaluation.level, 10)
@@ -282,6 +293,23 @@ class ReportInputs:
         """The same for captions: `n = 600` or `n >590`."""
         text = self.people(n)
         return f"n {text}" if text.startswith((">", "<")) else f"n = {text}"
+
+    @property
+    def wholes(self) -> list[int]:
+        """Sizes that the page prints and other tables count parts of: cohort, outcome, arms, who has a subgroup."""
+        steps = self.rows("flow", step="outcome")
+        flow = [steps[0]["n_in"], steps[-1]["n_out"]] if steps else []
+        events = [r["n"] for r in self.rows("outcome_counts")]
+        arms = self.rows("treatment_records", finding="recorded")
+        groups = self.of_subgroups
+        assigned = [sum(sizes[i] for sizes in groups.values()) for i in (0, 1)]
+        return [*flow, *events, *(n for r in arms for n in (r["n_treated"], r["n_untreated"])), *assigned]
+
+    @property
+    def of_subgroups(self) -> dict[int, tuple[int, int]]:
+        """Held-out patients and events of each subgroup of the latent model."""
+        rows = self.rows("subgroup_summary", model="vae")
+        return {r["subgroup"]: (r["n"], r["events"]) for r in rows if r["subgroup"]}
 
     @property
     def steps(self) -> str:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
-from stratiome.report import charts, methods
+from stratiome.report import charts, methods, multiplicity
+from stratiome.report.abbreviations import ABBREVIATIONS
 from stratiome.report.blocks import Cell, Figure, Heading, Section, Table, Text
 from stratiome.report.comparison import MODELS
 from stratiome.report.inputs import ReportInputs
 from stratiome.report.section_subgroups import group_name
 from stratiome.report.section_treatment import name_of
-from stratiome.report.words import interval, label, number
+from stratiome.report.words import interval, label, number, sentence
 
 
 def planted(inputs: ReportInputs) -> Section | None:
@@ -103,8 +105,9 @@ def _effects(inputs: ReportInputs, key: str, name: str) -> list[object]:
         body,
         frozenset({2, 3}),
     )
-    figure = Figure(drawing, "Truth beside estimate", caption, 820, f"effect-{key}")
-    return [Heading(f"Effect of {name}"), figure, table]
+    title = f"Effect of {name}: truth beside estimate"
+    figure = Figure(drawing, title, caption, 820, f"effect-{key}")
+    return [Heading(f"Effect of {name}", f"truth-{key}-effect"), figure, table]
 
 
 def _covered(row: dict[str, Any]) -> Cell:
@@ -118,7 +121,16 @@ def how(inputs: ReportInputs) -> Section:
     blocks: list[object] = []
     for anchor, title, text in methods.paragraphs(inputs):
         blocks += [Heading(title, anchor), Text(text)]
-    blocks += [Heading("References"), *(Text(r) for r in methods.write(inputs)[1])]
+        if anchor == "methods-multiplicity":
+            blocks += multiplicity.table(inputs)
+    blocks += [Heading("References", "methods-references"), *(Text(r) for r in methods.write(inputs)[1])]
     return Section(
         "methods", "Methods", "Ready to paste; it states what this analysis did, from its own settings.", blocks
     )
+
+
+def abbreviated(names: Sequence[str]) -> list[object]:
+    """List of the abbreviations of a page."""
+    rows = [[name, sentence(ABBREVIATIONS[name])] for name in names]
+    table = Table("Abbreviations on this page.", ["Abbreviation", "Stands for"], rows)
+    return [Heading("Abbreviations", "methods-abbreviations"), table] if rows else []

@@ -38,7 +38,7 @@ def policy(inputs: ReportInputs, key: str) -> list[object]:
         Key of the treatment.
     """
     rows = inputs.rows("treatment_policy", treatment=key)
-    heading = Heading("Whom to treat?", f"treatment-policy-{key}")
+    heading = Heading("Whom to treat? Treatment rules", f"treatment-policy-{key}")
     if not rows:
         if inputs.rows("treatment_differences", treatment=key):
             return [heading, Note("No rule was learned: too few training patients could have had either.")]
@@ -129,7 +129,7 @@ def _trees(inputs: ReportInputs, key: str, rows: Sequence[Row]) -> list[object]:
         name = RULES[rule]
         caption = f"The {name}, as learned from {inputs.everyone}."
         note = (
-            "Limits are rounded. This rule itself was not judged: what was, is the way to learn it. Counted here are"
+            "Limits are rounded. What was judged is the way of learning a rule, not this rule itself. Counted here are"
             " the patients it was learned from; shares above are of held-out patients, by a rule of each split, and may"
             " be quite other."
         )
@@ -292,7 +292,7 @@ def profiles(inputs: ReportInputs, key: str) -> list[object]:
     over = [outcome.gained_at(e, h) for e, h in places]
     why = {n: reason(r) for n in names if n not in drawn for r in [next(r for r in effects if r["profile"] == n)]}
     return [
-        Heading("Patients like this", f"treatment-profiles-{key}"),
+        Heading("Patients like this: survival with and without treatment", f"treatment-profiles-{key}"),
         *(
             [
                 Panels(
@@ -306,7 +306,7 @@ def profiles(inputs: ReportInputs, key: str) -> list[object]:
             if panels
             else []
         ),
-        *(Note(f"{words.sentence(label(n))} is not shown: {text}.", "care") for n, text in why.items()),
+        *(Note(f"{words.sentence(label(n))} is not shown: {text}.") for n, text in why.items()),
         Table(
             "Treated minus untreated, the average for patients like this.",
             ["Patients", "Like this", *over, outcome.say("p, months", "p")],
