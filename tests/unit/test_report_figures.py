@@ -84,7 +84,7 @@ def test_the_same_inputs_give_the_same_bytes(demo: list[paper.Print]) -> None:
     for figure in demo:
         assert paper.drawing(figure) == paper.drawing(again[figure.name]), figure.name
     for figure in [f for f in demo if f.name in ("subgroups-map", "subgroups-survival", "travel-worse-data")]:
-        assert paper.page(figure) == paper.page(figure) == paper.page(again[figure.name])
+        assert paper.document(figure) == paper.document(figure) == paper.document(again[figure.name])
 
 
 def test_rows_have_full_precision_and_say_where_they_stand(demo: list[paper.Print]) -> None:

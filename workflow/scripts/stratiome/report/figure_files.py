@@ -51,7 +51,7 @@ def write(
     for figure in figures:
         at = folder / figure.name
         at.with_suffix(".svg").write_text(paper.drawing(figure), encoding="utf-8")
-        at.with_suffix(".pdf").write_bytes(paper.page(figure))
+        at.with_suffix(".pdf").write_bytes(paper.document(figure))
         at.with_suffix(".csv").write_text(data(figure.rows, min_cell), encoding="utf-8")
         at.with_suffix(".txt").write_text(caption(figure, files), encoding="utf-8")
     (folder / CAPTIONS).write_text(captions(figures, files), encoding="utf-8")

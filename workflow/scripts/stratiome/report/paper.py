@@ -35,6 +35,8 @@ GAP, HEAD, EDGE = 12.0, 24.0, 4.0
 """Pixels between panels, of the heading of a panel, and around a figure."""
 RISE, INDENT = 9.0, 16.0
 """Pixels from the foot of a heading to its panel, and from its letter to its text."""
+NO_LIGATURES = ("-liga", "-clig")
+"""So that letters of a PDF can be found and changed."""
 FONTS = "Arial, Helvetica, 'Liberation Sans', 'DejaVu Sans', sans-serif"
 
 
@@ -196,7 +198,7 @@ def drawing(figure: Print) -> str:
     )
 
 
-def page(figure: Print) -> bytes:
+def document(figure: Print) -> bytes:
     """The same as PDF with its letters embedded; the same figure gives the same bytes."""
     from matplotlib.backends.backend_pdf import Op
     from matplotlib.figure import Figure as Canvas
@@ -206,7 +208,8 @@ def page(figure: Print) -> bytes:
     for panel in sheet.panels:
         for bold, text, x in panel.head:
             at = x / sheet.width, 1 - (panel.y - RISE) / sheet.height
-            headings.text(*at, text, color=svg.INK, fontsize=12.5, weight="bold" if bold else "normal")
+            made = headings.text(*at, text, color=svg.INK, fontsize=12.5, weight="bold" if bold else "normal")
+            made.set_fontfeatures(NO_LIGATURES)
 
     class Page(Canvas):
         def draw(self, renderer: RendererBase) -> None:
@@ -220,8 +223,8 @@ def page(figure: Print) -> bytes:
 
     buffer = io.BytesIO()
     with svg.style():
-        made = Page(figsize=(sheet.width * sheet.scale / 72, sheet.height * sheet.scale / 72), dpi=72)
-        made.savefig(buffer, format="pdf", metadata={"CreationDate": None, "Title": figure.title, "Creator": None})
+        page = Page(figsize=(sheet.width * sheet.scale / 72, sheet.height * sheet.scale / 72), dpi=72)
+        page.savefig(buffer, format="pdf", metadata={"CreationDate": None, "Title": figure.title, "Creator": None})
     return buffer.getvalue()
 
 
@@ -236,5 +239,6 @@ def _moved(panel: _Placed, height: float, words: Callable[[str], str]) -> Iterat
     figure.bbox_inches.set(whole.translated(panel.x / 72, low / 72))
     for text in figure.findobj(Text):
         text.set_text(words(text.get_text()))
+        text.set_fontfeatures(NO_LIGATURES)
     yield figure
     figure.bbox_inches.set(whole)
