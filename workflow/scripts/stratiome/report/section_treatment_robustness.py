@@ -66,6 +66,7 @@ def robustness(inputs: ReportInputs, key: str) -> list[object]:
                 "One thing changed at a time",
                 f"n = {count(main['n'], least)}, {count(main['events'], least)} events in the main analysis; treated"
                 f" minus untreated with {inputs.settings.level} interval; not held out, as only weights are learned."
+                f" {sentence(readable(main['method']))}."
                 + outcome.say(" Means over a shorter time are smaller numbers of months by what they are.", ""),
                 820,
                 f"changed-{key}",
