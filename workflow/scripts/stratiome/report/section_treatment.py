@@ -201,8 +201,8 @@ def _compared(inputs: ReportInputs, key: str, settings: TreatmentConfig) -> list
                 drawing,
                 "Balance of the measured confounders",
                 f"{_size(inputs, key)}Before (hollow) and after weighting (filled); {how}. The dashed line marks 0.1."
-                f" Largest difference after weighting: {_tiny(worst)}. Balance of what was measured says nothing of what"
-                " was not.",
+                f" Largest difference after weighting: {_tiny(worst)}. Balance of what was measured says nothing of"
+                " what was not.",
                 820,
                 f"balance-{key}",
             )
