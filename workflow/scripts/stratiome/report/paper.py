@@ -66,6 +66,11 @@ class Print:
     words: Callable[[str], str] = bare
 
     @property
+    def printable(self) -> bool:
+        """Whether the report itself drew it, so that it can be drawn once more as PDF."""
+        return all(drawn.figure is not None for _, drawn in self.panels)
+
+    @property
     def rows(self) -> list[Row]:
         """The rows that are drawn, each once."""
         every = [row for _, drawn in self.panels for row in drawn.rows]
@@ -91,7 +96,7 @@ def prints(sections: Sequence[Section], renamed: Mapping[str, str]) -> list[Prin
     for section in sections:
         for block in _blocks(section.blocks):
             panels = [("", block.svg)] if isinstance(block, Figure) else block.figures
-            drawn = [(words(heading), d) for heading, d in panels if isinstance(d, Drawn)]
+            drawn = [(words(heading), d) for heading, d in panels if isinstance(d, Drawn) and d.size[0]]
             if not block.name or not drawn:
                 continue
             name = f"{section.anchor}-{re.sub(r'[^a-z0-9]+', '-', block.name.lower()).strip('-')}"
@@ -141,21 +146,17 @@ class _Sheet:
     scale: float
 
 
-def _size(drawn: Drawn) -> tuple[float, float]:
-    assert drawn.figure is not None
-    width, height = (72 * side for side in drawn.figure.get_size_inches())
-    return width, height
-
-
 def _sheet(figure: Print) -> _Sheet:
     """Panels in as many columns as keep their letters readable, a letter before the heading of each of several."""
-    sizes = [_size(drawn) for _, drawn in figure.panels]
+    sizes = [drawn.size for _, drawn in figure.panels]
     own = max(width for width, _ in sizes)
     columns = min(len(sizes), max(1, round(WIDE / own)))
     narrow = len(sizes) == 1 and own <= SMALL
     points = (NARROW_MM if narrow else WIDE_MM) / POINT_MM
     needed = columns * own + (columns - 1) * GAP + 2 * EDGE
-    scale = min(WIDE_MM / POINT_MM / WIDE, points / needed)
+    scale = points / needed
+    if figure.printable:  # the letters of other stages are smaller
+        scale = min(WIDE_MM / POINT_MM / WIDE, scale)
     width = points / scale
     step = (width - 2 * EDGE) / columns
     left = EDGE + (step - own) / 2
