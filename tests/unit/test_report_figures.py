@@ -117,7 +117,7 @@ def test_what_else_lay_there_is_gone(tmp_path: Path) -> None:
 def test_two_figures_cannot_share_a_name() -> None:
     made = sections(fixtures.inputs("demo"))
     with pytest.raises(ValueError, match="cohort-flow"):
-        paper.prints([made[0], replace(made[0], title="Again")], {})
+        paper.prints([made[0], replace(made[0], title="Again")], {}, {})
 
 
 def test_colours_are_those_of_the_style_sheet() -> None:

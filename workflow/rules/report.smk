@@ -4,6 +4,7 @@
 rule render_report:
     input:
         manifest="<results>/manifest.json",
+        workflow_file="<results>/workflow.json",
         flow="<results>/cohort/patient_flow.parquet",
         overlap_omics="<results>/cohort/omic_overlap.parquet",
         baseline="<results>/cohort/baseline.parquet",

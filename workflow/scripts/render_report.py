@@ -31,6 +31,7 @@ def main(
     figures: str,
     figures_public: str,
     manifest: str,
+    workflow_file: str | None = None,
     flow: str,
     baseline: str | None = None,
     overlap_omics: str,
@@ -249,7 +250,7 @@ def main(
     }
     target = Path(report)
     target.parent.mkdir(parents=True, exist_ok=True)
-    inputs = read_inputs(settings, manifest, paths, quality, quality_figures)
+    inputs = read_inputs(settings, manifest, paths, quality, quality_figures, workflow_file)
     beside = {name: [os.path.relpath(p, target.parent) for p in given] for name, given in inputs.files.items()}
     pages = {}
     for path, folder, public in ((report, figures, False), (report_public, figures_public, True)):

@@ -48,8 +48,7 @@ def calibration(
             clip_on=False,
         )
         ax.plot([r["predicted"] for r in line], [r["observed"] for r in line], color=svg.INK, linewidth=1.6)
-        largest = max([0.2, *(r["upper"] for r in rows), *(max(r["predicted"], r["observed"]) for r in [*rows, *line])])
-        top = min(1.0, largest * 1.05)
+        top = largest(rows, line)
         ticks = [t / 10 for t in range(0, 11, 2 if top > 0.5 else 1) if t / 10 <= top]
         ax.set(
             xlim=(0, top), ylim=(0, top), xticks=ticks, yticks=ticks, xlabel="Predicted risk", ylabel="Observed risk"
@@ -59,11 +58,17 @@ def calibration(
         return svg.finish(figure, slug, description, [*rows, *line])
 
 
+def largest(rows: Sequence[Row], curve: Sequence[Row]) -> float:
+    """Last risk of the axes of a calibration plot; parameters as of `calibration`."""
+    risks = [r["upper"] for r in rows] + [max(r["predicted"], r["observed"]) for r in [*rows, *curve]]
+    return min(1.0, 1.05 * max([0.2, *risks]))
+
+
 STRIPS: dict[str, tuple[str, int]] = {
-    "failed": ("Failed by then", 2),
+    "failed": ("Event by then", 2),
     "alive": ("Event-free then", 1),
     "censored before": ("Censored before", 0),
-    "failed of another cause": ("Failed of another cause", 4),
+    "failed of another cause": ("Died of another cause", 4),
 }
 """Heading and number of the colour of each outcome, from top to bottom."""
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import json
+import math
 import operator
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -19,6 +20,7 @@ from typing import Any
 
 import polars as pl
 
+from stratiome.report.explore import points
 from stratiome.report.reader import Reader
 
 HIDDEN = frozenset({"style", "script"})
@@ -69,10 +71,12 @@ class _Numbers(Reader):
         super().__init__()
         self.found: list[Printed] = []
         self._held: list[str] = []
+        self._chart = False
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self._flush()
         super().handle_starttag(tag, attrs)
+        self._chart = tag == "script" and dict(attrs).get("class") == "chart"
 
     def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self._flush()
@@ -90,7 +94,15 @@ class _Numbers(Reader):
 
     def _flush(self) -> None:
         text, self._held = "".join(self._held), []
-        if not text.strip() or HIDDEN.intersection(self.within):
+        if self._chart:
+            self._chart = False
+            try:
+                told, text = points(text)
+            except ValueError as error:
+                told = [("chart", "?")]
+                text = str(error)
+            self.found += [Printed(value, at, value) for value, at in told]
+        elif not text.strip() or HIDDEN.intersection(self.within):
             return
         if self.origin:
             self.found.append(Printed(text, self.origin, text))
@@ -119,7 +131,7 @@ _BINARY: Mapping[type[ast.operator], Callable[[Any, Any], Any]] = {
 
 
 def value_of(expression: str, cell: Callable[[str, int, str], Any]) -> float:
-    """Value of an expression of cells: numbers, `table[row].column`, `+ - * /`, `abs` and `round`.
+    """Value of an expression of cells: numbers, `table[row].column`, `+ - * /`, `abs`, `exp` and `round`.
 
     Parameters
     ----------
@@ -146,6 +158,8 @@ def _value(node: ast.expr, cell: Callable[[str, int, str], Any]) -> Any:
             return -_value(operand, cell)
         case ast.Call(func=ast.Name(id="abs"), args=[operand], keywords=[]):
             return abs(_value(operand, cell))
+        case ast.Call(func=ast.Name(id="exp"), args=[operand], keywords=[]):
+            return math.exp(_value(operand, cell))
         case ast.Call(func=ast.Name(id="round"), args=[operand, *rest], keywords=[]):
             return round(_value(operand, cell), *(_value(r, cell) for r in rest))
         case ast.Attribute(

@@ -10,8 +10,11 @@ from __future__ import annotations
 import ast
 import base64
 import binascii
+import gzip
 import re
+import zlib
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from html import unescape
 from itertools import groupby, pairwise
@@ -22,6 +25,7 @@ import polars as pl
 
 from stratiome.report.check import HIDDEN
 from stratiome.report.disclosure import PEOPLE, STEP_EVENTS, is_small
+from stratiome.report.explore import loader, packed, points
 from stratiome.report.inputs import CURVES
 from stratiome.report.reader import VOID, Reader
 
@@ -37,6 +41,9 @@ LONG_NUMBER = 7
 MOST_WITHIN = 5000
 """Identifiers up to which they are looked for within words as well."""
 SHOWN = 60
+BANDS = frozenset({"lower", "upper"})
+"""Columns that may be told at the points of a curve, beside its height and time."""
+GZIP = b"\x1f\x8b"
 
 Cell = Callable[[str, int, str], Any]
 
@@ -75,13 +82,19 @@ class _Content(Reader):
         super().__init__()
         self.pieces: list[_Piece] = []
         self.tables: list[_Grid] = []
-        self.scripts = 0
+        self.scripts: list[str] = []
+        self.handlers = 0
+        self.charts: list[str] = []
+        self._script: list[str] | None = None
         self.curves: list[tuple[list[str], list[str]]] = []
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         super().handle_starttag(tag, attrs)
         given = {name: value or "" for name, value in attrs}
-        self.scripts += tag == "script" or any(name.startswith("on") for name in given)
+        self.handlers += any(name.startswith("on") for name in given)
+        if tag == "script":
+            self._script = self.charts if given.get("class") == "chart" else self.scripts
+            self._script.append("")
         if tag == "svg" and given.get("data-curves"):
             self.curves.append((given["data-curves"].split(), []))
         if tag == "path" and self.curves and CURVE.search(given.get("style", "")):
@@ -105,6 +118,8 @@ class _Content(Reader):
 
     def handle_data(self, data: str) -> None:
         within = set(self.within)
+        if "script" in within and self._script:
+            self._script[-1] += data
         if within & HIDDEN:
             return
         piece = _Piece(data, self.origin)
@@ -139,14 +154,48 @@ def leaks(
     reader = _Content()
     reader.feed(page)
     reader.close()
+    unknown = [s for s in reader.scripts if s not in (loader(), packed())]
+    for script in set(reader.scripts) - set(unknown):
+        page = page.replace(script, "")
     found = [*identifiers(page, ids)]
-    found += [Leak("script", f"{reader.scripts} scripts or handlers in the page")] * (reader.scripts > 0)
-    found += _counts(reader.pieces, min_cell, cell)
-    found += prose("".join(p.text if not p.origin else "#" for p in reader.pieces), min_cell)
+    if strange := len(unknown) + reader.handlers:
+        found.append(Leak("script", f"{strange} scripts or handlers that are not of Stratiome"))
+    pieces = reader.pieces
+    for chart in reader.charts:
+        told, given = _chart(chart, table)
+        pieces = [*pieces, *told]
+        found += given
+    found += _counts(pieces, min_cell, cell)
+    found += prose("".join(p.text if not p.origin else "#" for p in pieces), min_cell)
     for grid in reader.tables:
         found += _subtraction(grid, min_cell, cell)
     found += _steps(reader.curves, min_cell, table)
     return list(dict.fromkeys(found))
+
+
+def _column(at: tuple[str, int, str]) -> tuple[str, str]:
+    return at[0], at[2]
+
+
+def _chart(text: str, table: Callable[[str], pl.DataFrame]) -> tuple[list[_Piece], list[Leak]]:
+    """Numbers and words of a chart, and what the points of its curves give away."""
+    try:
+        told, said = points(text)
+    except ValueError:
+        return [], [Leak("script", "a chart that cannot be read")]
+    found = []
+    curves = [at for _, origin in told for at in _cells(origin) if at[0] in CURVES]
+    for (name, column), same in groupby(sorted(curves, key=_column), key=_column):
+        if column not in ("survival", "time_months"):
+            found += [Leak("curve", f"a chart of {name} tells {column} at its points")] * (column not in BANDS)
+            continue
+        frame = table(name)
+        for curve in frame[sorted({row for _, row, _ in same})].partition_by(CURVES[name], maintain_order=True):
+            told_events = curve.sort("time_months")["events"].to_list()
+            gaps = [b - a for a, b in pairwise(told_events)]
+            if any(gap < STEP_EVENTS for gap in (gaps[:-1] if column == "time_months" else gaps)):
+                found.append(Leak("curve", f"a chart of {name}: more than one point for {STEP_EVENTS} events"))
+    return [*(_Piece(value, at) for value, at in told), _Piece(said, "")], list(dict.fromkeys(found))
 
 
 # --- identifiers -----------------------------------------------------------------------------------------------------
@@ -179,9 +228,13 @@ def _embedded(page: str) -> Iterator[str]:
     """What is embedded in the page in another writing."""
     for given in re.findall(r"base64,\s*([A-Za-z0-9+/=\s]+)", page) + re.findall(r"[A-Za-z0-9+/]{24,}={0,2}", page):
         try:
-            yield base64.b64decode(given + "=" * (-len(given) % 4)).decode("utf-8", errors="ignore")
+            held = base64.b64decode(given + "=" * (-len(given) % 4))
         except (binascii.Error, ValueError):
             continue
+        yield held.decode("utf-8", errors="ignore")
+        with suppress(OSError, EOFError, zlib.error):
+            unpacked = gzip.decompress(held) if held[:2] == GZIP else zlib.decompress(held)
+            yield unpacked.decode("utf-8", errors="ignore")
     yield unquote(page)
     yield re.sub(r"\\u([0-9a-fA-F]{4})", lambda m: chr(int(m[1], 16)), page)
 
@@ -309,11 +362,14 @@ def _steps(
         for origin, path in zip(origins, paths, strict=True):
             name, row, _ = _cells(origin)[0]
             frame = table(name)
-            first = frame.row(row, named=True)
-            same = frame.filter(*(pl.col(k).eq_missing(pl.lit(first[k])) for k in CURVES[name]))
-            events = int(same.filter(pl.col("at_risk") >= min_cell)["events"].max() or 0)  # type: ignore[arg-type]
-            if drops(path) * STEP_EVENTS > events:
+            if drops(path) * STEP_EVENTS > _events(frame, name, frame.row(row, named=True), min_cell):
                 yield Leak("curve", f"{name}, row {row}: more than one step for {STEP_EVENTS} events")
+
+
+def _events(frame: pl.DataFrame, name: str, row: dict[str, Any], min_cell: int) -> int:
+    """Events of the curve of a row, as far as it is drawn."""
+    same = frame.filter(*(pl.col(k).eq_missing(pl.lit(row[k])) for k in CURVES[name]))
+    return int(same.filter(pl.col("at_risk") >= min_cell)["events"].max() or 0)  # type: ignore[arg-type]
 
 
 def drops(path: str) -> int:

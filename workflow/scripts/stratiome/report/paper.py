@@ -18,6 +18,7 @@ from stratiome.report import svg
 from stratiome.report.blocks import Explorer, Figure, Fold, Panels, Section
 from stratiome.report.svg import Drawn
 from stratiome.report.traced import bare
+from stratiome.report.typography import spelt, tidy
 
 if TYPE_CHECKING:
     from matplotlib.backend_bases import RendererBase
@@ -54,8 +55,8 @@ class Print:
         As in the page, without marks.
     panels
         Heading ("" for none) and drawing of each panel.
-    words
-        What a text becomes on paper.
+    words, markup
+        What a text, and an SVG, become on paper.
     """
 
     name: str
@@ -64,6 +65,7 @@ class Print:
     caption: str
     panels: Sequence[tuple[str, Drawn]]
     words: Callable[[str], str] = bare
+    markup: Callable[[str], str] = bare
 
     @property
     def printable(self) -> bool:
@@ -77,8 +79,17 @@ class Print:
         return list({id(row): row for row in every}.values())
 
 
-def prints(sections: Sequence[Section], renamed: Mapping[str, str]) -> list[Print]:
-    """Every figure that has a name, in reading order, with the words that the outcome needs in the place of others.
+def prints(sections: Sequence[Section], renamed: Mapping[str, str], names: Mapping[str, str]) -> list[Print]:
+    """Every figure that has a name, in reading order.
+
+    Parameters
+    ----------
+    sections
+        Of the page.
+    renamed
+        Words -> those that the outcome needs in their place.
+    names
+        Raw name of a column or omic -> name for readers.
 
     Raises
     ------
@@ -86,11 +97,18 @@ def prints(sections: Sequence[Section], renamed: Mapping[str, str]) -> list[Prin
         If two figures have the same name.
     """
 
-    def words(text: str) -> str:
+    def plain(text: str) -> str:
         text = bare(text)
         for name, other in renamed.items():
             text = text.replace(name, other)
         return text
+
+    def words(text: str) -> str:
+        parts = plain(text).split("`")  # what stands between ticks is code
+        return "`".join(part if i % 2 else spelt(part, names) for i, part in enumerate(parts))
+
+    def markup(text: str) -> str:
+        return tidy(plain(text), names)
 
     found: dict[str, Print] = {}
     for section in sections:
@@ -102,7 +120,7 @@ def prints(sections: Sequence[Section], renamed: Mapping[str, str]) -> list[Prin
             name = f"{section.anchor}-{re.sub(r'[^a-z0-9]+', '-', block.name.lower()).strip('-')}"
             if name in found:
                 raise ValueError(f"Two figures are named `{name}`.")
-            found[name] = Print(name, section.title, words(block.title), words(block.caption), drawn, words)
+            found[name] = Print(name, section.title, words(block.title), words(block.caption), drawn, words, markup)
     return list(found.values())
 
 
@@ -185,7 +203,7 @@ def drawing(figure: Print) -> str:
     sheet = _sheet(figure)
     body = []
     for panel in sheet.panels:
-        inner = re.sub(r"^<svg\b[^>]*>|</svg>$", "", figure.words(panel.drawn.paper).strip())
+        inner = re.sub(r"^<svg\b[^>]*>|</svg>$", "", figure.markup(panel.drawn.paper).strip())
         inner = re.sub(r"var\(--([\w-]+)\)", lambda m: svg.COLOURS[m[1]], inner)
         body.append(f'<g class="panel" transform="translate({panel.x:.2f} {panel.y:.2f})">{inner}</g>')
         for bold, text, x in panel.head:

@@ -36,7 +36,9 @@ def explanation(inputs: ReportInputs, colours: Mapping[str, int]) -> list[object
         Model -> number of its colour.
     """
     blocks = [*_exchanged(inputs, colours), *_moved(inputs)]
-    return [Heading("What do the models use?", "prognosis-explained"), *blocks] if blocks else []
+    return (
+        [Heading("What do the models use? Importance of predictors", "prognosis-explained"), *blocks] if blocks else []
+    )
 
 
 def _visible(inputs: ReportInputs, table: str, **where: Any) -> list[Row]:

@@ -35,7 +35,11 @@ Row = Mapping[str, Any]
 def trust(inputs: ReportInputs) -> list[object]:
     """Everything on trust that there is; nothing where nothing was computed."""
     blocks = [*_sample_size(inputs), *_instability(inputs), *_optimism(inputs), *_spread(inputs)]
-    return [Heading("How far can these models be trusted?", "prognosis-trust"), *blocks] if blocks else []
+    return (
+        [Heading("How far can these models be trusted? Sample size, instability, optimism", "prognosis-trust"), *blocks]
+        if blocks
+        else []
+    )
 
 
 def too_few(inputs: ReportInputs, models: Sequence[str]) -> str:
@@ -185,8 +189,9 @@ def _spread(inputs: ReportInputs) -> list[object]:
             f"Spread of the ensemble, not an interval: the {plural(r['members'], 'member')} of the {within(r['model'])}"
             f" model differ by {number(100 * r['mean'], 1)} percentage points (standard deviation of the predicted risk"
             f"{inputs.settings.words.at(r['horizon_months'])}, mean over held-out patients; 90th percentile"
-            f" {number(100 * r['p90'], 1)}; {inputs.size(r['n'])}, {r['design']}). Members learn from the same patients"
-            " and differ in their start only, so that they agree more than models learned from other patients would."
+            f" {number(100 * r['p90'], 1)}; {inputs.size(r['n'])}, with an outcome or without, {r['design']})."
+            " Members learn from the same patients and differ in their start only, so that they agree more"
+            " than models learned from other patients would."
         )
         for r in rows
     ]

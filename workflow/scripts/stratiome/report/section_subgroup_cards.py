@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from stratiome.report import figures, maps
+from stratiome.report import explore, figures, maps
 from stratiome.report.blocks import Explorer, Figure, Fold, Heading, Note, Portraits, Table, Text
 from stratiome.report.disclosure import count, counts, is_small, part, share
 from stratiome.report.inputs import ReportInputs
@@ -36,8 +37,8 @@ def latent_map(inputs: ReportInputs) -> list[object]:
         return []
     if inputs.public:
         text = "A map with one mark for each patient is part of the internal report, and is not shared."
-        return [Heading("The latent space"), Note(text)]
-    least, panels, most = inputs.settings.min_cell, [], 0
+        return [Heading("The latent space", "subgroups-latent"), Note(text)]
+    least, panels, most, opened = inputs.settings.min_cell, [], 0, []
     for model, projection, colour_by, heading in (
         ("vae", "umap", "subgroup", "UMAP of the latent model"),
         ("vae", "principal", "subgroup", "Its first two components"),
@@ -51,6 +52,8 @@ def latent_map(inputs: ReportInputs) -> list[object]:
         told = f"{heading}, coloured by {colour_by if colour_by == 'subgroup' else 'planted subgroup'}."
         explored = model == "vae" and colour_by == "subgroup"
         drawn = maps.latent_map(rows, colour_by, told, least, figures.MOST_POINTS, explored)
+        if explored:
+            opened.append(_chart(inputs, projection, heading))
         panels.append((heading, drawn))
     groups = sorted(set(table["subgroup"].to_list()), key=lambda g: (g == 0, g))
     choices = [(group_name(g), g) for g in groups] if max(groups) > 1 else []
@@ -62,9 +65,26 @@ def latent_map(inputs: ReportInputs) -> list[object]:
         " is one patient, without identifier: for internal use; leave this figure out of what you publish."
     )
     return [
-        Heading("The latent space"),
-        Explorer("Map of the patients", "map", choices, panels, caption, name="map"),
+        Heading("The latent space", "subgroups-latent"),
+        Explorer("Map of the patients", "map", choices, panels, caption, name="map", charts=opened),
     ]
+
+
+def _chart(inputs: ReportInputs, projection: str, heading: str) -> explore.Chart:
+    """The patients of a map in a chart, as they are drawn: to a hundredth, small subgroups among the unassigned."""
+    rows = inputs.rows("latent_map", model="vae", projection=projection)
+    sizes = Counter(r["subgroup"] for r in rows)
+    groups = {g: 0 if is_small(n, inputs.settings.min_cell) else g for g, n in sizes.items()}
+    rows = rows[: figures.MOST_POINTS]
+    series = [
+        explore.Series(
+            group_name(g), g, [r for r in rows if groups[r["subgroup"]] == g], "x", "y", form="dots", decimals=2
+        )
+        for g in sorted(set(groups.values()), key=lambda g: (g == 0, g))
+    ]
+    axes = ("UMAP 1", "UMAP 2") if projection == "umap" else ("Component 1", "Component 2")
+    title = f"map of the patients, {heading[0].lower() if projection != 'umap' else heading[0]}{heading[1:]}"
+    return explore.Chart(f"map-{projection}", title, *axes, [s for s in series if s.rows], percent="")
 
 
 def consensus(inputs: ReportInputs) -> list[object]:
@@ -121,11 +141,24 @@ def cards(inputs: ReportInputs) -> list[object]:
     method = readable(next((r["method"] for r in rows if r["estimate"] is not None), rows[0]["method"]))
     text = (
         f"Size and {outcome.survival} are of held-out patients, with {inputs.settings.level} interval: {method}. A"
-        " Jaccard index above 0.75 is usually called stable, below 0.6 doubtful (Hennig 2007). ↑ and ↓ compare with"
-        " all other"
-        f" subgroups. Molecular traits are of {inputs.everyone} and descriptive: these features defined the groups."
+        " Jaccard index above 0.75 is usually called stable, below 0.6 doubtful (Hennig"
+        f" 2007).{_doubtful(rows)} ↑ and ↓ compare with all other subgroups. Molecular"
+        f" traits are of {inputs.everyone} and descriptive: these features defined the groups."
     )
-    return [Heading("What they are", anchor="subgroup-cards"), Portraits(made), Text(text)]
+    return [Heading("What the subgroups are", anchor="subgroup-cards"), Portraits(made), Text(text)]
+
+
+def _doubtful(rows: Sequence[Row]) -> str:
+    """That Jaccard indices are doubtful by the usual rule, where some are."""
+    known = [r["jaccard"] for r in rows if r["jaccard"] is not None]
+    low = sum(j < DOUBTFUL for j in known)
+    if not low:
+        return ""
+    return " Here all are doubtful." if low == len(known) else f" Here {low} of {len(known)} are doubtful."
+
+
+DOUBTFUL = 0.6
+"""Jaccard index below which a subgroup is doubtful (Hennig 2007)."""
 
 
 def _patients(inputs: ReportInputs, n: int) -> str:
@@ -255,7 +288,7 @@ def gene_sets(inputs: ReportInputs) -> list[object]:
     if inputs.settings.subgroups.gene_sets is None:
         return []
     rows = [r for r in inputs.rows("subgroup_gene_sets", model="vae") if r["effect"] is not None]
-    blocks: list[object] = [Heading("Gene sets")]
+    blocks: list[object] = [Heading("Gene sets", "subgroups-gene-sets")]
     if not rows:
         left = "No gene set could be scored: the omics share too few gene names with the file."
         return [*blocks, Note(left, "care"), *_unscored(inputs, coverage)]

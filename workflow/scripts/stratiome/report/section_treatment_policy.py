@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from stratiome.numbers import rounded
-from stratiome.report import charts, figures, words
+from stratiome.report import charts, explore, figures, words
 from stratiome.report.blocks import Cell, Figure, Fold, Heading, Note, Panels, Table, Text
 from stratiome.report.disclosure import count, counts, part, share
 from stratiome.report.inputs import ReportInputs
@@ -38,7 +38,7 @@ def policy(inputs: ReportInputs, key: str) -> list[object]:
         Key of the treatment.
     """
     rows = inputs.rows("treatment_policy", treatment=key)
-    heading = Heading("Whom to treat?", f"treatment-policy-{key}")
+    heading = Heading("Whom to treat? Treatment rules", f"treatment-policy-{key}")
     if not rows:
         if inputs.rows("treatment_differences", treatment=key):
             return [heading, Note("No rule was learned: too few training patients could have had either.")]
@@ -129,7 +129,7 @@ def _trees(inputs: ReportInputs, key: str, rows: Sequence[Row]) -> list[object]:
         name = RULES[rule]
         caption = f"The {name}, as learned from {inputs.everyone}."
         note = (
-            "Limits are rounded. This rule itself was not judged: what was, is the way to learn it. Counted here are"
+            "Limits are rounded. What was judged is the way of learning a rule, not this rule itself. Counted here are"
             " the patients it was learned from; shares above are of held-out patients, by a rule of each split, and may"
             " be quite other."
         )
@@ -182,11 +182,22 @@ def arm_shares(groups: Sequence[tuple[str, int, Sequence[Row]]], slug: str, titl
     return figures.proportions(groups, slug, told, min_cell, 440)
 
 
-def _arms(inputs: ReportInputs, rows: Sequence[Row], slug: str, title: str) -> str:
-    groups = [
+def _both(rows: Sequence[Row]) -> list[tuple[str, int, list[Row]]]:
+    """Curves of the two arms."""
+    return [
         (name, arm + 1, sorted((r for r in rows if r["arm"] == arm), key=lambda r: r["time_months"]))
         for arm, name in ((0, "Untreated"), (1, "Treated"))
     ]
+
+
+def _chart(inputs: ReportInputs, rows: Sequence[Row], slug: str, title: str) -> list[explore.Chart]:
+    if not inputs.settings.words.timed:
+        return []
+    return [explore.steps(_both(rows), slug, title, "Survival", inputs.settings.min_cell, inputs.public)]
+
+
+def _arms(inputs: ReportInputs, rows: Sequence[Row], slug: str, title: str) -> str:
+    groups = _both(rows)
     if not inputs.settings.words.timed:
         return arm_shares(groups, slug, title, inputs.settings.min_cell)
     told = f"{title}. {figures.describe_curves(groups, inputs.settings.endpoint.horizons_months[-1])}"
@@ -206,10 +217,13 @@ def subgroup_curves(inputs: ReportInputs, key: str, weighting: str) -> list[obje
         That of the headline.
     """
     rows = [r for r in inputs.rows("treatment_curves", treatment=key, weighting=weighting) if r["subgroup"] > 0]
-    panels = []
+    panels, opened = [], []
     for g in sorted({r["subgroup"] for r in rows}):
-        own = [r for r in rows if r["subgroup"] == g]
-        panels.append((f"Subgroup {g}", _arms(inputs, own, f"km-{key}-subgroup-{g}", f"Subgroup {g}")))
+        own, name = [r for r in rows if r["subgroup"] == g], f"Subgroup {g}"
+        panels.append((name, _arms(inputs, own, f"km-{key}-subgroup-{g}", name)))
+        opened += _chart(
+            inputs, own, f"km-{key}-subgroup-{g}", f"survival by arm of {words.within(key)} in subgroup {g}"
+        )
     how = "weighted to be alike within each subgroup" if weighting == "overlap" else "as randomised"
     caption = (
         f"Kaplan–Meier curves with pointwise {inputs.settings.level} bands, {how}; subgroups were assigned to patients"
@@ -229,7 +243,7 @@ def subgroup_curves(inputs: ReportInputs, key: str, weighting: str) -> list[obje
         caption = f"n = {n}, {events} events in subgroups. {caption}"
     caption += inputs.steps
     title = f"{words.sentence(outcome.survival)} by arm in each subgroup"
-    return [Panels(title, panels, caption, 430, f"subgroup-arms-{key}")] if panels else []
+    return [Panels(title, panels, caption, 430, f"subgroup-arms-{key}", opened)] if panels else []
 
 
 def profiles(inputs: ReportInputs, key: str) -> list[object]:
@@ -282,7 +296,7 @@ def profiles(inputs: ReportInputs, key: str) -> list[object]:
     over = [outcome.gained_at(e, h) for e, h in places]
     why = {n: reason(r) for n in names if n not in drawn for r in [next(r for r in effects if r["profile"] == n)]}
     return [
-        Heading("Patients like this", f"treatment-profiles-{key}"),
+        Heading("Patients like this: survival with and without treatment", f"treatment-profiles-{key}"),
         *(
             [
                 Panels(
@@ -296,7 +310,7 @@ def profiles(inputs: ReportInputs, key: str) -> list[object]:
             if panels
             else []
         ),
-        *(Note(f"{words.sentence(label(n))} is not shown: {text}.", "care") for n, text in why.items()),
+        *(Note(f"{words.sentence(label(n))} is not shown: {text}.") for n, text in why.items()),
         Table(
             "Treated minus untreated, the average for patients like this.",
             ["Patients", "Like this", *over, outcome.say("p, months", "p")],

@@ -22,7 +22,9 @@ def sites(inputs: ReportInputs, key: str) -> list[object]:
     summary = inputs.row("treatment_site_summary", treatment=key, estimand=RMST)
     if not rows or summary is None:
         return []
-    blocks: list[object] = [Heading("Is the effect the same at every site?", anchor=f"treatment-sites-{key}")]
+    blocks: list[object] = [
+        Heading("Is the effect the same at every site? Meta-analysis", anchor=f"treatment-sites-{key}")
+    ]
     drawn = [r for r in rows if r["estimand"] == RMST]
     if summary["estimate"] is None:
         blocks.append(Note(f"Sites are not summarised: {reason(summary)}."))
