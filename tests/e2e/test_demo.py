@@ -95,6 +95,7 @@ def test_snakemakes_report_holds_every_figure_with_its_caption(demo):
     assert held == {f"{f}.{kind}" for f in figures for kind in ("svg", "csv")} | {
         "report.html",
         "model_card.html",
+        "run.html",
         "guidelines.tsv",
     }
     assert "system-message" not in page  # of captions that cannot be read

@@ -7,6 +7,7 @@ small panel, so that its letters are of 6 to 8 points; beside them stand the row
 from __future__ import annotations
 
 import io
+import logging
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -222,6 +223,7 @@ def document(figure: Print) -> bytes:
     from matplotlib.backends.backend_pdf import Op
     from matplotlib.figure import Figure as Canvas
 
+    logging.getLogger("fontTools").setLevel(logging.WARNING)  # it tells of every table of every font
     sheet = _sheet(figure)
     headings = Canvas(figsize=(sheet.width / 72, sheet.height / 72), dpi=72)
     for panel in sheet.panels:
