@@ -653,9 +653,10 @@ def _omic(inputs: ReportInputs, name: str) -> list[object]:
             f"q-{name}",
             f"Distribution of the values, of the patients' summaries and of missingness of {label(name)}.",
         )
+        features = inputs.quality[name].select("omic", "feature", "n", "missing") if name in inputs.quality else None
         blocks.append(
             Figure(
-                text,
+                svg.Drawn(text, rows=features.to_dicts() if features is not None else ()),
                 f"{sentence(label(name))} at a glance",
                 "Values as given, spread over patients, and missing values per feature. All patients who have this"
                 " omic; not held out.",

@@ -56,8 +56,9 @@ def decisions(inputs: ReportInputs, colours: dict[str, int]) -> list[object]:
         " these weighted by the odds of the threshold. Acting on nobody is worth 0. A model is of use at the thresholds"
         f" where it lies above both 0 and acting on all; beyond the last that is drawn, none is worth {charts.WORTH:g}."
         f" {inputs.size(first['n'])},"
-        f" {count(first['events'], inputs.settings.min_cell)} events; held out, {first['design']}. Intervals of the"
-        f" difference to the clinical model: {_difference(inputs)}."
+        f" {count(first['events'], inputs.settings.min_cell)} events; held out, {first['design']}."
+        f" {words.sentence(readable(first['method'].partition('; ')[0]))}. Intervals of the difference"
+        f" to the clinical model: {_difference(inputs)}."
     )
     return [
         Heading("Is it of use for a decision? Net benefit", "prognosis-decisions"),

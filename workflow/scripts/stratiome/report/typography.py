@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields, is_dataclass
-from html import escape
+from html import escape, unescape
 
 from stratiome.report.abbreviations import ABBREVIATIONS
 
@@ -55,6 +55,11 @@ def tidy(page: str, names: Mapping[str, str]) -> str:
                 part = _explained(part, told)
         made.append(part)
     return "".join(made)
+
+
+def spelt(text: str, names: Mapping[str, str]) -> str:
+    """A text that is no HTML in the same spelling; `names` as of `tidy`."""
+    return unescape(_spelt(escape(text, quote=False), _raw(names), names))
 
 
 def _follow(open_: list[str], tag: str) -> None:
