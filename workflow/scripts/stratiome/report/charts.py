@@ -91,7 +91,7 @@ def forest(
 
 def line_height(n: int) -> float:
     """Height in pixels of each of `n` lines; many are set tighter, so that they fit on part of a page."""
-    return 28 if n <= 12 else 22
+    return 28 if n <= 12 else 22 if n <= 24 else 20
 
 
 def _forest_line(ax: Any, y: int, line: Line) -> None:
@@ -338,7 +338,7 @@ def decision(
     everybody
         Name of the rows of acting on all.
     """
-    with svg.canvas(width, 300) as figure:
+    with svg.canvas(width, 260) as figure:
         ax = svg.axes(figure, 66, 48, 20, 34)
         ax.axhline(0, color=svg.MUTED, linewidth=1)
         for model in dict.fromkeys(r["model"] for r in rows):
