@@ -96,15 +96,19 @@ class OutcomeCounts(Table):
 
 
 class CohortBaseline(Table):
-    """Who the patients are: the rows of a table 1, in the order in which they are printed."""
+    """Who the patients are: the rows of a table 1, in the order in which they are printed; then the same by arm."""
 
+    treatment: str = _null()  # null = all patients
+    arm: int = _null(isin=[0, 1])  # of `treatment`, as recorded
     variable: str  # clinical column, the site, or follow-up
-    level: str = _null()  # class of a clinical column, site; null where the row is a number
-    kind: str = pa.Field(isin=["mean", "share", "months"])  # months: median by reverse Kaplan-Meier (Schemper 1996)
-    value: float = _null()  # mean in the unit of the column, share (0 to 1), or months
+    level: str = _null()  # class of a clinical column, value of a number of few values, site; else null
+    kind: str = pa.Field(
+        isin=["mean", "median", "share", "months"]
+    )  # months: median by reverse Kaplan-Meier (Schemper 1996)
+    value: float = _null()  # mean or median in the unit of the column, share (0 to 1), or months
     sd: float = _null()  # of a mean
-    lower: float = _null()  # interval of the median follow-up
-    upper: float = _null()
+    lower: float = _null()  # first quartile, or lower end of the interval of the median follow-up
+    upper: float = _null()  # third quartile, or upper end
     n: int = pa.Field(ge=0)  # patients with a value
     count: int = _null()  # patients with the level
     missing: int = pa.Field(ge=0)  # patients without a value
@@ -439,6 +443,16 @@ PROGNOSIS_MODELS = (
 )
 """Models of prognosis by name, the simplest first."""
 
+COUNTERPARTS = {
+    "clinical_omics": "clinical",
+    "clinical_latent": "clinical",
+    "clinical_factors": "clinical",
+    "forest": "clinical_forest",
+}
+"""Model with omics -> the same learner on clinical variables alone: their difference is what omics add."""
+FLEXIBLE_REFERENCE = "clinical_forest"
+"""The flexible learner without omics, which models that have no counterpart of their own are compared with, too."""
+
 TREAT_ALL = "treat all"
 """Name of acting on everybody among the models of decision curves."""
 
@@ -733,14 +747,14 @@ class GeneSetCoverage(Table):
 
 
 class PrognosisMetrics(Claim):
-    """Performance on held-out patients, and its paired difference to the clinical model."""
+    """Performance on held-out patients, and its paired difference to a model without omics."""
 
     design: str = pa.Field(isin=DESIGNS)
     model: str
     # uno_c and ibs, and the same with censoring weights of a Cox model: uno_c_cox, ibs_cox; harrell_c,
     metric: str  # ipa, brier, auc, calibration_slope, observed_expected
     horizon_months: float = _null()  # null where the metric has none
-    versus: str = _null()  # "clinical" where the estimate is a difference (model minus clinical)
+    versus: str = _null()  # "clinical" or "clinical_forest" where the estimate is a difference (model minus that one)
 
 
 class PrognosisDecisions(Claim):

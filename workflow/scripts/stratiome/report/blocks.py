@@ -87,13 +87,15 @@ def numbered(texts: Sequence[str]) -> tuple[list[str], list[str]]:
 class Figure:
     """An SVG with its caption. `size` is the natural width in pixels, below which a wide figure scrolls in itself.
 
-    `charts` can be opened beneath it; `number` is as of `Table`, among the figures.
+    Where it has a `name`, unique in its section, it is written to files as well. `charts` can be opened beneath it;
+    `number` is as of `Table`, among the figures.
     """
 
     svg: str
     title: str
     caption: str
     size: int
+    name: str = ""
     charts: Sequence[Chart] = ()
     number: int = 0
     kind: str = "figure"
@@ -101,12 +103,13 @@ class Figure:
 
 @dataclass(frozen=True)
 class Panels:
-    """Figures side by side under one caption, and charts that can be opened beneath them."""
+    """Figures side by side under one caption; `name` and `charts` as those of `Figure`."""
 
     title: str
     figures: Sequence[tuple[str, str]]  # heading of the panel, svg
     caption: str
     size: int = 300
+    name: str = ""
     charts: Sequence[Chart] = ()
     number: int = 0
     kind: str = "panels"
@@ -118,6 +121,15 @@ class Text:
 
     text: str
     kind: str = "text"
+
+
+@dataclass(frozen=True)
+class File:
+    """A sentence that ends with a link to a file beside the page."""
+
+    text: str
+    file: str
+    kind: str = "file"
 
 
 @dataclass(frozen=True)
@@ -176,6 +188,8 @@ class Explorer:
         Name and number of each group; 0 is unassigned.
     figures
         Heading and svg of each panel; marks of group g have the classes `dots` and `g` followed by its number.
+    name
+        As that of `Figure`.
     """
 
     title: str
@@ -184,6 +198,7 @@ class Explorer:
     figures: Sequence[tuple[str, str]]
     caption: str
     size: int = 276
+    name: str = ""
     charts: Sequence[Chart] = ()
     number: int = 0
     kind: str = "explorer"

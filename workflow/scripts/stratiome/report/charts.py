@@ -25,6 +25,7 @@ class Line:
     """One line of a forest. A null estimate is said, not drawn; `truth` is drawn as a diamond.
 
     A `summary` is a diamond as wide as its interval, `ahead` a dashed interval beside which no estimate stands.
+    `row` is that of the table it was read from.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Line:
     heading: bool = False
     summary: bool = False
     ahead: bool = False
+    row: Row | None = None
 
 
 def forest(
@@ -86,7 +88,7 @@ def forest(
         if any(sides):
             ax.annotate(f"← {sides[0]}", (null, 0), (-8, -58), ha="right", **at)
             ax.annotate(f"{sides[1]} →", (null, 0), (8, -58), **at)
-        return svg.finish(figure, slug, description)
+        return svg.finish(figure, slug, description, [line.row for line in lines if line.row is not None])
 
 
 def line_height(n: int) -> float:
@@ -217,7 +219,7 @@ def by_resample(
             handletextpad=0.2,
             columnspacing=1.6,
         )
-        return svg.finish(figure, slug, description)
+        return svg.finish(figure, slug, description, rows)
 
 
 def resample_name(name: str) -> str:
@@ -275,7 +277,7 @@ def propensity_overlap(
             at = (0.01 if left else 0.99, y)
             side = "left" if left else "right"
             ax.annotate(arms[arm], at, xycoords="axes fraction", ha=side, color=svg.series(arm + 1), fontsize=11.5)
-        return svg.finish(figure, slug, description)
+        return svg.finish(figure, slug, description, rows)
 
 
 def _emptier(bars: Sequence[tuple[float, float]]) -> bool:
@@ -321,7 +323,7 @@ def love(rows: Sequence[Row], slug: str, description: str, width: float = 820) -
         ax.set_yticklabels([term(r["covariate"]) for r in rows])
         ax.tick_params(axis="y", length=0, labelcolor=svg.INK, pad=10)
         ax.spines["left"].set_visible(False)
-        return svg.finish(figure, slug, description)
+        return svg.finish(figure, slug, description, rows)
 
 
 def decision(
@@ -356,7 +358,7 @@ def decision(
         )
         ax.xaxis.set_major_formatter(lambda v, _: f"{100 * v:.0f} %")
         ax.legend(loc="lower left", bbox_to_anchor=(-0.01, 1.0), ncols=5, frameon=False, fontsize=11.5)
-        return svg.finish(figure, slug, description)
+        return svg.finish(figure, slug, description, rows)
 
 
 def decision_ends(rows: Sequence[Row], everybody: str) -> tuple[tuple[float, float], tuple[float, float]]:
@@ -393,7 +395,7 @@ def targeting(
         more = f"{unit[:1].upper()}{unit[1:]} more than all"
         ax.set(xlim=(0, 1), xlabel="Share of patients, largest predicted effect first", ylabel=more)
         ax.xaxis.set_major_formatter(lambda v, _: f"{100 * v:.0f} %")
-        return svg.finish(figure, slug, description)
+        return svg.finish(figure, slug, description, rows)
 
 
 def bands(rows: Sequence[Row], group: int, slug: str, description: str, width: float = 276) -> str:
@@ -417,4 +419,4 @@ def bands(rows: Sequence[Row], group: int, slug: str, description: str, width: f
         ax.set(xlim=(0, top), ylim=(0, top), xticks=ticks, yticks=ticks, xlabel="Predicted risk", ylabel="Learned anew")
         for axis in (ax.xaxis, ax.yaxis):
             axis.set_major_formatter(lambda v, _: f"{100 * v:.0f} %")
-        return svg.finish(figure, slug, description)
+        return svg.finish(figure, slug, description, rows)

@@ -41,8 +41,8 @@ def beside_baselines(inputs: ReportInputs) -> list[object]:
         ["Model", *(title for title, _ in cells)],
         rows,
         frozenset(range(1, len(cells) + 1)),
-        "Patients whose omics tell too little of their place take no part in finding subgroups; who they are differs"
-        " from model to model.",
+        "Patients whose omics do not say well enough where they lie take no part in finding subgroups; who they"
+        " are differs from model to model.",
     )
     return [
         Heading("Is the deep model worth it? Simpler models", "subgroups-worth"),

@@ -228,7 +228,7 @@ def _figure(inputs: ReportInputs, rows: Sequence[Row]) -> list[object]:
         f" {join([label(m) for m in models])}: colours and lines as in the legend. {bands}. {inputs.size(first['n'])},"
         f" {count(first['events'], inputs.settings.min_cell)} events."
     )
-    return [Panels("What worse data cost", panels, caption, 250)]
+    return [Panels("What worse data cost", panels, caption, 250, "worse-data")]
 
 
 def _table(inputs: ReportInputs, rows: Sequence[Row]) -> list[object]:

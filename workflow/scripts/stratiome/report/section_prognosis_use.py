@@ -7,10 +7,11 @@ from typing import Any
 
 from stratiome.report import charts, explore, words
 from stratiome.report.blocks import Fold, Heading, Note, Panels, Table, Text
+from stratiome.report.claims import best_without_omics
 from stratiome.report.disclosure import count, counts, is_small
 from stratiome.report.inputs import ReportInputs
-from stratiome.report.words import interval, label, months, plural, readable, term, within
-from stratiome.tables import TREAT_ALL
+from stratiome.report.words import interval, join, label, level, months, plural, readable, term, within
+from stratiome.tables import FLEXIBLE_REFERENCE, TREAT_ALL
 
 Row = Mapping[str, Any]
 QUARTERS = {"1": "lowest quarter of risk", "2": "second quarter", "3": "third quarter", "4": "highest quarter of risk"}
@@ -31,8 +32,10 @@ def decisions(inputs: ReportInputs, colours: dict[str, int]) -> list[object]:
     first = next(iter(inputs.rows("decisions")), None)
     if first is None:
         return []
+    drawn_without = ("clinical", best_without_omics(inputs, first["design"]))
     for horizon in sorted({r["horizon_months"] for r in inputs.rows("decisions")}):
         rows = [r for r in inputs.rows("decisions", horizon_months=horizon, versus=None) if r["estimate"] is not None]
+        rows = [r for r in rows if r["model"] != FLEXIBLE_REFERENCE or FLEXIBLE_REFERENCE in drawn_without]
         if not rows:
             continue
         models = [m for m in dict.fromkeys(r["model"] for r in rows) if m != TREAT_ALL]
@@ -58,7 +61,7 @@ def decisions(inputs: ReportInputs, colours: dict[str, int]) -> list[object]:
     )
     return [
         Heading("Is it of use for a decision? Net benefit", "prognosis-decisions"),
-        Panels("Decision curves", panels, caption, 820, opened),
+        Panels("Decision curves", panels, caption, 820, "decisions", opened),
     ]
 
 
@@ -80,12 +83,16 @@ def _chart(rows: Sequence[Row], colours: Mapping[str, int], slug: str, title: st
 
 def _difference(inputs: ReportInputs) -> str:
     """Where models have more net benefit than the clinical one, pointwise."""
-    said = []
+    said: list[str] = []
     for model in dict.fromkeys(r["model"] for r in inputs.rows("decisions", versus="clinical")):
         rows = [r for r in inputs.rows("decisions", model=model, versus="clinical") if r["lower"] is not None]
         if rows:
             better, worse = sum(r["lower"] > 0 for r in rows), sum(r["upper"] < 0 for r in rows)
-            said.append(f"{within(model)} above at {better} and below at {worse} of {plural(len(rows), 'threshold')}")
+            per = {h: sum(r["horizon_months"] == h for r in rows) for h in sorted({r["horizon_months"] for r in rows})}
+            several = inputs.settings.words.timed and len(per) > 1
+            each = f" ({join([f'{n} at {months(h)} months' for h, n in per.items()])})" if several and not said else ""
+            counted = f"{plural(len(rows), 'threshold')}{each}"
+            said.append(f"{within(model)} above at {better} and below at {worse} of {counted}")
     if not said:
         return "not estimable"
     return f"{'; '.join(said)} (each interval on its own, not corrected for their number)"
@@ -113,7 +120,7 @@ def bounds(inputs: ReportInputs) -> list[object]:
     body = [
         [
             label(r["model"]),
-            "all" if r["by"] == "all" else QUARTERS.get(r["group"], r["group"]),
+            "all" if r["by"] == "all" else QUARTERS.get(r["group"], level(r["group"])),
             interval(r, 2) if r["estimate"] is not None else "not estimable",
             f"{months(round(r['median_months'], 1))}",
             f"{inputs.people(r['n']) if r['by'] == 'all' else 'a quarter'} / {events[r['model'], r['by'], r['group']]}",
@@ -150,7 +157,9 @@ def bounds(inputs: ReportInputs) -> list[object]:
 def _who(row: dict) -> str:
     if row["by"] == "all":
         return "all"
-    return QUARTERS.get(row["group"], "") if row["by"] == "risk quarter" else f"{term(row['by'])}: {row['group']}"
+    return (
+        QUARTERS.get(row["group"], "") if row["by"] == "risk quarter" else f"{term(row['by'])}: {level(row['group'])}"
+    )
 
 
 def _by_class(inputs: ReportInputs, rows: list[dict], nominal: float) -> list[object]:

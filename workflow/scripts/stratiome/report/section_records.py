@@ -115,6 +115,24 @@ def _unrecorded(inputs: ReportInputs, keys: Sequence[str], rows: Sequence[Row]) 
     ]
 
 
+def _is_early(inputs: ReportInputs, early: Row) -> bool:
+    """Whether the crude hazard ratio is lower at first than later, beyond chance, and may be shown."""
+    p = early["p_value"]
+    return p is not None and p < inputs.settings.alpha and bool(_ratio(early, inputs.settings.min_cell).below)
+
+
+def early_ratio(inputs: ReportInputs, key: str) -> str:
+    """A sign of immortal time in the crude hazard ratios of a treatment, in a sentence; or ""."""
+    rows = inputs.rows("treatment_records", treatment=key)
+    early, later = _one(rows, "early"), _one(rows, "later")
+    if not _is_early(inputs, early) or later["estimate"] is None:
+        return ""
+    return (
+        f"A sign of immortal time: the crude hazard ratio is {number(early['estimate'])} in the first"
+        f" {months(early['until_months'])} months and {number(later['estimate'])} later."
+    )
+
+
 def _warnings(inputs: ReportInputs, key: str, name: str, rows: Sequence[Row]) -> list[str]:
     least = inputs.settings.min_cell
     recorded, early, later = (_one(rows, f) for f in ("recorded", "early", "later"))
@@ -128,7 +146,7 @@ def _warnings(inputs: ReportInputs, key: str, name: str, rows: Sequence[Row]) ->
             f"{name}: only {few} patients are recorded as {what}, against {many}: there is hardly anybody to compare"
             " with."
         )
-    if early["p_value"] is not None and early["p_value"] < inputs.settings.alpha and _ratio(early, least).below:
+    if _is_early(inputs, early):
         said.append(
             f"{name}: in the first {months(early['until_months'])} months the hazard ratio is"
             f" {number(early['estimate'])}, later {number(later['estimate'])} ({p_value(early['p_value'])} for the"

@@ -9,13 +9,15 @@ from typing import Any
 from stratiome.config import TreatmentConfig
 from stratiome.report import charts, explore, figures, verdicts, words
 from stratiome.report.blocks import Figure, Finding, Fold, Heading, Items, Note, Panels, Section, Table, Text, numbered
-from stratiome.report.disclosure import count, is_small, part
+from stratiome.report.disclosure import beside, count, is_small, part
 from stratiome.report.inputs import ReportInputs
 from stratiome.report.section_cohort import flow_table
+from stratiome.report.section_records import early_ratio
 from stratiome.report.section_subgroups import group_name, reproducible
 from stratiome.report.section_treatment_differences import differences, differs_with
+from stratiome.report.section_treatment_doubts import WHO, bias, borne_out, changes, doubted, early
 from stratiome.report.section_treatment_policy import arm_shares, policy, profiles, subgroup_curves
-from stratiome.report.section_treatment_robustness import confounded, robustness, sensitive
+from stratiome.report.section_treatment_robustness import robustness, sensitive
 from stratiome.report.section_treatment_sites import sites
 from stratiome.report.section_treatment_withheld import disagreement, withheld
 from stratiome.report.titles import beneath
@@ -32,7 +34,7 @@ def estimand_name(inputs: ReportInputs, estimand: str) -> str:
 
 def name_of(key: str, treatment: TreatmentConfig) -> str:
     """Name of a treatment in sentences."""
-    return treatment.label or label(key)
+    return words.inside(treatment.label or label(key))
 
 
 def headline(treatment: TreatmentConfig) -> str:
@@ -58,10 +60,22 @@ def verdict(inputs: ReportInputs, key: str) -> Verdict:
         f"{treatment.compared} minus {treatment.control}",
     )
     found = replace(found, facts=(*found.facts, *_between(inputs, key)))
-    found = withheld(inputs, key, headline(treatment), found)
-    immortal = _immortal(treatment) if inputs.settings.words.timed else ""
-    said = [found.caveat, immortal, confounded(inputs, key), sensitive(inputs, key), _corrected(overall)]
-    return replace(found, caveat=" ".join(s for s in said if s))
+    weighting = headline(treatment)
+    found = doubted(inputs, key, weighting, withheld(inputs, key, weighting, found))
+    said = [
+        found.caveat,
+        bias(inputs, key, weighting),
+        sensitive(inputs, key),
+        early(inputs, key, weighting),
+        *([_immortal(treatment), early_ratio(inputs, key)] if inputs.settings.words.timed else []),
+        _corrected(overall),
+    ]
+    return replace(
+        found,
+        caveat=" ".join(s for s in said if s),
+        changes=changes(inputs, key, weighting, found),
+        more=((f"treatment-assumptions-{key}", "What could be wrong"),) if overall is not None else (),
+    )
 
 
 def _between(inputs: ReportInputs, key: str) -> list[tuple[str, str]]:
@@ -129,7 +143,7 @@ def treatment(inputs: ReportInputs) -> Section:
             *subgroup_curves(inputs, key, headline(settings)),
             *policy(inputs, key),
             *profiles(inputs, key),
-            *robustness(inputs, key),
+            *robustness(inputs, key, headline(settings)),
             *sites(inputs, key),
             *_assumptions(inputs, key, settings),
         ]
@@ -156,7 +170,7 @@ def _trial(inputs: ReportInputs, key: str) -> list[object]:
     # There is nothing to follow without time: the component is the assessment.
     shown = {} if inputs.settings.words.timed else {"follow-up": "Assessment"}
     body = [
-        [words.sentence(shown.get(name, label(name))), readable(r["target"]), readable(r["emulation"])]
+        [words.sentence(shown.get(name, label(name))), _named(inputs, key, r["target"]), readable(r["emulation"])]
         for r in rows
         for name in [r["component"]]
     ]
@@ -164,6 +178,12 @@ def _trial(inputs: ReportInputs, key: str) -> list[object]:
         heading,
         Table("Target trial, and how the data imitate it.", ["Component", "Target trial", "In these data"], body),
     ]
+
+
+def _named(inputs: ReportInputs, key: str, text: str) -> str:
+    """Words of the target trial, with the name of the treatment as it stands within a sentence."""
+    name = inputs.settings.treatments[key].label or label(key)
+    return readable(text).replace(f"no {name}", f"no {words.inside(name)}")
 
 
 def _compared(inputs: ReportInputs, key: str, settings: TreatmentConfig) -> list[object]:
@@ -194,6 +214,7 @@ def _compared(inputs: ReportInputs, key: str, settings: TreatmentConfig) -> list
                 f"n = {count(arms[1], least)} treated (up), {count(arms[0], least)} untreated (down), shares of each"
                 f" arm; all eligible, not held out.{small} Where only one side has patients, nothing can be compared.",
                 820,
+                f"overlap-{key}",
             )
         )
     balance = inputs.rows("treatment_balance", treatment=key, subgroup=0)
@@ -213,6 +234,7 @@ def _compared(inputs: ReportInputs, key: str, settings: TreatmentConfig) -> list
                 f"Before (hollow) and after weighting (filled); {how}. The dashed line marks 0.1. Largest difference"
                 f" after weighting: {_tiny(worst)}. Balance of what was measured says nothing of what was not.",
                 820,
+                f"balance-{key}",
             )
         )
         if settings.design == "observational":
@@ -321,7 +343,7 @@ def _curves(inputs: ReportInputs, key: str, settings: TreatmentConfig) -> list[o
     name = words.sentence(outcome.survival)
     return [
         Heading(f"{name} in both arms", f"treatment-arms-{key}"),
-        Panels(f"{name} by arm", panels, caption, 430, opened),
+        Panels(f"{name} by arm", panels, caption, 430, f"arms-{key}", opened),
     ]
 
 
@@ -354,7 +376,7 @@ def _effects(inputs: ReportInputs, key: str) -> list[object]:
     overall = rows[0]
     least = inputs.settings.min_cell
     weighted = next((r for r in rows if r["weighting"] == "overlap" and r["effective_n"] is not None), None)
-    effective = f" Effective sample size after weighting: {weighted['effective_n']:.0f}." if weighted else ""
+    effective = f" Effective sample size after weighting: {weighted['effective_n']:,.0f}." if weighted else ""
     note = (
         f"Treated minus untreated ({inputs.settings.level} interval); above zero, {outcome.better}. n ="
         f" {count(overall['n'], least)}, {part(overall['n_treated'], overall['n'], least)} treated,"
@@ -407,10 +429,6 @@ def _of_whom(row: Row) -> str:
     return method.replace("average effect in all eligible patients", "average effect in the overlap population")
 
 
-WHO = {"all": "all eligible", "trimmed": "propensity 0.05 to 0.95", "overlap": "overlap"}
-"""Populations of averages in tables."""
-
-
 def _averages(inputs: ReportInputs, key: str) -> list[object]:
     """The average effect by other estimators and in other populations, and whether they agree."""
     rows = inputs.rows("treatment_averages", treatment=key)
@@ -450,12 +468,16 @@ def _averages(inputs: ReportInputs, key: str) -> list[object]:
         else ""
     )
     marks, notes = numbered([words.sentence(readable(r["method"])) for r in rows if r["estimand"] == places[0][0]])
+    if len(marks) == len(body):
+        head.append("Method")
+        body = [[*line, mark] for line, mark in zip(body, marks, strict=True)]
     note = (
         f"A doubly robust estimate is right if the model of {outcome.survival} is, or if"
         f" {outcome.say('those of treatment and of censoring are', 'that of treatment is')};"
         f" the weighted {outcome.say('curves', 'shares')} need the model of treatment."
         " Averages over other patients are other numbers, not errors,"
-        f" where the effect differs between patients.{apart} Methods in the order of the lines: {', '.join(marks)}."
+        f" where the effect differs between patients.{apart}"
+        + (" Numbers in the last column are those of the methods below." if len(marks) == len(body) else "")
     )
     table = Table(
         "Average effect by other estimators, in other populations.",
@@ -465,7 +487,8 @@ def _averages(inputs: ReportInputs, key: str) -> list[object]:
         note,
         notes=notes,
     )
-    return [*disagreement(inputs, key, headline(inputs.settings.treatments[key])), table]
+    weighting = headline(inputs.settings.treatments[key])
+    return [*disagreement(inputs, key, weighting), *borne_out(inputs, key, weighting, verdict(inputs, key)), table]
 
 
 def _cut(inputs: ReportInputs, key: str, subgroup: int, horizons: Sequence[float | None]) -> str:
@@ -497,16 +520,18 @@ def _subgroups(inputs: ReportInputs, key: str, settings: TreatmentConfig) -> lis
     for r in rows:
         name = group_name(r["subgroup"]) if r["subgroup"] else "All eligible"
         text = outcome.gain(r)
-        lines.append(charts.Line(name, *outcome.ends(r), text, r["subgroup"]))
+        lines.append(charts.Line(name, *outcome.ends(r), text, r["subgroup"], row=r))
         small = is_small(r["n_treated"], 2 * least) or is_small(r["n"] - r["n_treated"], 2 * least)
         remark = "small: read with care" if small else _cut(inputs, key, r["subgroup"], [r["horizon_months"]]).strip()
         if r["estimate"] is None:
             remark = f"not estimable: {reason(r)}"
+        with beside([*inputs.wholes, *inputs.of_subgroups.get(r["subgroup"], ())]):
+            size, failed = count(r["n"], least), count(r["events"], least)
         body.append(
             [
                 name,
-                f"{count(r['n'], least)} / {part(r['n_treated'], r['n'], least)}",
-                count(r["events"], least),
+                f"{size} / {part(r['n_treated'], r['n'], least)}",
+                failed,
                 text,
                 p_cell(r["p_value"]),
                 p_cell(r["p_holm"]),
@@ -524,16 +549,11 @@ def _subgroups(inputs: ReportInputs, key: str, settings: TreatmentConfig) -> lis
         outcome.sides,
     )
     test = inputs.row("treatment_interaction", treatment=key, estimand="rmst_difference")
-    same = (
-        f"Test that the effect is the same in all subgroups: {p_value(test['p_value'])} ({readable(test['method'])})."
-        if test
-        else "No interaction test."
-    )
     analysed = [r for r in rows if r["subgroup"] > 0]
     caption = (
         f"n = {count(sum(r['n'] for r in analysed), least)}, {count(sum(r['events'] for r in analysed), least)} events"
         f" in subgroups that were assigned to patients held out; difference with {inputs.settings.level} interval,"
-        f" {'weighted within each subgroup' if weighting == 'overlap' else 'as randomised'}. {same} Without a"
+        f" {'weighted within each subgroup' if weighting == 'overlap' else 'as randomised'}. Without a"
         " difference between subgroups, the average is the best estimate for all."
     )
     table = Table(
@@ -549,10 +569,24 @@ def _subgroups(inputs: ReportInputs, key: str, settings: TreatmentConfig) -> lis
     )
     return [
         Heading("Does the effect differ between subgroups? Interaction", f"treatment-subgroups-{key}"),
+        Text(_same(inputs, test)),
         *([] if reproducible(inputs) else [warning]),
-        Figure(drawing, "Effect in each subgroup", caption, 820),
+        Figure(drawing, "Effect in each subgroup", caption, 820, f"subgroups-{key}"),
         table,
     ]
+
+
+def _same(inputs: ReportInputs, test: Row | None) -> str:
+    """The test that the effect is the same in all subgroups, and whether anything is concluded from it."""
+    if test is None or test["p_value"] is None:
+        why = f": {readable(test['method'])}" if test else ""
+        return f"No conclusion is drawn by subgroup, as it was not tested that the effect is the same in all{why}."
+    how = f"test that the effect is the same in all subgroups: {p_value(test['p_value'])}; {readable(test['method'])}"
+    if not reproducible(inputs):
+        return f"No conclusion is drawn by subgroup, since the subgroups do not come back ({how})."
+    if test["p_value"] < inputs.settings.alpha:
+        return f"The effect differs between subgroups ({how})."
+    return f"No conclusion is drawn by subgroup, as there is no evidence that the effect differs ({how})."
 
 
 def _unmeasured(inputs: ReportInputs, key: str) -> str:
@@ -562,13 +596,18 @@ def _unmeasured(inputs: ReportInputs, key: str) -> str:
         return " How strong such a cause would have to be (E-value) is worked out for outcomes with time only."
     if row is None:
         return ""
-    said = (
-        f" To explain the weighted hazard ratio of {number(row['hazard_ratio'])} away, it would have to go with both by"
-        f" a risk ratio of {number(row['e_value'])} each, beside all that were measured (E-value)"
+    ratio = number(row["hazard_ratio"])
+    if row["e_value_limit"] <= 1:
+        return (
+            f" The interval of the weighted hazard ratio of {ratio} holds no effect as it is, so there is nothing to"
+            " explain away (E-value of the interval: 1)."
+        )
+    return (
+        f" To explain the weighted hazard ratio of {ratio} away, it would have to go with both by"
+        f" a risk ratio of {number(row['e_value'])} each, beside all that were measured (E-value);"
+        f" {number(row['e_value_limit'])} would do for the interval to hold no effect. It is of the hazard ratio, since"
+        " there is no E-value of a difference in months."
     )
-    if row["e_value_limit"] > 1:
-        return f"{said}; {number(row['e_value_limit'])} would do for the interval to hold no effect."
-    return f"{said}; the interval holds no effect as it is."
 
 
 def _time_zero(settings: TreatmentConfig) -> str:
@@ -590,6 +629,14 @@ def _time_zero(settings: TreatmentConfig) -> str:
         "Time zero: start times are not known. If treatment started later than follow-up, patients had to survive to be"
         " treated, which flatters the treatment: immortal-time bias cannot be excluded."
     )
+
+
+def _testable(inputs: ReportInputs, key: str) -> str:
+    """Which of the assumptions the data speak to at all."""
+    said = "The data cannot show that any of these holds. Positivity can be looked at in part: see who was compared."
+    if inputs.row("treatment_robustness", treatment=key, check="negative control") is None:
+        return f"{said} No negative control was named, which could have contradicted the first."
+    return f"{said} The negative control can contradict the first, and never confirm it."
 
 
 NO_RATIO = " The outcome has no time, so no ratio of rates is given beside the difference."
@@ -621,7 +668,7 @@ def _assumptions(inputs: ReportInputs, key: str, settings: TreatmentConfig) -> l
     names = words.join([label(c) for c in settings.confounders])
     return [
         heading,
-        Text("None of the following can be tested with these data."),
+        Text(_testable(inputs, key)),
         Items(
             [
                 (

@@ -85,7 +85,7 @@ def _forest(inputs: ReportInputs, key: str, rows: Sequence[Row]) -> Figure:
             elif r["lower"] is None:
                 text = "the same"
             truth = r["truth"] if inputs.simulated else None
-            lines.append(charts.Line(AGAINST[r["against"]], *outcome.ends(r), text, 1, truth=truth))
+            lines.append(charts.Line(AGAINST[r["against"]], *outcome.ends(r), text, 1, truth=truth, row=r))
     told = "; ".join(f"{i.name}:" if i.heading else f"{i.name} {i.text}" for i in lines)
     over = outcome.over(inputs.settings.endpoint.tau_months)
     drawing = charts.forest(
@@ -105,7 +105,7 @@ def _forest(inputs: ReportInputs, key: str, rows: Sequence[Row]) -> Figure:
         f" intervals. {words.sentence(readable(rows[0]['method']).removeprefix('no difference: '))}. Of these"
         f" held-out patients, as decided by rules that were learned without them, {join(treated)}.{planted}"
     )
-    return Figure(drawing, "What a rule gains", caption, 820)
+    return Figure(drawing, "What a rule gains", caption, 820, f"rules-{key}")
 
 
 def _trees(inputs: ReportInputs, key: str, rows: Sequence[Row]) -> list[object]:
@@ -129,7 +129,7 @@ def _trees(inputs: ReportInputs, key: str, rows: Sequence[Row]) -> list[object]:
         name = RULES[rule]
         caption = f"The {name}, as learned from {inputs.everyone}."
         note = (
-            "Limits are rounded. This rule itself was not judged: what was, is the way to learn it. Counted here are"
+            "Limits are rounded. What was judged is the way of learning a rule, not this rule itself. Counted here are"
             " the patients it was learned from; shares above are of held-out patients, by a rule of each split, and may"
             " be quite other."
         )
@@ -239,7 +239,7 @@ def subgroup_curves(inputs: ReportInputs, key: str, weighting: str) -> list[obje
         )
     caption += inputs.steps
     title = f"{words.sentence(outcome.survival)} by arm in each subgroup"
-    return [Panels(title, panels, caption, 430, opened)] if panels else []
+    return [Panels(title, panels, caption, 430, f"subgroup-arms-{key}", opened)] if panels else []
 
 
 def profiles(inputs: ReportInputs, key: str) -> list[object]:
@@ -300,6 +300,7 @@ def profiles(inputs: ReportInputs, key: str) -> list[object]:
                     panels,
                     caption,
                     430,
+                    f"profiles-{key}",
                 )
             ]
             if panels

@@ -57,7 +57,7 @@ def _forest(inputs: ReportInputs, key: str, rows: Sequence[Row], summary: Row) -
         f" this kind would lie; {HELD}. Sites differ in who is treated there: where an effect differs between patients,"
         " it may differ between sites though it is the same in the same patients."
     )
-    return Figure(figure, "The effect at each site", caption, 820)
+    return Figure(figure, "The effect at each site", caption, 820, f"sites-{key}")
 
 
 def _table(inputs: ReportInputs, key: str, rows: Sequence[Row]) -> Table:
