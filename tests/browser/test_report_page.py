@@ -229,3 +229,25 @@ def test_open_charts_are_as_accessible(browser: Any, pages: dict[str, str]) -> N
     found = axe.Axe().run(page).response
     assert [(v["id"], v["nodes"][0]["html"][:200]) for v in found["violations"]] == []
     context.close()
+
+
+def test_the_contents_name_the_parts_of_the_section_in_view(browser: Any, pages: dict[str, str]) -> None:
+    page, _, _ = opened(browser, pages["demo"])
+    part = page.locator(".toc a[href='#prognosis-calibration']")
+    assert not part.is_visible()
+    page.evaluate("document.querySelector('#prognosis').scrollIntoView({behavior: 'instant'})")
+    part.wait_for(state="visible")
+    part.press("Enter")
+    assert page.evaluate("location.hash") == "#prognosis-calibration"
+    page.evaluate("scrollTo({top: 0, behavior: 'instant'})")
+    part.wait_for(state="hidden")
+    page.locator(".toc a[href='#prognosis']").focus()
+    part.wait_for(state="visible")
+    page.context.close()
+
+
+def test_a_narrow_page_names_its_parts_where_they_begin(browser: Any, pages: dict[str, str]) -> None:
+    page, _, _ = opened(browser, pages["demo"], 390)
+    assert page.locator("#prognosis .parts a[href='#prognosis-calibration']").is_visible()
+    assert not page.locator(".toc a[href='#prognosis-calibration']").is_visible()
+    page.context.close()

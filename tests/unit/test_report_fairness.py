@@ -105,7 +105,8 @@ def test_every_case_is_printed_and_nothing_is_called_fair(case):
     assert not re.search(r"\b(un)?fair(ly|er|est)?\b", page, flags=re.I)
     asked = re.findall(r"\bfairness\b(.{0,24})", page, flags=re.I | re.S)
     assert asked
-    assert all(after.startswith((": do", ")", "</a>", "_")) for after in asked)  # a question, or a place to look
+    ends = (": do", ")", "</a>", "</h2>", '"', "_")  # a question, or a place to look
+    assert all(after.startswith(ends) for after in asked)
 
 
 def test_the_verdict_names_who_it_fails_and_what_cannot_be_judged():

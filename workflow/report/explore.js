@@ -2,6 +2,7 @@
 // Draws the chart beside a picture when a reader asks for it. Plotly stands packed in the page and is unpacked once.
 (() => {
   const DASHES = ["solid", "dash", "dashdot", "dot", "4px 2px", "longdash", "2px 4px", "longdashdot"];
+  const SAMPLES = ["", "6 3", "8 2 2 2", "2 2", "4 2", "10 3", "2 4", "10 2 2 2"];
   const MARKS = ["circle", "square", "triangle-up", "diamond", "triangle-down", "cross", "x", "hexagon"];
   const dark = matchMedia("(prefers-color-scheme: dark)");
   const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
@@ -73,9 +74,21 @@
 
   const whole = (ends) => (ends ? { range: [...ends], autorange: false } : { autorange: true });
 
+  const narrow = () => innerWidth < 600;
+
+  // A title on as many lines as a narrow screen asks for.
+  const titled = (text) => {
+    const lines = [""];
+    for (const word of text.split(" ")) {
+      if (narrow() && `${lines.at(-1)} ${word}`.length > 30) lines.push(word);
+      else lines.push(`${lines.pop()} ${word}`.trim());
+    }
+    return { text: lines.join("<br>"), standoff: 8, font: { size: 13 } };
+  };
+
   const layout = (chart) => {
     const axis = (name) => ({
-      title: { text: chart[name], standoff: 8 }, gridcolor: colour("rule"), linecolor: colour("rule"), zeroline: false,
+      title: titled(chart[name]), gridcolor: colour("rule"), linecolor: colour("rule"), zeroline: false,
       tickformat: chart.percent.includes(name) ? ".0%" : "", hoverformat: chart.percent.includes(name) ? ".1%" : ".4~g",
     });
     const line = { type: "line", layer: "below", line: { color: colour("muted"), width: 1, dash: "dash" } };
@@ -83,7 +96,7 @@
     const [steps, dots] = ["steps", "dots"].map((form) => chart.series.some((s) => s.form === form));
     return {
       font: { family: getComputedStyle(document.body).fontFamily, size: 13, color: colour("ink") },
-      paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", margin: { l: 62, r: 16, t: 12, b: 50 },
+      paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", margin: { l: narrow() ? 54 : 62, r: 16, t: 12, b: narrow() ? 64 : 50 },
       xaxis: { ...axis("x"), ...whole(chart.span), unifiedhovertitle: { text: `%{x}${chart.unit}` },
         spikecolor: colour("muted"), spikethickness: 1 },
       yaxis: { ...axis("y"), ...whole(chart.height), ...(dots ? { scaleanchor: "x" } : {}) },
@@ -102,6 +115,18 @@
     return made;
   };
 
+  // The line of a series as it is drawn, for the box that shows and hides it.
+  const sample = (group) => {
+    const drawn = document.createElementNS("http://www.w3.org/2000/svg", "svg");
+    drawn.setAttribute("viewBox", "0 0 24 8");
+    drawn.setAttribute("aria-hidden", "true");
+    const line = document.createElementNS("http://www.w3.org/2000/svg", "path");
+    line.setAttribute("d", "M0 4H24");
+    line.setAttribute("stroke-dasharray", group > 0 ? SAMPLES[(group - 1) % 8] : "2 2");
+    drawn.append(line);
+    return drawn;
+  };
+
   const controls = (chart, hidden, redraw, plot) => {
     const line = document.createElement("div");
     line.className = "controls";
@@ -115,7 +140,8 @@
         label.style.setProperty("--swatch", `var(--${group > 0 ? `series-${((group - 1) % 8) + 1}` : "grey"})`);
         const box = Object.assign(document.createElement("input"), { type: "checkbox", checked: true });
         box.addEventListener("change", () => { if (box.checked) hidden.delete(name); else hidden.add(name); redraw(); });
-        label.append(box, ` ${name}`);
+        const lines = chart.series.some((s) => s.name === name && ["line", "steps"].includes(s.form));
+        label.append(box, ...(lines ? [sample(group)] : []), ` ${name}`);
         choose.append(label);
       }
       line.append(choose);

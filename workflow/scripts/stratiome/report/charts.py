@@ -67,7 +67,7 @@ def forest(
     log
         Whether the axis is logarithmic.
     """
-    height = 28 * len(lines) + 82
+    height = line_height(len(lines)) * len(lines) + 82
     with svg.canvas(width, height) as figure:
         ax = svg.axes(figure, NAMES + NUMBERS, 68, 12, 14)
         for y, line in enumerate(lines):
@@ -89,6 +89,11 @@ def forest(
             ax.annotate(f"← {sides[0]}", (null, 0), (-8, -58), ha="right", **at)
             ax.annotate(f"{sides[1]} →", (null, 0), (8, -58), **at)
         return svg.finish(figure, slug, description, [line.row for line in lines if line.row is not None])
+
+
+def line_height(n: int) -> float:
+    """Height in pixels of each of `n` lines; many are set tighter, so that they fit on part of a page."""
+    return 28 if n <= 12 else 22 if n <= 24 else 20
 
 
 def _forest_line(ax: Any, y: int, line: Line) -> None:
@@ -290,7 +295,7 @@ def love(rows: Sequence[Row], slug: str, description: str, width: float = 820) -
         Rows of `TreatmentBalance` of all patients (subgroup 0).
     """
     rows = sorted(rows, key=lambda r: (-abs(r["crude"]), r["covariate"]))
-    with svg.canvas(width, 28 * max(len(rows), 1) + 58) as figure:
+    with svg.canvas(width, line_height(len(rows)) * max(len(rows), 1) + 58) as figure:
         ax = svg.axes(figure, 208, 50, 16, 8)
         for y, r in enumerate(rows):
             ax.plot([abs(r["weighted"]), abs(r["crude"])], [y, y], color=svg.RULE, linewidth=1.4)
@@ -335,7 +340,7 @@ def decision(
     everybody
         Name of the rows of acting on all.
     """
-    with svg.canvas(width, 300) as figure:
+    with svg.canvas(width, 260) as figure:
         ax = svg.axes(figure, 66, 48, 20, 34)
         ax.axhline(0, color=svg.MUTED, linewidth=1)
         for model in dict.fromkeys(r["model"] for r in rows):

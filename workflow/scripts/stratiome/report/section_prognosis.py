@@ -430,7 +430,7 @@ def _everything(inputs: ReportInputs, design: str) -> Table:
             ]
         )
     table = Table(
-        "Every claim with its method.",
+        f"{TITLES[design]}: every claim with its method.",
         ["Model", "Metric", "Months", "Value", "n / events", "Held out", "Method"],
         body,
         frozenset({2, 3, 4, 6}),

@@ -210,7 +210,7 @@ def _compared(inputs: ReportInputs, key: str, settings: TreatmentConfig) -> list
         blocks.append(
             Figure(
                 drawing,
-                "Overlap of propensity scores: who could have had either",
+                "Overlap of propensity scores (who could have had either)",
                 f"n = {count(arms[1], least)} treated (up), {count(arms[0], least)} untreated (down), shares of each"
                 f" arm; all eligible, not held out.{small} Where only one side has patients, nothing can be compared.",
                 820,

@@ -186,7 +186,7 @@ def _targeting(inputs: ReportInputs, key: str) -> list[Figure]:
     )
     said = f"{outcome.gained} more than by all: {told}."
     drawing = charts.targeting(rows, f"targeting-{key}", said, outcome.unit, outcome.scale)
-    return [Figure(drawing, "TOC curve: do those put first gain more?", caption, 820, f"targeting-{key}")]
+    return [Figure(drawing, "TOC curve (do those put first gain more?)", caption, 820, f"targeting-{key}")]
 
 
 def alike(inputs: ReportInputs, key: str) -> bool:

@@ -296,7 +296,7 @@ def profiles(inputs: ReportInputs, key: str) -> list[object]:
     over = [outcome.gained_at(e, h) for e, h in places]
     why = {n: reason(r) for n in names if n not in drawn for r in [next(r for r in effects if r["profile"] == n)]}
     return [
-        Heading("Patients like this: survival with and without treatment", f"treatment-profiles-{key}"),
+        Heading("Patients like this: outcome with and without treatment", f"treatment-profiles-{key}"),
         *(
             [
                 Panels(
