@@ -427,12 +427,13 @@ def test_subgroups_benefit_only_if_interval_and_holm_agree() -> None:
     assert "patients in subgroup 1 live longer with it" in by_chance.answer
     gone = verdicts.treatment("drug", claim(-1, 2), rows, {"p_value": 0.01}, True, 0.05, reproducible=False)
     assert (gone.tone, "differs" in gone.answer) == ("no", False)
-    assert "do not come back" in gone.answer
+    assert "do not come back when the model is refitted" in gone.beside
+    assert "p = 0.01" in gone.beside
     assert not any("Subgroup" in name for name, _ in gone.facts)
     assert "no evidence of an effect in subgroup 2" in differs.answer
     same = verdicts.treatment("drug", claim(-1, 2), rows, {"p_value": 0.05}, False, 0.05)
-    assert "No evidence that the effect differs between subgroups" in same.answer
-    assert "subgroup 1" not in same.answer
+    assert same.beside.startswith("No evidence that the effect differs between subgroups (test p = 0.05), so no")
+    assert "subgroup 1" not in same.answer + same.beside
 
 
 @pytest.mark.parametrize(

@@ -435,9 +435,11 @@ def test_an_effect_that_other_estimates_do_not_bear_out_says_so_first():
     found = section_treatment.verdict(inputs, "treatment")
     assert found.badge == "Not robust"
     assert found.answer.startswith(
-        "Not robust: the weighted hazard ratio and survival at 60 months do not exclude that there is no effect. After"
-        " balancing, treated patients lived longer: 4.7 months"
+        "Not robust: other estimates of the same question do not bear it out. After balancing, treated patients lived"
+        " longer: 4.7 months"
     )
+    said = "The weighted hazard ratio and survival at 60 months do not exclude that there is no effect."
+    assert found.beside.startswith(said)
     assert ("Weighted hazard ratio", "1.00 (0.87 to 1.15)") in found.facts
     assert not any("Doubly robust" in name for name, _ in found.facts)  # these bear it out
     assert "an early one: +5.5 (1.3 to 9.7) percentage points at 36 months" in found.caveat
@@ -449,8 +451,9 @@ def test_an_effect_that_other_estimates_do_not_bear_out_says_so_first():
 
 def test_an_effect_that_another_estimate_turns_round_is_not_robust():
     inputs = _plain(fixtures.inputs("demo"), (1.3, 1.1, 1.5), (0.06, 0.01, 0.11))
-    answer = section_treatment.verdict(inputs, "treatment").answer
-    assert answer.startswith("Not robust: the opposite is seen by the weighted hazard ratio. ")
+    found = section_treatment.verdict(inputs, "treatment")
+    assert found.badge == "Not robust"
+    assert found.beside.startswith("The opposite is seen by the weighted hazard ratio.")
 
 
 def _controlled(inputs: ReportInputs, ends: tuple[float, float, float]) -> ReportInputs:

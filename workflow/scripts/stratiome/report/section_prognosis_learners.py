@@ -73,8 +73,9 @@ def own_verdict(inputs: ReportInputs, model: str, design: str) -> Cell:
         return Cell("no counterpart without omics", "unknown")
     tone, phrase = judged(inputs, own, design)
     if own.what == OMICS:
-        return Cell(phrase if own.versus == "clinical" else f"{phrase} (to its forest)", tone)
-    return Cell(*_beside_the_forest(tone, phrase))
+        return Cell(phrase, tone)
+    short = {"yes": "gain of learner or omics", "no": "no gain on the clinical forest"}
+    return Cell(short.get(tone, phrase), _beside_the_forest(tone, phrase)[1])
 
 
 def _beside_the_forest(tone: Tone, phrase: str) -> tuple[str, str]:
