@@ -81,9 +81,11 @@ def write_config(config: dict, path: Path) -> Path:
 
 
 def as_read(page: str) -> str:
-    """HTML of a report without the elements that tell where its numbers come from."""
+    """HTML of a report without scripts, charts, and the elements that tell origins of numbers and abbreviations."""
+    page = re.sub(r"<script.*?</script>\n?", "", page, flags=re.S)
     origin = r'<(?:span class="n" title|tspan data-from)="[^"]*">([^<]*)</(?:span|tspan)>'
-    return re.sub(r' data-curves="[^"]*"', "", re.sub(origin, r"\1", page))
+    page = re.sub(r'<abbr title="[^"]*">([^<]*)</abbr>', r"\1", re.sub(origin, r"\1", page))
+    return re.sub(r' data-curves="[^"]*"', "", page)
 
 
 def snakemake(*arguments: str, cwd: Path, env: dict | None = None, timeout: int = 3600) -> subprocess.CompletedProcess:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
+import re
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
@@ -11,62 +11,42 @@ from typing import Any
 
 import pytest
 
+from browsing import NEEDED, chromium, explored, opened, picture
+
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "unit"))
 
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-CHROMIUM = next((p for p in map(shutil.which, ("chromium", "chromium-browser", "google-chrome")) if p), None)
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine")
-
-FLAGS = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
+pytestmark = NEEDED
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    with playwright.sync_playwright() as driver:
-        started = driver.chromium.launch(executable_path=CHROMIUM, args=list(FLAGS))
+    with chromium() as started:
         yield started
-        started.close()
 
 
 @pytest.fixture(scope="module")
 def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     import report_fixtures as fixtures
+    from stratiome.report import run_page
     from stratiome.report.page import render
+    from test_report_run import RULES, measured
 
     folder = tmp_path_factory.mktemp("report")
     found = {}
     for case in fixtures.CASES:
         path = folder / f"{case}.html"
-        path.write_text(render(fixtures.inputs(case)), encoding="utf-8")
+        path.write_text(render(replace(fixtures.inputs(case), rules=RULES)), encoding="utf-8")
         found[case] = path.as_uri()
+    path = folder / "run.html"
+    path.write_text(run_page.render(measured()), encoding="utf-8")
+    found["run"] = path.as_uri()
     path = folder / "public.html"
     path.write_text(render(replace(fixtures.inputs("demo"), public=True)), encoding="utf-8")
     found["public"] = path.as_uri()
     return found
 
 
-def opened(browser: Any, address: str, width: int = 1280, scheme: str = "light") -> tuple[Any, list[str], list[str]]:
-    """A page, what it said on the console, and what it asked for beside itself."""
-    context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
-    page = context.new_page()
-    said: list[str] = []
-    asked: list[str] = []
-    page.on("console", lambda message: said.append(message.text))
-    page.on("pageerror", lambda error: said.append(str(error)))
-    page.on("request", lambda request: asked.append(request.url))
-    page.goto(address)
-    page.evaluate("document.querySelectorAll('details').forEach(d => { d.open = true })")
-    return page, said, [a for a in asked if a != address and not a.startswith("data:")]
-
-
-@pytest.mark.parametrize("case", ["demo", "null", "survival_only", "public"])
+@pytest.mark.parametrize("case", ["demo", "null", "survival_only", "public", "run"])
 def test_quiet_and_self_contained(browser: Any, pages: dict[str, str], case: str) -> None:
     page, said, asked = opened(browser, pages[case])
     assert said == []
@@ -100,7 +80,7 @@ def test_all_sections_and_figures_are_seen(browser: Any, pages: dict[str, str]) 
     page.context.close()
 
 
-@pytest.mark.parametrize("case", ["demo", "null", "survival_only"])
+@pytest.mark.parametrize("case", ["demo", "null", "survival_only", "run"])
 @pytest.mark.parametrize("width", [320, 390, 820, 1280])
 def test_page_never_scrolls_sideways(browser: Any, pages: dict[str, str], case: str, width: int) -> None:
     page, _, _ = opened(browser, pages[case], width)
@@ -108,10 +88,11 @@ def test_page_never_scrolls_sideways(browser: Any, pages: dict[str, str], case: 
     page.context.close()
 
 
+@pytest.mark.parametrize("case", ["demo", "run"])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_text_has_contrast(browser: Any, pages: dict[str, str], scheme: str) -> None:
+def test_text_has_contrast(browser: Any, pages: dict[str, str], scheme: str, case: str) -> None:
     """WCAG AA (4.5:1) for every piece of text of the page and of its figures against what is behind it."""
-    page, _, _ = opened(browser, pages["demo"], scheme=scheme)
+    page, _, _ = opened(browser, pages[case], scheme=scheme)
     low = page.evaluate("""() => {
           const rgb = c => (c.match(/[\\d.]+/g) || []).map(Number);
           const linear = v => v <= .03928 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4;
@@ -120,7 +101,7 @@ def test_text_has_contrast(browser: Any, pages: dict[str, str], scheme: str) -> 
           const behind = e => { for (; e; e = e.parentElement) { const c = rgb(getComputedStyle(e).backgroundColor);
                                 if (c.length === 3 || c[3] > 0) return c } return [255, 255, 255] };
           const found = [];
-          const kinds = 'p, dt, dd, td, th, h1, h2, h3, a, span, li, summary, figcaption, caption, svg text';
+          const kinds = 'p, dt, dd, td, th, h1, h2, h3, a, span, li, summary, figcaption, caption, button, svg text';
               for (const e of document.querySelectorAll(kinds)) {
             if (![...e.childNodes].some(n => n.nodeType === 3 && n.data.trim())) continue;
             const style = getComputedStyle(e);
@@ -133,7 +114,7 @@ def test_text_has_contrast(browser: Any, pages: dict[str, str], scheme: str) -> 
     page.context.close()
 
 
-@pytest.mark.parametrize("case", ["demo", "null", "public"])
+@pytest.mark.parametrize("case", ["demo", "null", "public", "run"])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_nothing(browser: Any, pages: dict[str, str], case: str, scheme: str) -> None:
     """WCAG rules and good practice as the axe engine checks them, everything unfolded."""
@@ -178,3 +159,73 @@ def test_a_subgroup_is_singled_out_by_keyboard(browser: Any, pages: dict[str, st
     }
     assert said == []
     page.context.close()
+
+
+@pytest.mark.parametrize(("case", "width", "scheme"), [("demo", 1280, "light"), ("public", 390, "dark")])
+def test_every_chart_and_control_works_by_keyboard(
+    browser: Any, pages: dict[str, str], case: str, width: int, scheme: str
+) -> None:
+    page, said, asked = opened(browser, pages[case], width, scheme)
+    titles = explored(page)
+    assert len(titles) >= 8
+    assert len(set(titles)) == len(titles)
+    assert (said, asked) == ([], [])
+    page.locator(".explore > button").first.press("Enter")
+    page.locator(".plot").first.scroll_into_view_if_needed()
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    picture(page, f"chart-{case}-{width}-{scheme}")
+    page.context.close()
+
+
+def test_a_chart_tells_the_numbers_of_a_point(browser: Any, pages: dict[str, str]) -> None:
+    page, _, _ = opened(browser, pages["demo"])
+    place = page.locator(".explore", has=page.get_by_role("button", name="survival of the subgroups"))
+    place.locator("> button").click()
+    place.locator(".main-svg").first.wait_for()
+    box = place.locator(".plot").bounding_box()
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    place.locator(".hoverlayer text").first.wait_for()
+    told = " ".join(place.locator(".hoverlayer text").all_text_contents())
+    assert re.search(r"\d+ months", told)
+    for group in (1, 2, 3):
+        assert re.search(rf"Subgroup {group}: \d+\.\d % \(\d+\.\d % to \d+\.\d %\), \d+ at risk", told)
+    page.context.close()
+
+
+def test_without_scripts_there_are_pictures_and_no_buttons(browser: Any, pages: dict[str, str]) -> None:
+    page, _, _ = opened(browser, pages["demo"], scripts=False)
+    assert page.locator("figure svg").count() > 15
+    assert not any(b.is_visible() for b in page.locator(".explore").all())
+    page.context.close()
+
+
+def test_charts_are_not_printed(browser: Any, pages: dict[str, str]) -> None:
+    page, _, _ = opened(browser, pages["demo"])
+    page.locator(".explore > button").first.click()
+    page.locator(".plot .main-svg").first.wait_for()
+    page.emulate_media(media="print")
+    assert not any(e.is_visible() for e in page.locator(".explore").all())
+    page.context.close()
+
+
+def test_no_script_that_was_put_in_runs(browser: Any, pages: dict[str, str], tmp_path: Path) -> None:
+    text = Path(pages["demo"].removeprefix("file://")).read_text(encoding="utf-8")
+    planted = tmp_path / "planted.html"
+    planted.write_text(text.replace("</main>", "<script>document.title = 'run'</script></main>"), encoding="utf-8")
+    page, said, _ = opened(browser, planted.as_uri())
+    assert page.title() != "run"
+    assert any("Content Security Policy" in text for text in said)
+    page.context.close()
+
+
+def test_open_charts_are_as_accessible(browser: Any, pages: dict[str, str]) -> None:
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe is not installed")
+    context = browser.new_context(viewport={"width": 1280, "height": 900}, bypass_csp=True)
+    page = context.new_page()
+    page.goto(pages["demo"])
+    for place in page.locator(".explore").all()[:3]:
+        place.locator("> button").click()
+        place.locator(".main-svg").first.wait_for()
+    found = axe.Axe().run(page).response
+    assert [(v["id"], v["nodes"][0]["html"][:200]) for v in found["violations"]] == []
+    context.close()

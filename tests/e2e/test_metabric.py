@@ -7,7 +7,10 @@ import polars as pl
 import pytest
 import yaml
 
+import browsing
 from conftest import ROOT, as_read, snakemake, write_config
+from stratiome.check_disclosure import main as check_disclosure
+from stratiome.check_report import main as check_report
 from stratiome.prognosis.models import MODELS
 
 pytestmark = [pytest.mark.e2e, pytest.mark.real]
@@ -106,3 +109,38 @@ def test_report_says_it_in_words(results):
     assert "MB-0" not in page
     assert "MTS-T" not in page
     assert len(page) < 10_000_000
+
+
+def test_every_number_of_the_report_is_that_of_its_table(results):
+    assert check_report([str(results)]) == 0
+    assert check_disclosure([str(results)]) == 0
+
+
+@browsing.NEEDED
+@pytest.mark.parametrize(
+    ("name", "width", "scheme"),
+    [
+        ("report", 1280, "light"),
+        ("report", 390, "dark"),
+        ("report_public", 1280, "dark"),
+        ("report_public", 390, "light"),
+    ],
+)
+def test_report_in_a_browser(results, name, width, scheme):
+    path = results / f"{name}.html"
+    assert path.stat().st_size < 10_000_000
+    with browsing.chromium() as browser:
+        page, said, asked = browsing.opened(browser, path.as_uri(), width, scheme)
+        anchors = page.locator("main > section").evaluate_all("all => all.map(s => s.id)")
+        assert anchors[0] == "verdicts"
+        assert anchors[-1] == "provenance"
+        assert {"cohort", "quality", "subgroups", "prognosis", "treatment", "travel", "methods"} <= set(anchors)
+        for anchor in anchors:
+            assert page.locator(f"section#{anchor}").is_visible()
+        browsing.picture(page, f"metabric-{name}-{width}-{scheme}")
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        assert len(browsing.explored(page)) > 15
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        assert (said, asked) == ([], [])
+        if width > 1000:
+            assert browsing.printed(page, f"metabric-{name}").stat().st_size > 100_000

@@ -281,7 +281,21 @@ def _baseline(case: str) -> list[dict[str, Any]]:
     age = empty | {"variable": "age", "kind": "mean", "value": 61.3, "sd": 10.2, "n": N, "missing": 4}
     followed = {"variable": "follow-up", "kind": "months", "value": 57.4, "lower": 55.0, "upper": 58.8}
     sites = classes("site", {f"site_{i}": 151 for i in range(1, 5)}) if case == "demo" else []
-    return [age, *classes("sex", {"female": 301, "male": 290}), *sites, empty | followed | {"n": N, "missing": 0}]
+    everybody = [age, *classes("sex", {"female": 301, "male": 290}), *sites]
+    by_arm = [] if case == "survival_only" else [r for arm in (0, 1) for r in _arm(empty | {"arm": arm})]
+    return [*everybody, empty | followed | {"n": N, "missing": 0}, *by_arm]
+
+
+def _arm(base: dict[str, Any]) -> list[dict[str, Any]]:
+    """One arm as recorded: 300 patients, of whom few are men where they are treated."""
+    base = base | {"treatment": "treatment", "n": 300, "missing": 0}
+    men = 4 if base["arm"] else 120
+    return [
+        base | {"variable": "age", "kind": "mean", "value": 60.0 + base["arm"], "sd": 9.0},
+        base | {"variable": "sex", "kind": "share", "level": "female", "value": 1 - men / 300, "count": 300 - men},
+        base | {"variable": "sex", "kind": "share", "level": "male", "value": men / 300, "count": men},
+        base | {"variable": "follow-up", "kind": "months", "value": 57.0, "lower": 55.0, "upper": 59.0},
+    ]
 
 
 def _what_they_are(ids: range, sizes: Mapping[int, int], case: str) -> dict[str, list[dict[str, Any]]]:
@@ -1441,6 +1455,7 @@ def write(case: str, folder: Path) -> dict[str, Any]:
     arguments["report_public"] = str(folder / "report_public.html")
     arguments["numbers"] = str(folder / "report_numbers.json")
     arguments["guidelines"] = str(folder / "guidelines.tsv")
+    arguments |= {name: str(folder / name) for name in ("figures", "figures_public")}
     (folder / "manifest.json").write_text(json.dumps(found.manifest))
     for name, model in CONTRACTS.items():
         path = str(folder / f"{name}.parquet")

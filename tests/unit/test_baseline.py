@@ -24,6 +24,35 @@ def test_numbers_classes_and_gaps():
     assert rows[-1]["variable"] == "follow-up"
 
 
+def test_numbers_of_few_values_and_skewed_ones():
+    clinical = pl.DataFrame(
+        {
+            "patient_id": [str(i) for i in range(40)],
+            "grade": [1.0, 2.0, 3.0, 3.0] * 10,
+            "nodes": [0.0] * 30 + [float(i) for i in range(1, 10)] + [45.0],
+        }
+    )
+    nobody = pl.DataFrame({"time_months": [], "event": [], "competing": []})
+    rows = baseline_rows(clinical, nobody, ["grade", "nodes"], {"grade": True, "nodes": True}, 0.95)
+    grades = [(r["level"], r["count"], r["kind"]) for r in rows if r["variable"] == "grade"]
+    assert grades == [("1", 10, "share"), ("2", 10, "share"), ("3", 20, "share")]
+    nodes = next(r for r in rows if r["variable"] == "nodes")
+    assert (nodes["kind"], nodes["value"], nodes["lower"], nodes["upper"]) == ("median", 0.0, 0.0, 0.25)
+
+
+def test_the_same_by_arm():
+    clinical = pl.DataFrame({"patient_id": list("abcd"), "drug": [0.0, 1.0, 1.0, None], "sex": ["f", "m", "m", "f"]})
+    outcome = pl.DataFrame(
+        {"patient_id": list("abc"), "time_months": [9.0, 5.0, 7.0], "event": [0, 0, 0], "competing": [0, 0, 0]}
+    )
+    rows = baseline_rows(clinical, outcome, ["drug", "sex"], {"drug": False, "sex": False}, 0.95, {"x": "drug"})
+    treated = [r for r in rows if (r["treatment"], r["arm"]) == ("x", 1)]
+    assert [(r["variable"], r["level"], r["n"]) for r in treated] == [("sex", "m", 2), ("follow-up", None, 2)]
+    assert treated[1]["value"] == 5.0
+    assert [r["n"] for r in rows if r["arm"] == 0] == [1, 1]
+    assert all(r["treatment"] is None for r in rows[: len(rows) - 4])
+
+
 def test_median_follow_up_is_that_of_the_censored():
     # Reverse Kaplan-Meier: at 10 one of four is censored (3/4), the death at 20 leaves the risk set, at 30 one of two
     # is censored (3/8 <= 1/2).

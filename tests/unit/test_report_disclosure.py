@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import json
 import re
 from collections.abc import Callable
@@ -76,6 +77,10 @@ def _table(rows: list[tuple[str, ...]]) -> str:
     return f"<table><caption>Planted</caption><tr><th></th><th>n</th></tr>{cells}</table>"
 
 
+def _chart(series: str) -> str:
+    return f'<script type="application/json" class="chart">{{"series": [{{"table": {series}}}]}}</script>'
+
+
 def _exact(n: int) -> str:
     return f'<span class="n" title="subgroup_summary[0].n">{n}</span>'
 
@@ -94,6 +99,20 @@ PLANTED: dict[str, tuple[str, Callable[[str], str]]] = {
     "identifier in a script": ("identifier", lambda p: _before_end(p, '<script>x = ["HOSP-0001"]</script>')),
     "identifier in an escaped script": ("identifier", lambda p: _before_end(p, r'<script>"\u0048OSP-0001"</script>')),
     "identifier in a link": ("identifier", lambda p: _before_end(p, '<a href="#HOSP%2D0001">x</a>')),
+    "identifier in packed data": (
+        "identifier",
+        lambda p: _before_end(p, f'<script>"{base64.b64encode(gzip.compress(b"[HOSP-0001]" * 9)).decode()}"</script>'),
+    ),
+    "identifier in a chart": ("identifier", lambda p: p.replace('"name": "Subgroup 1"', '"name": "HOSP-0001"', 1)),
+    "chart that cannot be read": ("script", lambda p: p.replace('"columns": {', '"columns": [', 1)),
+    "count in a chart": (
+        "count",
+        lambda p: _before_end(p, _chart('"few", "columns": {"estimate": {"rows": [0], "values": [0.5]}}')),
+    ),
+    "numbers at risk in a chart": (
+        "curve",
+        lambda p: _before_end(p, _chart('"subgroup_curves", "columns": {"at_risk": {"rows": [0], "values": [90]}}')),
+    ),
     "script": ("script", lambda p: _before_end(p, "<script>1</script>")),
     "handler": ("script", lambda p: _before_end(p, '<p onclick="x()">x</p>')),
     "count of few": ("count", lambda p: _before_end(p, _number("4", "subgroup_summary[3].n"))),
@@ -150,6 +169,18 @@ def test_a_curve_with_its_own_steps_is_found(demo: ReportInputs, page: str) -> N
     first = drawn.search(inner)
     assert first is not None
     assert [leak.kind for leak in _found(demo, drawn.sub(lambda m: first[0], page, count=1))] == ["curve"] * 3
+
+
+def test_a_chart_with_points_of_single_patients_is_found(demo: ReportInputs, page: str) -> None:
+    charts = re.compile(r'<script type="application/json" class="chart">{"slug": "km-subgroups".*?</script>', re.S)
+    inner = charts.search(render(replace(demo, public=False)))
+    assert inner is not None
+    assert {leak.kind for leak in _found(demo, charts.sub(lambda m: inner[0], page))} == {"curve"}
+    untold = re.sub(r', "at_risk": {"rows": \[[^]]*\], "values": \[[^]]*\]}', "", inner[0])
+    assert untold != inner[0]
+    found = _found(demo, charts.sub(lambda m: untold, page))
+    assert found
+    assert all("more than one point" in leak.where for leak in found)
 
 
 # --- parts -----------------------------------------------------------------------------------------------------------

@@ -19,6 +19,7 @@ from stratiome.report import (
     verdicts,
 )
 from stratiome.report.inputs import CONTRACTS, ReportInputs
+from stratiome.report.section_prognosis_stack import stack_weights
 
 COLOURS = {"clinical": 2, "stacked": 9}
 
@@ -195,7 +196,7 @@ def test_decision_curves_say_where_a_model_is_of_use():
     gains = [g | {"lower": lo, "upper": up} for g, (lo, up) in zip(gains, ends * 2, strict=True)]
     blocks = section_prognosis_use.decisions(changed(inputs, decisions=rows + gains), COLOURS)
     heading, panels = blocks
-    assert heading.text == "Is it of use for a decision?"
+    assert heading.text == "Is it of use for a decision? Net benefit"
     assert [title for title, _ in panels.figures] == ["At 36 months", "At 60 months"]
     assert "clinical model: stacked above at 2 and below at 2 of 6 thresholds (each" in panels.caption
     more = rows + gains + [g | {"model": "clinical_latent", "lower": -0.1, "upper": 0.1} for g in gains]
@@ -421,7 +422,7 @@ def test_a_stack_of_all_patients_that_no_training_set_could_make_is_told():
     weights = "weights by the score in 5 inner folds: clinical 0.40, clinical_omics 0.60"
     judged = noted(noted(inputs, "stacked", weights, held_out=True), "stacked", weights, held_out=False)
     design = judged.headline
-    assert not any("was not judged" in s for s in section_prognosis._stacks(judged, design))
+    assert not any("was not judged" in s for s in section_prognosis._unjudged(judged, design))
     gone = [
         r
         | (
@@ -431,5 +432,14 @@ def test_a_stack_of_all_patients_that_no_training_set_could_make_is_told():
         )
         for r in judged.rows("models")
     ]
-    said = section_prognosis._stacks(changed(judged, models=gone), design)
+    said = section_prognosis._unjudged(changed(judged, models=gone), design)
     assert any("clinical + omics" in s and "was not judged" in s for s in said)
+
+
+def test_weights_of_the_stack_stand_in_a_table():
+    inputs = with_stacked(0.05)
+    weights = "weights by the score in 5 inner folds: clinical 0.40, clinical_omics 0.60"
+    (table,) = stack_weights(noted(inputs, "stacked", weights, held_out=True), inputs.headline)
+    assert table.head == ["Held out", "Clinical", "Clinical + omics"]
+    assert [row[1:] for row in table.rows] == [["0.40", "0.60"]] * len(inputs.resamples(inputs.headline))
+    assert stack_weights(inputs, inputs.headline) == []

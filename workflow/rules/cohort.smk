@@ -119,6 +119,29 @@ rule write_manifest:
         "../scripts/write_manifest.py"
 
 
+rule describe_workflow:
+    output:
+        workflow_file="<results>/workflow.json",
+    log:
+        "<results>/logs/describe_workflow.log",
+    benchmark:
+        "<results>/benchmarks/describe_workflow.tsv"
+    conda:
+        "../../envs/stratiome.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        settings=settings(),
+        library=library("report"),
+        rules=whole_run,
+    message:
+        "Writing down the rules of this run"
+    script:
+        "../scripts/describe_workflow.py"
+
+
 rule describe_cohort:
     input:
         clinical="<results>/cohort/clinical.parquet",
@@ -136,7 +159,7 @@ rule describe_cohort:
         mem_mb=2000,
         runtime=10,
     params:
-        settings=settings("covariates", "known_labels", "site", "data"),
+        settings=settings("covariates", "known_labels", "site", "data", "treatments"),
         library=library("cohort", "survival"),
         columns=CONFIG.described_columns(),
         level=CONFIG.evaluation.level,

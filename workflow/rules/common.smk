@@ -1,7 +1,9 @@
 # The config, the plan, and the few helpers that rules use.
 import fcntl
 import hashlib
+import os
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
@@ -11,6 +13,7 @@ sys.path.insert(0, str(WORKFLOW / "scripts"))
 
 from stratiome.bundle.files import CARD, FILES as BUNDLE_FILES
 from stratiome.cohort.controls import controls_of
+from stratiome.cohort.manifest import write_json
 from stratiome.plan import (
     clinical_file,
     external_configs,
@@ -44,6 +47,10 @@ except ConfigError as error:
 
 RESAMPLES = resample_names(CONFIG.resamples, SPLITS.sites, SPLITS.given)
 FIRST_HELD_OUT = first_design(RESAMPLES, DESIGNS)
+WORKFLOW_FILES = [
+    "Snakefile",
+    *sorted(f"rules/{path.name}" for path in (WORKFLOW / "rules").glob("*.smk")),
+]
 SPLIT_FILES = [str(path) for path in [split_file(CONFIG)] if path]
 GENE_SETS = [str(path) for path in [gene_set_file(CONFIG)] if path]
 OMICS = list(CONFIG.omics)
@@ -78,6 +85,8 @@ def library(*packages):
     ]
     if "report" in packages:
         files += sorted(f for f in (WORKFLOW / "report").rglob("*") if f.is_file())
+    if "rules" in packages:
+        files += [WORKFLOW / name for name in WORKFLOW_FILES]
     digest = hashlib.sha256()
     for file in files:
         digest.update(file.name.encode() + file.read_bytes())
@@ -149,6 +158,67 @@ def applied_bundle(wildcards):
     return str(Path(CONFIG.bundle.apply) / CARD)
 
 
+def made_from(name, wildcards):
+    """Input files of a rule, as Snakemake finds them."""
+    found = workflow.get_rule(name).expand_input(dict(wildcards))
+    return [str(path) for path in found[0]]
+
+
+def maker(path):
+    """Rule that makes a file, and its wildcards; none for a file that a user gives."""
+    found = [asked for asked in workflow.rules if asked.is_producer(path)]
+    if not found:
+        return None
+    first = max(found)  # by `ruleorder`
+    return first.name, tuple(sorted(first.get_wildcards(path).items()))
+
+
+def all_jobs():
+    """Jobs of a whole run -> jobs that each needs: from what `all` asks for back to the files of the user.
+
+    The rules are asked, not the DAG of this call: that depends on what the call asks for, and in a job of a cluster
+    it holds that job alone.
+    """
+    makers, jobs, asked = {}, {}, [("all", ())]
+    while asked:
+        job = asked.pop()
+        if job not in jobs:
+            paths = made_from(*job)
+            makers |= {path: maker(path) for path in paths if path not in makers}
+            jobs[job] = {makers[path] for path in paths} - {None}
+            asked += jobs[job]
+    return jobs
+
+
+def rule_facts(name, jobs, needs):
+    """What the library is told of a rule; a stage is the file of its rules, other cohorts are a stage of their own."""
+    made_by = workflow.get_rule(name)
+    own = Path(str(made_by.script)).stem
+    prefix = name.removesuffix(own)
+    benchmarks = [made_by.expand_benchmark(dict(given)) for given in sorted(jobs)]
+    return {
+        "rule": own,
+        "stage": "external" if prefix else Path(str(made_by.snakefile)).stem,
+        "threads": made_by.resources["_cores"].value,
+        "needs": sorted(needs),
+        "jobs": [os.path.relpath(path, CONFIG.results_folder) for path in benchmarks],
+    }
+
+
+def whole_run(wildcards):
+    """Rules of `all` in the order of the workflow, with their jobs and the places of the rules they need."""
+    jobs = all_jobs()
+    names = [one.name for one in workflow.rules if one.name != "all"]
+    names = [name for name in names if any(name == job[0] for job in jobs)]
+    places = {name: i for i, name in enumerate(names)}
+    found = []
+    for name in names:
+        own = [job for job in jobs if job[0] == name]
+        needs = {places[other] for job in own for other, _ in jobs[job]}
+        found.append(rule_facts(name, [given for _, given in own], needs))
+    return found
+
+
 def hold_folder(handle=[]):
     """Refuse a second run in this folder. The system frees the lock when the holder dies, even by kill -9."""
     lock = Path(CONFIG.results_folder)
@@ -167,8 +237,22 @@ def hold_folder(handle=[]):
         )
 
 
+def started_file():
+    """Where it is written when the last call began; no input of a rule, since a new call makes no result old."""
+    return f"{CONFIG.results_folder}/benchmarks/started.json"
+
+
+def note_start():
+    """Write down when this call began and how many cores it may use."""
+    target = Path(started_file())
+    target.parent.mkdir(parents=True, exist_ok=True)
+    began = datetime.now(UTC).isoformat(timespec="seconds")
+    write_json({"started": began, "cores": workflow.resource_settings.cores}, target)
+
+
 onstart:
     hold_folder()
+    note_start()
 
 
 onsuccess:

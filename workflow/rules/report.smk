@@ -4,6 +4,7 @@
 rule render_report:
     input:
         manifest="<results>/manifest.json",
+        workflow_file="<results>/workflow.json",
         flow="<results>/cohort/patient_flow.parquet",
         overlap_omics="<results>/cohort/omic_overlap.parquet",
         baseline="<results>/cohort/baseline.parquet",
@@ -114,6 +115,8 @@ rule render_report:
         report_public="<results>/report_public.html",
         numbers="<results>/report_numbers.json",
         guidelines="<results>/guidelines.tsv",
+        figures=directory("<results>/figures"),
+        figures_public=directory("<results>/figures_public"),
     log:
         "<results>/logs/render_report.log",
     benchmark:

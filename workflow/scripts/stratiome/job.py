@@ -8,6 +8,7 @@ import os
 import sys
 import traceback
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, cast
 
@@ -47,14 +48,19 @@ def run(main: Callable[..., None], snakemake: Any) -> None:
     threads = int(dict(snakemake.params).get("settings", {}).get("threads", 1))
     _set_threads(threads)
     logger.info("rule %s%s", snakemake.rule, "".join(f" {k}={v}" for k, v in snakemake.wildcards.items()))
+    began = _now()
     try:
         main(**arguments)
     except Exception as error:
         _report(error, snakemake, log)
         logging.shutdown()
         sys.exit(1)
-    logger.info("done")
+    logger.info("done: began %s, ended %s", began, _now())
     logging.shutdown()
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
 def _arguments(main: Callable[..., None], snakemake: Any) -> dict[str, Any]:

@@ -96,15 +96,19 @@ class OutcomeCounts(Table):
 
 
 class CohortBaseline(Table):
-    """Who the patients are: the rows of a table 1, in the order in which they are printed."""
+    """Who the patients are: the rows of a table 1, in the order in which they are printed; then the same by arm."""
 
+    treatment: str = _null()  # null = all patients
+    arm: int = _null(isin=[0, 1])  # of `treatment`, as recorded
     variable: str  # clinical column, the site, or follow-up
-    level: str = _null()  # class of a clinical column, site; null where the row is a number
-    kind: str = pa.Field(isin=["mean", "share", "months"])  # months: median by reverse Kaplan-Meier (Schemper 1996)
-    value: float = _null()  # mean in the unit of the column, share (0 to 1), or months
+    level: str = _null()  # class of a clinical column, value of a number of few values, site; else null
+    kind: str = pa.Field(
+        isin=["mean", "median", "share", "months"]
+    )  # months: median by reverse Kaplan-Meier (Schemper 1996)
+    value: float = _null()  # mean or median in the unit of the column, share (0 to 1), or months
     sd: float = _null()  # of a mean
-    lower: float = _null()  # interval of the median follow-up
-    upper: float = _null()
+    lower: float = _null()  # first quartile, or lower end of the interval of the median follow-up
+    upper: float = _null()  # third quartile, or upper end
     n: int = pa.Field(ge=0)  # patients with a value
     count: int = _null()  # patients with the level
     missing: int = pa.Field(ge=0)  # patients without a value

@@ -55,7 +55,7 @@ def calibration(
         )
         for axis in (ax.xaxis, ax.yaxis):
             axis.set_major_formatter(lambda v, _: f"{100 * v:.0f} %")
-        return svg.finish(figure, slug, description)
+        return svg.finish(figure, slug, description, [*rows, *line])
 
 
 def largest(rows: Sequence[Row], curve: Sequence[Row]) -> float:
@@ -65,10 +65,10 @@ def largest(rows: Sequence[Row], curve: Sequence[Row]) -> float:
 
 
 STRIPS: dict[str, tuple[str, int]] = {
-    "failed": ("Failed by then", 2),
+    "failed": ("Event by then", 2),
     "alive": ("Event-free then", 1),
     "censored before": ("Censored before", 0),
-    "failed of another cause": ("Failed of another cause", 4),
+    "failed of another cause": ("Died of another cause", 4),
 }
 """Heading and number of the colour of each outcome, from top to bottom."""
 
@@ -126,4 +126,4 @@ def risks(
                 ax.set_xlabel("Predicted risk")
             at: dict[str, Any] = {"xycoords": "axes fraction", "textcoords": "offset points", "fontsize": 11.5}
             ax.annotate(name, (0, 1), (0, 5), color=svg.INK, annotation_clip=False, **at)
-        return svg.finish(figure, slug, description)
+        return svg.finish(figure, slug, description, rows)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import json
+import math
 import operator
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -130,7 +131,7 @@ _BINARY: Mapping[type[ast.operator], Callable[[Any, Any], Any]] = {
 
 
 def value_of(expression: str, cell: Callable[[str, int, str], Any]) -> float:
-    """Value of an expression of cells: numbers, `table[row].column`, `+ - * /`, `abs` and `round`.
+    """Value of an expression of cells: numbers, `table[row].column`, `+ - * /`, `abs`, `exp` and `round`.
 
     Parameters
     ----------
@@ -157,6 +158,8 @@ def _value(node: ast.expr, cell: Callable[[str, int, str], Any]) -> Any:
             return -_value(operand, cell)
         case ast.Call(func=ast.Name(id="abs"), args=[operand], keywords=[]):
             return abs(_value(operand, cell))
+        case ast.Call(func=ast.Name(id="exp"), args=[operand], keywords=[]):
+            return math.exp(_value(operand, cell))
         case ast.Call(func=ast.Name(id="round"), args=[operand, *rest], keywords=[]):
             return round(_value(operand, cell), *(_value(r, cell) for r in rest))
         case ast.Attribute(

@@ -3,18 +3,51 @@
 Cells of 1 to `min_cell` - 1 are printed as `<min_cell` (primary suppression). Where a part is printed beside its whole,
 a part whose *complement* is small is blurred too, and where cells of one table add up to a printed total, a lone small
 cell takes the next smallest with it (secondary suppression; Hundepool et al. 2012, Statistical Disclosure Control).
+A count a little below a whole that the same page prints in another table (`beside`) is rounded wherever it stands.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 from stratiome.report.traced import shown
 
+PEOPLE = frozenset(
+    {
+        "at_risk", "count", "events", "events_test", "events_train", "missing", "n", "n_in", "n_like", "n_locked",
+        "n_missing", "n_out", "n_test", "n_train", "n_treat", "n_treated", "n_unplaced", "n_untreated",
+        "out_of_distribution",
+    }
+)  # fmt: skip
+"""Columns of tables that count patients or events."""
 MISSING = "–"
 STEP_EVENTS = 6
 """Events of a step of a survival curve in a page to share."""
+
+
+_WHOLES: ContextVar[frozenset[int]] = ContextVar("wholes", default=frozenset())
+
+
+@contextmanager
+def beside(wholes: Iterable[int]) -> Iterator[None]:
+    """Round counts that lie less than `min_cell` below one of the wholes, while a page is made.
+
+    Who is left out between two tables of a page, as the treated with a record and those with an outcome too, would
+    come out by subtraction else.
+
+    Parameters
+    ----------
+    wholes
+        Counts that the page prints as they are.
+    """
+    token = _WHOLES.set(frozenset(int(n) for n in wholes))
+    try:
+        yield
+    finally:
+        _WHOLES.reset(token)
 
 
 def is_small(n: int | None, min_cell: int) -> bool:
@@ -23,10 +56,15 @@ def is_small(n: int | None, min_cell: int) -> bool:
 
 
 def count(n: int | None, min_cell: int) -> str:
-    """A count of patients or events as it may be printed: `1,204`, `0`, or `<10`."""
+    """A count of patients or events as it may be printed: `1,204`, `0`, `<10`, or `≈1,200` a little below a whole."""
     if n is None:
         return MISSING
-    return f"<{min_cell}" if is_small(n, min_cell) else shown(f"{int(n):,}", n)
+    if is_small(n, min_cell):
+        return f"<{min_cell}"
+    wholes = _WHOLES.get()
+    if n not in wholes and any(is_small(whole - n, min_cell) for whole in wholes):
+        return about(n, min_cell)
+    return shown(f"{int(n):,}", n)
 
 
 def part(n: int | None, whole: int | None, min_cell: int) -> str:
@@ -47,6 +85,15 @@ def share(n: int | None, whole: int | None, min_cell: int) -> str:
         return f"<{max(1.0, 100 * min_cell / whole):.0f} %" if whole >= min_cell else MISSING
     if is_small(whole - n, min_cell):
         return f">{100 * (whole - min_cell) / whole:.0f} %"
+    return _percent(n, whole)
+
+
+def _percent(n: int, whole: int) -> str:
+    """A share in whole per cent; `<1 %` and `>99 %` where it would read as none or all."""
+    if 0 < 100 * n / whole < 0.5:
+        return "<1 %"
+    if 99.5 <= 100 * n / whole < 100:
+        return ">99 %"
     return f"{100 * n / whole:.0f} %"
 
 

@@ -24,19 +24,11 @@ from urllib.parse import unquote
 import polars as pl
 
 from stratiome.report.check import HIDDEN
-from stratiome.report.disclosure import STEP_EVENTS, is_small
+from stratiome.report.disclosure import PEOPLE, STEP_EVENTS, is_small
 from stratiome.report.explore import loader, packed, points
 from stratiome.report.inputs import CURVES
 from stratiome.report.reader import VOID, Reader
 
-PEOPLE = frozenset(
-    {
-        "at_risk", "count", "events", "events_test", "events_train", "missing", "n", "n_in", "n_like", "n_locked",
-        "n_missing", "n_out", "n_test", "n_train", "n_treat", "n_treated", "n_unplaced", "n_untreated",
-        "out_of_distribution",
-    }
-)  # fmt: skip
-"""Columns of tables that count patients or events."""
 CELL = re.compile(r"(\w+)\[(\d+)\]\.(\w+)")
 WORDS = re.compile(r"(?<![\d.,])([1-9]\d*) (?:other )?(?:patients?|events?|deaths?|women|men|people)\b")
 CURVE = re.compile(r"stroke-width: 2(?![.\d])")
@@ -170,7 +162,7 @@ def leaks(
         found.append(Leak("script", f"{strange} scripts or handlers that are not of Stratiome"))
     pieces = reader.pieces
     for chart in reader.charts:
-        told, given = _chart(chart, min_cell, table)
+        told, given = _chart(chart, table)
         pieces = [*pieces, *told]
         found += given
     found += _counts(pieces, min_cell, cell)
@@ -181,23 +173,27 @@ def leaks(
     return list(dict.fromkeys(found))
 
 
-def _chart(text: str, min_cell: int, table: Callable[[str], pl.DataFrame]) -> tuple[list[_Piece], list[Leak]]:
+def _column(at: tuple[str, int, str]) -> tuple[str, str]:
+    return at[0], at[2]
+
+
+def _chart(text: str, table: Callable[[str], pl.DataFrame]) -> tuple[list[_Piece], list[Leak]]:
     """Numbers and words of a chart, and what the points of its curves give away."""
     try:
         told, said = points(text)
     except ValueError:
         return [], [Leak("script", "a chart that cannot be read")]
     found = []
-    curves = sorted(at for _, origin in told for at in _cells(origin) if at[0] in CURVES)
-    for (name, column), same in groupby(curves, key=lambda at: (at[0], at[2])):
+    curves = [at for _, origin in told for at in _cells(origin) if at[0] in CURVES]
+    for (name, column), same in groupby(sorted(curves, key=_column), key=_column):
         if column not in ("survival", "time_months"):
             found += [Leak("curve", f"a chart of {name} tells {column} at its points")] * (column not in BANDS)
             continue
         frame = table(name)
         for curve in frame[sorted({row for _, row, _ in same})].partition_by(CURVES[name], maintain_order=True):
-            # A step at each event that is told, the beginning and the end.
-            most = 2 + _events(frame, name, curve.row(0, named=True), min_cell) // STEP_EVENTS
-            if curve.height > most:
+            told_events = curve.sort("time_months")["events"].to_list()
+            gaps = [b - a for a, b in pairwise(told_events)]
+            if any(gap < STEP_EVENTS for gap in (gaps[:-1] if column == "time_months" else gaps)):
                 found.append(Leak("curve", f"a chart of {name}: more than one point for {STEP_EVENTS} events"))
     return [*(_Piece(value, at) for value, at in told), _Piece(said, "")], list(dict.fromkeys(found))
 

@@ -25,9 +25,11 @@ from stratiome.config import (
     TreatmentConfig,
 )
 from stratiome.report.disclosure import STEP_EVENTS, is_small, merged, part
+from stratiome.report.jobs import Rule, read_rules
 from stratiome.report.outcome_words import OutcomeWords
 from stratiome.report.traced import Ledger, cells
 from stratiome.report.without_time import without_time
+from stratiome.report.words import OMICS, label
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -179,6 +181,16 @@ class Settings:
         return OutcomeWords(True, self.event)
 
     @property
+    def names(self) -> dict[str, str]:
+        """Names of columns and omics that readers are spared -> what is printed."""
+        endpoint, treatments = self.endpoint, self.treatments.values()
+        given = [endpoint.time, endpoint.event, endpoint.response, self.site, *self.covariates, *self.known_labels]
+        given += [*self.data.columns, *self.audit.groups, *(t.column for t in treatments)]
+        given += [c for t in treatments for c in t.confounders]
+        found = {name: label(name) for name in given if name and "_" in name}
+        return found | {omic: name for omic in (*self.data.omics, *OMICS) if (name := label(omic)) != omic}
+
+    @property
     def alpha(self) -> float:
         """Level of tests that goes with the level of the intervals."""
         return round(1 - self.evaluation.level, 10)
@@ -227,6 +239,7 @@ class ReportInputs:
     public: bool = False
     absent: Mapping[str, Sequence[str]] = field(default_factory=dict)
     asked: set[str] | None = None
+    rules: Sequence[Rule] = ()
 
     def table(self, name: str) -> pl.DataFrame | None:
         """The whole of a table; none if it is absent."""
@@ -280,6 +293,23 @@ class ReportInputs:
         """The same for captions: `n = 600` or `n >590`."""
         text = self.people(n)
         return f"n {text}" if text.startswith((">", "<")) else f"n = {text}"
+
+    @property
+    def wholes(self) -> list[int]:
+        """Sizes that the page prints and other tables count parts of: cohort, outcome, arms, who has a subgroup."""
+        steps = self.rows("flow", step="outcome")
+        flow = [steps[0]["n_in"], steps[-1]["n_out"]] if steps else []
+        events = [r["n"] for r in self.rows("outcome_counts")]
+        arms = self.rows("treatment_records", finding="recorded")
+        groups = self.of_subgroups
+        assigned = [sum(sizes[i] for sizes in groups.values()) for i in (0, 1)]
+        return [*flow, *events, *(n for r in arms for n in (r["n_treated"], r["n_untreated"])), *assigned]
+
+    @property
+    def of_subgroups(self) -> dict[int, tuple[int, int]]:
+        """Held-out patients and events of each subgroup of the latent model."""
+        rows = self.rows("subgroup_summary", model="vae")
+        return {r["subgroup"]: (r["n"], r["events"]) for r in rows if r["subgroup"]}
 
     @property
     def steps(self) -> str:
@@ -345,6 +375,7 @@ def read_inputs(
     paths: Mapping[str, str | Sequence[str]],
     quality: Sequence[str] = (),
     quality_figures: Sequence[str] = (),
+    workflow: str | None = None,
 ) -> ReportInputs:
     """Read and check every table.
 
@@ -360,6 +391,8 @@ def read_inputs(
         Input name (of `CONTRACTS`) -> path, or list of none or more paths, read one beneath the other.
     quality, quality_figures
         One parquet table and one SVG per omic; the stem of the file is the omic.
+    workflow
+        Path of `workflow.json`.
 
     Raises
     ------
@@ -368,6 +401,7 @@ def read_inputs(
     """
     files = {name: [given] if isinstance(given, str) else list(given) for name, given in paths.items()}
     beside = {"manifest": [manifest], "quality": quality, "quality_figures": quality_figures}
+    beside |= {"workflow": [workflow]} if workflow else {}
     absent = {n: gone for n, given in (files | beside).items() if (gone := [p for p in given if not Path(p).is_file()])}
     files |= {name: [] for name in absent if name in files}
     read: dict[str, pl.DataFrame] = {}
@@ -389,6 +423,7 @@ def read_inputs(
         },
         files=files,
         absent=absent,
+        rules=read_rules(workflow) if workflow else (),
     )
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from stratiome.report import multiplicity
 from stratiome.report.disclosure import count
 from stratiome.report.fitted import not_fitted, same_for_all
 from stratiome.report.inputs import ReportInputs
-from stratiome.report.words import file_name, join, label, months, plural, until, within
+from stratiome.report.methods_omics import transforms
+from stratiome.report.words import file_name, inside, join, label, months, plural, until
 from stratiome.tables import PROGNOSIS_MODELS
 
 REFERENCES = {
@@ -57,6 +59,10 @@ REFERENCES = {
     "Crump 2009": (
         "Crump RK, Hotz VJ, Imbens GW, Mitnik OA. Dealing with limited overlap in estimation of average treatment"
         " effects. Biometrika 2009;96:187–99."
+    ),
+    "Du 2010": (
+        "Du P, Zhang X, Huang CC, et al. Comparison of Beta-value and M-value methods for quantifying methylation"
+        " levels by microarray analysis. BMC Bioinformatics 2010;11:587."
     ),
     "Efron 1977": (
         "Efron B. The efficiency of Cox's likelihood function for censored data. J Am Stat Assoc 1977;72:557–65."
@@ -242,6 +248,8 @@ def paragraphs(inputs: ReportInputs) -> list[tuple[str, str, str]]:
     ]
     if inputs.settings.treatments:
         found.append(("methods-treatment", "Effects of treatments", _treatment(inputs)))
+    if said := multiplicity.text(inputs):
+        found.append(("methods-multiplicity", "Multiplicity", said))
     return [*found, ("methods-software", "Software", _software(inputs))]
 
 
@@ -265,13 +273,14 @@ def _data(inputs: ReportInputs) -> str:
         else ""
     )
     outcome = s.words.say(
-        f"The outcome was the time to {s.endpoint.event} (column {s.endpoint.time}), in months, evaluated at"
-        f" {horizons} months.",
+        f"The outcome was the time from time zero to {s.event or 'death of any cause'} (column {s.endpoint.event}; time"
+        f" in column {s.endpoint.time}), in months, evaluated at {horizons} months.",
         f"The outcome was a response (column {s.endpoint.response}), assessed once and without time; the event that"
         " risks"
         f" are of is {s.words.failure}. Patients who were not assessed were left out of models and tests.",
     )
-    return f"Data were {source}. {outcome}{other}{_followed(inputs)}{omics}"
+    dates = "" if s.endpoint.index_date or inputs.simulated else " Calendar dates of inclusion were not given."
+    return f"Data were {source}.{dates} {outcome}{other}{_followed(inputs)}{omics}"
 
 
 def _prepared(inputs: ReportInputs) -> str:
@@ -280,7 +289,7 @@ def _prepared(inputs: ReportInputs) -> str:
         " never imputed into a likelihood. Missing clinical values were replaced by the training median beside an"
         " indicator of missingness (numbers) or counted as the reference beside one (classes); levels of fewer than"
         " five training patients join the reference. Transforms were fitted on training patients and applied to all."
-        f"{_features(inputs)}"
+        f"{transforms(inputs)}{_features(inputs)}"
     )
 
 
@@ -312,7 +321,7 @@ def _features(inputs: ReportInputs) -> str:
 
 def _design(inputs: ReportInputs) -> str:
     r = inputs.settings.resamples
-    repeats = f", repeated {r.repeats} times" if r.repeats > 1 else ""
+    repeats = f", repeated {r.repeats} times" if r.repeats > 1 else ", once"
     said = [f"Patients were split by {r.folds}-fold cross-validation{repeats}."] if r.folds else []
     if r.file:
         said.append(f"Splits were taken as given in {file_name(r.file)}.")
@@ -437,8 +446,7 @@ def _judged(inputs: ReportInputs) -> str:
     if not s.words.timed:
         return f"{_judged_without_time()}{end}"
     return (
-        "Discrimination was measured by Uno's C (Uno 2011) truncated at {months(s.endpoint.tau_months)}"
-        " months and by"
+        f"Discrimination was measured by Uno's C (Uno 2011) truncated at {months(s.endpoint.tau_months)} months and by"
         " time-dependent AUC, overall error by the integrated Brier score with censoring weights (Graf 1999),"
         " calibration by slope, intercept (Crowson 2016), observed/expected ratio, risk groups, and smooth curves of"
         f" pseudo-values (Andersen 2003) with the integrated calibration index (Austin 2020){_d_calibrated(inputs)}."
@@ -510,7 +518,7 @@ def _in_groups(inputs: ReportInputs) -> str:
     if not inputs.rows("fairness_tests"):
         return ""
     settings = inputs.settings
-    columns = join([within(c) for c in settings.audit.groups])
+    columns = join([label(c) for c in settings.audit.groups])
     crossed = ", and by pairs of these," if settings.audit.intersections and len(settings.audit.groups) > 1 else ""
     if settings.endpoint.competing is not None:
         how = "robust score tests of Poisson regressions on the hazard of the subdistribution (Fine 1999)"
@@ -592,7 +600,7 @@ def _beside(inputs: ReportInputs, ratio: str) -> str:
 def _treatment(inputs: ReportInputs) -> str:
     parts = []
     for key, t in inputs.settings.treatments.items():
-        name = t.label or label(key)
+        name = inside(t.label or label(key))
         if t.design == "randomised":
             parts.append(f"{name} (randomised) was compared as assigned")
         else:
@@ -607,7 +615,7 @@ def _treatment(inputs: ReportInputs) -> str:
     return (
         f"Treatment effects were estimated by emulating a target trial (Hernán 2016): {'; '.join(parts)}. Overlap"
         " weights (Li 2018) came from unpenalised logistic regression, refitted in each subgroup and in each bootstrap"
-        f" sample. {_contrast(inputs)}"
+        f" sample; missing confounders were taken as missing clinical values are. {_contrast(inputs)}"
         f"{_averages(inputs)} One omnibus test asked whether the effect differs between"
         " subgroups; p-values of single subgroups are adjusted after Holm (Holm 1979)."
     )

@@ -1,19 +1,18 @@
-"""Sections at the end: the planted truth where there is one, methods ready to paste, and where everything came from."""
+"""Sections near the end: the planted truth where there is one, and methods ready to paste."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import Any
 
-from stratiome.report import charts, methods
-from stratiome.report.blocks import Cell, Code, Figure, Fold, Heading, Note, Section, Table, Text
+from stratiome.report import charts, methods, multiplicity
+from stratiome.report.abbreviations import ABBREVIATIONS
+from stratiome.report.blocks import Cell, Figure, Heading, Section, Table, Text
 from stratiome.report.comparison import MODELS
-from stratiome.report.disclosure import MISSING, about, count, is_small
 from stratiome.report.inputs import ReportInputs
 from stratiome.report.section_subgroups import group_name
 from stratiome.report.section_treatment import name_of
-from stratiome.report.words import file_name, interval, label, number, tail
+from stratiome.report.words import interval, label, number, sentence
 
 
 def planted(inputs: ReportInputs) -> Section | None:
@@ -81,6 +80,7 @@ def _effects(inputs: ReportInputs, key: str, name: str) -> list[object]:
                     group if weighting == "overlap" else 0,
                     weighting == "none",
                     row["truth"],
+                    row=row,
                 )
             )
             body.append([who, how, number(row["truth"], 1, sign=True), interval(row, 1, sign=True), _covered(row)])
@@ -105,7 +105,9 @@ def _effects(inputs: ReportInputs, key: str, name: str) -> list[object]:
         body,
         frozenset({2, 3}),
     )
-    return [Heading(f"Effect of {name}"), Figure(drawing, "Truth beside estimate", caption, 820), table]
+    title = f"Effect of {name}: truth beside estimate"
+    figure = Figure(drawing, title, caption, 820, f"effect-{key}")
+    return [Heading(f"Effect of {name}", f"truth-{key}-effect"), figure, table]
 
 
 def _covered(row: dict[str, Any]) -> Cell:
@@ -119,87 +121,16 @@ def how(inputs: ReportInputs) -> Section:
     blocks: list[object] = []
     for anchor, title, text in methods.paragraphs(inputs):
         blocks += [Heading(title, anchor), Text(text)]
-    blocks += [Heading("References"), *(Text(r) for r in methods.write(inputs)[1])]
+        if anchor == "methods-multiplicity":
+            blocks += multiplicity.table(inputs)
+    blocks += [Heading("References", "methods-references"), *(Text(r) for r in methods.write(inputs)[1])]
     return Section(
         "methods", "Methods", "Ready to paste; it states what this analysis did, from its own settings.", blocks
     )
 
 
-def provenance(inputs: ReportInputs) -> Section:
-    """Inputs, software, seeds and the resolved config."""
-    inputs.note("manifest")
-    manifest = inputs.manifest
-    blocks: list[object] = []
-    files = manifest.get("inputs") or []
-    if files:
-        rows = [
-            [
-                str(f.get("name", "–")),
-                file_name(f.get("path")),
-                _rows(inputs, f),
-                _amount(f.get("columns")),
-                _amount(f.get("bytes")),
-                str(f.get("sha256", "–")),
-            ]
-            for f in files
-        ]
-        blocks.append(Heading("What went in", "provenance-inputs"))
-        blocks.append(
-            Table("Input files.", ["Name", "File", "Rows", "Columns", "Bytes", "SHA-256"], rows, frozenset({2, 3, 4}))
-        )
-    facts = [
-        ("Config hash", manifest.get("config_hash")),
-        ("Seed", manifest.get("seed", inputs.settings.seed)),
-        ("Device asked for", manifest.get("device")),
-        ("Python", manifest.get("python")),
-        ("Platform", manifest.get("platform")),
-    ]
-    blocks.append(Heading("What ran", "provenance-run"))
-    blocks.append(
-        Table("The run.", ["What", "Value"], [[name, str(value)] for name, value in facts if value is not None])
-    )
-    versions = manifest.get("created_with") or {}
-    if versions:
-        rows = [[name, str(versions[name])] for name in sorted(versions)]
-        blocks.append(
-            Fold("Software versions", [Table("Software.", ["Package", "Version"], rows)], "provenance-software")
-        )
-    blocks += _artefacts(inputs)
-    if manifest.get("config") and not inputs.public:
-        blocks.append(
-            Fold(
-                "Resolved config",
-                [Code(json.dumps(manifest["config"], indent=2, sort_keys=True, ensure_ascii=False))],
-                "provenance-config",
-            )
-        )
-    if not files and not versions:
-        blocks.append(Note("The manifest names no inputs and no software.", "care"))
-    return Section("provenance", "Provenance", "What went in, what ran, and how to get the same numbers again.", blocks)
-
-
-def _artefacts(inputs: ReportInputs) -> list[object]:
-    """Which file each name in the origin of a number stands for."""
-    files = {name: given for name, given in sorted(inputs.files.items()) if given}
-    if not files:
-        return []
-    rows = [[f"`{name}`", ", ".join(f"`{tail(path)}`" for path in given)] for name, given in files.items()]
-    text = (
-        "A number that comes from a table tells its cell where the pointer rests on it, as"
-        " `prognosis_metrics[14].estimate`: rows count from 0, and those of several files one beneath the other."
-        " `python -m stratiome.check_report` with the folder of the results compares all of them with the tables."
-    )
-    return [Fold("Where numbers come from", [Text(text), Table("Tables of the run.", ["Name", "Files"], rows)])]
-
-
-def _rows(inputs: ReportInputs, file: Mapping[str, Any]) -> str:
-    """Rows of an input; rounded where a few of them were left out, whose number the patients kept would tell."""
-    n, least = file.get("rows"), inputs.settings.min_cell
-    if not isinstance(n, int):
-        return MISSING
-    left = [r["n_in"] - r["n_out"] for r in inputs.rows("flow", step="read", scope=file.get("name")) if r["n_in"] == n]
-    return about(n, least) if any(is_small(lost, least) for lost in left) else count(n, least)
-
-
-def _amount(value: Any) -> str:
-    return f"{value:,}" if isinstance(value, int) else "–"
+def abbreviated(names: Sequence[str]) -> list[object]:
+    """List of the abbreviations of a page."""
+    rows = [[name, sentence(ABBREVIATIONS[name])] for name in names]
+    table = Table("Abbreviations on this page.", ["Abbreviation", "Stands for"], rows)
+    return [Heading("Abbreviations", "methods-abbreviations"), table] if rows else []

@@ -63,7 +63,7 @@ def fairness(inputs: ReportInputs) -> list[object]:
     rest = [m for m in models if m not in shown]
     others = [_table(inputs, m, g) for m in rest for g in groupings]
     if others:
-        blocks.append(Fold(f"The same for the {join([within(m) for m in rest])} model", others))
+        blocks.append(Fold(f"The same for the {join([within(m) for m in rest])} model", others, printed=True))
     return [*blocks, *_updates(inputs, models, groupings)]
 
 
@@ -150,7 +150,7 @@ def _flags(inputs: ReportInputs) -> list[object]:
     lost = {(t["grouping"], t["group"]) for t in tests if t["kind"] == "holds" and t["p_holm"] is None}
     few = f" {plural(len(lost), 'group')} could not be tested, mostly for too few events." if lost else ""
     words = (
-        f" A group is flagged where its slope is not 1 or its level is off, a grouping where slope or level differ"
+        f"A group is flagged where its slope is not 1 or its level is off, a grouping where slope or level differ"
         f" between its groups; what is wrong for all patients alike does not count as a difference.{few}"
         " A test is of slope and level together, and may say otherwise than the interval of either."
     )
@@ -158,10 +158,14 @@ def _flags(inputs: ReportInputs) -> list[object]:
         return [
             Note(
                 f"Nothing is flagged at {alpha} ({tested}). That is no proof that predictions hold equally well in all"
-                f" groups: in small groups a difference is easily missed; see the intervals.{words}"
+                f" groups: in small groups a difference is easily missed; see the intervals. {words}"
             )
         ]
-    return [Items(said), Note(f"Flagged at {alpha} ({tested}).{words}{_together(inputs, flagged)}")]
+    return [
+        Note(f"Flagged at {alpha} ({tested}).", "care"),
+        Items(said),
+        Text(f"{words}{_together(inputs, flagged)}"),
+    ]
 
 
 def _together(inputs: ReportInputs, flagged: Sequence[Row]) -> str:
@@ -201,7 +205,8 @@ def _flag(inputs: ReportInputs, test: Row) -> str:
 
 
 def _group(name: str) -> str:
-    return level(name)
+    """A group; of crossed columns the class of each."""
+    return ", ".join(level(part) for part in name.split(", "))
 
 
 # --- figures ---------------------------------------------------------------------------------------------------------
@@ -241,7 +246,7 @@ def _figures(inputs: ReportInputs, model: str, groupings: Sequence[str]) -> list
         caption = (
             f"Held-out patients; intervals at {inputs.settings.level}, each on its own, not corrected for their number."
         )
-        found.append(Figure(figure, title, caption, 820))
+        found.append(Figure(figure, title, caption, 820, f"groups-{metric}"))
     return found
 
 
@@ -259,12 +264,12 @@ def _lines(inputs: ReportInputs, model: str, groupings: Sequence[str], metric: s
 
 def _line(name: str, row: Row | None, colour: int) -> charts.Line:
     if row is None or row["estimate"] is None:
-        return charts.Line(name, text=TOO_FEW if row is None else interval(row))
+        return charts.Line(name, text=TOO_FEW if row is None else interval(row), row=row)
     positive = row["metric"] == "observed_expected"  # drawn on a logarithmic axis
     estimate, lower, upper = (
         max(row[k], LEAST) if positive and row[k] is not None else row[k] for k in ("estimate", "lower", "upper")
     )
-    return charts.Line(name, estimate, lower, upper, interval(row), colour)
+    return charts.Line(name, estimate, lower, upper, interval(row), colour, row=row)
 
 
 # --- tables ----------------------------------------------------------------------------------------------------------
@@ -379,7 +384,7 @@ def _updates(inputs: ReportInputs, models: Sequence[str], groupings: Sequence[st
     rows = inputs.rows("fairness_recalibration")
     if not rows:
         return []
-    head: list[object] = [Heading("What would an update within each group bring?", "travel-update")]
+    head: list[object] = [Heading("What would an update within each group bring? Recalibration", "travel-update")]
     known = [r for r in rows if r["estimate"] is not None and not is_small(r["n"], inputs.settings.min_cell)]
     if not known:
         why = join(list(dict.fromkeys(reason(r) for r in rows)))

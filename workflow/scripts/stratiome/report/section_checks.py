@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -15,6 +16,9 @@ from stratiome.report.words import FOLLOW_UP, join, label, number, p_cell, sente
 Row = Mapping[str, Any]
 
 NOT_JUDGED = "not judged: "
+
+ROOTS = {"eta squared": "eta", "r squared": "r"}
+"""Measures whose root is told, so that all are compared with one limit."""
 
 SHOWN = 10
 """Rows of a table of tests that stand open; the rest is folded."""
@@ -65,11 +69,16 @@ def _notes(inputs: ReportInputs) -> list[object]:
     rows = [r for r in inputs.rows("notes") if r["scope"] not in inputs.rare]
     if not rows:
         return []
-    body = [[sentence(label(r["scope"])), r["file"], r["note"]] for r in rows]
+    body = [[sentence(label(r["scope"])), r["file"], _coded(r["note"])] for r in rows]
     return [
         Heading("Found or repaired on reading", "checks-read"),
-        Table("What was found or repaired on reading.", ["Concerns", "File", "What"], body),
+        Table("Findings on reading, and repairs.", ["Concerns", "File", "What"], body),
     ]
+
+
+def _coded(note: str) -> str:
+    """A note in which a piece of config that is suggested is set as code."""
+    return re.sub(r"[\w.]+: \{.*\}", lambda m: f"`{m[0]}`", note) if "`" not in note else note
 
 
 def _identity(inputs: ReportInputs) -> list[object]:
@@ -148,7 +157,7 @@ def _batches(inputs: ReportInputs) -> list[object]:
             sentence(term(r["batch"])),
             "follow-up time" if r["variable"] == FOLLOW_UP else term(r["variable"]),
             r["role"],
-            r["measure"],
+            ROOTS.get(r["measure"], r["measure"]),
             Cell(number(r["strength"]), "mixed") if r["beyond"] else number(r["strength"]),
             p_cell(r["p_value"]),
             count(r["n"], inputs.settings.min_cell),
@@ -156,7 +165,10 @@ def _batches(inputs: ReportInputs) -> list[object]:
         for r in sorted(rows, key=lambda r: (-(r["strength"] or 0.0), r["batch"], r["variable"]))
         if r["value"] is not None
     ]
-    note = f"Strength from 0 to 1, corrected for chance; beyond {number(limit)} it is marked."
+    note = (
+        "Strength from 0 to 1, corrected for chance: Cramer's V, or the root of eta squared or r squared (eta, r);"
+        f" beyond {number(limit)} it is marked."
+    )
     note += _not_estimable(rows)
     return [
         Heading("Batches", "checks-batches"),

@@ -13,9 +13,11 @@ from stratiome import tables
 from stratiome.numbers import rounded
 from stratiome.report import figures, svg
 from stratiome.report.blocks import Cards, Cell, Figure, Fold, Heading, Note, Section, Table, Text
-from stratiome.report.disclosure import MISSING, about, count, counts, is_small, part, share
+from stratiome.report.disclosure import MISSING, about, beside, count, counts, is_small, part, share
 from stratiome.report.flow import diagram, merge_small
 from stratiome.report.inputs import CROSS, GIVEN, LOCKED, SITES, TEMPORAL, ReportInputs
+from stratiome.report.section_cohort_arms import GIVEN_OR_NOT, by_arm
+from stratiome.report.section_cohort_size import merged_steps, sizes
 from stratiome.report.traced import bare
 from stratiome.report.words import file_name, join, label, level, months, number, plural, sentence, until
 
@@ -24,7 +26,8 @@ Row = Mapping[str, Any]
 FEW_EVENTS = 100
 """Events below which the performance of a prognostic model is not judged reliably (Collins, Ogundimu & Altman 2016)."""
 
-GIVEN_OR_NOT = {"0": "not given", "1": "given"}
+SITE_NAMES = frozenset({"site", "sites", "center", "centre", "hospital", "clinic", "institution"})
+"""Words of a column's name that say that it holds sites."""
 
 OPEN_CLASSES = 8
 """Classes of a column that stand open in the table of patients; where there are more, all are folded."""
@@ -44,17 +47,21 @@ def cohort(inputs: ReportInputs) -> Section:
                 "Nobody is dropped for lacking an omic. Patients without a usable outcome are left out of"
                 f" {inputs.settings.words.say('survival models', what)} and tests only.",
                 820,
+                "flow",
             ),
             _with_locked(
                 inputs,
                 flow_table(
                     flow,
                     inputs.settings.min_cell,
-                    "Patients at each step: how many came in, how many went on, and why the others left.",
+                    "Patients at each step: how many came in, how many went on, and why the others left."
+                    f"{merged_steps(flow, inputs.settings.min_cell)}",
                 ),
             ),
+            *sizes(inputs),
         ]
-    blocks += [*_size(inputs), *_baseline(inputs)]
+    with beside(()):  # what is told of classes here is a whole of its own
+        blocks += [*_size(inputs), *_baseline(inputs)]
     overlap = inputs.rows("overlap_omics")
     if overlap:
         total = sum(r["n"] for r in overlap)
@@ -79,6 +86,7 @@ def cohort(inputs: ReportInputs) -> Section:
                     else ""
                 ),
                 700,
+                "omics",
             ),
         ]
     blocks += _splits(inputs)
@@ -107,7 +115,7 @@ def _size(inputs: ReportInputs) -> list[object]:
             f"Follow-up is short: half of the patients are followed for less than {number(follow['value'], 1)} months,"
             f" and the last horizon is {months(last)} months, where few patients tell."
         )
-    return [Heading("How much the cohort can tell"), Note(" ".join(said), "care")] if said else []
+    return [Heading("How much the cohort can tell", "cohort-tells"), Note(" ".join(said), "care")] if said else []
 
 
 def _few_of_either(inputs: ReportInputs) -> list[str]:
@@ -126,17 +134,18 @@ def _few_of_either(inputs: ReportInputs) -> list[str]:
 
 def _baseline(inputs: ReportInputs) -> list[object]:
     """Table 1: the patients by clinical column, their sites, and how long they were followed."""
-    rows = inputs.rows("baseline")
+    rows = inputs.rows("baseline", treatment=None)
     if not rows:
         return []
     least = inputs.settings.min_cell
+    rows = sorted(rows, key=lambda r: r["kind"] != "months")  # first how long they were followed
     body: list[list[Cell | str]] = []
     folds: list[object] = []
     given = {t.column for t in inputs.settings.treatments.values() if t.column}
     for variable in dict.fromkeys(r["variable"] for r in rows):
         here = [r for r in rows if r["variable"] == variable]
         classes = [r for r in here if r["kind"] == "share"]
-        body += [[*_number(r, inputs), count(r["missing"], least)] for r in here if r["kind"] != "share"]
+        body += [[*_number(r, inputs), _lacking(r, inputs)] for r in here if r["kind"] != "share"]
         if not classes:
             continue
         lines = _classes(variable, classes, least, GIVEN_OR_NOT if variable in given else {})
@@ -163,12 +172,14 @@ def _baseline(inputs: ReportInputs) -> list[object]:
             )
         )
     note = (
-        "Numbers: mean (standard deviation), of patients with a value. Classes and sites: patients (share of those with"
-        " a value). Patients with an outcome and without alike; nothing is tested. ≈ marks counts rounded to protect a"
-        " small one."
+        "Numbers: mean (standard deviation), or median (first to third quartile) where they are skewed, of patients"
+        " with a value. Classes, whole numbers of few values and sites: patients (share of those with a value)."
+        " Missing: patients (share of the cohort). Patients with an outcome and without alike; nothing is tested."
+        " ≈ marks counts rounded to protect a small one. Models take a missing number at the training"
+        " median, a missing class as the reference, with an indicator of missingness beside either."
     )
     table = Table("Patients at time zero.", ["", "Patients", "Missing"], body, frozenset({1, 2}), note)
-    return [Heading("Who they are", "cohort-who"), table, *folds, *_once(inputs)]
+    return [Heading("Who they are", "cohort-who"), table, *folds, *by_arm(inputs), *_once(inputs)]
 
 
 def _once(inputs: ReportInputs) -> list[object]:
@@ -192,14 +203,30 @@ def _number(row: Row, inputs: ReportInputs) -> list[str]:
         if row["value"] is not None and row["lower"] is not None and row["upper"] is not None:
             text += f" ({number(row['lower'], 1)} to {number(row['upper'], 1)})"
         return [f"{name}, months: median by reverse Kaplan–Meier, {inputs.settings.level} interval", text]
+    if row["kind"] == "median":
+        quartiles = f" ({number(row['lower'], 1)} to {number(row['upper'], 1)})" if row["lower"] is not None else ""
+        return [f"{name}, median (IQR)", f"{number(row['value'], 1)}{quartiles}"]
     spread = f" ({number(row['sd'], 1)})" if row["sd"] is not None else ""
     return [f"{name}, mean (SD)", f"{number(row['value'], 1)}{spread}" if row["value"] is not None else "–"]
+
+
+def _lacking(row: Row, inputs: ReportInputs) -> str:
+    """Patients without a value and their share of the cohort; of the follow-up, those without a usable outcome."""
+    least = inputs.settings.min_cell
+    whole = row["n"] + row["missing"]
+    if row["kind"] != "months":
+        return f"{count(row['missing'], least)} ({share(row['missing'], whole, least)})" if row["missing"] else "0"
+    read = inputs.rows("flow", step="outcome")
+    lost = read[0]["n_in"] - row["n"] if read else 0
+    return f"{count(lost, least)} ({share(lost, read[0]['n_in'], least)})" if lost > 0 else "0"
 
 
 def _classes(variable: str, rows: Sequence[Row], min_cell: int, meaning: Mapping[str, str]) -> list[list[Cell | str]]:
     # Classes and the missing add up to the cohort, whose size is printed: one small cell takes another with it.
     cells = [*(r["count"] or 0 for r in rows), rows[0]["missing"]]
     *printed, missing = counts(cells, min_cell)
+    if rows[0]["missing"] >= min_cell and not missing.startswith("≈"):
+        missing += f" ({share(rows[0]['missing'], sum(cells), min_cell)})"
     blurred = is_small(rows[0]["missing"], min_cell) and any(p.startswith("≈") for p in printed)
     body: list[list[Cell | str]] = []
     for i, (r, text) in enumerate(zip(rows, printed, strict=True)):
@@ -365,7 +392,7 @@ def _cards(inputs: ReportInputs) -> list[tuple[str, int, Sequence[tuple[str, str
             [
                 ("omics", ", ".join(label(o) for o in omics) or "–"),
                 ("clinical baseline", ", ".join(label(c) for c in settings.covariates) or "none"),
-                ("site", settings.site or "not given"),
+                ("site", f"column `{settings.site}`" if settings.site else "not given"),
             ],
         ),
     ]
@@ -377,7 +404,14 @@ def _endpoint(inputs: ReportInputs) -> list[tuple[str, str]]:
         column = str(endpoint.response)
         return [("response", f"{column} = 1"), ("event", f"{words.failure} ({column} = 0)"), ("time", "assessed once")]
     horizons = ", ".join(months(h) for h in endpoint.horizons_months)
-    return [("time", endpoint.time), ("event", endpoint.event), ("horizons, months", horizons)]
+    event = inputs.settings.event or "death of any cause"
+    found = [
+        ("event", f"{event} (column `{endpoint.event}`)"),
+        ("time", f"from time zero to the event or the end of follow-up (column `{endpoint.time}`)"),
+        ("horizons, months", horizons),
+    ]
+    follow = inputs.row("baseline", kind="months", treatment=None)
+    return found + ([("median follow-up, months", _number(follow, inputs)[1])] if follow else [])
 
 
 def summary(inputs: ReportInputs) -> list[str]:
@@ -388,12 +422,29 @@ def summary(inputs: ReportInputs) -> list[str]:
     sites = {r["site"] for r in inputs.rows("latent_map") if r["site"] is not None}
     patients = _patients(inputs)
     said = [f"{count(patients, least)} patients"] if patients else []
+    said += _excluded(inputs)
     failed = inputs.settings.words.say(f"{events} events", f"{events} with {inputs.settings.words.failure}")
     said += [f"{inputs.people(n)} with outcome", failed] if n is not None else []
     row = inputs.row("resample_summary", design=LOCKED)
     said += [f"of these {count(row['n_test'], least)} patients with {away} events locked away"] if row else []
+    follow = inputs.row("baseline", kind="months", treatment=None) if inputs.settings.words.timed else None
+    if follow is not None and follow["value"] is not None:
+        said.append(f"median follow-up {number(follow['value'], 1)} months")
     said += [plural(len(inputs.quality), "omic")] * bool(inputs.quality)
-    return said + [f"{len(sites)} sites"] * (inputs.settings.site is not None and len(sites) > 1)
+    return said + [_sites(inputs, len(sites))] * (inputs.settings.site is not None and len(sites) > 1)
+
+
+def _excluded(inputs: ReportInputs) -> list[str]:
+    """`529 excluded (no usable outcome)`, or nothing."""
+    steps = inputs.rows("flow", step="outcome")
+    lost = steps[0]["n_in"] - steps[-1]["n_out"] if steps else 0
+    return [f"{count(lost, inputs.settings.min_cell)} without a usable outcome excluded"] if lost > 0 else []
+
+
+def _sites(inputs: ReportInputs, n: int) -> str:
+    """`9 sites`; where the column is called otherwise, as that: `9 sites (column cohort)`."""
+    site = inputs.settings.site or ""
+    return f"{n} sites" if SITE_NAMES.intersection(site.lower().split("_")) else f"{n} sites (values of {label(site)})"
 
 
 def flow_table(flow: Sequence[Row], min_cell: int, caption: str) -> Table:
@@ -542,8 +593,10 @@ def _locked(inputs: ReportInputs) -> str:
 def small_sites(inputs: ReportInputs) -> str:
     """Which sites are too small to be held out on their own, and what became of them."""
     settings = inputs.settings
-    if settings.site is None or not settings.resamples.leave_site_out:
+    if settings.site is None:
         return ""
+    if not settings.resamples.leave_site_out:
+        return f" Sites ({label(settings.site)}) are not held out: `resamples.leave_site_out` is off."
     known = sorted({r["site"] for r in inputs.rows("latent_map") if r["site"] is not None})
     limit = f"fewer than {settings.resamples.min_site} patients with an outcome"
     together = [s for members in settings.sites.values() if len(members) > 1 for s in members]
@@ -607,6 +660,7 @@ def _omic(inputs: ReportInputs, name: str) -> list[object]:
                 "Values as given, spread over patients, and missing values per feature. All patients who have this"
                 " omic; not held out.",
                 820,
+                name,
             )
         )
     table = inputs.quality.get(name)
@@ -665,6 +719,8 @@ def _metric(row: Row, min_cell: int) -> str:
         return "–"
     if "patients" in row["metric"]:
         return count(round(value), min_cell)
+    if row["metric"] == "missing values" and value == 0:
+        return "none"
     if row["metric"] == "missing values" or row["note"].startswith("share"):
         return f"{100 * value:.1f} %"
     if row["metric"].startswith(EXTREMES):

@@ -17,10 +17,12 @@ from stratiome.report.section_prognosis_calibration import calibration, two_line
 from stratiome.report.section_prognosis_explain import explanation
 from stratiome.report.section_prognosis_learners import forest, gains, own_verdict, with_learners
 from stratiome.report.section_prognosis_sites import sites
+from stratiome.report.section_prognosis_stack import stack_weights, stacks
 from stratiome.report.section_prognosis_trust import hazards, too_few, trust
 from stratiome.report.section_prognosis_use import bounds, decisions
 from stratiome.report.section_prognosis_weights import weights
 from stratiome.report.site_forest import resample_name
+from stratiome.report.traced import exponential
 from stratiome.report.verdicts import Verdict
 from stratiome.report.words import (
     file_name,
@@ -48,8 +50,6 @@ TITLES = {
 }
 _ENOUGH_DRAWS = 200
 """Bootstrap samples below which the ends of a 95 % interval are said to be rough: a convention for words."""
-_MOST_WEIGHTS = 10
-"""Training sets whose weights of the stacked model are listed."""
 OF_OMICS = ("clinical_omics", "clinical_latent", "clinical_factors")
 """Models of the same form as the clinical one, with omics added: they tell what omics add."""
 
@@ -190,7 +190,7 @@ def prognosis(inputs: ReportInputs) -> Section:
         blocks += [*_stability(inputs), *sites(inputs), *trust(inputs)]
         blocks += explanation(inputs, colours)
         blocks += [b for d in shown if d not in first for b in _design(inputs, d)]
-        blocks += [*_coefficients(inputs), *_fitted(inputs)]
+        blocks += [*_ratios(inputs), *_coefficients(inputs), *_fitted(inputs)]
     lede = (
         "Every model is judged beside the clinical one, on patients that it has not seen. The yardstick is hard to"
         " beat; in most cohorts omics add little to it."
@@ -209,8 +209,8 @@ def _meaning(inputs: ReportInputs, design: str) -> str:
     )
     return {
         CROSS: (
-            "Each patient is held out once per repeat, by models trained on the others: how well they do in patients"
-            " like these."
+            f"Each patient is held out once per repeat ({plural(settings.repeats, 'repeat')}), by models trained on the"
+            " others: how well they do in patients like these."
         ),
         GIVEN: f"Patients are held out as {file_name(settings.file) if settings.file else 'a file'} says{compare}",
         SITES: "Each site is held out in turn: how well models do at a site that they have not seen.",
@@ -269,7 +269,7 @@ def _design(inputs: ReportInputs, design: str) -> list[object]:
         first = first or next((c for c in claims if c), None)
         cells = [two_lines(c, outcome.metrics[m][1]) for c, (m, _) in zip(claims, columns, strict=True)]
         body.append([label(model), *_delta(inputs, model, design), *cells])
-    notes += _alike(inputs, design) + _others(inputs, design) + _stacks(inputs, design)
+    notes += _alike(inputs, design) + _others(inputs, design) + _unjudged(inputs, design)
     notes += thin(inputs, fitted(inputs, design), design)
     size = f"{inputs.size(first['n'])}, {count(first['events'], least)} events. " if first else ""
     reasons = _reasons(inputs, design)
@@ -300,6 +300,7 @@ def _design(inputs: ReportInputs, design: str) -> list[object]:
         Table(f"{title}: all models beside the clinical one.", head, body, frozenset(range(2, len(head))), note),
         *gains(inputs, design),
         *map(Note, notes),
+        *stack_weights(inputs, design),
     ]
     title = outcome.say("Every metric, horizon and method", "Every metric and method")
     blocks.append(Fold(title, [_everything(inputs, design)]))
@@ -369,35 +370,27 @@ def _alike(inputs: ReportInputs, design: str) -> list[str]:
     return said
 
 
+def _unjudged(inputs: ReportInputs, design: str) -> list[str]:
+    """That the stacked model of all patients weighs models that no training set could fit, where that is so."""
+    if not stacks(inputs, design):
+        return []
+    unknown = [
+        m
+        for m in fitted(inputs, "full") or models(inputs, design)
+        if unfitted(inputs, m, design) and label(m) in stacks(inputs, "full").get("full", {})
+    ]
+    if not unknown:
+        return []
+    return [
+        f"The stacked model of all patients also weighs {words.join([within(m) for m in unknown])}, which no training"
+        " set here could fit: that combination was not judged."
+    ]
+
+
 def _others(inputs: ReportInputs, design: str) -> list[str]:
     """That the absolute risks that are judged here know nothing of who dies of other causes, where that is so."""
     said = same_for_all(inputs, design)
     return [f"Absolute risks need a model of deaths of other causes: {said}."] if said else []
-
-
-def _stacks(inputs: ReportInputs, design: str) -> list[str]:
-    """What the stacked model of each training set weighs, and whether the one of all patients was judged at all."""
-    rows = {r["resample"]: _named(r) for r in inputs.rows("models", model="stacked") if not r["stand_in"]}
-    own = [s for s in inputs.resamples(design) if s in rows]
-    if not own or unfitted(inputs, "stacked", design):
-        return []
-    weights = [rows[s].rpartition(": ")[2] for s in own]
-    said = "Weights of the stacked model by training set: " + "; ".join(
-        f"{resample_name(inputs, s)}: {w}" for s, w in zip(own, weights, strict=True)
-    )
-    notes = [f"{said}."] if len(own) <= _MOST_WEIGHTS else []
-    unknown = [
-        m
-        for m in fitted(inputs, "full") or models(inputs, design)
-        if unfitted(inputs, m, design) and label(m) in rows.get("full", "").rpartition(": ")[2]
-    ]
-    if unknown:
-        named = words.join([within(m) for m in unknown])
-        notes.append(
-            f"The stacked model of all patients also weighs {named}, which no training set here could fit: that"
-            " combination was not judged."
-        )
-    return notes
 
 
 def _reasons(inputs: ReportInputs, design: str) -> list[str]:
@@ -488,12 +481,13 @@ def _stability(inputs: ReportInputs) -> list[object]:
                 f"Patients/events: {sizes}. Single folds are noisy; look for a model that is always ahead, not once. No"
                 " interval is drawn.",
                 820,
+                slug,
             )
         )
     if not models(inputs, SITES):
         why = "no site is given" if inputs.settings.site is None else "no site was held out"
         blocks.append(Note(f"Whether this holds at another site is not tested here: {why}."))
-    return [Heading("Does it hold in every held-out set?", "prognosis-sets"), *blocks] if blocks else []
+    return [Heading("Does it hold in every held-out set? Folds and sites", "prognosis-sets"), *blocks] if blocks else []
 
 
 def _size(inputs: ReportInputs, resample: str, n: int) -> str:
@@ -515,6 +509,33 @@ def _few(inputs: ReportInputs, rows: Sequence[Row]) -> bool:
     return settings is not None and all(r["events"] < settings.min_events for r in rows)
 
 
+def _ratios(inputs: ReportInputs) -> list[object]:
+    """Hazard ratios of the clinical model, the one that readers know."""
+    gone = [r["model"] for r in inputs.rows("models", resample="full") if r["stand_in"]]
+    rows = inputs.rows("coefficients", resample="full", model="clinical")
+    if not rows or "clinical" in gone or not inputs.settings.words.timed:
+        return []
+    body = [
+        [
+            term(r["feature"]),
+            f"{words.level(r['reference'])} (reference)" if r["reference"] is not None else "1 SD lower",
+            number(exponential(r["coefficient"])),
+            f"{number(exponential(r['lower']))} to {number(exponential(r['upper']))}"
+            if r["lower"] is not None and r["upper"] is not None
+            else "no interval",
+        ]
+        for r in rows
+    ]
+    note = (
+        f"Cox model fitted on {inputs.everyone} with an outcome, not held out; associations given the other columns,"
+        " not effects of changing them. Numbers: per standard deviation. Above 1, the event comes earlier. Whether"
+        " hazards are proportional, and the other models, are told beneath."
+    )
+    head = ["Feature", "Against", "Hazard ratio", "95 % interval"]
+    table = Table("Clinical model: hazard ratios.", head, body, frozenset({2, 3}), note)
+    return [Heading("Hazard ratios of the clinical model", "prognosis-ratios"), table]
+
+
 def _coefficients(inputs: ReportInputs) -> list[object]:
     tables: list[object] = []
     outcome = inputs.settings.words
@@ -532,7 +553,7 @@ def _coefficients(inputs: ReportInputs) -> list[object]:
         body = [
             [
                 term(r["feature"]),
-                f"reference: {r['reference']}" if r["reference"] is not None else "per SD",
+                f"reference: {words.level(r['reference'])}" if r["reference"] is not None else "per SD",
                 number(r["coefficient"], 3, sign=True),
                 (
                     f"{number(r['lower'], 3)} to {number(r['upper'], 3)}"
@@ -576,7 +597,7 @@ def _absent(inputs: ReportInputs) -> list[object]:
     """Models that were asked for and could not run, with the reason."""
     asked = inputs.settings.prognosis.models if inputs.settings.prognosis else ()
     if "clinical_factors" in asked and not any(r["model"] == "clinical_factors" for r in inputs.rows("models")):
-        return [Note("Clinical + MOFA+ was not fitted: MOFA+ is not among `latent.baselines`.")]
+        return [Note("Clinical + MOFA+ was not fitted: MOFA+ was not asked for (`latent.baselines`).")]
     return []
 
 

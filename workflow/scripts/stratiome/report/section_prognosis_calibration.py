@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from stratiome.report import charts_calibration as charts
@@ -16,6 +17,10 @@ from stratiome.report.verdicts import UNRELATED, direction
 from stratiome.report.words import interval, join, label, months, number, p_value, readable, reason
 
 Row = Mapping[str, Any]
+NAMED = 4
+"""Models that the title of a chart names."""
+OTHERS = "-others"
+"""Marks the files of figures of models that stand folded away."""
 SURE = 100
 """Events below which a calibration curve is called unstable (Collins, Ogundimu & Altman 2016)."""
 MEASURES = ("intercept", "calibration_slope", "ici", "observed_expected", "d_calibration")
@@ -50,7 +55,7 @@ def calibration(
     main = _main(inputs, design, models, of_omics)
     rest = [m for m in models if m not in main]
     panels = _curves(inputs, design, main, colours)
-    more = _curves(inputs, design, rest, colours)
+    more = _curves(inputs, design, rest, colours, OTHERS)
     if not panels and not more:
         return []
     blocks: list[object] = [
@@ -62,7 +67,9 @@ def calibration(
     blocks += _risks(inputs, design, main)
     if panels and more:
         named = join([words.within(m) for m in rest])
-        blocks.append(Fold(f"Calibration of the other models: {named}", [*more, *_risks(inputs, design, rest)]))
+        others = [*more, *_risks(inputs, design, rest, OTHERS)]
+        told = [replace(b, title=f"{b.title}, other models") for b in others if isinstance(b, Panels)]
+        blocks.append(Fold(f"Calibration of the other models: {named}", told))
     every = _everything(inputs, judged)
     title = f"Calibration {inputs.settings.words.say('at every horizon, ', '')}in every design, with methods"
     return blocks + ([Fold(title, [every])] if every else [])
@@ -146,7 +153,8 @@ def _said(inputs: ReportInputs, design: str, models: Sequence[str]) -> list[obje
     event = inputs.settings.words.say("the event by then", f"the event, {inputs.settings.words.failure}")
     lede = Text(
         f"Of patients who are given a risk of 30 %, three in ten should have {event}. Risks are too extreme"
-        " where high ones are too high and low ones too low, and too tame in the opposite case; both leave the ranking"
+        " where high ones are too high and low ones too low (overconfident), and too tame in the opposite case"
+        " (underconfident); both leave the ranking"
         " as it is, unless the slope is not above 0. Each interval below is read on its own, without correction for the"
         f" number of models{inputs.settings.words.say(' and horizons', '')}."
     )
@@ -220,8 +228,10 @@ def _percent(value: float) -> str:
     return f"{100 * value:.0f} %"
 
 
-def _curves(inputs: ReportInputs, design: str, models: Sequence[str], colours: Mapping[str, int]) -> list[object]:
-    """Panels of the models, one block for each horizon."""
+def _curves(
+    inputs: ReportInputs, design: str, models: Sequence[str], colours: Mapping[str, int], which: str = ""
+) -> list[object]:
+    """Panels of the models, one block for each horizon; `which` is added to the names of the files."""
     blocks: list[object] = []
     least = inputs.settings.min_cell
     where = "" if design == CROSS else f" Design: {design}."
@@ -252,12 +262,18 @@ def _curves(inputs: ReportInputs, design: str, models: Sequence[str], colours: M
                 f"{_unsure(inputs, design, models, horizon)}"
             )
             at = inputs.settings.words.at(horizon)
-            title = f"calibration{at}, models in one chart"
+            title = f"calibration{at} of {_named([m for m, _ in panels])}"
             axes = ("Predicted risk", "Observed risk")
-            slug, ends = f"cal-{months(horizon)}", (0.0, top)
+            slug, ends = f"cal-{models[0]}-{months(horizon)}", (0.0, top)
             chart = explore.Chart(slug, title, *axes, lines, "xy", "diagonal", span=ends, height=ends)
-            blocks.append(Panels(f"Calibration{at}", panels, caption, 276, [chart]))
+            name = f"calibration-{months(horizon)}{which}"
+            blocks.append(Panels(f"Calibration{at}", panels, caption, 276, name, [chart]))
     return blocks
+
+
+def _named(models: Sequence[str]) -> str:
+    """Models of one chart."""
+    return join([m[:1].lower() + m[1:] for m in models]) if len(models) <= NAMED else f"{len(models)} models"
 
 
 def _lines(name: str, group: int, groups: Sequence[Row], curve: Sequence[Row]) -> list[explore.Series]:
@@ -299,7 +315,7 @@ def _unsure(inputs: ReportInputs, design: str, models: Sequence[str], horizon: f
     return f" Fewer than {SURE} events{by_then}: the curves are unstable." if rows and events < SURE else ""
 
 
-def _risks(inputs: ReportInputs, design: str, models: Sequence[str]) -> list[object]:
+def _risks(inputs: ReportInputs, design: str, models: Sequence[str], which: str = "") -> list[object]:
     """Distribution of the predicted risk by outcome, at the last horizon."""
     least, horizon, outcome = inputs.settings.min_cell, _horizons(inputs)[-1], inputs.settings.words
     names = {} if outcome.timed else {"failed": words.sentence(outcome.failure), "alive": "Response"}
@@ -311,14 +327,14 @@ def _risks(inputs: ReportInputs, design: str, models: Sequence[str]) -> list[obj
             panels.append((label(model), charts.risks(rows, slug, _spread(rows, names), least, names)))
     if not panels:
         return []
-    others = outcome.say("those who failed and those who did not", "those with a response and the others")
+    others = outcome.say("those who had the event and those who did not", "those with a response and the others")
     caption = (
         f"Held-out patients by predicted risk{outcome.at(horizon)} and by what"
         f" {outcome.say('is known of them then', 'became of them')}. The less"
         f" {others} overlap, the better a model tells them apart. Pale: fewer than"
         f" {least} patients, drawn at half that height; the others are rounded to multiples of {max(1, least // 2)}."
     )
-    return [Panels("Predicted risks by outcome", panels, caption, 276)]
+    return [Panels("Predicted risks by outcome", panels, caption, 276, f"risks{which}")]
 
 
 def _spread(rows: Sequence[Row], names: Mapping[str, str]) -> str:

@@ -305,8 +305,8 @@ def forest(inputs: ReportInputs, designs: Mapping[str, str]) -> list[Figure]:
     """What omics add in concordance and in the integrated Brier score; parameters: design -> its heading."""
     sides = ("better without omics", "better with omics")
     made = [
-        _one_forest(inputs, designs, "uno_c", "forest-c", 3, sides),
-        _one_forest(inputs, designs, "ibs", "forest-ibs", 4, sides[::-1]),
+        _one_forest(inputs, designs, "uno_c", "omics-concordance", 3, sides),
+        _one_forest(inputs, designs, "ibs", "omics-error", 4, sides[::-1]),
     ]
     return [figure for figure in made if figure is not None]
 
@@ -322,7 +322,7 @@ def _one_forest(
         if rows:
             lines.append(charts.Line(words.sentence(title), heading=True))
         lines += [
-            charts.Line(_named(c), *_span(r), interval(r, decimals, sign=True), PROGNOSIS_MODELS.index(c.model))
+            charts.Line(_named(c), *_span(r), interval(r, decimals, sign=True), PROGNOSIS_MODELS.index(c.model), row=r)
             for c, r in rows
         ]
         claims += [r for _, r in rows]
@@ -341,7 +341,7 @@ def _one_forest(
         f" {words.sentence(readable(first['method']))}. An interval that covers zero is no evidence that omics add."
     )
     title = "What omics add, beside the same learner without them"
-    return Figure(drawing, title + (": accuracy of the risks" if metric == "ibs" else ""), caption, 820)
+    return Figure(drawing, title + (": accuracy of the risks" if metric == "ibs" else ""), caption, 820, slug)
 
 
 def _named(contrast: Contrast) -> str:

@@ -35,7 +35,11 @@ Row = Mapping[str, Any]
 def trust(inputs: ReportInputs) -> list[object]:
     """Everything on trust that there is; nothing where nothing was computed."""
     blocks = [*_sample_size(inputs), *_instability(inputs), *_optimism(inputs), *_spread(inputs)]
-    return [Heading("How far can these models be trusted?", "prognosis-trust"), *blocks] if blocks else []
+    return (
+        [Heading("How far can these models be trusted? Sample size, instability, optimism", "prognosis-trust"), *blocks]
+        if blocks
+        else []
+    )
 
 
 def too_few(inputs: ReportInputs, models: Sequence[str]) -> str:
@@ -144,7 +148,7 @@ def _bands(inputs: ReportInputs) -> list[object]:
         " same patient lie when the model is learned anew, means over groups of patients by predicted risk. Groups of"
         f" fewer than {least} patients are not drawn. It is the range of the prediction, not of the patient's outcome."
     )
-    return [Panels("Instability of predictions", panels, caption, 276)]
+    return [Panels("Instability of predictions", panels, caption, 276, "instability")]
 
 
 def _optimism(inputs: ReportInputs) -> list[object]:
@@ -177,8 +181,9 @@ def _spread(inputs: ReportInputs) -> list[object]:
             f"Spread of the ensemble, not an interval: the {plural(r['members'], 'member')} of the {within(r['model'])}"
             f" model differ by {number(100 * r['mean'], 1)} percentage points (standard deviation of the predicted risk"
             f"{inputs.settings.words.at(r['horizon_months'])}, mean over held-out patients; 90th percentile"
-            f" {number(100 * r['p90'], 1)}; {inputs.size(r['n'])}, {r['design']}). Members learn from the same patients"
-            " and differ in their start only, so that they agree more than models learned from other patients would."
+            f" {number(100 * r['p90'], 1)}; {inputs.size(r['n'])}, with an outcome or without, {r['design']})."
+            " Members learn from the same patients and differ in their start only, so that they agree more"
+            " than models learned from other patients would."
         )
         for r in rows
     ]

@@ -10,7 +10,7 @@ from stratiome.report.blocks import Fold, Heading, Note, Panels, Table, Text
 from stratiome.report.claims import best_without_omics
 from stratiome.report.disclosure import count, counts, is_small
 from stratiome.report.inputs import ReportInputs
-from stratiome.report.words import interval, label, months, plural, readable, term, within
+from stratiome.report.words import interval, join, label, level, months, plural, readable, term, within
 from stratiome.tables import FLEXIBLE_REFERENCE, TREAT_ALL
 
 Row = Mapping[str, Any]
@@ -54,13 +54,14 @@ def decisions(inputs: ReportInputs, colours: dict[str, int]) -> list[object]:
     caption = (
         "Net benefit of acting on patients whose predicted risk reaches the threshold: true positives less false ones,"
         " these weighted by the odds of the threshold. Acting on nobody is worth 0. A model is of use at the thresholds"
-        f" where it lies above both 0 and acting on all. {inputs.size(first['n'])},"
+        f" where it lies above both 0 and acting on all; beyond the last that is drawn, none is worth {charts.WORTH:g}."
+        f" {inputs.size(first['n'])},"
         f" {count(first['events'], inputs.settings.min_cell)} events; held out, {first['design']}. Intervals of the"
         f" difference to the clinical model: {_difference(inputs)}."
     )
     return [
-        Heading("Is it of use for a decision?", "prognosis-decisions"),
-        Panels("Decision curves", panels, caption, 820, opened),
+        Heading("Is it of use for a decision? Net benefit", "prognosis-decisions"),
+        Panels("Decision curves", panels, caption, 820, "decisions", opened),
     ]
 
 
@@ -82,12 +83,16 @@ def _chart(rows: Sequence[Row], colours: Mapping[str, int], slug: str, title: st
 
 def _difference(inputs: ReportInputs) -> str:
     """Where models have more net benefit than the clinical one, pointwise."""
-    said = []
+    said: list[str] = []
     for model in dict.fromkeys(r["model"] for r in inputs.rows("decisions", versus="clinical")):
         rows = [r for r in inputs.rows("decisions", model=model, versus="clinical") if r["lower"] is not None]
         if rows:
             better, worse = sum(r["lower"] > 0 for r in rows), sum(r["upper"] < 0 for r in rows)
-            said.append(f"{within(model)} above at {better} and below at {worse} of {plural(len(rows), 'threshold')}")
+            per = {h: sum(r["horizon_months"] == h for r in rows) for h in sorted({r["horizon_months"] for r in rows})}
+            several = inputs.settings.words.timed and len(per) > 1
+            each = f" ({join([f'{n} at {months(h)} months' for h, n in per.items()])})" if several and not said else ""
+            counted = f"{plural(len(rows), 'threshold')}{each}"
+            said.append(f"{within(model)} above at {better} and below at {worse} of {counted}")
     if not said:
         return "not estimable"
     return f"{'; '.join(said)} (each interval on its own, not corrected for their number)"
@@ -115,7 +120,7 @@ def bounds(inputs: ReportInputs) -> list[object]:
     body = [
         [
             label(r["model"]),
-            "all" if r["by"] == "all" else QUARTERS.get(r["group"], r["group"]),
+            "all" if r["by"] == "all" else QUARTERS.get(r["group"], level(r["group"])),
             interval(r, 2) if r["estimate"] is not None else "not estimable",
             f"{months(round(r['median_months'], 1))}",
             f"{inputs.people(r['n']) if r['by'] == 'all' else 'a quarter'} / {events[r['model'], r['by'], r['group']]}",
@@ -152,7 +157,9 @@ def bounds(inputs: ReportInputs) -> list[object]:
 def _who(row: dict) -> str:
     if row["by"] == "all":
         return "all"
-    return QUARTERS.get(row["group"], "") if row["by"] == "risk quarter" else f"{term(row['by'])}: {row['group']}"
+    return (
+        QUARTERS.get(row["group"], "") if row["by"] == "risk quarter" else f"{term(row['by'])}: {level(row['group'])}"
+    )
 
 
 def _by_class(inputs: ReportInputs, rows: list[dict], nominal: float) -> list[object]:

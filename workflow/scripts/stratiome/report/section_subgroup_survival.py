@@ -103,7 +103,7 @@ def beyond_clinical(inputs: ReportInputs) -> list[object]:
         note = f"{note} Deaths of other causes count as censored here.".strip()
     head = ["Hypothesis or measure", "Result", "n", "Events", "How"]
     return [
-        Heading("Do they say more than the clinical variables?", "subgroups-beyond"),
+        Heading("Do they say more than the clinical variables? Added value", "subgroups-beyond"),
         Text(_beyond_words(inputs, tests.get("likelihood ratio"), added.get("uno_c_difference"))),
         Table(f"Held-out subgroups and {outcome.survival}.", head, body, frozenset({2, 3}), note),
     ]
@@ -146,21 +146,24 @@ def batch(inputs: ReportInputs) -> list[object]:
             "how measured" if r["role"] == "batch" else "patient",
             r["measure"],
             interval(r, 2) if r["estimate"] is not None else "not estimable",
+            number(r["strength"]),
             "strong" if r["beyond"] else "–",
             inputs.people(r["n"]),
         ]
         for r in ordered
     ]
-    head = ["Variable", "Describes", "Measure", "Association", f"Above {number(rows[0]['limit'], 1)}", "n"]
+    limit = f"Strength above {number(rows[0]['limit'], 1)}"
+    head = ["Variable", "Describes", "Measure", "Association", "Strength", limit, "n"]
     note = (
         f"0 = none, 1 = complete, with {inputs.settings.level} interval; held-out subgroups. Eta squared is the share"
-        " of a variable's variance that lies between subgroups; its root is compared with the limit. An association"
+        " of a variable's variance that lies between subgroups. Strength is Cramer's V or the root of eta squared, and"
+        " is what is compared with the limit. An association"
         " with how patients were measured is a warning; one with who they are is what a subgroup may well have."
     )
     blocks: list[object] = [
-        Heading("Are they a batch?", anchor="subgroup-batch"),
+        Heading("Are they a batch? Technical variables", anchor="subgroup-batch"),
         *_batch_words(inputs, [r for r in rows if r["role"] == "batch"]),
-        Table("What the subgroups go with.", head, body, frozenset({3, 5}), note),
+        Table("What the subgroups go with.", head, body, frozenset({3, 4, 6}), note),
     ]
     return [*blocks, *sites(inputs)]
 

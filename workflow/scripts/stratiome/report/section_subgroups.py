@@ -15,10 +15,12 @@ from stratiome.report.inputs import CROSS, ReportInputs
 from stratiome.report.section_subgroup_cards import alterations, cards, consensus, gene_sets, group_name, latent_map
 from stratiome.report.section_subgroup_survival import batch, beyond_clinical, restricted_means
 from stratiome.report.verdicts import Verdict
-from stratiome.report.words import interval, label, number, p_value, plural, readable, sentence, term
+from stratiome.report.words import interval, join, label, number, p_value, plural, readable, sentence, term
 
 Row = Mapping[str, Any]
 
+FEW_UNASSIGNED = 100
+"""Patients without a subgroup below which the clinical profile says nothing of them."""
 MOST_APART = 0.1
 """Share of patients whose omics cannot be judged above which the report says so."""
 
@@ -46,7 +48,22 @@ def verdict(inputs: ReportInputs, model: str = "vae") -> Verdict:
         _single(inputs, model),
         inputs.settings.words,
     )
-    return replace(found, facts=(*found.facts, *_apart(inputs, model))) if (k or 1) > 1 else found
+    facts = [(name, f"{said}{_smallest(inputs, shown)}" if name == AGAINST else said) for name, said in found.facts]
+    return replace(found, facts=(*facts, *(_apart(inputs, model) if (k or 1) > 1 else ())))
+
+
+AGAINST = "Against no subgroups"
+"""Fact of the verdict that is a p-value of reference cohorts."""
+
+
+def _smallest(inputs: ReportInputs, shown: Row | None) -> str:
+    """The level that a p-value is held against, and whether no smaller one was possible with so many cohorts."""
+    settings = inputs.settings.subgroups
+    p = shown["p_value"] if shown is not None else None
+    if p is None:
+        return ""
+    least = p <= (1 + 1e-9) / (settings.reference_draws + 1)
+    return f" ({'smallest possible; ' * least}level {settings.alpha:g})"
 
 
 def _apart(inputs: ReportInputs, model: str) -> list[tuple[str, str]]:
@@ -79,7 +96,11 @@ def reproducible(inputs: ReportInputs, model: str = "vae") -> bool:
 def _replicated(inputs: ReportInputs, model: str, k: int | None) -> str:
     chosen = comparison.chosen_in_folds(inputs, model)
     what = "folds" if inputs.headline == CROSS else "given splits"
-    return f"{sum(c == k for c in chosen)} of {len(chosen)} {what} chose K = {k}" if chosen and k else ""
+    if not chosen or not k:
+        return ""
+    others = sorted(c for c in chosen if c != k)
+    rest = f"; the other{'s' * (len(others) > 1)} {join([str(c) for c in others])}" if others else ""
+    return f"{sum(c == k for c in chosen)} of {len(chosen)} {what} chose K = {k}{rest}"
 
 
 def subgroups(inputs: ReportInputs) -> Section:
@@ -130,8 +151,8 @@ def _evidence(inputs: ReportInputs) -> list[object]:
         f" {sentence(inputs.everyone)}, outcomes not used."
     )
     return [
-        Heading("How many", "subgroups-number"),
-        Panels("Evidence for each number of subgroups", panels, caption, 410),
+        Heading("How many subgroups? The choice of K", "subgroups-number"),
+        Panels("Evidence for each number of subgroups", panels, caption, 410, "number"),
     ]
 
 
@@ -161,7 +182,9 @@ def _told_by_omics(inputs: ReportInputs) -> list[object]:
             told = f"{floor(100 * max(row['share'], 0))} %"
         elif set(row["omics"].split(" + ")) == every:
             told = "all that can be told"
-        body.append([row["omics"], size, told, "yes" if row["used"] else "no"])
+        body.append(
+            [" + ".join(label(o) for o in row["omics"].split(" + ")), size, told, "yes" if row["used"] else "no"]
+        )
     least = inputs.settings.subgroups.min_information
     note = (
         "Learned by hiding omics of patients who have more: the share of the variance of their places that is left."
@@ -187,8 +210,8 @@ def _not_taking_part(rows: Sequence[Row], sizes: Sequence[str], min_cell: int) -
         shown = about(left, min_cell) if hidden and left >= min_cell else count(left, min_cell)
         said.append(
             Note(
-                f"Patients who took no part in finding subgroups: {shown}. Too little of their place is known from the"
-                " omics that they have."
+                f"Patients who took no part in finding subgroups: {shown}. The omics that they have"
+                " do not say well enough where they lie in the latent space."
             )
         )
     every = {name for r in rows for name in r["omics"].split(" + ")}
@@ -241,8 +264,8 @@ def _survival(inputs: ReportInputs) -> list[object]:
         told = figures.describe_shares(groups, least)
         drawing = figures.proportions(groups, "shares-subgroups", told, least)
         return [
-            Heading("Do they respond differently?", "subgroups-outcome"),
-            Figure(drawing, "Held-out subgroups", caption, 820),
+            Heading("Do they respond differently? Response of the subgroups", "subgroups-outcome"),
+            Figure(drawing, "Held-out subgroups", caption, 820, "responses"),
         ]
     caption = (
         f"{n}Kaplan–Meier curves with pointwise {inputs.settings.level} bands. Each patient's subgroup was predicted by"
@@ -267,8 +290,8 @@ def _survival(inputs: ReportInputs) -> list[object]:
     )
     chart = explore.steps(groups, "km-subgroups", "survival of the subgroups", "Survival", least, inputs.public)
     return [
-        Heading("Do they live differently?", "subgroups-outcome"),
-        Figure(drawing, "Survival of the held-out subgroups", caption, 820, [chart]),
+        Heading("Do they live differently? Survival of the subgroups", "subgroups-outcome"),
+        Figure(drawing, "Survival of the held-out subgroups", caption, 820, "survival", [chart]),
     ]
 
 
@@ -276,7 +299,8 @@ def _profile(inputs: ReportInputs) -> list[object]:
     rows = inputs.rows("subgroup_profile", model="vae")
     if not rows:
         return []
-    groups = sorted({r["subgroup"] for r in rows}, key=lambda g: (g == 0, g))
+    few = {r["subgroup"] for r in inputs.rows("subgroup_summary", model="vae") if r["n"] < FEW_UNASSIGNED}
+    groups = sorted({r["subgroup"] for r in rows} - ({0} & few), key=lambda g: (g == 0, g))
     variables = list(dict.fromkeys(r["variable"] for r in rows))
     by_key = {(r["variable"], r["subgroup"]): r for r in rows}
     shown: dict[tuple[str, int], str] = {}
@@ -291,8 +315,9 @@ def _profile(inputs: ReportInputs) -> list[object]:
         body.append([f"{term(v)}{', mean (SD)' if mean else ''}", *(shown.get((v, g), MISSING) for g in groups)])
     head = ["Variable", *(group_name(g) for g in groups)]
     note = f"Shares that rest on 1 to {inputs.settings.min_cell - 1} patients are suppressed. Descriptive; no tests."
+    note += f" Patients without a subgroup, fewer than {FEW_UNASSIGNED}, are too few to be described." * (0 in few)
     return [
-        Heading("Clinical profile", "subgroups-profile"),
+        Heading("Clinical profile of the subgroups", "subgroups-profile"),
         Table("Clinical profile of the held-out subgroups.", head, body, frozenset(range(1, len(head))), note),
     ]
 
@@ -335,9 +360,9 @@ def _markers(inputs: ReportInputs) -> list[object]:
         " features defined the groups, so their difference is no finding and carries no p-value."
     )
     return [
-        Heading("Markers", "subgroups-markers"),
+        Heading("Markers of the subgroups", "subgroups-markers"),
         *_told_by_one(inputs),
-        Panels("Descriptive: these features defined the groups", panels, caption, 400),
+        Panels("Descriptive: these features defined the groups", panels, caption, 400, "markers"),
         Fold("All listed markers", tables),
     ]
 
@@ -389,7 +414,8 @@ def _agreement(inputs: ReportInputs) -> list[object]:
     table = [Table(caption, head, body, frozenset({2, 3, 4}), note)] if body else []
     outcome = inputs.settings.words
     tests = [r for r in inputs.rows("subgroup_tests") if not r["grouping"].endswith(" subgroups")]
-    blocks: list[object] = [Heading("Agreement with known labels", "subgroups-labels"), *table, *said]
+    heading = Heading("Agreement with known labels", "subgroups-labels")
+    blocks: list[object] = [heading, *_again(inputs), *table, *said]
     if tests:
         body = [
             [
@@ -417,6 +443,19 @@ def _agreement(inputs: ReportInputs) -> list[object]:
     return blocks
 
 
+def _again(inputs: ReportInputs) -> list[object]:
+    """How well a patient's subgroup comes back when the patient is held out, in a sentence."""
+    row = inputs.row("subgroup_agreement", model="vae", label="full", metric="adjusted_rand_index")
+    if row is None or row["estimate"] is None:
+        return []
+    well = "well" if reproducible(inputs) else "poorly"
+    text = (
+        f"A patient who is held out comes back into the own subgroup {well}: agreement of the subgroups of held-out"
+        f" patients with those of {inputs.everyone} is {interval(row, 2)}, where 1 is the same and 0 is chance."
+    )
+    return [Text(text)]
+
+
 def _training(inputs: ReportInputs) -> list[object]:
     rows = inputs.rows("training")
     if not rows:
@@ -434,6 +473,7 @@ def _training(inputs: ReportInputs) -> list[object]:
         "Training of the latent model",
         caption,
         820,
+        "training",
     )
     return [Fold("How the latent model trained", [figure])]
 

@@ -9,7 +9,7 @@ from typing import Any
 from stratiome.config import TreatmentConfig
 from stratiome.report import charts, explore, figures, verdicts, words
 from stratiome.report.blocks import Figure, Finding, Fold, Heading, Items, Note, Panels, Section, Table, Text, numbered
-from stratiome.report.disclosure import count, is_small, part
+from stratiome.report.disclosure import beside, count, is_small, part
 from stratiome.report.inputs import ReportInputs
 from stratiome.report.section_cohort import flow_table
 from stratiome.report.section_records import early_ratio
@@ -20,6 +20,7 @@ from stratiome.report.section_treatment_policy import arm_shares, policy, profil
 from stratiome.report.section_treatment_robustness import robustness, sensitive
 from stratiome.report.section_treatment_sites import sites
 from stratiome.report.section_treatment_withheld import disagreement, withheld
+from stratiome.report.titles import beneath
 from stratiome.report.verdicts import Verdict
 from stratiome.report.words import interval, label, months, number, p_cell, p_value, readable, reason, term
 
@@ -33,7 +34,7 @@ def estimand_name(inputs: ReportInputs, estimand: str) -> str:
 
 def name_of(key: str, treatment: TreatmentConfig) -> str:
     """Name of a treatment in sentences."""
-    return treatment.label or label(key)
+    return words.inside(treatment.label or label(key))
 
 
 def headline(treatment: TreatmentConfig) -> str:
@@ -128,16 +129,14 @@ def treatment(inputs: ReportInputs) -> Section:
     lede = "Each comparison imitates a trial that could have been run. What the data cannot imitate is said."
     blocks: list[object] = []
     for key, settings in inputs.settings.treatments.items():
-        if len(inputs.settings.treatments) > 1:
-            blocks.append(Heading(words.sentence(name_of(key, settings)), anchor=f"treatment-{key}"))
-        blocks += [
+        own: list[object] = [
             Finding(verdict(inputs, key)),
             *_arms(settings),
             *_trial(inputs, key),
             *_compared(inputs, key, settings),
             *_curves(inputs, key, settings),
         ]
-        blocks += [
+        own += [
             *_effects(inputs, key),
             *differences(inputs, key),
             *_subgroups(inputs, key, settings),
@@ -148,18 +147,30 @@ def treatment(inputs: ReportInputs) -> Section:
             *sites(inputs, key),
             *_assumptions(inputs, key, settings),
         ]
+        heading = Heading(words.sentence(name_of(key, settings)), place(inputs, key))
+        blocks += beneath(heading, own) if several(inputs) else own
     return Section("treatment", "Treatment", lede, blocks)
+
+
+def several(inputs: ReportInputs) -> bool:
+    """Whether each treatment has a heading of its own."""
+    return len(inputs.settings.treatments) > 1
+
+
+def place(inputs: ReportInputs, key: str) -> str:
+    """Anchor of what the page says of a treatment."""
+    return f"treatment-{key}" if several(inputs) else "treatment"
 
 
 def _trial(inputs: ReportInputs, key: str) -> list[object]:
     rows = inputs.rows("treatment_trial", treatment=key)
-    heading = Heading("The trial that is imitated", f"treatment-trial-{key}")
+    heading = Heading("The trial that is imitated: target trial emulation", f"treatment-trial-{key}")
     if not rows:
         return [heading, Note("No target trial is stated, so what follows is association only.", "care")]
     # There is nothing to follow without time: the component is the assessment.
     shown = {} if inputs.settings.words.timed else {"follow-up": "Assessment"}
     body = [
-        [words.sentence(shown.get(name, label(name))), readable(r["target"]), readable(r["emulation"])]
+        [words.sentence(shown.get(name, label(name))), _named(inputs, key, r["target"]), readable(r["emulation"])]
         for r in rows
         for name in [r["component"]]
     ]
@@ -167,6 +178,12 @@ def _trial(inputs: ReportInputs, key: str) -> list[object]:
         heading,
         Table("Target trial, and how the data imitate it.", ["Component", "Target trial", "In these data"], body),
     ]
+
+
+def _named(inputs: ReportInputs, key: str, text: str) -> str:
+    """Words of the target trial, with the name of the treatment as it stands within a sentence."""
+    name = inputs.settings.treatments[key].label or label(key)
+    return readable(text).replace(f"no {name}", f"no {words.inside(name)}")
 
 
 def _compared(inputs: ReportInputs, key: str, settings: TreatmentConfig) -> list[object]:
@@ -193,10 +210,11 @@ def _compared(inputs: ReportInputs, key: str, settings: TreatmentConfig) -> list
         blocks.append(
             Figure(
                 drawing,
-                "Who could have had either",
-                f"n = {count(arms[1], least)} treated (up), {count(arms[0], least)} untreated (down); all eligible, not"
-                f" held out.{small} Where only one side has patients, nothing can be compared.",
+                "Overlap of propensity scores: who could have had either",
+                f"n = {count(arms[1], least)} treated (up), {count(arms[0], least)} untreated (down), shares of each"
+                f" arm; all eligible, not held out.{small} Where only one side has patients, nothing can be compared.",
                 820,
+                f"overlap-{key}",
             )
         )
     balance = inputs.rows("treatment_balance", treatment=key, subgroup=0)
@@ -216,11 +234,12 @@ def _compared(inputs: ReportInputs, key: str, settings: TreatmentConfig) -> list
                 f"Before (hollow) and after weighting (filled); {how}. The dashed line marks 0.1. Largest difference"
                 f" after weighting: {_tiny(worst)}. Balance of what was measured says nothing of what was not.",
                 820,
+                f"balance-{key}",
             )
         )
         if settings.design == "observational":
             blocks += _population(inputs, key, balance)
-    return [Heading("Who was compared", f"treatment-who-{key}"), *blocks] if blocks else []
+    return [Heading("Who was compared: overlap and balance", f"treatment-who-{key}"), *blocks] if blocks else []
 
 
 OUTSIDE = 0.1
@@ -231,18 +250,21 @@ def _population(inputs: ReportInputs, key: str, balance: Sequence[Row]) -> list[
     """Who those are whom overlap weights speak of, and whether many could hardly have had the other treatment."""
     blocks: list[object] = []
     bins = inputs.rows("treatment_overlap", treatment=key)
+    far = []
     for arm, who in ((1, "treated"), (0, "untreated")):
         own = [r for r in bins if r["arm"] == arm]
         n = sum(r["n"] for r in own)
         away = sum(r["n"] for r in own if r["bin_upper"] <= 0.05 or r["bin_lower"] >= 0.95)
         if n and away / n >= OUTSIDE:
-            blocks.append(
-                Note(
-                    f"About {100 * away / n:.0f} % of the {who} have a propensity below 0.05 or above 0.95: patients"
-                    " like them hardly ever got the other. What follows says little of them.",
-                    "care",
-                )
+            far.append(f"{100 * away / n:.0f} % of the {who}")
+    if far:
+        blocks.append(
+            Note(
+                f"About {words.join(far)} have a propensity below 0.05 or above 0.95: patients like them hardly ever"
+                " got the other. What follows says little of them.",
+                "care",
             )
+        )
     whole = inputs.row("treatment_effects", treatment=key, subgroup=0, weighting="none", estimand="rmst_difference")
     n, least = whole["n"] if whole else 0, inputs.settings.min_cell
     body = []
@@ -295,7 +317,7 @@ def _curves(inputs: ReportInputs, key: str, settings: TreatmentConfig) -> list[o
             told = f"{title}. {figures.describe_curves(groups, horizon)}"
             slug, least = f"km-{key}-{weighting}", inputs.settings.min_cell
             panels.append((title, figures.curves(groups, slug, told, least, 440, 230)))
-            what = f"survival by arm, {title[0].lower()}{title[1:]}"
+            what = f"survival by arm of {words.within(key)}, {title[0].lower()}{title[1:]}"
             opened.append(explore.steps(groups, slug, what, "Survival", least, inputs.public))
         elif any(g[2] for g in groups):
             panels.append((title, arm_shares(groups, f"shares-{key}-{weighting}", title, inputs.settings.min_cell)))
@@ -321,7 +343,7 @@ def _curves(inputs: ReportInputs, key: str, settings: TreatmentConfig) -> list[o
     name = words.sentence(outcome.survival)
     return [
         Heading(f"{name} in both arms", f"treatment-arms-{key}"),
-        Panels(f"{name} by arm", panels, caption, 430, opened),
+        Panels(f"{name} by arm", panels, caption, 430, f"arms-{key}", opened),
     ]
 
 
@@ -354,7 +376,7 @@ def _effects(inputs: ReportInputs, key: str) -> list[object]:
     overall = rows[0]
     least = inputs.settings.min_cell
     weighted = next((r for r in rows if r["weighting"] == "overlap" and r["effective_n"] is not None), None)
-    effective = f" Effective sample size after weighting: {weighted['effective_n']:.0f}." if weighted else ""
+    effective = f" Effective sample size after weighting: {weighted['effective_n']:,.0f}." if weighted else ""
     note = (
         f"Treated minus untreated ({inputs.settings.level} interval); above zero, {outcome.better}. n ="
         f" {count(overall['n'], least)}, {part(overall['n_treated'], overall['n'], least)} treated,"
@@ -446,12 +468,16 @@ def _averages(inputs: ReportInputs, key: str) -> list[object]:
         else ""
     )
     marks, notes = numbered([words.sentence(readable(r["method"])) for r in rows if r["estimand"] == places[0][0]])
+    if len(marks) == len(body):
+        head.append("Method")
+        body = [[*line, mark] for line, mark in zip(body, marks, strict=True)]
     note = (
         f"A doubly robust estimate is right if the model of {outcome.survival} is, or if"
         f" {outcome.say('those of treatment and of censoring are', 'that of treatment is')};"
         f" the weighted {outcome.say('curves', 'shares')} need the model of treatment."
         " Averages over other patients are other numbers, not errors,"
-        f" where the effect differs between patients.{apart} Methods in the order of the lines: {', '.join(marks)}."
+        f" where the effect differs between patients.{apart}"
+        + (" Numbers in the last column are those of the methods below." if len(marks) == len(body) else "")
     )
     table = Table(
         "Average effect by other estimators, in other populations.",
@@ -494,16 +520,18 @@ def _subgroups(inputs: ReportInputs, key: str, settings: TreatmentConfig) -> lis
     for r in rows:
         name = group_name(r["subgroup"]) if r["subgroup"] else "All eligible"
         text = outcome.gain(r)
-        lines.append(charts.Line(name, *outcome.ends(r), text, r["subgroup"]))
+        lines.append(charts.Line(name, *outcome.ends(r), text, r["subgroup"], row=r))
         small = is_small(r["n_treated"], 2 * least) or is_small(r["n"] - r["n_treated"], 2 * least)
         remark = "small: read with care" if small else _cut(inputs, key, r["subgroup"], [r["horizon_months"]]).strip()
         if r["estimate"] is None:
             remark = f"not estimable: {reason(r)}"
+        with beside([*inputs.wholes, *inputs.of_subgroups.get(r["subgroup"], ())]):
+            size, failed = count(r["n"], least), count(r["events"], least)
         body.append(
             [
                 name,
-                f"{count(r['n'], least)} / {part(r['n_treated'], r['n'], least)}",
-                count(r["events"], least),
+                f"{size} / {part(r['n_treated'], r['n'], least)}",
+                failed,
                 text,
                 p_cell(r["p_value"]),
                 p_cell(r["p_holm"]),
@@ -529,7 +557,7 @@ def _subgroups(inputs: ReportInputs, key: str, settings: TreatmentConfig) -> lis
         " difference between subgroups, the average is the best estimate for all."
     )
     table = Table(
-        "Effect in each held-out subgroup.",
+        "Effect in each held-out subgroup, with tests.",
         ["Patients", "n / treated", "Events", outcome.gained, "p", "p, Holm", "Remark"],
         body,
         frozenset({1, 2, 3, 4, 5}),
@@ -540,10 +568,10 @@ def _subgroups(inputs: ReportInputs, key: str, settings: TreatmentConfig) -> lis
         "care",
     )
     return [
-        Heading("Does the effect differ between subgroups?", f"treatment-subgroups-{key}"),
+        Heading("Does the effect differ between subgroups? Interaction", f"treatment-subgroups-{key}"),
         Text(_same(inputs, test)),
         *([] if reproducible(inputs) else [warning]),
-        Figure(drawing, "Effect in each subgroup", caption, 820),
+        Figure(drawing, "Effect in each subgroup", caption, 820, f"subgroups-{key}"),
         table,
     ]
 
@@ -621,7 +649,10 @@ UNASSESSED = (
 
 
 def _assumptions(inputs: ReportInputs, key: str, settings: TreatmentConfig) -> list[object]:
-    heading, outcome = Heading("What could be wrong", f"treatment-assumptions-{key}"), inputs.settings.words
+    heading, outcome = (
+        Heading("What could be wrong: assumptions", f"treatment-assumptions-{key}"),
+        inputs.settings.words,
+    )
     censoring = outcome.say("Censoring is taken to be unrelated to prognosis within each arm.", UNASSESSED)
     if settings.design == "randomised":
         return [

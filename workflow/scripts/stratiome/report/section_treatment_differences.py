@@ -9,7 +9,7 @@ from stratiome.report import charts, verdicts, words
 from stratiome.report.blocks import Cell, Figure, Heading, Note, Table, Text, numbered
 from stratiome.report.disclosure import about, counts, is_small, part
 from stratiome.report.inputs import ReportInputs
-from stratiome.report.words import interval, join, label, number, p_cell, p_value, readable, reason, term
+from stratiome.report.words import interval, join, label, level, number, p_cell, p_value, readable, reason, term
 
 Row = Mapping[str, Any]
 KINDS = {
@@ -43,7 +43,7 @@ def differences(inputs: ReportInputs, key: str) -> list[object]:
     """
     rows = inputs.rows("treatment_differences", treatment=key)
     tests = inputs.rows("treatment_difference_tests", treatment=key)
-    heading = Heading("Does the effect differ between patients?", f"treatment-differences-{key}")
+    heading = Heading("Does the effect differ between patients? Heterogeneity", f"treatment-differences-{key}")
     if not rows:
         if inputs.rows("treatment_effects", treatment=key, subgroup=0):
             return [heading, Note("Not asked: too few patients were held out with a comparison in training.")]
@@ -144,7 +144,11 @@ def _who_benefits(inputs: ReportInputs, tests: Sequence[Row]) -> list[Note]:
     )
     if not sure:
         said = [f"that of {join(wrong)} lies wholly below 0 (the wrong way round)"] if wrong else []
-        said += [f"that of {'each other learner' if wrong or same else 'each'} holds 0"] if unclear else []
+        said += (
+            [f"the interval of {'each other learner' if wrong or same else 'each learner'} includes 0"]
+            if unclear
+            else []
+        )
         said += [f"there is none for {join(same)}, by which all patients of a fold have the same effect"] * bool(same)
         return [
             Note(
@@ -182,7 +186,7 @@ def _targeting(inputs: ReportInputs, key: str) -> list[Figure]:
     )
     said = f"{outcome.gained} more than by all: {told}."
     drawing = charts.targeting(rows, f"targeting-{key}", said, outcome.unit, outcome.scale)
-    return [Figure(drawing, "Do those put first gain more?", caption, 820)]
+    return [Figure(drawing, "TOC curve: do those put first gain more?", caption, 820, f"targeting-{key}")]
 
 
 def alike(inputs: ReportInputs, key: str) -> bool:
@@ -226,9 +230,9 @@ def _figure(inputs: ReportInputs, key: str, rows: list[dict[str, Any]]) -> Figur
         lines.append(charts.Line(_name(inputs, kind, variable), heading=True))
         for r in [r for r in shown if (r["kind"], r["variable"]) == (kind, variable)]:
             if r["estimate"] is None or _few(r, least):
-                lines.append(charts.Line(label(r["group"]), text="too few"))
+                lines.append(charts.Line(level(label(r["group"])), text="too few", row=r))
                 continue
-            lines.append(charts.Line(label(r["group"]), *outcome.ends(r), outcome.gain(r), 1))
+            lines.append(charts.Line(level(label(r["group"])), *outcome.ends(r), outcome.gain(r), 1, row=r))
     told = "; ".join(f"{i.name} {i.text}" if not i.heading else f"{i.name}:" for i in lines)
     drawing = charts.forest(
         lines,
@@ -247,7 +251,7 @@ def _figure(inputs: ReportInputs, key: str, rows: list[dict[str, Any]]) -> Figur
         f" {words.sentence(readable(shown[0]['method']))}, {inputs.settings.level}. Intervals are not corrected for the"
         " number of groups."
     )
-    return Figure(drawing, "Effect by group of patients", caption, 820)
+    return Figure(drawing, "Effect by group of patients", caption, 820, f"groups-{key}")
 
 
 def _few(row: Row, least: int) -> bool:
@@ -295,7 +299,7 @@ def _table(inputs: ReportInputs, key: str, rows: list[dict[str, Any]]) -> Table:
             body.append(
                 [
                     _name(inputs, kind, variable),
-                    label(r["group"]),
+                    level(label(r["group"])),
                     f"{size} / {part(r['n_treated'], r['n'], least)}",
                     failed,
                     "too few" if few else outcome.gain(r),

@@ -58,9 +58,9 @@ def robustness(inputs: ReportInputs, key: str, weighting: str) -> list[object]:
             if all(i.name != heading for i in lines):
                 lines.append(charts.Line(heading, heading=True))
             variant = sentence(readable(row["variant"]))
-            lines.append(charts.Line(variant, *outcome.ends(row), text))
+            lines.append(charts.Line(variant, *outcome.ends(row), text, row=row))
     blocks: list[object] = [
-        Heading("Does it hold when the analysis is changed?", f"treatment-changed-{key}"),
+        Heading("Does it hold when the analysis is changed? Sensitivity analyses", f"treatment-changed-{key}"),
         *_control(inputs, key, weighting),
     ]
     if len(lines) > 2:
@@ -81,6 +81,7 @@ def robustness(inputs: ReportInputs, key: str, weighting: str) -> list[object]:
                     " A mean over a shorter time is a smaller number of months by its nature, and another question.", ""
                 ),
                 820,
+                f"changed-{key}",
             )
         )
     blocks += _changed(compared(inputs, key), changed)

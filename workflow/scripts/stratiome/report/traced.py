@@ -7,6 +7,7 @@ tables and figures carry along without knowing. `annotate` turns the marks of a 
 
 from __future__ import annotations
 
+import math
 import operator
 import re
 from collections.abc import Callable
@@ -130,6 +131,14 @@ def traced(value: float, expression: str, ledger: Ledger) -> Any:
     if isinstance(value, int):
         return TracedInt(value, expression, ledger)
     return TracedFloat(value, expression, ledger)
+
+
+def exponential(value: float) -> Any:
+    """The exponential of a number, with its origin where it has one."""
+    expression, ledger = (getattr(value, name, None) for name in ("expression", "ledger"))
+    found = math.exp(_bare(value))
+    known = isinstance(ledger, Ledger) and isinstance(expression, str)
+    return traced(found, f"exp({expression})", ledger) if known else found  # type: ignore[arg-type]
 
 
 def cells(row: dict[str, Any], table: str, place: int, ledger: Ledger) -> dict[str, Any]:

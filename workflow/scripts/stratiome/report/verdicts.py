@@ -215,7 +215,7 @@ def subgroups(
     if again is not None:
         facts.append(("Same subgroup when held out (ARI)", number(again)))
     if single is not None:
-        facts.append(("Told by one feature (ARI)", f"{number(single['estimate'])}, {single['feature']}"))
+        facts.append(("By the best single feature (ARI)", f"{number(single['estimate'])}, {single['feature']}"))
     if not reproduced(again, share):
         return Verdict(
             question,

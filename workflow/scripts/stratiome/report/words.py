@@ -63,6 +63,9 @@ ACRONYMS = frozenset(
 )
 """Words of column names that are written in capitals."""
 
+UNITS = frozenset(["cm", "days", "kg", "mm", "months", "weeks", "years"])
+"""Last words of column names that are units."""
+
 LONG = 5
 """Letters from which a column name in capitals is a word and not an acronym or a gene."""
 
@@ -94,13 +97,19 @@ def label(name: str) -> str:
     words = name.replace("_", " ").split(" ")
     if name.isupper() and (len(words) > 1 or (name.isalpha() and len(name) >= LONG)):
         words = [w.lower() for w in words]
+    if len(words) > 1 and words[-1] in UNITS:
+        words[-1] = f"({words[-1]})"
     return MODELS.get(name) or OMICS.get(name) or " ".join(w.upper() if w.upper() in ACRONYMS else w for w in words)
 
 
 def within(name: str) -> str:
-    """Readable name within a sentence: its first letter is small, `MOFA+` and their like stay."""
-    text = label(name)
-    return text[:1].lower() + text[1:]
+    """Readable name within a sentence: its first letter is small; `ER status`, `MOFA+` and their like stay."""
+    return inside(label(name))
+
+
+def inside(text: str) -> str:
+    """Text as it stands within a sentence: its first letter is small, where its first word has no other capitals."""
+    return text if _capitals(text) else text[:1].lower() + text[1:]
 
 
 def term(name: str) -> str:
@@ -110,7 +119,9 @@ def term(name: str) -> str:
 
 
 def level(text: str) -> str:
-    """A class as it was written: whole numbers without decimals, everything else as it is."""
+    """A class as it was written: whole numbers without decimals, signs in quotation marks, everything else as it is."""
+    if text and not any(c.isalnum() for c in text):
+        return f"“{text.replace('-', '−')}”"
     return re.sub(r"^(-?\d+)\.0$", r"\1", text)
 
 
@@ -136,9 +147,13 @@ def plural(n: int, noun: str) -> str:
 
 def sentence(text: str) -> str:
     """Text with its first letter in upper case; `mRNA`, `miRNA` and their like stay."""
+    return text if _capitals(text) else text[:1].upper() + text[1:]
+
+
+def _capitals(text: str) -> bool:
+    """Whether the first word has capitals beyond its first letter, so that it is written as it is."""
     word = re.match(r"\w*", text)
-    mixed = word is not None and any(c.isupper() for c in word[0][1:])
-    return text if mixed else text[:1].upper() + text[1:]
+    return word is not None and any(c.isupper() for c in word[0][1:])
 
 
 def slug(text: str) -> str:
@@ -157,10 +172,12 @@ def number(value: float | None, decimals: int = 2, sign: bool = False) -> str:
 
 
 def interval(row: Row, decimals: int = 2, scale: float = 1.0, sign: bool = False, unit: str = "") -> str:
-    """`estimate (lower to upper)` of a claim, or that it is not estimable."""
+    """`estimate (lower to upper)` of a claim; that it is constant or not estimable, where it has no interval so."""
     if row.get("estimate") is None:
         return "not estimable"
     text = number(row["estimate"] * scale, decimals, sign) + unit
+    if row["estimate"] == row.get("lower") == row.get("upper"):
+        return f"{text} (constant)"
     if row.get("lower") is None or row.get("upper") is None:
         return f"{text} (no interval)"
     return f"{text} ({number(row['lower'] * scale, decimals)} to {number(row['upper'] * scale, decimals)})"
