@@ -432,7 +432,7 @@ def test_subgroups_benefit_only_if_interval_and_holm_agree() -> None:
     assert not any("Subgroup" in name for name, _ in gone.facts)
     assert "no evidence of an effect in subgroup 2" in differs.answer
     same = verdicts.treatment("drug", claim(-1, 2), rows, {"p_value": 0.05}, False, 0.05)
-    assert same.beside.startswith("No evidence that the effect differs between subgroups (test p = 0.05), so no")
+    assert same.beside.startswith("No evidence that the effect differs between subgroups (test p = 0.050), so no")
     assert "subgroup 1" not in same.answer + same.beside
 
 
@@ -749,7 +749,7 @@ def test_one_model_that_was_not_fitted_leaves_the_others() -> None:
     found = not_fitted(fixtures.inputs("demo"), ("clinical_latent",), 12)
     verdict = section_prognosis.verdict(found)
     assert verdict.tone == "yes"
-    assert ("Δ C, clinical + latent", "not fitted") in verdict.facts
+    assert ("Δ C up to 60 months, clinical + latent", "not fitted") in verdict.facts
     assert "Not fitted: clinical + latent (12 events in training, 20 are needed)." in verdict.caveat
     text = Page(render(found)).text
     assert "Calibration at 60 months" in text
