@@ -753,7 +753,7 @@ def test_one_model_that_was_not_fitted_leaves_the_others() -> None:
     assert "Not fitted: clinical + latent (12 events in training, 20 are needed)." in verdict.caveat
     text = Page(render(found)).text
     assert "Calibration at 60 months" in text
-    assert "Difference in Uno's C to the clinical model: Clinical + omics +0.052" in text
+    assert "Difference in Uno's C to the model without omics: Clinical + omics +0.052" in text
     assert section_prognosis.transport(found).answer.startswith("The clinical model keeps ranking risk better")
 
 

@@ -172,7 +172,7 @@ def test_hazards_that_are_not_proportional_take_from_the_yardstick():
     rows = [r for r in inputs.rows("proportional") if r["model"] == "clinical" and r["feature"] is None]
     bent = [r | {"p_value": 1e-9, "p_holm": 1e-9} for r in rows]
     assert rows
-    said = "can make it look worse than one learned up to then"
+    said = "which can make it look worse than one learned up to then"
     assert said in section_prognosis.verdict(changed(inputs, proportional=bent)).caveat
     straight = [r | {"p_value": 0.5, "p_holm": 0.5} for r in rows]
     assert said not in section_prognosis.verdict(changed(inputs, proportional=straight)).caveat

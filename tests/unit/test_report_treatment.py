@@ -449,6 +449,13 @@ def test_an_effect_that_other_estimates_do_not_bear_out_says_so_first():
     assert ("treatment-assumptions-treatment", "What could be wrong") in found.more
 
 
+def test_a_single_estimate_that_does_not_bear_an_effect_out_is_named_on_the_page():
+    inputs = _plain(fixtures.inputs("demo"), (0.7, 0.6, 0.8), (0.03, -0.023, 0.083))
+    page = fixtures.render(inputs)
+    assert "survival at 60 months (now +3.0, −2.3 to 8.3) excluded no effect, too" in page
+    assert "Survival at 60 months does not exclude that there is no effect." in page
+
+
 def test_an_effect_that_another_estimate_turns_round_is_not_robust():
     inputs = _plain(fixtures.inputs("demo"), (1.3, 1.1, 1.5), (0.06, 0.01, 0.11))
     found = section_treatment.verdict(inputs, "treatment")

@@ -233,8 +233,9 @@ def bent(inputs: ReportInputs) -> str:
         return ""
     until = months(inputs.settings.endpoint.tau_months)
     return (
-        f"The clinical Cox model learns from all follow-up, forests from the {until} months that are judged; its hazards"
-        f" are not proportional ({p_value(row['p_holm'])}), which can make it look worse than one learned up to then."
+        f"The clinical Cox model learns from all follow-up, forests from the {until} months that are judged. Hazards"
+        f" of the first are not proportional ({p_value(row['p_holm'])}), which can make it look worse than one learned"
+        " up to then."
     )
 
 

@@ -229,13 +229,14 @@ def changes(inputs: ReportInputs, key: str, weighting: str, found: Verdict) -> s
             f"more confounders made treated and untreated alike in {readable(control['variant'])}, too (now"
             f" {_apart(control)} months apart)"
         )
-    if found.tone == "fragile":
-        first, *rest = [o for o in others(inputs, key, weighting) if o.fact in dict(found.facts)]
-        now = first.text.replace(" (", ", ").removesuffix(")")
-        return f"{first.name} (now {now}){' and the others named above' if rest else ''} excluded no effect, too"
     main = inputs.row("treatment_effects", treatment=key, subgroup=0, weighting=weighting, estimand="rmst_difference")
     if main is None or main["lower"] is None:
         return ""
+    if found.tone == "fragile":
+        side = verdicts.direction(main["lower"], main["upper"])
+        first, *rest = [o for o in others(inputs, key, weighting) if o.where != side]
+        now = first.text.replace(" (", ", ").removesuffix(")")
+        return f"{first.name} (now {now}){' and the others named above' if rest else ''} excluded no effect, too"
     if found.tone == "no":
         return (
             f"more patients narrowed the interval to one side of no effect; now anything from"
