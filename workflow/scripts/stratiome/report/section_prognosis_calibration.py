@@ -13,6 +13,7 @@ from stratiome.report.claims import best_without_omics
 from stratiome.report.disclosure import count
 from stratiome.report.groups import failing
 from stratiome.report.inputs import CROSS, ReportInputs
+from stratiome.report.traced import bare
 from stratiome.report.verdicts import UNRELATED, direction
 from stratiome.report.words import interval, join, label, months, number, p_value, readable, reason
 
@@ -201,7 +202,7 @@ def _best(inputs: ReportInputs, design: str, models: Sequence[str]) -> list[Text
             said.append(f"none{at}, as for no model both intervals hold 1")
             continue
         least = min(r["estimate"] for r in left.values())
-        best = [m for m, r in left.items() if number(r["estimate"], 3) == number(least, 3)]
+        best = [m for m, r in left.items() if bare(number(r["estimate"], 3)) == bare(number(least, 3))]
         alike = [
             m for m, r in left.items() if m not in best and r["chance_upper"] and r["estimate"] <= r["chance_upper"]
         ]
