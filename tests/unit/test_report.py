@@ -427,12 +427,13 @@ def test_subgroups_benefit_only_if_interval_and_holm_agree() -> None:
     assert "patients in subgroup 1 live longer with it" in by_chance.answer
     gone = verdicts.treatment("drug", claim(-1, 2), rows, {"p_value": 0.01}, True, 0.05, reproducible=False)
     assert (gone.tone, "differs" in gone.answer) == ("no", False)
-    assert "do not come back" in gone.answer
+    assert "do not come back when the model is refitted" in gone.beside
+    assert "p = 0.01" in gone.beside
     assert not any("Subgroup" in name for name, _ in gone.facts)
     assert "no evidence of an effect in subgroup 2" in differs.answer
     same = verdicts.treatment("drug", claim(-1, 2), rows, {"p_value": 0.05}, False, 0.05)
-    assert "No evidence that the effect differs between subgroups" in same.answer
-    assert "subgroup 1" not in same.answer
+    assert same.beside.startswith("No evidence that the effect differs between subgroups (test p = 0.050), so no")
+    assert "subgroup 1" not in same.answer + same.beside
 
 
 @pytest.mark.parametrize(
@@ -748,11 +749,11 @@ def test_one_model_that_was_not_fitted_leaves_the_others() -> None:
     found = not_fitted(fixtures.inputs("demo"), ("clinical_latent",), 12)
     verdict = section_prognosis.verdict(found)
     assert verdict.tone == "yes"
-    assert ("Δ C, clinical + latent", "not fitted") in verdict.facts
+    assert ("Δ C up to 60 months, clinical + latent", "not fitted") in verdict.facts
     assert "Not fitted: clinical + latent (12 events in training, 20 are needed)." in verdict.caveat
     text = Page(render(found)).text
     assert "Calibration at 60 months" in text
-    assert "Difference in Uno's C to the clinical model: Clinical + omics +0.052" in text
+    assert "Difference in Uno's C to the model without omics: Clinical + omics +0.052" in text
     assert section_prognosis.transport(found).answer.startswith("The clinical model keeps ranking risk better")
 
 
