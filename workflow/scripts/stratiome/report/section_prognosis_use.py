@@ -7,7 +7,7 @@ from typing import Any
 
 from stratiome.report import charts, explore, words
 from stratiome.report.blocks import Fold, Heading, Note, Panels, Table, Text
-from stratiome.report.disclosure import count, counts, is_small
+from stratiome.report.disclosure import beside, count, counts, is_small
 from stratiome.report.inputs import ReportInputs
 from stratiome.report.words import interval, join, label, level, months, plural, readable, term, within
 from stratiome.tables import TREAT_ALL
@@ -164,7 +164,9 @@ def _by_class(inputs: ReportInputs, rows: list[dict], nominal: float) -> list[ob
     body = []
     for model, by in dict.fromkeys((r["model"], r["by"]) for r in rows):
         own = [r for r in rows if (r["model"], r["by"]) == (model, by)]
-        sizes, events = (counts([r[name] for r in own], least) for name in ("n", "events"))
+        known = [r["count"] for r in inputs.rows("baseline", variable=by, kind="share", treatment=None)]
+        with beside([*inputs.wholes, *known]):  # the classes are counted among all patients too
+            sizes, events = (counts([r[name] for r in own], least) for name in ("n", "events"))
         for r, size, failed in zip(own, sizes, events, strict=True):
             small = is_small(r["n"], least)
             value = "too few" if small else interval(r, 2) if r["estimate"] is not None else "not estimable"
