@@ -1113,7 +1113,8 @@ def test_locked_patients_are_a_step_of_the_flow_and_all_counts_add_up() -> None:
         changed(found, resample_summary=rows, models=models), sites={"site-a": ["a"], "site-other": ["b", "c"]}
     )
     text = Page(render(inputs)).text
-    assert "604 patients >594 with outcome 371 events of these 124 patients with 71 events locked away" in text
+    outside = "604 patients <10 without a usable outcome excluded >594 with outcome"
+    assert f"{outside} 371 events of these 124 patients with 71 events locked away" in text
     assert "of these locked away 124, 71 events" in text
     assert "Locked test set, looked at once: 124 patients, with 71 events" in text
     assert "n >470, 300 events" in text
