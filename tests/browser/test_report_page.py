@@ -27,21 +27,26 @@ def browser() -> Iterator[Any]:
 @pytest.fixture(scope="module")
 def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     import report_fixtures as fixtures
+    from stratiome.report import run_page
     from stratiome.report.page import render
+    from test_report_run import RULES, measured
 
     folder = tmp_path_factory.mktemp("report")
     found = {}
     for case in fixtures.CASES:
         path = folder / f"{case}.html"
-        path.write_text(render(fixtures.inputs(case)), encoding="utf-8")
+        path.write_text(render(replace(fixtures.inputs(case), rules=RULES)), encoding="utf-8")
         found[case] = path.as_uri()
+    path = folder / "run.html"
+    path.write_text(run_page.render(measured()), encoding="utf-8")
+    found["run"] = path.as_uri()
     path = folder / "public.html"
     path.write_text(render(replace(fixtures.inputs("demo"), public=True)), encoding="utf-8")
     found["public"] = path.as_uri()
     return found
 
 
-@pytest.mark.parametrize("case", ["demo", "null", "survival_only", "public"])
+@pytest.mark.parametrize("case", ["demo", "null", "survival_only", "public", "run"])
 def test_quiet_and_self_contained(browser: Any, pages: dict[str, str], case: str) -> None:
     page, said, asked = opened(browser, pages[case])
     assert said == []
@@ -59,6 +64,7 @@ def test_all_sections_and_figures_are_seen(browser: Any, pages: dict[str, str]) 
         "prognosis",
         "treatment",
         "travel",
+        "limitations",
         "truth",
         "methods",
         "guidelines",
@@ -74,7 +80,7 @@ def test_all_sections_and_figures_are_seen(browser: Any, pages: dict[str, str]) 
     page.context.close()
 
 
-@pytest.mark.parametrize("case", ["demo", "null", "survival_only"])
+@pytest.mark.parametrize("case", ["demo", "null", "survival_only", "run"])
 @pytest.mark.parametrize("width", [320, 390, 820, 1280])
 def test_page_never_scrolls_sideways(browser: Any, pages: dict[str, str], case: str, width: int) -> None:
     page, _, _ = opened(browser, pages[case], width)
@@ -82,10 +88,11 @@ def test_page_never_scrolls_sideways(browser: Any, pages: dict[str, str], case: 
     page.context.close()
 
 
+@pytest.mark.parametrize("case", ["demo", "run"])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_text_has_contrast(browser: Any, pages: dict[str, str], scheme: str) -> None:
+def test_text_has_contrast(browser: Any, pages: dict[str, str], scheme: str, case: str) -> None:
     """WCAG AA (4.5:1) for every piece of text of the page and of its figures against what is behind it."""
-    page, _, _ = opened(browser, pages["demo"], scheme=scheme)
+    page, _, _ = opened(browser, pages[case], scheme=scheme)
     low = page.evaluate("""() => {
           const rgb = c => (c.match(/[\\d.]+/g) || []).map(Number);
           const linear = v => v <= .03928 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4;
@@ -107,7 +114,7 @@ def test_text_has_contrast(browser: Any, pages: dict[str, str], scheme: str) -> 
     page.context.close()
 
 
-@pytest.mark.parametrize("case", ["demo", "null", "public"])
+@pytest.mark.parametrize("case", ["demo", "null", "public", "run"])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_nothing(browser: Any, pages: dict[str, str], case: str, scheme: str) -> None:
     """WCAG rules and good practice as the axe engine checks them, everything unfolded."""

@@ -94,11 +94,15 @@ def run(folder: Path, data: Path, /, *targets: str, cores: int = 2, env: dict | 
     return folder / "results"
 
 
+TIMED = frozenset({"run.html", "run.tsv", "ro-crate-metadata.json"})
+"""What says how long the jobs took and when they ran, which no second run repeats."""
+
+
 def tables(results: Path) -> dict[str, bytes]:
-    """Every table, model and page of a run, as bytes."""
+    """Every table, model and page of a run, as bytes, but those that tell its times."""
     kinds = (".parquet", ".json", ".safetensors", ".svg", ".html", ".tsv")
     return {
         str(p.relative_to(results)): p.read_bytes()
         for p in sorted(results.rglob("*"))
-        if p.suffix in kinds and "benchmarks" not in p.parts
+        if p.suffix in kinds and "benchmarks" not in p.parts and str(p.relative_to(results)) not in TIMED
     }

@@ -1,6 +1,8 @@
 """The workflow as text: it lints, and every shipped config gives a plan."""
 
 import ast
+import csv
+import hashlib
 import re
 import subprocess
 import sys
@@ -9,8 +11,11 @@ from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
+from rocrate.rocrate import ROCrate
 
 from conftest import ROOT, SHARED_DATA, snakemake, write_config
+from rule_lines import faults
+from stratiome.report.jobs import read_rules
 
 CONFIGS = sorted([ROOT / "config/config.yaml", *(ROOT / "config/cohorts").glob("*.yaml")])
 STAGES = ("build_features", "train_latent", "find_subgroups", "fit_prognosis")
@@ -113,7 +118,8 @@ def test_a_change_of_the_config_runs_only_what_depends_on_it(tmp_path):
         return set(re.findall(r"^(\w+) +\d+$", planned.stdout, flags=re.M)) - {"all", "total"}
 
     assert again() == set()
-    report = {"write_manifest", "render_report", "render_model_card"}
+    _check_what_the_run_left(Path(config["results"]))
+    report = {"write_manifest", "render_report", "render_model_card", "describe_run", "write_crate"}
     assert again(title="Another title") == report | {"save_bundle"}
     assert again(audit={"min_cell": 5}) == report | {"save_bundle"}
     assert again(audit={"groups": ["grade"]}) == report | {"save_bundle", "audit_fairness"}
@@ -128,6 +134,59 @@ def test_a_change_of_the_config_runs_only_what_depends_on_it(tmp_path):
     assert dates.isdisjoint({"ingest_cohort", "check_quality", "build_features", "train_latent", "find_subgroups"})
     assert "train_latent" in again(latent={"epochs": 4})
     assert "ingest_cohort" not in again(latent={"epochs": 4})
+
+
+def _check_what_the_run_left(results: Path) -> None:
+    """The page and the table of costs, and the description of the run, of a run that has ended."""
+    rows = {row["rule"]: row for row in csv.DictReader((results / "run.tsv").open(), delimiter="\t")}
+    rules = {rule.name: rule for rule in read_rules(results / "workflow.json")}
+    assert set(rules) - set(rows) == {"describe_run", "write_crate"}
+    for name, row in rows.items():
+        assert int(row["jobs"]) == int(row["jobs_measured"]) == len(rules[name].jobs), name
+        assert float(row["wall_seconds"]) > 0
+    assert int(rows["fit_prognosis"]["jobs"]) == 3  # `full` and two folds
+    page = (results / "run.html").read_text()
+    jobs = sum(int(row["jobs"]) for row in rows.values())
+    assert re.search(rf"Jobs of the last call</th>\s*<td>{jobs} of {jobs}<", page)
+    assert str(results.parent) not in page
+    crate = ROCrate(results)
+    files = {entity.id for entity in crate.data_entities}
+    for name in files:
+        assert crate.get(name)["sha256"] == hashlib.sha256((results / name).read_bytes()).hexdigest(), name
+    assert {"report_public.html", "bundle/bundle.json", "evaluation/prognosis_metrics.parquet"} <= files
+    assert (results / "workflow/Snakefile").read_bytes() == (ROOT / "workflow/Snakefile").read_bytes()
+    assert crate.root_dataset["mentions"]["startTime"] < crate.root_dataset["mentions"]["endTime"]
+    text = (results / "ro-crate-metadata.json").read_text()
+    assert str(results.parent) not in text
+    assert not re.search(r"\bP\d{3}\b", text)  # identifiers of the patients
+
+
+@pytest.mark.parametrize("case", ["demo", "abroad"])
+def test_the_rules_written_down_are_those_of_snakemake(case, tmp_path):
+    from conftest import write_tiny
+
+    config = ROOT / "config/config.yaml"
+    results = tmp_path / "results/demo"
+    if case == "abroad":
+        other = write_config(write_tiny(tmp_path / "other", seed=1), tmp_path / "other.yaml")
+        config = write_config(write_tiny(tmp_path / "data") | {"external": {"other": str(other)}}, tmp_path / "c.yaml")
+        results = tmp_path / "data/results"
+    done = snakemake("--cores", "1", "describe_workflow", "--configfile", str(config), cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    drawn = snakemake("--rulegraph", "dot", "--configfile", str(config), cwd=tmp_path)
+    assert drawn.returncode == 0, drawn.stderr
+    names = dict(re.findall(r'^\s*(\d+)\[label = "(\w+)"', drawn.stdout, re.M))
+    names = {number: name.removeprefix("external_other_") for number, name in names.items() if name != "all"}
+    edges = {(a, b) for a, b in re.findall(r"^\s*(\d+) -> (\d+)", drawn.stdout, re.M) if {a, b} <= set(names)}
+    rules = read_rules(results / "workflow.json")
+    assert {(name, rule.name) for rule in rules for _, name in rule.needs} == {(names[a], names[b]) for a, b in edges}
+    assert {rule.name for rule in rules} == set(names.values())
+    planned = snakemake("--dry-run", "--forceall", "--quiet", "host", "--configfile", str(config), cwd=tmp_path)
+    counts = {name: int(n) for name, n in re.findall(r"^(\w+) +(\d+)$", planned.stdout, flags=re.M)}
+    assert sum(len(rule.jobs) for rule in rules) == counts["total"] - counts["all"]
+    assert {rule.stage for rule in rules} >= {"cohort", "features", "latent", "subgroups", "prognosis", "report", "run"}
+    assert ("external" in {rule.stage for rule in rules}) == (case == "abroad")
+    assert faults(rules) == []  # of the picture in the report
 
 
 def test_library_never_mentions_snakemake():

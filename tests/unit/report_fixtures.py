@@ -1455,6 +1455,7 @@ def write(case: str, folder: Path) -> dict[str, Any]:
     arguments["report_public"] = str(folder / "report_public.html")
     arguments["numbers"] = str(folder / "report_numbers.json")
     arguments["guidelines"] = str(folder / "guidelines.tsv")
+    arguments |= {name: str(folder / name) for name in ("figures", "figures_public")}
     (folder / "manifest.json").write_text(json.dumps(found.manifest))
     for name, model in CONTRACTS.items():
         path = str(folder / f"{name}.parquet")

@@ -308,6 +308,40 @@ def test_a_model_does_not_differ_from_itself_in_any_draw():
     assert all((e.estimate, e.lower, e.upper) == (0.0, 0.0, 0.0) for e in rows)
 
 
+def test_flexible_models_are_compared_with_the_flexible_one_without_omics_on_the_same_draws():
+    rng = np.random.default_rng(4)
+    problem, design = _problem(rng.random(120) < 0.7, rng.exponential(50, 120))
+    same = design.repeats[0]
+    risk = {m: rng.normal(size=120) for m in ("clinical_forest", "forest", "deep")} | {"stacked": same.risk["clinical"]}
+    survival = {m: np.exp(-np.outer(np.exp(r), problem.grid / 100)) for m, r in risk.items()}
+    whole = replace(same, risk=same.risk | risk, survival=same.survival | survival)
+
+    def judge(predictions):
+        made = Design("cross-validation", (predictions,))
+        rows = evaluate_design(problem, made, bootstraps=50, level=0.95, rng=np.random.default_rng(1))
+        return {(e.model, e.metric, e.horizon, e.versus): e for e in rows}
+
+    found = judge(whole)
+    beside = {m for m, _, _, versus in found if versus == "clinical_forest"}
+    assert beside == {"forest", "deep", "stacked"}
+    assert {k for m, k, _, v in found if (m, v) == ("forest", "clinical_forest")} == {"uno_c", "ibs", "auc", "brier"}
+    for metric, horizon in (("uno_c", None), ("auc", problem.horizons[0])):
+        estimate = {v: found["forest", metric, horizon, v].estimate for v in (None, "clinical", "clinical_forest")}
+        base = {m: found[m, metric, horizon, None].estimate for m in ("clinical", "clinical_forest")}
+        assert estimate["clinical_forest"] == pytest.approx(estimate[None] - base["clinical_forest"], abs=1e-12)
+        assert estimate["clinical"] == pytest.approx(estimate[None] - base["clinical"], abs=1e-12)
+    assert "difference to clinical_forest" in found["forest", "uno_c", None, "clinical_forest"].method
+    # A model that ranks as the clinical one differs from the forest by just as much as the clinical one, in every draw.
+    turned = found["clinical_forest", "uno_c", None, "clinical"]
+    twin = found["stacked", "uno_c", None, "clinical_forest"]
+    assert (twin.estimate, twin.lower, twin.upper) == pytest.approx((-turned.estimate, -turned.upper, -turned.lower))
+    without = judge(replace(whole, risk={m: r for m, r in whole.risk.items() if m != "clinical_forest"}))
+    assert without == {k: e for k, e in found.items() if "clinical_forest" not in (k[0], k[3])}
+    gone = judge(replace(whole, stand_in={"clinical_forest": np.arange(120) < 60}))
+    assert gone["forest", "uno_c", None, "clinical_forest"].n == 60
+    assert gone["forest", "uno_c", None, "clinical"].n == 120
+
+
 def test_resamples_and_calibration_are_complete(run):
     _, roles, _, found, _ = run
     by_resample = found["by_resample"]

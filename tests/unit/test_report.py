@@ -144,6 +144,7 @@ def test_sections_of_each_case(html: dict[str, str]) -> None:
         "prognosis",
         "treatment",
         "travel",
+        "limitations",
         "truth",
         "methods",
         "guidelines",

@@ -188,14 +188,3 @@ def test_praise_of_a_miscalibrated_model_has_a_caveat(inputs):
     null = fixtures.inputs("null")
     assert section_prognosis.verdict(null).tone != "yes"
     assert "not to be read" not in section_prognosis.verdict(with_slope(null, "clinical_latent", 0.5, 0.7)).caveat
-
-
-def test_praise_of_the_stacked_model_has_one_too():
-    better = {"estimate": 0.02, "lower": 0.01, "upper": 0.03, "horizon_months": None}
-    ipa = {"estimate": 0.1, "lower": 0.05, "upper": 0.15}
-    given = ((better, None), None, ipa, 0.95)
-    assert "too tame" in verdicts.stacked(*given, calibration=[(row(1.3, 1.5), None)]).caveat
-    assert "too tame" not in verdicts.stacked(*given, calibration=[(row(1.1, 1.5), None)]).caveat
-    worse = {"estimate": 0.0, "lower": -0.01, "upper": 0.01, "horizon_months": None}
-    open_ = verdicts.stacked((worse, None), None, ipa, 0.95, calibration=[(row(1.3, 1.5), None)])
-    assert "too tame" not in open_.caveat

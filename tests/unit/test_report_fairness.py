@@ -11,7 +11,7 @@ import report_fixtures as fixtures
 from report_fixtures import render
 from stratiome.config import AuditConfig
 from stratiome.report.methods import write
-from stratiome.report.section_audit_fairness import fairness
+from stratiome.report.section_audit_fairness import fairness, verdict
 from test_report_trust import changed, texts
 
 
@@ -101,8 +101,55 @@ def test_gains_of_updates():
 @pytest.mark.parametrize("case", fixtures.CASES)
 def test_every_case_is_printed_and_nothing_is_called_fair(case):
     page = render(fixtures.inputs(case))
-    assert "Does it hold in every group of patients?" in page
-    assert not re.search(r"\b(un)?fair(ness)?\b", page, flags=re.I)
+    assert "Fairness: does it hold in every group of patients?" in page
+    assert not re.search(r"\b(un)?fair(ly|er|est)?\b", page, flags=re.I)
+    asked = re.findall(r"\bfairness\b(.{0,24})", page, flags=re.I | re.S)
+    assert asked
+    assert all(after.startswith((": do", ")", "</a>", "_")) for after in asked)  # a question, or a place to look
+
+
+def test_the_verdict_names_who_it_fails_and_what_cannot_be_judged():
+    inputs = fixtures.inputs("demo")
+    found = verdict(inputs)
+    assert (found.tone, found.badge) == ("harm", "Evidence against")
+    said = "No, not in all: those of the clinical model fail in sex: female; those of the stacked"
+    assert found.answer.startswith(said)
+    assert ("Asked about", "sex and age") in found.facts
+    assert "Not judged, for too few events: sex × age: male, below 55." in found.caveat
+    assert "cannot be judged: race or ethnicity and income or deprivation." in found.caveat
+    assert found.changes == "predictions were updated within sex: female and held there in new patients"
+    assert any(b.kind == "finding" and b.verdict == found for b in fairness(inputs))
+
+
+def test_a_verdict_without_flags_is_no_praise():
+    inputs = fixtures.inputs("demo")
+    tests = [
+        r | {"flagged": False, "p_holm": None if r["p_holm"] is None else 0.5} for r in inputs.rows("fairness_tests")
+    ]
+    found = verdict(changed(inputs, fairness_tests=tests))
+    assert found.tone == "no"
+    assert "no proof that there is none" in found.answer
+    assert found.changes == "1 group with too few events could be judged"
+
+
+def test_a_verdict_that_was_not_asked_for_or_could_not_be_given():
+    assert verdict(fixtures.inputs("null")).answer.startswith("Not asked")
+    inputs = fixtures.inputs("demo")
+    gone = {"p_holm": None, "p_value": None, "flagged": False, "method": "not estimable: fewer than 20 events; x"}
+    tests = [r | gone for r in inputs.rows("fairness_tests")]
+    assert verdict(changed(inputs, fairness_tests=tests)).answer == "Not answered: fewer than 20 events."
+
+
+def test_models_that_fail_stand_open_and_the_others_are_folded():
+    inputs = fixtures.inputs("demo")
+    for fails, holds in (("stacked", "clinical"), ("clinical", "stacked")):
+        tests = [r | {"flagged": r["flagged"] and r["model"] == fails} for r in inputs.rows("fairness_tests")]
+        blocks = fairness(changed(inputs, fairness_tests=tests))
+        opened = [b.caption for b in blocks if b.kind == "table" and "by group" in b.caption]
+        assert opened
+        assert all(f"the {fails} model" in caption for caption in opened)
+        assert f"The same for the {holds} model" in [b.summary for b in blocks if b.kind == "fold"]
+        assert f"of the {fails} model" in next(b.title for b in blocks if b.kind == "figure")
 
 
 def test_a_response_has_no_times():

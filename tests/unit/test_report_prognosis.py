@@ -13,11 +13,13 @@ from stratiome.report import (
     methods,
     section_prognosis,
     section_prognosis_calibration,
+    section_prognosis_learners,
     section_prognosis_use,
     section_prognosis_weights,
     verdicts,
 )
 from stratiome.report.inputs import CONTRACTS, ReportInputs
+from stratiome.report.section_prognosis_stack import stack_weights
 
 COLOURS = {"clinical": 2, "stacked": 9}
 
@@ -35,60 +37,155 @@ IPA = {"estimate": 0.1, "lower": 0.05, "upper": 0.15}
 BETTER, WORSE, OPEN = delta(0.01, 0.03), delta(-0.04, -0.01), delta(-0.01, 0.02)
 
 
-@pytest.mark.parametrize(
-    ("c", "b", "tone", "answer"),
-    [
-        (BETTER, delta(-0.02, -0.01), "yes", "Yes: the stacked model ranks risk better than the clinical one."),
-        (OPEN, OPEN, "no", "No evidence that the stacked model is better than the clinical one."),
-        (WORSE, OPEN, "harm", "No: predictions of the stacked model are worse than those of the clinical one."),
-        (BETTER, delta(0.001, 0.01), "mixed", "In part: the stacked model ranks better, predicts worse."),
-    ],
-)
-def test_verdict_on_the_stacked_model(c, b, tone, answer):
-    found = verdicts.stacked((c, b), None, IPA, 0.95)
-    assert (found.tone, found.answer) == (tone, answer)
+def with_stacked(
+    gain: float, forest: float = 0.0, own: float | None = None, beside: float | None = None
+) -> ReportInputs:
+    """The demo's fixture with a stacked model and forests.
 
-
-def test_a_gain_that_clinical_variables_alone_have_is_not_given_to_omics():
-    found = verdicts.stacked((BETTER, None), (BETTER, None), IPA, 0.95)
-    assert "so does a forest of clinical variables alone" in found.answer
-    assert "omics" in found.answer
-    assert "forest" not in verdicts.stacked((BETTER, None), (OPEN, None), IPA, 0.95).answer
-
-
-def test_a_stacked_model_that_was_not_fitted_is_not_judged():
-    found = verdicts.stacked((None, None), None, None, 0.95, "12 events in training, 20 are needed")
-    assert found.answer == "Not fitted: 12 events in training, 20 are needed."
-    assert found.tone == "unknown"
-
-
-def with_stacked(gain: float) -> ReportInputs:
-    """The demo's fixture with a stacked model and a forest of clinical variables."""
+    Parameters
+    ----------
+    gain, forest
+        Gain in C of the stacked model and of the clinical forest on the clinical model; intervals are 0.01 to each
+        side.
+    own, beside
+        Gain of the forest with omics, and of the stacked model, on the clinical forest; None: not compared.
+    """
     inputs = fixtures.inputs("demo")
     rows = inputs.rows("prognosis_metrics")
-    more = []
-    for model, shift in (("stacked", gain), ("clinical_forest", 0.0)):
-        for r in rows:
-            if r["model"] != "clinical_omics":
-                continue
-            if r["versus"] == "clinical" and r["metric"] == "uno_c":
-                r = r | {"estimate": shift, "lower": shift - 0.01, "upper": shift + 0.01}
-            if r["versus"] == "clinical" and r["metric"] == "ibs":
-                r = r | {"estimate": -shift / 10, "lower": -shift / 10 - 0.004, "upper": -shift / 10 + 0.004}
-            more.append(r | {"model": model})
+    pairs = [("stacked", "clinical", gain), ("clinical_forest", "clinical", forest)]
+    pairs += [("forest", "clinical", gain), ("forest", "clinical_forest", own)] if own is not None else []
+    pairs += [("stacked", "clinical_forest", beside)] if beside is not None else []
+    like = [r for r in rows if r["model"] == "clinical_omics"]
+    more = [r | {"model": m} for r in like if r["versus"] is None for m in dict.fromkeys(m for m, _, _ in pairs)]
+    for model, versus, shift in pairs:
+        for r in [r for r in like if r["versus"] == "clinical"]:
+            size, half = (shift, 0.01) if r["metric"] == "uno_c" else (-shift / 10, 0.004)
+            ends = {"estimate": size, "lower": size - half, "upper": size + half}
+            more.append(r | ends | {"model": model, "versus": versus})
     known = inputs.rows("models")
-    fits = [r | {"model": m} for r in known if r["model"] == "clinical_omics" for m in ("stacked", "clinical_forest")]
+    fits = [r | {"model": m} for r in known if r["model"] == "clinical_omics" for m in {m for m, _, _ in pairs}]
     return changed(inputs, prognosis_metrics=rows + more, models=known + fits)
 
 
 def test_whether_omics_add_is_told_by_models_of_one_form():
-    """A stacked model that is far better changes no word on what omics add; it has its own answer."""
-    plain, other = fixtures.inputs("demo"), with_stacked(0.2)
-    assert section_prognosis.verdict(other) == section_prognosis.verdict(plain)
-    assert section_prognosis.stacked(plain) is None
-    found = section_prognosis.stacked(other)
-    assert found.answer == "Yes: the stacked model ranks risk better than the clinical one."
-    assert section_prognosis.stacked(with_stacked(0.0)).tone == "no"
+    """A stacked model that is far better changes neither answer nor badge: it has a line of its own beneath."""
+    plain, other = section_prognosis.verdict(fixtures.inputs("demo")), section_prognosis.verdict(with_stacked(0.2))
+    assert (other.answer, other.tone) == (plain.answer, plain.tone)
+    assert plain.beside == ""
+    assert "Beside the clinical Cox model, the stacked model ranks better; how much of that is omics" in other.beside
+    said = section_prognosis.verdict(with_stacked(0.0)).beside
+    assert "There is no evidence that the stacked model is better than the clinical one." in said
+
+
+def test_a_gain_that_clinical_variables_alone_have_is_not_given_to_omics():
+    said = section_prognosis.verdict(with_stacked(0.05, forest=0.03)).beside
+    assert "so does a forest of clinical variables alone, so that not all of it comes from omics" in said
+    assert "first of all a gain of the learner" in said
+    assert "first of all" not in section_prognosis.verdict(with_stacked(0.05)).beside
+
+
+@pytest.mark.parametrize(
+    ("own", "tone", "said"),
+    [
+        (0.02, "yes", "They add to a forest of clinical variables."),
+        (0.005, "mixed", "But there is no evidence that they add to a forest of clinical variables."),
+        (-0.05, "yes", "With them, a forest is worse than one of clinical variables alone."),
+    ],
+)
+def test_omics_are_judged_in_a_forest_beside_the_forest_without_them(own, tone, said):
+    found = section_prognosis.verdict(with_stacked(0.05, 0.03, own))
+    assert found.tone == tone
+    assert found.beside.startswith(said)
+    assert any(name.endswith("clinical + latent forest less clinical forest") for name, _ in found.facts)
+
+
+def test_a_forest_that_gains_where_cox_models_do_not_makes_it_mixed():
+    inputs = with_stacked(0.05, 0.03, 0.02)
+    rows = [
+        r | {"estimate": 0.001, "lower": -0.01, "upper": 0.012}
+        if r["versus"] == "clinical" and r["model"] in section_prognosis.OF_OMICS and r["metric"] == "uno_c"
+        else r
+        for r in inputs.rows("prognosis_metrics")
+        if not (r["versus"] and r["metric"] == "ibs")
+    ]
+    found = section_prognosis.verdict(changed(inputs, prognosis_metrics=rows))
+    assert (found.tone, found.answer) == ("mixed", "No evidence that omics add to the clinical model.")
+    assert found.beside.startswith("They add to a forest of clinical variables, other than to the Cox model.")
+
+
+@pytest.mark.parametrize(
+    ("beside", "said", "mark"),
+    [
+        (
+            0.02,
+            "so it does beside the clinical forest",
+            ("better than the clinical forest, by learner or omics", "mixed"),
+        ),
+        (0.005, "it is not seen to be better", ("not seen to be better than the clinical forest", "no")),
+    ],
+)
+def test_a_stacked_model_is_never_said_to_show_that_omics_add(beside, said, mark):
+    inputs = with_stacked(0.05, 0.03, 0.005, beside)
+    assert said in section_prognosis.verdict(inputs).beside
+    cell = section_prognosis_learners.own_verdict(inputs, "stacked", "cross-validation")
+    assert (cell.text, cell.tone) == mark
+
+
+def test_praise_of_the_stacked_model_has_a_caveat_where_its_risks_are_off():
+    for gain, ends, said in ((0.05, (1.3, 1.5), True), (0.0, (1.3, 1.5), False), (0.05, (1.1, 1.5), False)):
+        slope = {"estimate": 1.4, "lower": ends[0], "upper": ends[1], "horizon_months": 60.0}
+        plain = verdicts.Verdict("", "", "yes")
+        found = section_prognosis_learners.with_learners(with_stacked(gain), plain, [(slope, None)])
+        assert ("The risks that the stacked model predicts are too tame" in found.caveat) == said
+
+
+def test_the_card_and_the_section_say_the_same_once():
+    inputs = with_stacked(0.05, 0.03, 0.005, 0.02)
+    findings = [b.verdict for b in section_prognosis.prognosis(inputs).blocks if getattr(b, "kind", "") == "finding"]
+    assert findings == [section_prognosis.verdict(inputs)]
+    assert all("up to 60 months" in name for name, _ in findings[0].facts if name.startswith("Δ C"))
+
+
+def test_what_would_change_the_answer_is_the_nearest_interval():
+    inputs = fixtures.inputs("demo")
+    assert "whose interval begins at +0.0" in section_prognosis.verdict(inputs).changes
+    null = section_prognosis.verdict(fixtures.inputs("null"))
+    assert null.changes.startswith("an interval of a gain in C lay above 0; the nearest is that of clinical + ")
+
+
+def test_a_gain_at_one_horizon_is_told_as_one_of_those_looked_at():
+    inputs = fixtures.inputs("null")
+    rows = inputs.rows("prognosis_metrics")
+    like = next(r for r in rows if r["versus"] == "clinical" and r["model"] == "clinical_latent")
+    ends = {36.0: (0.014, 0.003, 0.025), 60.0: (0.005, -0.006, 0.016)}
+    more = [
+        like | {"metric": "auc", "horizon_months": h} | dict(zip(("estimate", "lower", "upper"), e, strict=True))
+        for h, e in ends.items()
+    ]
+    caveat = section_prognosis.verdict(changed(inputs, prognosis_metrics=rows + more)).caveat
+    assert "not corrected for the 2 looked at: clinical + latent at 36 months (+0.014, 0.003 to 0.025)." in caveat
+    assert "at 60 months (" not in caveat
+
+
+def test_hazards_that_are_not_proportional_take_from_the_yardstick():
+    inputs = with_stacked(0.05, 0.03)
+    rows = [r for r in inputs.rows("proportional") if r["model"] == "clinical" and r["feature"] is None]
+    bent = [r | {"p_value": 1e-9, "p_holm": 1e-9} for r in rows]
+    assert rows
+    said = "can make it look worse than one learned up to then"
+    assert said in section_prognosis.verdict(changed(inputs, proportional=bent)).caveat
+    straight = [r | {"p_value": 0.5, "p_holm": 0.5} for r in rows]
+    assert said not in section_prognosis.verdict(changed(inputs, proportional=straight)).caveat
+
+
+def test_gains_stand_in_a_table_with_what_differs():
+    (table,) = section_prognosis_learners.gains(with_stacked(0.05, 0.03, 0.005, 0.02), "cross-validation")
+    told = {row[0]: (row[1], row[-1].text, row[-1].tone) for row in table.rows}
+    assert told["Clinical + latent less clinical"] == ("omics", "omics add", "yes")
+    assert told["Clinical + latent forest less clinical forest"] == ("omics", "no evidence that it adds", "no")
+    assert told["Clinical forest less clinical"] == ("learner", "no omics: a gain of the learner", "")
+    assert told["Stacked less clinical forest"][0] == "learner and omics"
+    assert "Δ AUC at 36 mo" in table.head
 
 
 def test_decision_curves_say_where_a_model_is_of_use():
@@ -99,9 +196,12 @@ def test_decision_curves_say_where_a_model_is_of_use():
     gains = [g | {"lower": lo, "upper": up} for g, (lo, up) in zip(gains, ends * 2, strict=True)]
     blocks = section_prognosis_use.decisions(changed(inputs, decisions=rows + gains), COLOURS)
     heading, panels = blocks
-    assert heading.text == "Is it of use for a decision?"
+    assert heading.text == "Is it of use for a decision? Net benefit"
     assert [title for title, _ in panels.figures] == ["At 36 months", "At 60 months"]
-    assert "clinical model: stacked above at 2 and below at 2 of 6 thresholds (each" in panels.caption
+    assert (
+        "clinical model: stacked above at 2 and below at 2 of 6 thresholds, 3 at 36 months and 3 at 60 months (each"
+        in panels.caption
+    )
     more = rows + gains + [g | {"model": "clinical_latent", "lower": -0.1, "upper": 0.1} for g in gains]
     _, panels = section_prognosis_use.decisions(changed(inputs, decisions=more), COLOURS)
     assert "of 6 thresholds; clinical + latent above at 0 and below at 0 of 8 thresholds (each" in panels.caption
@@ -114,11 +214,10 @@ def with_settings(inputs: ReportInputs, **values: object) -> ReportInputs:
 
 def test_verdicts_from_few_draws_say_so():
     inputs = with_stacked(0.2)
-    for verdict in (section_prognosis.verdict, section_prognosis.stacked):
-        for draws, said in ((50, True), (199, True), (200, False)):
-            evaluation = inputs.settings.evaluation.model_copy(update={"bootstraps": draws})
-            found = verdict(with_settings(inputs, evaluation=evaluation))
-            assert (f"they are of {draws} bootstrap samples only" in found.caveat) == said
+    for draws, said in ((50, True), (199, True), (200, False)):
+        evaluation = inputs.settings.evaluation.model_copy(update={"bootstraps": draws})
+        found = section_prognosis.verdict(with_settings(inputs, evaluation=evaluation))
+        assert (f"they are of {draws} bootstrap samples only" in found.caveat) == said
 
 
 def test_a_clinical_model_that_knows_the_outcome_voids_what_is_beside_it():
@@ -209,23 +308,26 @@ def test_bounds_by_class_are_folded_and_those_that_cover_too_little_named():
 
 
 def test_what_omics_add_is_drawn_for_concordance_and_for_the_brier_score():
-    figures = section_prognosis._forest(fixtures.inputs("demo"))
+    figures = section_prognosis_learners.forest(fixtures.inputs("demo"), section_prognosis.TITLES)
     assert [f.title for f in figures] == [
-        "What omics add to the clinical model",
-        "What omics add to the clinical model: accuracy of the risks",
+        "What omics add, beside the same learner without them",
+        "What omics add, beside the same learner without them: accuracy of the risks",
     ]
-    assert "Difference in the integrated Brier score to the clinical model" in figures[1].svg
+    assert "Difference in the integrated Brier score to the model without omics" in figures[1].svg
 
 
-def test_a_clinical_forest_is_not_judged_as_a_model_of_omics():
-    blocks = section_prognosis.prognosis(with_stacked(0.05)).blocks
+def test_only_models_with_a_counterpart_are_judged_as_models_of_omics():
+    blocks = section_prognosis.prognosis(with_stacked(0.05, 0.03, 0.005)).blocks
     table = next(b for b in blocks if getattr(b, "kind", "") == "table")
     verdict = {row[0]: row[1].text for row in table.rows}
     assert verdict["Clinical forest"] == "no omics"
-    assert verdict["Stacked"] == "adds"
-    figure = next(b for b in blocks if getattr(b, "title", "") == "What omics add to the clinical model")
-    assert "Stacked" in figure.svg
-    assert "Clinical forest" not in figure.svg
+    assert verdict["Clinical + latent"] == "adds"
+    assert verdict["Clinical + latent forest"] == "no evidence that it adds (to its forest)"
+    assert verdict["Stacked"] == "no counterpart without omics"
+    assert "Δ AUC at 60 mo to clinical" in table.head
+    figure = next(b for b in blocks if getattr(b, "title", "").startswith("What omics add, beside"))
+    assert "Clinical + latent forest less clinical forest" in figure.svg
+    assert "Stacked" not in figure.svg
 
 
 def test_models_of_the_stack_are_called_as_in_the_tables():
@@ -323,7 +425,7 @@ def test_a_stack_of_all_patients_that_no_training_set_could_make_is_told():
     weights = "weights by the score in 5 inner folds: clinical 0.40, clinical_omics 0.60"
     judged = noted(noted(inputs, "stacked", weights, held_out=True), "stacked", weights, held_out=False)
     design = judged.headline
-    assert not any("was not judged" in s for s in section_prognosis._stacks(judged, design))
+    assert not any("was not judged" in s for s in section_prognosis._unjudged(judged, design))
     gone = [
         r
         | (
@@ -333,5 +435,14 @@ def test_a_stack_of_all_patients_that_no_training_set_could_make_is_told():
         )
         for r in judged.rows("models")
     ]
-    said = section_prognosis._stacks(changed(judged, models=gone), design)
+    said = section_prognosis._unjudged(changed(judged, models=gone), design)
     assert any("clinical + omics" in s and "was not judged" in s for s in said)
+
+
+def test_weights_of_the_stack_stand_in_a_table():
+    inputs = with_stacked(0.05)
+    weights = "weights by the score in 5 inner folds: clinical 0.40, clinical_omics 0.60"
+    (table,) = stack_weights(noted(inputs, "stacked", weights, held_out=True), inputs.headline)
+    assert table.head == ["Held out", "Clinical", "Clinical + omics"]
+    assert [row[1:] for row in table.rows] == [["0.40", "0.60"]] * len(inputs.resamples(inputs.headline))
+    assert stack_weights(inputs, inputs.headline) == []

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import csv
 import json
+import random
 import re
 from dataclasses import replace
-from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
 import report_fixtures as fixtures
+from rule_lines import faults
 from stratiome.report import rule_graph
 from stratiome.report.cost import Cost, Measured, as_table, costs, peak, read_measured, share, span, work
-from stratiome.report.jobs import arrows, key_of, read_jobs, rules_of, stages_of
+from stratiome.report.jobs import arrows, log_of, read_rules, rules_of, stages_of
 from stratiome.report.page import render as render_report
 from stratiome.report.run_page import RunPage, bars, duration, memory, render
 from stratiome.report.section_provenance import SEEDS
@@ -24,32 +25,31 @@ HEAD = "s\th:m:s\tmax_rss\tmax_vms\tmax_uss\tmax_pss\tio_in\tio_out\tmean_load\t
 MANIFEST = {"created_with": {"stratiome": "0.1.0"}, "python": "3.11.7", "config": {"threads": 1}, "device": "auto"}
 
 
-def _job(rule: str, stage: str, *needs: int, part: str = "") -> dict:
-    place = f"{part}/{rule}" if part else rule
-    return {
-        "rule": rule, "stage": stage, "cohort": "", "threads": 1, "needs": list(needs),
-        "benchmark": f"benchmarks/{place}.tsv", "log": f"logs/{place}.log",
-    }  # fmt: skip
+def _rule(name: str, stage: str, *needs: int, parts: tuple[str, ...] = ("",)) -> dict:
+    jobs = [str(Path("benchmarks", part, f"{name}.tsv")) for part in parts]
+    return {"rule": name, "stage": stage, "threads": 1, "needs": list(needs), "jobs": jobs}
 
 
-JOBS = [
-    _job("read", "cohort"),
-    _job("check", "cohort", 0),
-    _job("fit", "model", 0, part="a"),
-    _job("fit", "model", 0, part="b"),
-    _job("judge", "model", 2, 3, 0),
-    _job("write", "report", 0, 1, 4),
-    _job("sum_up", "run", 5),
-    _job("describe", "run", 5, 6),
+TOLD = [
+    _rule("read", "cohort"),
+    _rule("check", "cohort", 0),
+    _rule("fit", "model", 0, parts=("a", "b")),
+    _rule("judge", "model", 2, 0),
+    _rule("write", "report", 0, 1, 3),
+    _rule("sum_up", "run", 4),
+    _rule("describe", "run", 4, 5),
 ]
+RULES = rules_of(TOLD)
+ENDED = [job for rule in RULES[:5] for job in rule.jobs]
+"""What all jobs but the last two leave behind."""
 
 
-def _write(folder: Path, job: dict, line: str, began: str = "", ended: str = "") -> None:
-    for name in ("benchmark", "log"):
-        (folder / job[name]).parent.mkdir(parents=True, exist_ok=True)
-    (folder / job["benchmark"]).write_text(HEAD + line)
+def _write(folder: Path, job: str, line: str, began: str = "", ended: str = "") -> None:
+    for name in (job, log_of(job)):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+    (folder / job).write_text(HEAD + line)
     text = f"INFO stratiome: done: began {began}, ended {ended}\n" if began else "INFO stratiome: done\n"
-    (folder / job["log"]).write_text(f"INFO stratiome: rule x\n{text}")
+    (folder / log_of(job)).write_text(f"INFO stratiome: rule x\n{text}")
 
 
 def _line(seconds: str, memory: str, cpu: str) -> str:
@@ -58,79 +58,68 @@ def _line(seconds: str, memory: str, cpu: str) -> str:
 
 @pytest.fixture
 def results(tmp_path: Path) -> Path:
-    for i, job in enumerate(JOBS[:6]):
+    for i, job in enumerate(ENDED):
         began, ended = (f"2026-01-0{1 + i}T00:00:{s}+00:00" for s in ("00.000", "10.000"))
         _write(tmp_path, job, _line(f"{10 * (i + 1)}.00", f"{100 * (i + 1)}.00", f"{i + 1}.00"), began, ended)
     return tmp_path
 
 
 def test_rules_gather_their_jobs_and_what_they_need():
-    rules = {rule.name: rule for rule in rules_of(JOBS)}
+    rules = {rule.name: rule for rule in RULES}
     assert list(rules) == ["read", "check", "fit", "judge", "write", "sum_up", "describe"]
-    assert rules["fit"].jobs == 2
+    assert rules["fit"].jobs == ("benchmarks/a/fit.tsv", "benchmarks/b/fit.tsv")
     assert rules["judge"].needs == {("model", "fit"), ("cohort", "read")}
 
 
 def test_lines_that_repeat_a_longer_way_are_left_out():
-    assert [(a[1], b[1]) for a, b in arrows(rules_of(JOBS))] == [
+    assert [(a[1], b[1]) for a, b in arrows(RULES)] == [
         ("read", "check"), ("read", "fit"), ("check", "write"), ("fit", "judge"), ("judge", "write"),
         ("write", "sum_up"), ("sum_up", "describe"),
     ]  # fmt: skip
 
 
 def test_stages_come_in_the_order_of_the_work_and_rings_stand_together():
-    assert stages_of(rules_of(JOBS)) == [["cohort"], ["model"], ["report"], ["run"]]
-    backwards = [_job("late", "a", 1), _job("early", "b"), _job("last", "c", 0)]
+    assert stages_of(RULES) == [["cohort"], ["model"], ["report"], ["run"]]
+    backwards = [_rule("late", "a", 1), _rule("early", "b"), _rule("last", "c", 0)]
     assert stages_of(rules_of(backwards)) == [["b"], ["a"], ["c"]]
-    ring = [_job("one", "a"), _job("two", "b", 0), _job("three", "a", 1)]
+    ring = [_rule("one", "a"), _rule("two", "b", 0), _rule("three", "a", 1)]
     assert stages_of(rules_of(ring)) == [["a", "b"]]
     assert "three" in rule_graph.draw(rules_of(ring))
 
 
-def _boxes(svg: str) -> dict[str, tuple[float, float]]:
-    """Left and top of the box of each rule."""
-    found = re.findall(r'<rect x="([\d.]+)" y="([\d.]+)" width="148"[^>]*/><text[^>]*>(\w+)', svg)
-    return {name: (float(x), float(y)) for x, y, name in found}
-
-
-def _graph(jobs: list[dict]) -> tuple[dict[str, tuple[float, float]], list[list[tuple[float, float]]]]:
-    svg = rule_graph.draw(rules_of(jobs))
-    paths = re.findall(r'<path d="(M[^"]*)" style="fill: none', svg)
-    points = [[tuple(map(float, p)) for p in re.findall(r"(-?[\d.]+) (-?[\d.]+)", path)] for path in paths]
-    return _boxes(svg), points  # type: ignore[return-value]
-
-
 def _crowd() -> list[dict]:
     """Twelve rules that read one, and one that reads all of them."""
-    many = [_job(f"rule_{'abcdefghijkl'[i]}", f"stage{i % 3}", 0) for i in range(12)]
-    return [_job("read", "cohort"), *many, _job("write", "report", *range(13))]
+    many = [_rule(f"rule_{'abcdefghijkl'[i]}", f"stage{i % 3}", 0) for i in range(12)]
+    return [_rule("read", "cohort"), *many, _rule("write", "report", *range(13))]
 
 
-@pytest.mark.parametrize("jobs", [JOBS, _crowd()], ids=["small", "crowd"])
-def test_boxes_stand_beneath_what_they_need_and_lines_pass_no_box(jobs):
-    boxes, lines = _graph(jobs)
-    assert set(boxes) == {job["rule"] for job in jobs}
-    assert len(set(boxes.values())) == len(boxes)
-    for job in jobs:
-        for place in job["needs"]:
-            assert boxes[jobs[place]["rule"]][1] < boxes[job["rule"]][1]
-    assert len(lines) == len(arrows(rules_of(jobs)))
-    width, height = 148, 30
-    for line in lines:
-        for (x1, y1), (x2, y2) in pairwise(line):
-            for name, (left, top) in boxes.items():
-                within_x = max(min(x1, x2), left + 1) < min(max(x1, x2), left + width - 1) or (
-                    x1 == x2 and left < x1 < left + width
-                )
-                within_y = max(min(y1, y2), top + 1) < min(max(y1, y2), top + height - 1) or (
-                    y1 == y2 and top < y1 < top + height
-                )
-                assert not (within_x and within_y), (name, line)
+@pytest.mark.parametrize("told", [TOLD, _crowd()], ids=["small", "crowd"])
+def test_lines_lead_from_rule_to_rule_past_all_others(told):
+    assert faults(rules_of(told)) == []
+
+
+def test_faults_of_a_picture_are_found(monkeypatch):
+    rules = rules_of(_crowd())
+    monkeypatch.setattr(rule_graph, "_tracks", lambda nets, places, gap: 1)  # all lines of a gap on one track
+    assert any("share a piece" in fault for fault in faults(rules))
+    monkeypatch.undo()
+    monkeypatch.setattr(rule_graph, "_lanes", lambda nets, _: [setattr(net, "lane", 166.0) for net in nets])
+    assert any("runs through" in fault for fault in faults(rules))
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_pictures_of_random_workflows_are_right(seed):
+    chance = random.Random(seed)
+    told = []
+    for i in range(chance.randrange(2, 26)):
+        needs = sorted(chance.sample(range(i), k=min(i, chance.choice([1, 1, 2, 3, 6]))))
+        told.append(_rule(f"rule_{'abcdefghijklmnopqrstuvwxyz'[i]}", f"stage{i // 4}", *needs))
+    assert faults(rules_of(told)) == []
 
 
 def test_the_picture_is_the_same_again_and_takes_its_colours_from_the_page():
-    svg = rule_graph.draw(rules_of(JOBS))
-    assert svg == rule_graph.draw(rules_of(json.loads(json.dumps(JOBS))))
+    svg = rule_graph.draw(RULES)
+    assert svg == rule_graph.draw(rules_of(json.loads(json.dumps(TOLD))))
     assert "#" not in svg
     assert 'role="img"' in svg
     assert "Model: fit, judge" in svg  # of what a reader who cannot see it is told
@@ -138,17 +127,17 @@ def test_the_picture_is_the_same_again_and_takes_its_colours_from_the_page():
 
 
 def test_the_report_shows_rules_and_seeds(tmp_path):
-    (tmp_path / "workflow.json").write_text(json.dumps({"jobs": JOBS}))
-    jobs = read_jobs(tmp_path / "workflow.json")
-    inputs = replace(fixtures.inputs("demo"), jobs=jobs)
+    (tmp_path / "workflow.json").write_text(json.dumps({"rules": TOLD}))
+    rules = read_rules(tmp_path / "workflow.json")
+    inputs = replace(fixtures.inputs("demo"), rules=rules)
     page = render_report(inputs)
-    assert rule_graph.draw(rules_of(jobs)) in page
+    assert rule_graph.draw(rules) in page
     assert '<a href="run.html">' in page
     assert 'id="provenance-seeds"' in page
     public = render_report(replace(inputs, public=True))
-    assert rule_graph.draw(rules_of(jobs)) in public
+    assert rule_graph.draw(rules) in public
     assert "run.html" not in public  # it is shared alone
-    assert read_jobs(tmp_path / "none.json") == []
+    assert read_rules(tmp_path / "none.json") == []
     assert "How it was made" not in render_report(fixtures.inputs("demo"))
 
 
@@ -158,20 +147,20 @@ def test_seeds_are_those_of_the_code():
 
 
 def test_what_was_not_measured_is_unknown_and_not_zero(tmp_path):
-    job = _job("fit", "model")
-    gone = read_measured(tmp_path / job["benchmark"], tmp_path / job["log"])
+    job = "benchmarks/fit.tsv"
+    gone = read_measured(tmp_path / job, tmp_path / log_of(job))
     assert gone == Measured()
     for told in ("NA", "-", ""):
         _write(tmp_path, job, _line("12.50", told, told))
-        assert read_measured(tmp_path / job["benchmark"], tmp_path / job["log"]) == Measured(wall=12.5)
+        assert read_measured(tmp_path / job, tmp_path / log_of(job)) == Measured(wall=12.5)
     _write(tmp_path, job, _line("0.40", "3.10", "0"))  # sampled before the job had done anything
-    assert read_measured(tmp_path / job["benchmark"], tmp_path / job["log"]) == Measured(wall=0.4)
-    (tmp_path / job["benchmark"]).write_text(HEAD)
-    assert read_measured(tmp_path / job["benchmark"], tmp_path / job["log"]).wall is None
+    assert read_measured(tmp_path / job, tmp_path / log_of(job)) == Measured(wall=0.4)
+    (tmp_path / job).write_text(HEAD)
+    assert read_measured(tmp_path / job, tmp_path / log_of(job)).wall is None
 
 
 def test_costs_are_sums_over_the_jobs_of_a_rule(results):
-    found = {cost.rule: cost for cost in costs(JOBS, results, besides="sum_up")}
+    found = {cost.rule: cost for cost in costs(RULES, results, besides="sum_up")}
     assert list(found) == ["read", "check", "fit", "judge", "write"]  # neither the rule itself nor what comes after it
     assert found["fit"].total("wall") == 30 + 40
     assert found["fit"].most("wall") == 40
@@ -188,9 +177,9 @@ def test_costs_are_sums_over_the_jobs_of_a_rule(results):
 
 
 def test_a_missing_measurement_is_said(results):
-    (results / JOBS[2]["benchmark"]).unlink()
-    (results / JOBS[1]["benchmark"]).unlink()
-    found = costs(JOBS, results, besides="sum_up")
+    (results / ENDED[2]).unlink()
+    (results / ENDED[1]).unlink()
+    found = costs(RULES, results, besides="sum_up")
     page = render(_page(found))
     assert "Of 2 jobs no time was found (check and fit)" in page
     assert "of 1 of 2 jobs" in page
@@ -206,12 +195,19 @@ def test_a_missing_measurement_is_said(results):
 
 
 def test_no_times_where_a_log_does_not_tell_them(results):
-    (results / JOBS[0]["log"]).write_text("INFO stratiome: done\n")
-    found = costs(JOBS, results, besides="sum_up")
+    (results / log_of(ENDED[0])).write_text("INFO stratiome: done\n")
+    found = costs(RULES, results, besides="sum_up")
     assert span(found) is None
     page = render(_page(found))
     assert page.count("not recorded") >= 2
     assert "Jobs of the last call" not in page
+
+
+def measured() -> RunPage:
+    """A page of which one job was not measured."""
+    jobs = [Measured(10.0 * i, 5.0 * i, 100.0 * i, 1e9, 1e9 + 10 * i) for i in range(1, 6)]
+    found = [Cost("cohort", "read", tuple(jobs)), Cost("model", "fit", (jobs[0], Measured()))]
+    return _page(found, started="2001-09-09T01:46:40+00:00", cores=2)
 
 
 def _page(found: list[Cost], **start: object) -> RunPage:
@@ -219,7 +215,7 @@ def _page(found: list[Cost], **start: object) -> RunPage:
 
 
 def test_the_page_tells_what_the_last_call_ran(results):
-    found = costs(JOBS, results, besides="sum_up")
+    found = costs(RULES, results, besides="sum_up")
     page = render(_page(found, started="2026-01-05T00:00:00+00:00", cores=4))
     assert re.search(r"Jobs of the last call</th>\s*<td>2 of 6", page)
     assert re.search(r"Cores at most</th>\s*<td>4<", page)
@@ -231,7 +227,7 @@ def test_the_page_loads_nothing_and_names_no_machine(results, tmp_path):
     import getpass
     import socket
 
-    page = render(_page(costs(JOBS, results, besides="sum_up")))
+    page = render(_page(costs(RULES, results, besides="sum_up")))
     assert "<script" not in page
     assert "default-src 'none'" in page
     assert not re.search(r'(?:src|href)="(?!#|data:)', page)
@@ -261,6 +257,8 @@ def test_memory_in_words():
     assert [memory(None), memory(512.4), memory(999.4), memory(2048)] == ["not measured", "512 MB", "999 MB", "2.0 GB"]
 
 
-def test_keys_tell_rules_of_other_cohorts_apart():
-    jobs = [_job("read", "cohort"), _job("read", "external") | {"cohort": "other"}]
-    assert len({key_of(job) for job in jobs}) == len(rules_of(jobs)) == 2
+def test_rules_of_other_cohorts_are_told_apart_from_those_of_this_one_and_stand_together():
+    other = [_rule("read", "external") | {"jobs": [f"external/{name}/benchmarks/read.tsv"]} for name in "xy"]
+    found = rules_of([_rule("read", "cohort"), *other])
+    assert [(rule.stage, len(rule.jobs)) for rule in found] == [("cohort", 1), ("external", 2)]
+    assert log_of(found[1].jobs[0]) == "external/x/logs/read.log"

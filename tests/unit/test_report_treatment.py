@@ -31,7 +31,8 @@ def test_every_estimator_and_population_has_a_line():
         ["Inverse probability", "propensity 0.05 to 0.95"],
     ]
     assert table.rows[0][2:4] == ["593 / 290", "+1.2 (0.1 to 2.3)"]
-    assert table.head[-2:] == ["Percentage points at 36 mo", "Percentage points at 60 mo"]
+    assert table.head[-3:] == ["Percentage points at 36 mo", "Percentage points at 60 mo", "Method"]
+    assert len(table.notes) == len({row[-1] for row in table.rows})
 
 
 def test_estimates_that_disagree_are_told():
@@ -339,12 +340,12 @@ def test_a_negative_control_that_shows_a_difference_is_said_beside_the_answer():
     told = [r | {"estimate": 3.0, "lower": 0.9} if r["check"] == "negative control" else r for r in rows]
     shown = changed(inputs, treatment_robustness=told)
     assert (
-        "Probably confounded: the treated differ in death by accident too"
+        "Probably confounded: treated patients go longer without death by accident"
         in section_treatment.verdict(shown, "treatment").caveat
     )
-    said = said_by(section_treatment.robustness(shown, "treatment"))
+    said = said_by(section_treatment.robustness(shown, "treatment", "overlap"))
     assert "differ in death by accident, which the treatment is taken not to change" in said
-    assert "no proof" in said_by(section_treatment.robustness(inputs, "treatment"))
+    assert "no proof" in said_by(section_treatment.robustness(inputs, "treatment", "overlap"))
 
 
 # --- what a change of the analysis does -------------------------------------------------------------------------------
@@ -367,14 +368,147 @@ def test_a_change_that_turns_what_is_concluded_is_named(main, other, said):
         r | dict(zip(("estimate", "lower", "upper"), moved.get(r["check"], main), strict=True))
         for r in inputs.rows("treatment_robustness")
     ]
-    shown = changed(inputs, treatment_robustness=rows)
+    shown = changed(inputs, treatment_robustness=rows, treatment_averages=_moved(inputs, main))
     caveat, section = section_treatment.verdict(shown, "treatment").caveat, section_treatment.robustness
-    text = said_by(section(shown, "treatment"))
+    text = said_by(section(shown, "treatment", "overlap"))
     if said:
         assert said in caveat
         assert said in text
     else:
         assert all(s not in caveat + text for s in ("seen only", "no longer clear", "turns round"))
+
+
+def _moved(inputs: ReportInputs, ends: tuple[float, float, float], population: str | None = None) -> list[dict]:
+    """Averages by other estimators at an estimate with its interval, all or those of one population."""
+    moved = dict(zip(("estimate", "lower", "upper"), ends, strict=True))
+    return [
+        r | (moved if r["estimand"] == "rmst_difference" and population in (None, r["population"]) else {})
+        for r in inputs.rows("treatment_averages")
+    ]
+
+
+def test_other_estimators_are_among_the_changes_and_shorter_means_are_not():
+    inputs = fixtures.inputs("demo")
+    ends = {"restriction time": (0.2, -0.8, 1.2)}
+    rows = [
+        r | dict(zip(("estimate", "lower", "upper"), ends.get(r["check"], (1.5, 0.5, 2.5)), strict=True))
+        for r in inputs.rows("treatment_robustness")
+    ]
+    averages = _moved(inputs, (0.9, -0.4, 2.2), "all")
+    caveat = section_treatment.verdict(
+        changed(inputs, treatment_robustness=rows, treatment_averages=averages), "treatment"
+    ).caveat
+    assert "The effect is no longer clear with doubly robust: all eligible." in caveat
+    assert "shorter time" not in caveat
+
+
+# --- whether an answer is borne out -----------------------------------------------------------------------------------
+
+
+def _plain(inputs: ReportInputs, ratio: tuple[float, float, float], late: tuple[float, float, float]) -> ReportInputs:
+    """Without subgroups: the treated live longer by the mean; the ratio and late survival are given."""
+    given = {
+        ("rmst_difference", 60.0): (4.7, 0.9, 8.5),
+        ("hazard_ratio", None): ratio,
+        ("survival_difference", 36.0): (0.055, 0.013, 0.097),
+        ("survival_difference", 60.0): late,
+    }
+    rows = [
+        r | dict(zip(("estimate", "lower", "upper"), given[r["estimand"], r["horizon_months"]], strict=True))
+        for r in inputs.rows("treatment_effects", subgroup=0)
+    ]
+    averages = _moved(inputs, (4.4, 0.6, 8.2))
+    return changed(inputs, treatment_effects=rows, treatment_averages=averages, treatment_interaction=[])
+
+
+def test_an_effect_that_all_estimates_bear_out_is_not_called_fragile():
+    inputs = _plain(fixtures.inputs("demo"), (0.7, 0.6, 0.8), (0.06, 0.01, 0.11))
+    found = section_treatment.verdict(inputs, "treatment")
+    assert found.badge == "Association: longer survival"
+    assert found.answer.startswith("After balancing, treated patients lived longer: 4.7 months")
+    assert "early one" not in found.caveat
+    assert found.changes.startswith("a bias of 0.9 months were found")
+    assert "risk ratios of 1.20" in found.changes
+
+
+def test_an_effect_that_other_estimates_do_not_bear_out_says_so_first():
+    inputs = _plain(fixtures.inputs("demo"), (1.0, 0.87, 1.15), (0.03, -0.023, 0.083))
+    found = section_treatment.verdict(inputs, "treatment")
+    assert found.badge == "Not robust"
+    assert found.answer.startswith(
+        "Not robust: the weighted hazard ratio and survival at 60 months do not exclude that there is no effect. After"
+        " balancing, treated patients lived longer: 4.7 months"
+    )
+    assert ("Weighted hazard ratio", "1.00 (0.87 to 1.15)") in found.facts
+    assert not any("Doubly robust" in name for name, _ in found.facts)  # these bear it out
+    assert "an early one: +5.5 (1.3 to 9.7) percentage points at 36 months" in found.caveat
+    assert found.changes == (
+        "the weighted hazard ratio (now 1.00, 0.87 to 1.15) and the others named above excluded no effect, too"
+    )
+    assert ("treatment-assumptions-treatment", "What could be wrong") in found.more
+
+
+def test_an_effect_that_another_estimate_turns_round_is_not_robust():
+    inputs = _plain(fixtures.inputs("demo"), (1.3, 1.1, 1.5), (0.06, 0.01, 0.11))
+    answer = section_treatment.verdict(inputs, "treatment").answer
+    assert answer.startswith("Not robust: the opposite is seen by the weighted hazard ratio. ")
+
+
+def _controlled(inputs: ReportInputs, ends: tuple[float, float, float]) -> ReportInputs:
+    moved = dict(zip(("estimate", "lower", "upper"), ends, strict=True))
+    rows = [r | moved if r["check"] == "negative control" else r for r in inputs.rows("treatment_robustness")]
+    return changed(inputs, treatment_robustness=rows)
+
+
+@pytest.mark.parametrize(
+    ("ends", "said"),
+    [
+        ((3.0, 0.9, 5.1), "it flatters the treatment, which is what is seen: all of it, or a part, may be due to that"),
+        ((-3.0, -5.1, -0.9), "it makes the treatment look worse, the opposite of what is seen: it does not explain"),
+    ],
+)
+def test_a_failed_negative_control_heads_the_answer_and_its_direction_is_told(ends, said):
+    inputs = _controlled(_plain(fixtures.inputs("demo"), (0.7, 0.6, 0.8), (0.06, 0.01, 0.11)), ends)
+    found = section_treatment.verdict(inputs, "treatment")
+    assert found.badge == "Probably confounded"
+    assert found.answer.startswith("Not to be read as an effect: the treated go ")
+    assert "without death by accident, which the treatment is taken not to change. After balancing" in found.answer
+    assert said in found.caveat
+    assert "alike in death by accident" in found.changes
+    assert "do not read the difference above as an effect" in said_by(
+        section_treatment.robustness(inputs, "treatment", "overlap")
+    )
+
+
+def test_a_failed_control_of_an_answer_that_sees_nothing_is_said_to_hide_something():
+    nothing = _plain(fixtures.inputs("demo"), (1.0, 0.87, 1.15), (0.03, -0.023, 0.083))
+    rows = [r | {"lower": -1.0} if r["estimand"] == "rmst_difference" else r for r in nothing.rows("treatment_effects")]
+    nothing = changed(nothing, treatment_effects=rows, treatment_averages=_moved(nothing, (1.0, -2.0, 4.0)))
+    assert section_treatment.verdict(nothing, "treatment").changes.startswith("more patients narrowed the interval")
+    found = section_treatment.verdict(_controlled(nothing, (3.0, 0.9, 5.1)), "treatment")
+    assert found.badge == "Probably confounded"
+    assert "so that it may hide harm" in found.caveat
+
+
+def test_the_interaction_test_stands_beneath_its_heading():
+    inputs = fixtures.inputs("demo")
+    kept = dataclasses.replace(inputs, tables=dict(inputs.tables))
+    text = said_by(section_treatment._subgroups(kept, "treatment", inputs.settings.treatments["treatment"]))
+    assert "The effect differs between subgroups (test that the effect is the same in all subgroups: p < 0.001" in text
+    tests = [r | {"p_value": 0.85} for r in inputs.rows("treatment_interaction")]
+    other = changed(inputs, treatment_interaction=tests)
+    text = said_by(section_treatment._subgroups(other, "treatment", inputs.settings.treatments["treatment"]))
+    assert "No conclusion is drawn by subgroup, as there is no evidence that the effect differs" in text
+    assert "p = 0.85" in text
+
+
+def test_where_nothing_is_seen_there_is_nothing_to_explain_away():
+    inputs = fixtures.inputs("demo")
+    assert "To explain the weighted hazard ratio of 0.80 away" in section_treatment._unmeasured(inputs, "treatment")
+    rows = [r | {"hazard_ratio": 1.0, "e_value_limit": 1.0} for r in inputs.rows("treatment_sensitivity")]
+    said = section_treatment._unmeasured(changed(inputs, treatment_sensitivity=rows), "treatment")
+    assert "nothing to explain away" in said
+    assert "To explain" not in said
 
 
 def test_the_count_beside_a_changed_analysis_is_that_of_the_main_one():
@@ -383,7 +517,7 @@ def test_the_count_beside_a_changed_analysis_is_that_of_the_main_one():
         r | ({"n": 593, "events": 50} if r["check"] == "negative control" else {"n": 592, "events": 250})
         for r in inputs.rows("treatment_robustness")
     ]
-    text = said_by(section_treatment.robustness(changed(inputs, treatment_robustness=rows), "treatment"))
+    text = said_by(section_treatment.robustness(changed(inputs, treatment_robustness=rows), "treatment", "overlap"))
     assert "n = 592, 250 events in the main analysis; treated minus untreated" in text
 
 

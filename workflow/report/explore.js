@@ -1,7 +1,7 @@
 "use strict";
 // Draws the chart beside a picture when a reader asks for it. Plotly stands packed in the page and is unpacked once.
 (() => {
-  const DASHES = ["solid", "dash", "dot", "dashdot", "4px 2px", "longdash", "2px 4px", "longdashdot"];
+  const DASHES = ["solid", "dash", "dashdot", "dot", "4px 2px", "longdash", "2px 4px", "longdashdot"];
   const MARKS = ["circle", "square", "triangle-up", "diamond", "triangle-down", "cross", "x", "hexagon"];
   const dark = matchMedia("(prefers-color-scheme: dark)");
   const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();

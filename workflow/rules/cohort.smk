@@ -135,7 +135,7 @@ rule describe_workflow:
     params:
         settings=settings(),
         library=library("report"),
-        jobs=whole_run,
+        rules=whole_run,
     message:
         "Writing down the rules of this run"
     script:

@@ -190,31 +190,33 @@ def all_jobs():
     return jobs
 
 
-def job_facts(name, wildcards, needs):
-    """What the library is told of a job; a stage is the file of its rules, other cohorts are a stage of their own."""
+def rule_facts(name, jobs, needs):
+    """What the library is told of a rule; a stage is the file of its rules, other cohorts are a stage of their own."""
     made_by = workflow.get_rule(name)
-    benchmark = made_by.expand_benchmark(dict(wildcards))
-    log = made_by.expand_log(dict(wildcards))[0]
     own = Path(str(made_by.script)).stem
     prefix = name.removesuffix(own)
+    benchmarks = [made_by.expand_benchmark(dict(given)) for given in sorted(jobs)]
     return {
         "rule": own,
-        "cohort": prefix.removeprefix("external_").removesuffix("_"),
         "stage": "external" if prefix else Path(str(made_by.snakefile)).stem,
         "threads": made_by.resources["_cores"].value,
-        "benchmark": os.path.relpath(benchmark, CONFIG.results_folder),
-        "log": os.path.relpath(log, CONFIG.results_folder),
         "needs": sorted(needs),
+        "jobs": [os.path.relpath(path, CONFIG.results_folder) for path in benchmarks],
     }
 
 
 def whole_run(wildcards):
-    """Every job of `all` with the jobs it needs, in the order of the rules."""
-    jobs = {job: needs for job, needs in all_jobs().items() if job[0] != "all"}
-    places = {one.name: i for i, one in enumerate(workflow.rules)}
-    ordered = sorted(jobs, key=lambda job: (places[job[0]], job))
-    numbers = {job: i for i, job in enumerate(ordered)}
-    return [job_facts(*job, [numbers[n] for n in jobs[job]]) for job in ordered]
+    """Rules of `all` in the order of the workflow, with their jobs and the places of the rules they need."""
+    jobs = all_jobs()
+    names = [one.name for one in workflow.rules if one.name != "all"]
+    names = [name for name in names if any(name == job[0] for job in jobs)]
+    places = {name: i for i, name in enumerate(names)}
+    found = []
+    for name in names:
+        own = [job for job in jobs if job[0] == name]
+        needs = {places[other] for job in own for other, _ in jobs[job]}
+        found.append(rule_facts(name, [given for _, given in own], needs))
+    return found
 
 
 def hold_folder(handle=[]):

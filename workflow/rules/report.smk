@@ -115,6 +115,8 @@ rule render_report:
         report_public="<results>/report_public.html",
         numbers="<results>/report_numbers.json",
         guidelines="<results>/guidelines.tsv",
+        figures=directory("<results>/figures"),
+        figures_public=directory("<results>/figures_public"),
     log:
         "<results>/logs/render_report.log",
     benchmark:

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from stratiome.report.cost import as_table, costs
-from stratiome.report.jobs import read_jobs, rules_of
+from stratiome.report.jobs import read_rules
 from stratiome.report.run_page import RunPage, render
 
 
@@ -21,14 +21,14 @@ def main(
 ) -> None:
     """Read what the jobs left behind; those of this rule and after it have not ended."""
     said = json.loads(Path(manifest).read_text(encoding="utf-8"))
-    jobs = read_jobs(workflow_file)
-    found = costs(jobs, Path(page).parent, besides=besides)
+    rules = read_rules(workflow_file)
+    found = costs(rules, Path(page).parent, besides=besides)
     known = {(cost.stage, cost.rule) for cost in found}
     start = json.loads(Path(started).read_text(encoding="utf-8")) if Path(started).is_file() else {}
     made = RunPage(
         title=title or cohort,
         costs=found,
-        unended=[one.name for one in rules_of(jobs) if one.key not in known],
+        unended=[one.name for one in rules if one.key not in known],
         manifest=said,
         engine=str((said.get("created_with") or {}).get("snakemake", "–")),
         start=start,

@@ -5,9 +5,9 @@ from typing import Any
 from stratiome.cohort.manifest import write_json
 
 
-def main(*, workflow_file: str, jobs: list[dict[str, Any]]) -> None:
+def main(*, workflow_file: str, rules: list[dict[str, Any]]) -> None:
     """Write it down."""
-    write_json({"jobs": jobs}, workflow_file)
+    write_json({"rules": rules}, workflow_file)
 
 
 if "snakemake" in globals():

@@ -18,7 +18,8 @@ from stratiome.config import (
     TreatmentConfig,
 )
 from stratiome.report.check import written
-from stratiome.report.page import Settings, draw, read_inputs, render
+from stratiome.report.figure_files import write
+from stratiome.report.page import Settings, draw, read_inputs
 
 
 def main(
@@ -27,6 +28,8 @@ def main(
     report_public: str,
     numbers: str,
     guidelines: str,
+    figures: str,
+    figures_public: str,
     manifest: str,
     workflow_file: str | None = None,
     flow: str,
@@ -248,13 +251,16 @@ def main(
     target = Path(report)
     target.parent.mkdir(parents=True, exist_ok=True)
     inputs = read_inputs(settings, manifest, paths, quality, quality_figures, workflow_file)
-    page, checklist = draw(inputs)
-    pages = {report: page, report_public: render(replace(inputs, public=True))}
-    for path, page in pages.items():
-        Path(path).write_text(page, encoding="utf-8")
-    Path(guidelines).write_text(checklist, encoding="utf-8")
     beside = {name: [os.path.relpath(p, target.parent) for p in given] for name, given in inputs.files.items()}
-    write_json(written({Path(path).name: page for path, page in pages.items()}, beside), numbers)
+    pages = {}
+    for path, folder, public in ((report, figures, False), (report_public, figures_public, True)):
+        made = draw(replace(inputs, public=public))
+        pages[Path(path).name] = made.page
+        Path(path).write_text(made.page, encoding="utf-8")
+        write(Path(folder), made.figures, beside, settings.min_cell if public else None)
+        if not public:
+            Path(guidelines).write_text(made.guidelines, encoding="utf-8")
+    write_json(written(pages, beside), numbers)
 
 
 if "snakemake" in globals():

@@ -7,7 +7,7 @@ from pathlib import Path
 from stratiome.cohort.manifest import write_json
 from stratiome.report.cost import costs, span
 from stratiome.report.crate import Run, describe
-from stratiome.report.jobs import read_jobs
+from stratiome.report.jobs import read_rules
 from stratiome.report.template import TEMPLATES
 
 
@@ -32,7 +32,7 @@ def main(
         description=description,
         manifest=said,
         engine=str((said.get("created_with") or {}).get("snakemake", "")),
-        span=span(costs(read_jobs(workflow_file), results, besides=besides)),
+        span=span(costs(read_rules(workflow_file), results, besides=besides)),
         workflow=[Path(path).relative_to(results).as_posix() for path in sources],
     )
     write_json(describe(results, run), crate)

@@ -443,6 +443,16 @@ PROGNOSIS_MODELS = (
 )
 """Models of prognosis by name, the simplest first."""
 
+COUNTERPARTS = {
+    "clinical_omics": "clinical",
+    "clinical_latent": "clinical",
+    "clinical_factors": "clinical",
+    "forest": "clinical_forest",
+}
+"""Model with omics -> the same learner on clinical variables alone: their difference is what omics add."""
+FLEXIBLE_REFERENCE = "clinical_forest"
+"""The flexible learner without omics, which models that have no counterpart of their own are compared with, too."""
+
 TREAT_ALL = "treat all"
 """Name of acting on everybody among the models of decision curves."""
 
@@ -737,14 +747,14 @@ class GeneSetCoverage(Table):
 
 
 class PrognosisMetrics(Claim):
-    """Performance on held-out patients, and its paired difference to the clinical model."""
+    """Performance on held-out patients, and its paired difference to a model without omics."""
 
     design: str = pa.Field(isin=DESIGNS)
     model: str
     # uno_c and ibs, and the same with censoring weights of a Cox model: uno_c_cox, ibs_cox; harrell_c,
     metric: str  # ipa, brier, auc, calibration_slope, observed_expected
     horizon_months: float = _null()  # null where the metric has none
-    versus: str = _null()  # "clinical" where the estimate is a difference (model minus clinical)
+    versus: str = _null()  # "clinical" or "clinical_forest" where the estimate is a difference (model minus that one)
 
 
 class PrognosisDecisions(Claim):

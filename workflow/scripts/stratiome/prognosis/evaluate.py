@@ -1,4 +1,4 @@
-"""Metrics of every model with intervals, and paired differences to the clinical model."""
+"""Metrics of every model with intervals, and paired differences to the models without omics."""
 
 from __future__ import annotations
 
@@ -14,11 +14,14 @@ from stratiome.prognosis.metrics import auc, brier, integrated, observed_expecte
 from stratiome.survival.concordance import Sample, harrell_c, uno_c
 from stratiome.survival.interval import percentile_interval
 from stratiome.survival.outcome import at_one_time
+from stratiome.tables import FLEXIBLE_REFERENCE
 
 NULL_MODEL = "kaplan_meier"
 YARDSTICK = "clinical"
+JUDGED_TWICE = ("forest", "deep", "stacked")
+"""Models that are compared with `FLEXIBLE_REFERENCE`, too: their gain on the clinical model may be the learner's."""
 COMPARED = ("uno_c", "ibs", "auc", "brier")
-"""Metrics whose paired difference to the clinical model is reported."""
+"""Metrics whose paired difference to another model is reported."""
 
 FEWEST_PATIENTS = 10
 """Held-out patients below which nothing is estimated: a metric of two patients is a coin toss, whatever it says."""
@@ -209,8 +212,7 @@ def evaluate_design(
         Source of the draws.
     """
     models = list(design.repeats[0].risk)
-    compared = [m for m in models if m != YARDSTICK and YARDSTICK in models]
-    wanted = [*((m, None) for m in models), *((m, YARDSTICK) for m in compared)]
+    wanted: list[Pair] = [*((m, None) for m in models), *_compared(models)]
     found: list[Estimate] = []
     for key, pairs in _same_patients(design, wanted).items():
         part = design.fitted(*key)
@@ -230,6 +232,12 @@ def evaluate_design(
 
 Pair = tuple[str, str | None]
 """Model, and the one that it is compared with (None where it stands alone)."""
+
+
+def _compared(models: list[str]) -> list[Pair]:
+    """Every model with the clinical one, and then flexible ones with the flexible one without omics."""
+    pairs: list[Pair] = [(m, YARDSTICK) for m in models if m != YARDSTICK and YARDSTICK in models]
+    return pairs + [(m, FLEXIBLE_REFERENCE) for m in models if m in JUDGED_TWICE and FLEXIBLE_REFERENCE in models]
 
 
 def enough(problem: Problem, rows: np.ndarray) -> bool:
@@ -279,11 +287,12 @@ def _evaluate(
     drawn = {key: np.concatenate(values) for key, values in draws.items()}
     writer = _Writer(problem, design, held_out, bootstraps, level)
     found = [writer.estimate(key, point[key][0], drawn[key]) for key in point]
+    pairs = _compared(list(design.repeats[0].risk))
     for model, metric, horizon in point:
-        base = (YARDSTICK, metric, horizon)
-        if metric in COMPARED and model != YARDSTICK and base in point:
-            key = (model, metric, horizon)
-            found.append(writer.estimate(key, (point[key] - point[base])[0], drawn[key] - drawn[base], YARDSTICK))
+        for versus in [v for m, v in pairs if m == model and metric in COMPARED]:
+            assert versus is not None
+            key, base = (model, metric, horizon), (versus, metric, horizon)
+            found.append(writer.estimate(key, (point[key] - point[base])[0], drawn[key] - drawn[base], versus))
     return found
 
 

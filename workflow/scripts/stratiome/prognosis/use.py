@@ -13,7 +13,7 @@ from stratiome.survival.concordance import Sample
 from stratiome.survival.interval import percentile_interval
 from stratiome.tables import TREAT_ALL
 
-DECIDED = ("clinical", "clinical_omics", "clinical_latent", "stacked")
+DECIDED = ("clinical", "clinical_omics", "clinical_latent", "clinical_forest", "stacked")
 """Models whose decision curves are drawn."""
 THRESHOLDS = np.round(np.arange(1, 49) * 0.02, 2)
 """Risks from which one would act."""

@@ -9,6 +9,11 @@ from stratiome.report.explore import Chart
 from stratiome.report.traced import bare
 from stratiome.report.verdicts import Verdict
 
+PART = 3
+"""Level of the headings that divide a section."""
+SHORT = 12
+"""Rows of a table that a print keeps on one page."""
+
 
 @dataclass(frozen=True)
 class Cell:
@@ -35,6 +40,8 @@ class Table:
         A paragraph beneath it.
     notes
         Numbered notes beneath it, which cells refer to by their number.
+    number
+        Its place among the tables of the page (`titles.with_numbers`); 0 before it has one.
     """
 
     caption: str
@@ -43,7 +50,13 @@ class Table:
     numeric: frozenset[int] = frozenset()
     note: str = ""
     notes: Sequence[str] = ()
+    number: int = 0
     kind: str = "table"
+
+    @property
+    def short(self) -> bool:
+        """Whether a print keeps the table on one page."""
+        return len(self.rows) <= SHORT
 
     @property
     def dense(self) -> bool:
@@ -74,26 +87,31 @@ def numbered(texts: Sequence[str]) -> tuple[list[str], list[str]]:
 class Figure:
     """An SVG with its caption. `size` is the natural width in pixels, below which a wide figure scrolls in itself.
 
-    `charts` can be opened beneath it.
+    Where it has a `name`, unique in its section, it is written to files as well. `charts` can be opened beneath it;
+    `number` is as of `Table`, among the figures.
     """
 
     svg: str
     title: str
     caption: str
     size: int
+    name: str = ""
     charts: Sequence[Chart] = ()
+    number: int = 0
     kind: str = "figure"
 
 
 @dataclass(frozen=True)
 class Panels:
-    """Figures side by side under one caption, and charts that can be opened beneath them."""
+    """Figures side by side under one caption; `name` and `charts` as those of `Figure`."""
 
     title: str
     figures: Sequence[tuple[str, str]]  # heading of the panel, svg
     caption: str
     size: int = 300
+    name: str = ""
     charts: Sequence[Chart] = ()
+    number: int = 0
     kind: str = "panels"
 
 
@@ -170,6 +188,8 @@ class Explorer:
         Name and number of each group; 0 is unassigned.
     figures
         Heading and svg of each panel; marks of group g have the classes `dots` and `g` followed by its number.
+    name
+        As that of `Figure`.
     """
 
     title: str
@@ -178,7 +198,9 @@ class Explorer:
     figures: Sequence[tuple[str, str]]
     caption: str
     size: int = 276
+    name: str = ""
     charts: Sequence[Chart] = ()
+    number: int = 0
     kind: str = "explorer"
 
 
@@ -192,7 +214,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Heading:
-    """Heading within a section; `anchor` makes it a target of links."""
+    """Heading within a section; `anchor` makes it a target of links. Those of level 3 stand in the contents."""
 
     text: str
     anchor: str = ""
@@ -202,11 +224,15 @@ class Heading:
 
 @dataclass(frozen=True)
 class Fold:
-    """Blocks that open on demand; `anchor` makes it a target of links."""
+    """Blocks that open on demand; `anchor` makes it a target of links.
+
+    A print leaves out what is closed, and says so, unless it is `printed`.
+    """
 
     summary: str
     blocks: Sequence[object]
     anchor: str = ""
+    printed: bool = False
     kind: str = "fold"
 
 
@@ -219,3 +245,8 @@ class Section:
     lede: str
     blocks: list[object] = field(default_factory=list)
     without: Sequence[str] = ()
+
+    @property
+    def parts(self) -> list[Heading]:
+        """Headings that stand in the contents of the page."""
+        return [b for b in self.blocks if isinstance(b, Heading) and b.anchor and b.level == PART]

@@ -12,6 +12,11 @@ from stratiome.report.words import label, term
 LEGEND = 4
 """Entries of a legend in one line."""
 
+NAMES, NUMBERS = 208, 200
+"""Width of the names and of the numbers of a forest, in pixels."""
+WORTH = 0.01
+"""Net benefit below which no threshold is drawn beyond: one true positive among 100 patients."""
+
 Row = Mapping[str, Any]
 
 
@@ -20,6 +25,7 @@ class Line:
     """One line of a forest. A null estimate is said, not drawn; `truth` is drawn as a diamond.
 
     A `summary` is a diamond as wide as its interval, `ahead` a dashed interval beside which no estimate stands.
+    `row` is that of the table it was read from.
     """
 
     name: str
@@ -33,6 +39,7 @@ class Line:
     heading: bool = False
     summary: bool = False
     ahead: bool = False
+    row: Row | None = None
 
 
 def forest(
@@ -45,7 +52,7 @@ def forest(
     log: bool = False,
     width: float = 820,
 ) -> str:
-    """Estimates with intervals, one a line, with their numbers at the right.
+    """Estimates with intervals, one a line, each number beside its name so that a narrow screen shows both first.
 
     Parameters
     ----------
@@ -62,7 +69,7 @@ def forest(
     """
     height = 28 * len(lines) + 82
     with svg.canvas(width, height) as figure:
-        ax = svg.axes(figure, 208, 68, 204, 14)
+        ax = svg.axes(figure, NAMES + NUMBERS, 68, 12, 14)
         for y, line in enumerate(lines):
             _forest_line(ax, y, line)
         ax.axvline(null, color=svg.MUTED, linewidth=1)
@@ -81,7 +88,7 @@ def forest(
         if any(sides):
             ax.annotate(f"← {sides[0]}", (null, 0), (-8, -58), ha="right", **at)
             ax.annotate(f"{sides[1]} →", (null, 0), (8, -58), **at)
-        return svg.finish(figure, slug, description)
+        return svg.finish(figure, slug, description, [line.row for line in lines if line.row is not None])
 
 
 def _forest_line(ax: Any, y: int, line: Line) -> None:
@@ -92,12 +99,16 @@ def _forest_line(ax: Any, y: int, line: Line) -> None:
         "annotation_clip": False,
     }
     ax.annotate(
-        line.name, (0, y), (-204 if line.heading else -192, 0), color=svg.MUTED if line.heading else svg.INK, **side
+        line.name,
+        (0, y),
+        (-NAMES - NUMBERS + (4 if line.heading else 16), 0),
+        color=svg.MUTED if line.heading else svg.INK,
+        **side,
     )
     if line.heading:
         return
     colour = svg.series(line.group)
-    ax.annotate(line.text, (1, y), (12, 0), color=svg.INK, **side)
+    ax.annotate(line.text, (0, y), (-NUMBERS, 0), color=svg.INK, **side)
     if line.ahead:
         ax.plot([line.lower, line.upper], [y, y], color=colour, linewidth=2, linestyle=svg.DASHES[1])
     elif line.summary:
@@ -203,7 +214,7 @@ def by_resample(
             handletextpad=0.2,
             columnspacing=1.6,
         )
-        return svg.finish(figure, slug, description)
+        return svg.finish(figure, slug, description, rows)
 
 
 def resample_name(name: str) -> str:
@@ -219,7 +230,7 @@ def resample_name(name: str) -> str:
 def propensity_overlap(
     rows: Sequence[Row], slug: str, description: str, min_cell: int, arms: tuple[str, str], width: float = 820
 ) -> str:
-    """Histogram of the probability of treatment, treated upward and untreated downward.
+    """Histogram of the probability of treatment, treated upward and untreated downward, each as shares of its arm.
 
     Parameters
     ----------
@@ -228,11 +239,15 @@ def propensity_overlap(
     arms
         Labels of untreated and treated.
     """
-    with svg.canvas(width, 290) as figure:
-        ax = svg.axes(figure, 60, 48, 14, 12)
+    sizes = {arm: sum(r["n"] for r in rows if r["arm"] == arm) for arm in (0, 1)}
+    heights: dict[int, list[tuple[float, float]]] = {0: [], 1: []}
+    with svg.canvas(width, 300) as figure:
+        ax = svg.axes(figure, 66, 48, 14, 12)
         for r in rows:
             small = 0 < r["n"] < min_cell
-            drawn = (min_cell / 2 if small else r["n"]) * (1 if r["arm"] == 1 else -1)
+            share = (min_cell / 2 if small else r["n"]) / max(sizes[r["arm"]], 1)
+            drawn = share * (1 if r["arm"] == 1 else -1)
+            heights[r["arm"]].append((r["bin_lower"], share))
             ax.bar(
                 r["bin_lower"],
                 drawn,
@@ -249,13 +264,21 @@ def propensity_overlap(
             xlim=(0, 1),
             ylim=(low * 1.15, high * 1.15),
             xlabel="Probability of treatment given the confounders",
-            ylabel="Patients",
+            ylabel="Share of the arm",
         )
-        ax.yaxis.set_major_formatter(lambda v, _: f"{abs(v):.0f}")
-        corner: dict[str, Any] = {"xycoords": "axes fraction", "fontsize": 11.5, "ha": "right"}
-        ax.annotate(arms[1], (0.99, 0.93), color=svg.series(2), **corner)
-        ax.annotate(arms[0], (0.99, 0.04), color=svg.series(1), **corner)
-        return svg.finish(figure, slug, description)
+        ax.yaxis.set_major_formatter(lambda v, _: f"{100 * abs(v):.0f} %")
+        for arm, y in ((0, 0.04), (1, 0.93)):
+            left = _emptier(heights[arm])
+            at = (0.01 if left else 0.99, y)
+            side = "left" if left else "right"
+            ax.annotate(arms[arm], at, xycoords="axes fraction", ha=side, color=svg.series(arm + 1), fontsize=11.5)
+        return svg.finish(figure, slug, description, rows)
+
+
+def _emptier(bars: Sequence[tuple[float, float]]) -> bool:
+    """Whether bars, each its place from 0 to 1 and its height, are lower at the left end than at the right."""
+    ends = [max((height for at, height in bars if low <= at < high), default=0.0) for low, high in ((0, 0.3), (0.7, 1))]
+    return ends[0] < ends[1]
 
 
 def love(rows: Sequence[Row], slug: str, description: str, width: float = 820) -> str:
@@ -295,7 +318,7 @@ def love(rows: Sequence[Row], slug: str, description: str, width: float = 820) -
         ax.set_yticklabels([term(r["covariate"]) for r in rows])
         ax.tick_params(axis="y", length=0, labelcolor=svg.INK, pad=10)
         ax.spines["left"].set_visible(False)
-        return svg.finish(figure, slug, description)
+        return svg.finish(figure, slug, description, rows)
 
 
 def decision(
@@ -315,11 +338,12 @@ def decision(
     with svg.canvas(width, 300) as figure:
         ax = svg.axes(figure, 66, 48, 20, 34)
         ax.axhline(0, color=svg.MUTED, linewidth=1)
-        for i, model in enumerate(dict.fromkeys(r["model"] for r in rows)):
+        for model in dict.fromkeys(r["model"] for r in rows):
             line = sorted((r["threshold"], r["estimate"]) for r in rows if r["model"] == model)
-            style = {"color": svg.series(colours[model]), "linewidth": 2} if model in colours else {"color": svg.MUTED}
+            group = colours.get(model, 0)
+            colour, thickness = (svg.series(group), 2.0) if group else (svg.MUTED, 1.4)
             name = f"{everybody.capitalize()}" if model == everybody else label(model)
-            ax.plot(*zip(*line, strict=True), linestyle=svg.DASHES[i % len(svg.DASHES)], label=name, **style)
+            ax.plot(*zip(*line, strict=True), linestyle=svg.dash(group), label=name, color=colour, linewidth=thickness)
         span, height = decision_ends(rows, everybody)
         ax.set(
             xlim=span,
@@ -329,13 +353,19 @@ def decision(
         )
         ax.xaxis.set_major_formatter(lambda v, _: f"{100 * v:.0f} %")
         ax.legend(loc="lower left", bbox_to_anchor=(-0.01, 1.0), ncols=5, frameon=False, fontsize=11.5)
-        return svg.finish(figure, slug, description)
+        return svg.finish(figure, slug, description, rows)
 
 
 def decision_ends(rows: Sequence[Row], everybody: str) -> tuple[tuple[float, float], tuple[float, float]]:
-    """First and last threshold and net benefit of decision curves; parameters as of `decision`."""
+    """First and last threshold and net benefit of decision curves; parameters as of `decision`.
+
+    The last threshold stands a little beyond those at which a model is `WORTH` anything.
+    """
     most = max(0.04, *(r["estimate"] for r in rows))
-    return (0.0, max((r["threshold"] for r in rows if r["model"] != everybody), default=1.0)), (-most / 4, 1.1 * most)
+    models = [r for r in rows if r["model"] != everybody]
+    last = max((r["threshold"] for r in models), default=1.0)
+    useful = max((r["threshold"] for r in models if r["estimate"] >= WORTH), default=last)
+    return (0.0, min(last, 1.05 * useful)), (-most / 4, 1.1 * most)
 
 
 def targeting(
@@ -360,7 +390,7 @@ def targeting(
         more = f"{unit[:1].upper()}{unit[1:]} more than all"
         ax.set(xlim=(0, 1), xlabel="Share of patients, largest predicted effect first", ylabel=more)
         ax.xaxis.set_major_formatter(lambda v, _: f"{100 * v:.0f} %")
-        return svg.finish(figure, slug, description)
+        return svg.finish(figure, slug, description, rows)
 
 
 def bands(rows: Sequence[Row], group: int, slug: str, description: str, width: float = 276) -> str:
@@ -384,4 +414,4 @@ def bands(rows: Sequence[Row], group: int, slug: str, description: str, width: f
         ax.set(xlim=(0, top), ylim=(0, top), xticks=ticks, yticks=ticks, xlabel="Predicted risk", ylabel="Learned anew")
         for axis in (ax.xaxis, ax.yaxis):
             axis.set_major_formatter(lambda v, _: f"{100 * v:.0f} %")
-        return svg.finish(figure, slug, description)
+        return svg.finish(figure, slug, description, rows)

@@ -55,7 +55,7 @@ def calibration(
         )
         for axis in (ax.xaxis, ax.yaxis):
             axis.set_major_formatter(lambda v, _: f"{100 * v:.0f} %")
-        return svg.finish(figure, slug, description)
+        return svg.finish(figure, slug, description, [*rows, *line])
 
 
 def largest(rows: Sequence[Row], curve: Sequence[Row]) -> float:
@@ -126,4 +126,4 @@ def risks(
                 ax.set_xlabel("Predicted risk")
             at: dict[str, Any] = {"xycoords": "axes fraction", "textcoords": "offset points", "fontsize": 11.5}
             ax.annotate(name, (0, 1), (0, 5), color=svg.INK, annotation_clip=False, **at)
-        return svg.finish(figure, slug, description)
+        return svg.finish(figure, slug, description, rows)

@@ -65,4 +65,4 @@ def dose_response(
         if share:
             ax.xaxis.set_major_formatter(lambda v, _: f"{100 * v:.0f} %")
         ax.legend(loc="lower left", bbox_to_anchor=(-0.02, 1.0), ncols=2, frameon=False, fontsize=11.5)
-        return svg.finish(figure, slug, description)
+        return svg.finish(figure, slug, description, rows)

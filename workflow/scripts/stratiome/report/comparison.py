@@ -44,7 +44,11 @@ def beside_baselines(inputs: ReportInputs) -> list[object]:
         "Patients whose omics do not say well enough where they lie take no part in finding subgroups; who they"
         " are differs from model to model.",
     )
-    return [Heading("Is the deep model worth it?", "subgroups-worth"), table, Note(verdict(inputs, models))]
+    return [
+        Heading("Is the deep model worth it? Simpler models", "subgroups-worth"),
+        table,
+        Note(verdict(inputs, models)),
+    ]
 
 
 def survival_test(inputs: ReportInputs, model: str) -> Row | None:

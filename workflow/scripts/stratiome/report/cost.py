@@ -14,7 +14,7 @@ from datetime import datetime
 from math import fsum
 from pathlib import Path
 
-from stratiome.report.jobs import Job, key_of, rules_of
+from stratiome.report.jobs import Key, Rule, log_of
 
 DONE = re.compile(r"^INFO stratiome: done: began (\S+), ended (\S+)$", re.M)
 """Line of a log that tells when a job began and ended."""
@@ -101,35 +101,33 @@ def _value(text: str | None) -> float | None:
         return None
 
 
-def costs(jobs: Sequence[Job], results: Path, besides: str = "") -> list[Cost]:
+def costs(rules: Sequence[Rule], results: Path, besides: str = "") -> list[Cost]:
     """Cost of every rule, in the order of the rules.
 
     Parameters
     ----------
-    jobs
-        Jobs of the run.
+    rules
+        Rules of the run.
     results
         Folder of the results.
     besides
         A rule that is left out, with all that need it, since its job has not ended yet.
     """
-    late = _late(jobs, besides)
-    made = []
-    for rule in rules_of(jobs):
-        own = [job for job in jobs if key_of(job) == rule.key]
-        if rule.key not in late:
-            found = [read_measured(results / job["benchmark"], results / job["log"]) for job in own]
-            made.append(Cost(rule.stage, rule.name, tuple(found)))
-    return made
+    late = _late(rules, besides)
+    return [
+        Cost(rule.stage, rule.name, tuple(read_measured(results / job, results / log_of(job)) for job in rule.jobs))
+        for rule in rules
+        if rule.key not in late
+    ]
 
 
-def _late(jobs: Sequence[Job], besides: str) -> set[tuple[str, str]]:
+def _late(rules: Sequence[Rule], besides: str) -> set[Key]:
     """Keys of a rule and of all that need it."""
-    late = {rule.key for rule in rules_of(jobs) if rule.name == besides}
+    late = {rule.key for rule in rules if rule.name == besides}
     before = 0
     while len(late) > before:
         before = len(late)
-        late |= {rule.key for rule in rules_of(jobs) if rule.needs & late}
+        late |= {rule.key for rule in rules if rule.needs & late}
     return late
 
 

@@ -15,6 +15,14 @@ from typing import Any
 
 from stratiome.report.traced import shown
 
+PEOPLE = frozenset(
+    {
+        "at_risk", "count", "events", "events_test", "events_train", "missing", "n", "n_in", "n_like", "n_locked",
+        "n_missing", "n_out", "n_test", "n_train", "n_treat", "n_treated", "n_unplaced", "n_untreated",
+        "out_of_distribution",
+    }
+)  # fmt: skip
+"""Columns of tables that count patients or events."""
 MISSING = "–"
 STEP_EVENTS = 6
 """Events of a step of a survival curve in a page to share."""

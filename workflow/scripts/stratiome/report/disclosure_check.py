@@ -24,19 +24,11 @@ from urllib.parse import unquote
 import polars as pl
 
 from stratiome.report.check import HIDDEN
-from stratiome.report.disclosure import STEP_EVENTS, is_small
+from stratiome.report.disclosure import PEOPLE, STEP_EVENTS, is_small
 from stratiome.report.explore import loader, packed, points
 from stratiome.report.inputs import CURVES
 from stratiome.report.reader import VOID, Reader
 
-PEOPLE = frozenset(
-    {
-        "at_risk", "count", "events", "events_test", "events_train", "missing", "n", "n_in", "n_like", "n_locked",
-        "n_missing", "n_out", "n_test", "n_train", "n_treat", "n_treated", "n_unplaced", "n_untreated",
-        "out_of_distribution",
-    }
-)  # fmt: skip
-"""Columns of tables that count patients or events."""
 CELL = re.compile(r"(\w+)\[(\d+)\]\.(\w+)")
 WORDS = re.compile(r"(?<![\d.,])([1-9]\d*) (?:other )?(?:patients?|events?|deaths?|women|men|people)\b")
 CURVE = re.compile(r"stroke-width: 2(?![.\d])")

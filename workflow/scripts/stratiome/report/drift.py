@@ -12,6 +12,7 @@ import polars as pl
 from stratiome.report import disclosure
 from stratiome.report.blocks import Note, Section, Table
 from stratiome.report.template import TEMPLATES, fill
+from stratiome.report.titles import with_numbers
 from stratiome.report.verdicts import Verdict
 from stratiome.report.words import join, label, number, p_cell, plural, readable
 
@@ -199,7 +200,7 @@ def render(page: Monitoring, templates: Path = TEMPLATES) -> str:
         summary=[f"{disclosure.count(n, page.min_cell)} patients", f"models of {page.card['n']:,} others"],
         warning="",
         verdicts=[inputs_verdict(page), outcome_verdict(page)],
-        sections=[drifted(page), outcome(page), about(page)],
+        sections=with_numbers([drifted(page), outcome(page), about(page)]),
         simulated=False,
         min_cell=page.min_cell,
         public=None,

@@ -67,10 +67,9 @@ def curves(
         ax.grid(axis="y", color=svg.RULE, linewidth=0.7)
         ax.set_axisbelow(True)
         _at_risk(ax, groups, ticks, min_cell, left, row_height, initial)
-        drawn = svg.finish(figure, slug, description)
-    first = [next((r for r in rows if r["at_risk"] >= min_cell), None) for _, _, rows in groups]
-    origins = [o for r in first if r is not None and (o := origin(r["survival"]))]
-    return drawn.replace("<svg ", f'<svg data-curves="{" ".join(origins)}" ', 1) if origins else drawn
+        shown = [[r for r in rows if r["at_risk"] >= min_cell] for _, _, rows in groups]
+        origins = [o for rows in shown if rows and (o := origin(rows[0]["survival"]))]
+        return svg.finish(figure, slug, description, [r for rows in shown for r in rows], " ".join(origins))
 
 
 def proportions(
@@ -108,7 +107,7 @@ def proportions(
         ax.set(xlim=(0, 1), ylim=(len(groups) - 0.5, -0.5), yticks=[], xticks=[0, 0.5, 1])
         ax.set_xticklabels(["0 %", "50 %", "100 %"])
         ax.set_xlabel("Patients with a response", labelpad=3)
-        return svg.finish(figure, slug, description)
+        return svg.finish(figure, slug, description, [r for _, _, rows in groups for r in rows])
 
 
 def share_of(rows: Sequence[Row], min_cell: int) -> tuple[bool, str]:
@@ -252,7 +251,7 @@ def evidence(rows: Sequence[Row], slug: str, description: str, width: float = 41
         if ks:
             ax.set_xlim(ks[0] - 0.4, ks[-1] + 0.4)
         ax.grid(axis="y", color=svg.RULE, linewidth=0.7)
-        return svg.finish(figure, slug, description)
+        return svg.finish(figure, slug, description, tested)
 
 
 def omic_overlap(rows: Sequence[Row], slug: str, description: str, min_cell: int, most: int = 12) -> str:
@@ -316,7 +315,7 @@ def omic_overlap(rows: Sequence[Row], slug: str, description: str, min_cell: int
             fontsize=11.5,
             annotation_clip=False,
         )
-        return svg.finish(figure, slug, description)
+        return svg.finish(figure, slug, description, rows)
 
 
 def history(rows: Sequence[Row], slug: str, description: str, width: float = 820) -> str:
@@ -337,7 +336,7 @@ def history(rows: Sequence[Row], slug: str, description: str, width: float = 820
             ax.plot(epoch, [r["validation_loss"] for r in here], color=svg.series(m + 1), linewidth=1.4)
         ax.set(xlabel="Epoch", ylabel="Loss")
         ax.grid(axis="y", color=svg.RULE, linewidth=0.7)
-        return svg.finish(figure, slug, description)
+        return svg.finish(figure, slug, description, rows)
 
 
 def markers(rows: Sequence[Row], group: int, slug: str, description: str, most: int = 10, width: float = 400) -> str:
@@ -360,7 +359,7 @@ def markers(rows: Sequence[Row], group: int, slug: str, description: str, most: 
         ax.tick_params(axis="y", length=0, labelcolor=svg.INK)
         ax.margins(x=0.12)
         ax.spines["left"].set_visible(False)
-        return svg.finish(figure, slug, description)
+        return svg.finish(figure, slug, description, top)
 
 
 def _short(feature: str, omic: str, most: int = 26) -> str:

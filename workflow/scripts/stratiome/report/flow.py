@@ -69,7 +69,7 @@ def diagram(
                 y += between[i]
         if omics:
             _omic_boxes(ax, y + GAP, omics)
-        return svg.finish(figure, slug, description)
+        return svg.finish(figure, slug, description, flow)
 
 
 def merge_small(flow: Sequence[Row], min_cell: int) -> list[Row]:

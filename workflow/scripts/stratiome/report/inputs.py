@@ -25,7 +25,7 @@ from stratiome.config import (
     TreatmentConfig,
 )
 from stratiome.report.disclosure import STEP_EVENTS, is_small, merged, part
-from stratiome.report.jobs import read_jobs
+from stratiome.report.jobs import Rule, read_rules
 from stratiome.report.outcome_words import OutcomeWords
 from stratiome.report.traced import Ledger, cells
 from stratiome.report.without_time import without_time
@@ -239,7 +239,7 @@ class ReportInputs:
     public: bool = False
     absent: Mapping[str, Sequence[str]] = field(default_factory=dict)
     asked: set[str] | None = None
-    jobs: Sequence[Mapping[str, Any]] = ()
+    rules: Sequence[Rule] = ()
 
     def table(self, name: str) -> pl.DataFrame | None:
         """The whole of a table; none if it is absent."""
@@ -423,7 +423,7 @@ def read_inputs(
         },
         files=files,
         absent=absent,
-        jobs=read_jobs(workflow) if workflow else (),
+        rules=read_rules(workflow) if workflow else (),
     )
 
 

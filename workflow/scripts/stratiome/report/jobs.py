@@ -1,17 +1,15 @@
-"""The jobs of a run, and the rules that they belong to, as `workflow.json` lists them."""
+"""The rules of a run and their jobs, as `workflow.json` lists them."""
 
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
-Job = Mapping[str, Any]
-"""Keys: `rule`, `stage`, `cohort` (name of another cohort, or ""), `threads`, `benchmark` and `log` (paths within the
-results), and `needs` (places of other jobs in the list)."""
+Key = tuple[str, str]
+"""Stage and name, which tell a rule from others."""
 
 
 @dataclass(frozen=True)
@@ -23,52 +21,55 @@ class Rule:
     name
         As in the workflow; the same for this and for other cohorts.
     stage
-        Part of the workflow; with `name` it is unique.
-    jobs
-        Number of jobs.
+        Part of the workflow; `external` for the rules of other cohorts.
     threads
         Most threads of a job.
     needs
-        Keys of the rules whose files it reads.
+        The rules whose files it reads.
+    jobs
+        Within the results, the file in which each job leaves what it cost.
     """
 
     name: str
     stage: str
-    jobs: int
     threads: int
-    needs: frozenset[tuple[str, str]]
+    needs: frozenset[Key]
+    jobs: tuple[str, ...]
 
     @property
-    def key(self) -> tuple[str, str]:
+    def key(self) -> Key:
         """What tells the rule from others."""
         return (self.stage, self.name)
 
 
-def key_of(job: Job) -> tuple[str, str]:
-    """Key of the rule of a job."""
-    return (str(job["stage"]), str(job["rule"]))
+def log_of(benchmark: str) -> str:
+    """Log of the job that leaves what it cost in this file."""
+    path = PurePosixPath(benchmark)
+    return str(PurePosixPath(*("logs" if part == "benchmarks" else part for part in path.parts)).with_suffix(".log"))
 
 
-def read_jobs(path: str | Path) -> list[Job]:
-    """Jobs of a run; none where the file is not there."""
+def read_rules(path: str | Path) -> list[Rule]:
+    """Rules of a run in their order; none where the file is not there."""
     if not Path(path).is_file():
         return []
-    found: list[Job] = json.loads(Path(path).read_text(encoding="utf-8"))["jobs"]
-    return found
+    return rules_of(json.loads(Path(path).read_text(encoding="utf-8"))["rules"])
 
 
-def rules_of(jobs: Sequence[Job]) -> list[Rule]:
-    """Rules of the jobs, in their order."""
-    sizes = Counter(key_of(job) for job in jobs)
-    threads: Counter[tuple[str, str]] = Counter()
-    needs: dict[tuple[str, str], set[tuple[str, str]]] = {key: set() for key in sizes}
-    for job in jobs:
-        threads[key_of(job)] = max(threads[key_of(job)], job["threads"])
-        needs[key_of(job)] |= {key_of(jobs[place]) for place in job["needs"]} - {key_of(job)}
-    return [Rule(key[1], key[0], n, threads[key], frozenset(needs[key])) for key, n in sizes.items()]
+def rules_of(told: Sequence[Mapping[str, Any]]) -> list[Rule]:
+    """Rules from what the workflow tells: `rule`, `stage`, `threads`, `jobs`, and `needs` as places in the list.
+
+    The same rule of several other cohorts is one.
+    """
+    keys = [(str(one["stage"]), str(one["rule"])) for one in told]
+    made: dict[Key, Rule] = {}
+    for key, one in zip(keys, told, strict=True):
+        before = made.get(key, Rule(key[1], key[0], 0, frozenset(), ()))
+        needs = before.needs | {keys[place] for place in one["needs"]} - {key}
+        made[key] = Rule(key[1], key[0], max(before.threads, one["threads"]), needs, (*before.jobs, *one["jobs"]))
+    return list(made.values())
 
 
-def arrows(rules: Sequence[Rule]) -> list[tuple[tuple[str, str], tuple[str, str]]]:
+def arrows(rules: Sequence[Rule]) -> list[tuple[Key, Key]]:
     """From rule to rule, without those that go round by way of another rule as well (the transitive reduction)."""
     import networkx as nx
 

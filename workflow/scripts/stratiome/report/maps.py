@@ -9,11 +9,15 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from html import escape
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from stratiome.report import maps_paper, svg
 from stratiome.report.disclosure import is_small
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 Row = Mapping[str, Any]
 
@@ -46,7 +50,7 @@ def latent_map(
     most: int,
     explored: bool = True,
     size: int = 276,
-) -> str:
+) -> svg.Drawn:
     """Map of the latent space, one mark a patient, without identifiers and with coordinates of a tenth of a pixel.
 
     Parameters
@@ -71,11 +75,13 @@ def latent_map(
     scale = (size - 16) / span
     left, top = (size - scale * (max(xs) - min(xs))) / 2, (size - scale * (max(ys) - min(ys))) / 2
     paths: dict[int, list[str]] = {}
+    points = []
     for x, y, given in zip(xs, ys, rows[colour_by].to_list(), strict=True):
         group = 0 if given is None or is_small(sizes[given], min_cell) else given
         mark = SHAPES[(group - 1) % len(SHAPES)] if group else DOT
-        at = f"M{left + scale * (x - min(xs)):.1f} {top + scale * (max(ys) - y):.1f}"
-        paths.setdefault(group, []).append(at + mark)
+        at = left + scale * (x - min(xs)), top + scale * (max(ys) - y)
+        paths.setdefault(group, []).append(f"M{at[0]:.1f} {at[1]:.1f}{mark}")
+        points.append((*at, group))
     what = "Subgroup" if colour_by == "subgroup" else "Planted subgroup"
     dots = "dots" if explored else "known"
     drawn = "".join(
@@ -84,7 +90,23 @@ def latent_map(
         for group, marks in sorted(paths.items())
     )
     frame = f'<rect x=".5" y=".5" width="{size - 1}" height="{size - 1}" style="fill: none; stroke: var(--rule)"/>'
-    return f'<svg viewBox="0 0 {size} {size}" role="img" aria-label="{escape(description)}">{frame}{drawn}</svg>'
+    text = f'<svg viewBox="0 0 {size} {size}" role="img" aria-label="{escape(description)}">{frame}{drawn}</svg>'
+    return _printable(text, maps_paper.latent_map(points, size), "map", _placed(rows, colour_by, points))
+
+
+def _placed(rows: pl.DataFrame, colour_by: str, points: Sequence[tuple[float, float, int]]) -> list[dict[str, Any]]:
+    """The marks as rows: coordinates of two decimals and the group that is shown, without identifiers."""
+    given = rows.select("model", "projection", "x", "y").to_dicts()
+    return [
+        {**row, "x": round(row["x"], 2), "y": round(row["y"], 2), colour_by: group or None}
+        for row, (_, _, group) in zip(given, points, strict=True)
+    ]
+
+
+def _printable(text: str, figure: Figure, slug: str, rows: Sequence[Row]) -> svg.Drawn:
+    """A picture with the figure that is printed in its place."""
+    with svg.style():
+        return svg.Drawn(text, figure, rows, svg.finish(figure, slug, ""))
 
 
 def _hover(what: str, group: int, sizes: Mapping[int, int]) -> str:
@@ -93,7 +115,7 @@ def _hover(what: str, group: int, sizes: Mapping[int, int]) -> str:
     return f"<title>{f'{what} {group}' if group else 'Unassigned'}</title>"
 
 
-def consensus(rows: Sequence[Row], description: str, min_cell: int, size: int = 420) -> str:
+def consensus(rows: Sequence[Row], description: str, min_cell: int, size: int = 420) -> svg.Drawn:
     """Heat map of how often patients are put together, bins of patients along both sides.
 
     Parameters
@@ -111,9 +133,10 @@ def consensus(rows: Sequence[Row], description: str, min_cell: int, size: int = 
     value |= {(j, i): v for (i, j), v in value.items()}
     label = 76.0
     step = (size - label) / max(len(bins), 1)
-    paths = _classes(bins, value)
+    cells = _classes(bins, value)
+    paths = {least: "".join(f"M{x} {y}h{end - x}v1h{x - end}z" for y, x, end in runs) for least, runs in cells.items()}
     drawn = "".join(
-        f'<path style="fill: var(--accent); fill-opacity: {opacity}" d="{"".join(paths[least])}">'
+        f'<path style="fill: var(--accent); fill-opacity: {opacity}" d="{paths[least]}">'
         f"<title>{_class_name(least)}</title></path>"
         for least, opacity in LEVELS
         if paths[least]
@@ -125,9 +148,9 @@ def consensus(rows: Sequence[Row], description: str, min_cell: int, size: int = 
         'vector-effect="non-scaling-stroke"/>'
     )
     names = ""
-    for start, end in zip((0, *edges), (*edges, len(bins)), strict=True):
+    blocks = [(subgroup[bins[a]], a, b) for a, b in zip((0, *edges), (*edges, len(bins)), strict=True)]
+    for group, start, end in blocks:
         middle = (start + end) / 2 * step
-        group = subgroup[bins[start]]
         names += (
             f'<rect x="{label - 7:.1f}" y="{start * step + 1:.1f}" width="4" height="{(end - start) * step - 2:.1f}" '
             f'style="fill: var(--{colour(group)})"/>'
@@ -135,16 +158,18 @@ def consensus(rows: Sequence[Row], description: str, min_cell: int, size: int = 
         )
     body = f'{names}<g transform="translate({label:g} 0) scale({step:.4f})">{drawn}</g>'
     height = size - label + 1
-    return f'<svg viewBox="0 -1 {size} {height + 1:g}" role="img" aria-label="{escape(description)}">{body}</svg>'
+    text = f'<svg viewBox="0 -1 {size} {height + 1:g}" role="img" aria-label="{escape(description)}">{body}</svg>'
+    figure = maps_paper.consensus({opacity: cells[least] for least, opacity in LEVELS}, blocks)
+    return _printable(text, figure, "consensus", [r for r in rows if not _small(r, min_cell)])
 
 
 def _small(row: Row, min_cell: int) -> bool:
     return row["share"] is None or is_small(row["n_row"], min_cell) or is_small(row["n_column"], min_cell)
 
 
-def _classes(bins: Sequence[int], value: Mapping[tuple[int, int], float]) -> dict[float, list[str]]:
-    """Cells of each class as path data, neighbours in a line joined; the class below the last is left blank."""
-    paths: dict[float, list[str]] = {least: [] for least, _ in LEVELS}
+def _classes(bins: Sequence[int], value: Mapping[tuple[int, int], float]) -> dict[float, list[tuple[int, int, int]]]:
+    """Runs of cells of each class: row, first column, end; the class below the last is left blank."""
+    runs: dict[float, list[tuple[int, int, int]]] = {least: [] for least, _ in LEVELS}
     for y, i in enumerate(bins):
         x = 0
         while x < len(bins):
@@ -153,9 +178,9 @@ def _classes(bins: Sequence[int], value: Mapping[tuple[int, int], float]) -> dic
             while end < len(bins) and _level(value.get((i, bins[end]))) == own:
                 end += 1
             if own is not None:
-                paths[own].append(f"M{x} {y}h{end - x}v1h{x - end}z")
+                runs[own].append((y, x, end))
             x = end
-    return paths
+    return runs
 
 
 def _level(share: float | None) -> float | None:

@@ -17,6 +17,7 @@ from stratiome.report.disclosure import about, count
 from stratiome.report.inputs import ReportInputs
 from stratiome.report.section_audit_fairness import fairness
 from stratiome.report.template import TEMPLATES, fill
+from stratiome.report.titles import with_numbers
 from stratiome.report.verdicts import direction
 from stratiome.report.words import interval, join, label, months, plural, sentence, within
 
@@ -192,7 +193,7 @@ def render(page: ModelCard, templates: Path = TEMPLATES) -> str:
             replace(section_prognosis.transport(page.inputs), link="elsewhere"),
             *(replace(answer, link="elsewhere") for answer in section_audit_external.verdicts(page.inputs)),
         ],
-        sections=[part(page) for part in (models, uses, learned, judged, groups, elsewhere, caveats)],
+        sections=with_numbers(part(page) for part in (models, uses, learned, judged, groups, elsewhere, caveats)),
         simulated=page.inputs.simulated,
         min_cell=page.inputs.settings.min_cell,
         public=None,

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 from stratiome.report import (
     section_appendix,
     section_audit,
     section_audit_external,
+    section_audit_fairness,
     section_prognosis,
     section_subgroups,
     section_treatment,
@@ -20,12 +22,15 @@ from stratiome.report.disclosure import STEP_EVENTS, beside
 from stratiome.report.explore import attach
 from stratiome.report.guidelines import Answer, Guideline, places, table
 from stratiome.report.inputs import ReportInputs, Settings, read_inputs
+from stratiome.report.paper import Print, prints
 from stratiome.report.section_appendix import how, planted
 from stratiome.report.section_checks import checks, duplicates
 from stratiome.report.section_cohort import cohort, quality, summary
 from stratiome.report.section_guidelines import answers, guidelines
+from stratiome.report.section_limitations import limitations
 from stratiome.report.section_provenance import provenance
 from stratiome.report.template import TEMPLATES, fill, ticks
+from stratiome.report.titles import with_numbers
 from stratiome.report.traced import Ledger, annotate
 from stratiome.report.typography import tidy, used
 from stratiome.report.verdicts import Verdict
@@ -39,7 +44,8 @@ VERDICTS = "What did we learn?"
 def verdicts(inputs: ReportInputs) -> list[Verdict]:
     """Answers of the first screen, one treatment after another."""
     found = [section_subgroups.verdict(inputs), section_prognosis.verdict(inputs)]
-    found += [section_treatment.verdict(inputs, key) for key in inputs.settings.treatments]
+    for key in inputs.settings.treatments:
+        found.append(replace(section_treatment.verdict(inputs, key), link=section_treatment.place(inputs, key)))
     if not inputs.settings.treatments:
         found.append(
             Verdict(
@@ -48,7 +54,8 @@ def verdicts(inputs: ReportInputs) -> list[Verdict]:
                 "unknown",
             )
         )
-    return [*found, section_prognosis.transport(inputs), *section_audit_external.verdicts(inputs)]
+    found += [section_prognosis.transport(inputs), *section_audit_external.verdicts(inputs)]
+    return [*found, section_audit_fairness.verdict(inputs)]
 
 
 @dataclass(frozen=True)
@@ -95,6 +102,7 @@ def _made(inputs: ReportInputs) -> list[Section]:
         section_prognosis.prognosis,
         section_treatment.treatment,
         section_audit.audit,
+        limitations,
         planted,
         how,
         provenance,
@@ -104,12 +112,30 @@ def _made(inputs: ReportInputs) -> list[Section]:
 
 
 def render(inputs: ReportInputs, templates: Path = TEMPLATES) -> str:
-    """The whole page; as `draw`, without the items of guidelines."""
-    return draw(inputs, templates)[0]
+    """The whole page; as `draw`, without what is written beside it."""
+    return draw(inputs, templates).page
 
 
-def draw(inputs: ReportInputs, templates: Path = TEMPLATES) -> tuple[str, str]:
-    """The whole page, and the items of reporting guidelines as a table.
+class Report(NamedTuple):
+    """A page and what is written beside it.
+
+    Attributes
+    ----------
+    page
+        HTML that loads nothing from outside.
+    guidelines
+        Items of reporting guidelines as tab-separated text.
+    figures
+        Its figures, to be printed.
+    """
+
+    page: str
+    guidelines: str
+    figures: list[Print]
+
+
+def draw(inputs: ReportInputs, templates: Path = TEMPLATES) -> Report:
+    """The whole page, the items of reporting guidelines and the figures. The same inputs give the same.
 
     Parameters
     ----------
@@ -117,11 +143,6 @@ def draw(inputs: ReportInputs, templates: Path = TEMPLATES) -> tuple[str, str]:
         Tables, figures, manifest and settings.
     templates
         Folder with `report.html.j2` and `style.css`.
-
-    Returns
-    -------
-    tuple of str
-        HTML that loads nothing from outside, and tab-separated text. The same inputs give the same text.
 
     Raises
     ------
@@ -145,7 +166,7 @@ def draw(inputs: ReportInputs, templates: Path = TEMPLATES) -> tuple[str, str]:
         summary=[*first.summary, *inputs.made_of(settings.cohort)[1:]],
         warning=first.warning,
         verdicts=first.verdicts,
-        sections=parts,
+        sections=with_numbers(parts),
         simulated=inputs.simulated,
         min_cell=settings.min_cell,
         public=inputs.public,
@@ -153,6 +174,8 @@ def draw(inputs: ReportInputs, templates: Path = TEMPLATES) -> tuple[str, str]:
         version=(inputs.manifest.get("created_with") or {}).get("stratiome", ""),
         made_of=inputs.made_of(settings.cohort),
     )
-    for name, other in settings.words.renamed.items():
+    renamed = settings.words.renamed
+    for name, other in renamed.items():
         page = page.replace(name, other)
-    return attach(tidy(annotate(page, ledger), settings.names), templates), table(found)
+    page = attach(tidy(annotate(page, ledger), settings.names), templates)
+    return Report(page, table(found), prints(parts, renamed))

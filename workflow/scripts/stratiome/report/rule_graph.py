@@ -11,25 +11,27 @@ from dataclasses import dataclass, field
 from html import escape
 from itertools import groupby, pairwise, permutations
 
-from stratiome.report.jobs import Rule, arrows, stages_of
+from stratiome.report.jobs import Key, Rule, arrows, stages_of
 from stratiome.report.words import sentence
 
-Key = tuple[str, str]
 COLUMNS, BOX, SPACE, HEIGHT = 4, 148, 40, 30
 LEFT, WIDTH = 92, 820
 GAP, BETWEEN, TRACK, LANE = 22, 4, 7, 7
 """Pixels: height of a gap, more between stages, and the distance between lines in gaps and in lanes."""
+ASIDE = 12
+"""Pixels from the middle of a box at which a line enters where the middle would mislead."""
 MANY = 3
 """Needs from which lines are joined at the rule that needs, not at those that are needed."""
 
 
 @dataclass
 class _Net:
-    """Lines drawn as one: pairs of rules, the lane if a line passes a row, the track in each gap."""
+    """Lines drawn as one: pairs of rules, the lane if a line passes a row, the track in each gap, entries set aside."""
 
     edges: list[tuple[Key, Key]]
     lane: float | None = None
     tracks: dict[int, int] = field(default_factory=dict)
+    aside: set[tuple[int, float]] = field(default_factory=set)
 
 
 def draw(rules: Sequence[Rule]) -> str:
@@ -47,7 +49,6 @@ def draw(rules: Sequence[Rule]) -> str:
     height = ends[-1] + 10
     parts = [_band(label, tops[first], ends[last - 1]) for label, first, last in bands]
     parts += [_line(net, edge, places, tops) for net in nets for edge in net.edges]
-    parts += [_arrow(key, places, tops) for key in sorted({target for net in nets for _, target in net.edges})]
     parts += [_box(rule, *places[rule.key], tops) for rule in rules]
     head = f'<svg viewBox="0 0 {WIDTH} {height:g}" role="img" aria-label="{escape(told, quote=True)}"'
     return f'{head} style="min-width: 46rem">' + "\n".join(parts) + "</svg>"
@@ -137,7 +138,11 @@ def _lanes(nets: list[_Net], places: dict[Key, tuple[int, int]]) -> None:
         if not long:
             continue
         first, last = _span(long, places)
-        free = [_x(c) for c in range(COLUMNS) if not any((r, c) in boxes for r in range(first + 1, last + 1))]
+        passed = {place for place in boxes if first < place[0] <= last}
+        for end in (first, last + 1):  # straight into or out of a box only where the net has no other in its row
+            own = {places[key] for edge in net.edges for key in edge if places[key][0] == end}
+            passed |= {place for place in boxes if place[0] == end} - (own if len(own) == 1 else set())
+        free = [_x(c) for c in range(COLUMNS) if c not in {column for _, column in passed}]
         for gap in range(COLUMNS + 1):
             free += [_x(gap) - BOX / 2 - SPACE / 2 + k * LANE for k in (0, -1, 1, -2, 2)]
         free = [x for x in free if not any(abs(x - t) < LANE and first <= b and a <= last for t, a, b in taken)]
@@ -150,38 +155,51 @@ def _lanes(nets: list[_Net], places: dict[Key, tuple[int, int]]) -> None:
 def _stops(net: _Net, edge: tuple[Key, Key], places: dict[Key, tuple[int, int]]) -> list[tuple[int, float, float]]:
     """Ways of a line across gaps: gap, from and to."""
     (r, c), (s, d) = (places[key] for key in edge)
+    end = _x(d) - (ASIDE if (s - 1, _x(d)) in net.aside else 0)
     if s - r == 1:
-        return [(r, _x(c), _x(d))]
+        return [(r, _x(c), end)]
     assert net.lane is not None
-    return [(r, _x(c), net.lane), (s - 1, net.lane, _x(d))]
+    return [(r, _x(c), net.lane), (s - 1, net.lane, end)]
 
 
 def _heights(
     nets: list[_Net], places: dict[Key, tuple[int, int]], n: int, starts: frozenset[int]
 ) -> tuple[list[float], list[float]]:
     """Top and bottom of every row; gaps are as high as their lines need, which get their tracks here."""
-    used = [0] * n
-    for gap in range(n):
-        spans = []
-        for i, net in enumerate(nets):
-            ways = [w for edge in net.edges for w in _stops(net, edge, places) if w[0] == gap]
-            if any(a != b for _, a, b in ways):
-                ends = [x for _, a, b in ways for x in (a, b)]
-                spans.append((min(ends), max(ends), i))
-        tracks: list[list[tuple[float, float]]] = []
-        for low, high, i in sorted(spans):
-            free = [t for t, own in enumerate(tracks) if all(high < a - 4 or b + 4 < low for a, b in own)]
-            place = free[0] if free else len(tracks)
-            if not free:
-                tracks.append([])
-            tracks[place].append((low, high))
-            nets[i].tracks[gap] = place
-        used[gap] = len(tracks)
     tops, y = [], 12.0
     for gap in range(n):
         tops.append(y)
-        y += HEIGHT + GAP + TRACK * max(used[gap] - 1, 0) + (BETWEEN if gap + 1 in starts else 0)
+        used = _tracks(nets, places, gap)
+        y += HEIGHT + GAP + TRACK * max(used - 1, 0) + (BETWEEN if gap + 1 in starts else 0)
     return tops, [top + HEIGHT for top in tops]
+
+
+def _tracks(nets: list[_Net], places: dict[Key, tuple[int, int]], gap: int) -> int:
+    """Give the nets that run along a gap their tracks, from top to bottom; the number of tracks.
+
+    Where one net comes down in the column in which another goes on, the first must turn before the second does: else
+    both would share a piece, and a reader would follow the wrong one. Where nets ask this of each other in a ring, the
+    leftmost goes first and enters its boxes aside of the middle.
+    """
+    ways = [{w[1:] for edge in net.edges for w in _stops(net, edge, places) if w[0] == gap} for net in nets]
+    turning = [i for i, own in enumerate(ways) if any(a != b for a, b in own)]
+    turning.sort(key=lambda i: min(min(way) for way in ways[i]))
+    from_above, further = ([{way[end] for way in own} for own in ways] for end in (0, 1))
+    rest, tracks = list(turning), list[list[tuple[float, float]]]()
+    while rest:
+        i = next((i for i in rest if not any(from_above[k] & further[i] for k in rest if k != i)), rest[0])
+        rest.remove(i)
+        nets[i].aside |= {(gap, x) for k in rest for x in from_above[k] & further[i]}
+        above = [nets[k].tracks[gap] for k in turning if gap in nets[k].tracks and from_above[k] & further[i]]
+        low, high = (end(x for way in ways[i] for x in way) for end in (min, max))
+        low -= ASIDE if nets[i].aside else 0
+        place = max(above, default=-1) + 1
+        while place < len(tracks) and any(low - 4 < b and a < high + 4 for a, b in tracks[place]):
+            place += 1
+        tracks += [[] for _ in range(place + 1 - len(tracks))]
+        tracks[place].append((low, high))
+        nets[i].tracks[gap] = place
+    return len(tracks)
 
 
 def _line(net: _Net, edge: tuple[Key, Key], places: dict[Key, tuple[int, int]], tops: list[float]) -> str:
@@ -191,8 +209,12 @@ def _line(net: _Net, edge: tuple[Key, Key], places: dict[Key, tuple[int, int]], 
     for gap, a, b in _stops(net, edge, places):
         y = tops[gap] + HEIGHT + 9 + TRACK * net.tracks.get(gap, 0)
         points += [(a, y), (b, y)]
-    points.append((_x(end[1]), tops[end[0]] - 4))
-    return f'<path d="{_rounded(points)}" style="fill: none; stroke: var(--grey); stroke-width: 1.3"/>'
+    points.append((points[-1][0], tops[end[0]] - 4))
+    style = "fill: none; stroke: var(--grey); stroke-width: 1.3"
+    title = f"<title>{escape(edge[0][1])} → {escape(edge[1][1])}</title>"
+    x, y = points[-1]
+    head = f'<path d="M{x - 4:g} {y - 2:g}h8l-4 6z" style="fill: var(--grey)"/>'
+    return f'<path d="{_rounded(points)}" style="{style}">{title}</path>{head}'
 
 
 def _rounded(points: list[tuple[float, float]], most: float = 5) -> str:
@@ -215,20 +237,15 @@ def _toward(here: tuple[float, float], other: tuple[float, float], by: float) ->
     return tuple(h + (by if o > h else -by if o < h else 0) for h, o in zip(here, other, strict=True))  # type: ignore
 
 
-def _arrow(key: Key, places: dict[Key, tuple[int, int]], tops: list[float]) -> str:
-    x, y = _x(places[key][1]), tops[places[key][0]]
-    return f'<path d="M{x - 4:g} {y - 6:g}h8l-4 6z" style="fill: var(--grey)"/>'
-
-
 def _box(rule: Rule, row: int, column: int, tops: list[float]) -> str:
     """A rule; one of several jobs looks like a pile and says how many."""
     x, y = _x(column) - BOX / 2, tops[row]
     style = 'style="fill: var(--paper); stroke: var(--muted); stroke-width: 1"'
     shape = f'width="{BOX}" height="{HEIGHT}" rx="5" {style}/>'
-    piled = rule.jobs > 1
+    piled = len(rule.jobs) > 1
     parts = [f'<rect x="{x + 3:g}" y="{y + 3:g}" {shape}'] if piled else []
     parts.append(f'<rect x="{x:g}" y="{y:g}" {shape}')
-    many = f'<tspan dx="5" style="fill: var(--muted); font-size: 11px">×{rule.jobs}</tspan>' if piled else ""
+    many = f'<tspan dx="5" style="fill: var(--muted); font-size: 11px">×{len(rule.jobs)}</tspan>' if piled else ""
     text = f'<text x="{x + BOX / 2:g}" y="{y + 19.5:g}" text-anchor="middle" style="font-size: 12.5px">'
     parts.append(f"{text}{escape(rule.name)}{many}</text>")
     return "".join(parts)

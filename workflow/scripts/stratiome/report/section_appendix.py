@@ -80,6 +80,7 @@ def _effects(inputs: ReportInputs, key: str, name: str) -> list[object]:
                     group if weighting == "overlap" else 0,
                     weighting == "none",
                     row["truth"],
+                    row=row,
                 )
             )
             body.append([who, how, number(row["truth"], 1, sign=True), interval(row, 1, sign=True), _covered(row)])
@@ -104,7 +105,9 @@ def _effects(inputs: ReportInputs, key: str, name: str) -> list[object]:
         body,
         frozenset({2, 3}),
     )
-    return [Heading(f"Effect of {name}"), Figure(drawing, "Truth beside estimate", caption, 820), table]
+    title = f"Effect of {name}: truth beside estimate"
+    figure = Figure(drawing, title, caption, 820, f"effect-{key}")
+    return [Heading(f"Effect of {name}", f"truth-{key}-effect"), figure, table]
 
 
 def _covered(row: dict[str, Any]) -> Cell:
@@ -120,7 +123,7 @@ def how(inputs: ReportInputs) -> Section:
         blocks += [Heading(title, anchor), Text(text)]
         if anchor == "methods-multiplicity":
             blocks += multiplicity.table(inputs)
-    blocks += [Heading("References"), *(Text(r) for r in methods.write(inputs)[1])]
+    blocks += [Heading("References", "methods-references"), *(Text(r) for r in methods.write(inputs)[1])]
     return Section(
         "methods", "Methods", "Ready to paste; it states what this analysis did, from its own settings.", blocks
     )

@@ -22,5 +22,10 @@ def audit(inputs: ReportInputs) -> Section:
             "No other cohort was named (`external`), so nothing here is an external validation. The bundle of this"
             " run can be judged in any cohort that was not part of it, with the target `validate`."
         )
-        elsewhere = [Note(text, "care")]
-    return Section("travel", "Does it travel?", lede, [*blocks, *elsewhere, *fairness(inputs), *robustness(inputs)])
+        elsewhere = [Note(text)]
+    return Section(
+        "travel",
+        "Does it travel? External validity and fairness",
+        lede,
+        [*blocks, *elsewhere, *fairness(inputs), *robustness(inputs)],
+    )

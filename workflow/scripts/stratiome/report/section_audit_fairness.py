@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from stratiome.report import charts
-from stratiome.report.blocks import Cell, Figure, Fold, Heading, Items, Note, Table, Text
+from stratiome.report.blocks import Cell, Figure, Finding, Fold, Heading, Items, Note, Table, Text
 from stratiome.report.disclosure import MISSING, about, counts, is_small, share
+from stratiome.report.groups import BESIDE, differing, failing, named, not_judged
 from stratiome.report.inputs import ReportInputs
 from stratiome.report.section_prognosis_calibration import two_lines
-from stratiome.report.verdicts import direction
+from stratiome.report.verdicts import Verdict, direction
 from stratiome.report.words import (
     interval,
     join,
@@ -28,10 +30,15 @@ from stratiome.tables import PROGNOSIS_MODELS
 
 Row = Mapping[str, Any]
 
-BESIDE = " × "
 TOO_FEW = "too few"
 MAIN = ("stacked", "clinical")
-"""Models whose groups are drawn: the first of these that was judged."""
+"""Models whose groups are judged; those whose predictions fail in some group stand open, else the first."""
+USUAL = {
+    "sex": r"sex|gender",
+    "race or ethnicity": r"race|ethnic\w*|ancestry",
+    "income or deprivation": r"income|depriv\w*|insurance|ses|education",
+}
+"""What fairness is usually asked about, and parts of the names of such columns."""
 LEAST = 0.1
 """Smallest ratio that is drawn."""
 SHOWN = (0.1, 0.3, 0.5)
@@ -40,21 +47,88 @@ SHOWN = (0.1, 0.3, 0.5)
 
 def fairness(inputs: ReportInputs) -> list[object]:
     """Flags, figures and tables of every grouping; a sentence where the config names no groups."""
-    head = Heading("Does it hold in every group of patients?", "travel-groups")
+    head = Heading("Fairness: does it hold in every group of patients?", "travel-groups")
     if not inputs.settings.audit.groups:
         text = "No groups of patients were named (`audit.groups`), so whether predictions hold in each was not asked."
         return [head, Text(text)]
     rows = inputs.rows("fairness_groups")
     if not rows:
         return [head, Text("Nobody was held out whose predictions could be judged by group.")]
-    models = [m for m in MAIN if any(r["model"] == m for r in rows)]
+    models, wrong = [m for m in MAIN if any(r["model"] == m for r in rows)], _wrong(inputs)
+    models.sort(key=lambda m: -wrong.get(m, 0))
     groupings = [g for g in dict.fromkeys(r["grouping"] for r in rows) if g]
-    blocks: list[object] = [head, *_flags(inputs), *_figures(inputs, models[0], groupings)]
-    blocks += [_table(inputs, models[0], g) for g in groupings]
-    others = [_table(inputs, m, g) for m in models[1:] for g in groupings]
+    blocks: list[object] = [head, Finding(verdict(inputs)), *_flags(inputs), *_figures(inputs, models[0], groupings)]
+    shown = [m for m in models if m in wrong] or models[:1]
+    blocks += [_table(inputs, m, g) for m in shown for g in groupings]
+    rest = [m for m in models if m not in shown]
+    others = [_table(inputs, m, g) for m in rest for g in groupings]
     if others:
-        blocks.append(Fold(f"The same for the {join([within(m) for m in models[1:]])} model", others))
+        blocks.append(Fold(f"The same for the {join([within(m) for m in rest])} model", others, printed=True))
     return [*blocks, *_updates(inputs, models, groupings)]
+
+
+def _wrong(inputs: ReportInputs) -> dict[str, int]:
+    """Model -> how many groups and groupings are flagged; models without any are left out."""
+    found: dict[str, int] = {}
+    for test in [t for t in inputs.rows("fairness_tests") if t["flagged"]]:
+        found[test["model"]] = found.get(test["model"], 0) + 1
+    return found
+
+
+# --- the answer ------------------------------------------------------------------------------------------------------
+
+
+def verdict(inputs: ReportInputs) -> Verdict:
+    """In which groups predictions fail. It can say that they do, never that they are as good in all."""
+    question = "Fairness: do predictions hold in every group of patients?"
+    asked = inputs.settings.audit.groups
+    if not asked:
+        answer = "Not asked: the config names no groups of patients (`audit.groups`)."
+        return Verdict(question, answer, "unknown", caveat=unseen(inputs), link="travel-groups")
+    tests = inputs.rows("fairness_tests")
+    known = [t for t in tests if t["p_holm"] is not None]
+    if not known:
+        why = join(list(dict.fromkeys(reason(t) for t in tests))) or "nobody was held out whose predictions could be"
+        return Verdict(question, f"Not answered: {why}.", "unknown", caveat=unseen(inputs), link="travel-groups")
+    fails, differs, lost = failing(inputs), differing(inputs), not_judged(inputs)
+    said = [f"those of the {within(m)} model fail in {join(groups)}" for m, groups in fails.items()]
+    said += [
+        f"calibration of the {within(m)} model differs by {join(columns)}"
+        for m, columns in differs.items()
+        if m not in fails
+    ]
+    facts = (
+        ("Asked about", join([label(c) for c in asked])),
+        ("Tests, corrected together", f"{len(known)}, of which {sum(t['flagged'] for t in known)} flagged"),
+        ("Groups that cannot be judged", str(len(lost)) if lost else "none"),
+    )
+    beside = f"Not judged, for too few events: {join(lost)}." if lost else ""
+    caveat = " ".join(part for part in (beside, unseen(inputs)) if part)
+    if not said:
+        answer = (
+            "No failure was found in the groups that could be judged. That is no proof that there is none: in small"
+            " groups one is easily missed."
+        )
+        change = f"{plural(len(lost), 'group')} with too few events could be judged" if lost else ""
+        return Verdict(question, answer, "no", facts, caveat, "travel-groups", changes=change)
+    first = next(iter(fails.values()), [""])[0] or "these groups"
+    change = f"predictions were updated within {first} and held there in new patients"
+    answer = f"No, not in all: {'; '.join(said)}."
+    return Verdict(question, answer, "harm", facts, caveat, "travel-groups", changes=change)
+
+
+def unseen(inputs: ReportInputs) -> str:
+    """What cannot be judged, as the config names no such column."""
+    columns = {*inputs.settings.covariates, *inputs.settings.audit.groups}
+    columns |= {r["variable"] for r in inputs.rows("baseline")}
+    gone = [
+        name
+        for name, pattern in USUAL.items()
+        if not any(re.search(f"(^|_)({pattern})(_|$)", c.lower()) for c in columns)
+    ]
+    if not gone:
+        return ""
+    return f"Not among the columns of the config, so that it cannot be judged: {join(gone)}."
 
 
 # --- flags -----------------------------------------------------------------------------------------------------------
@@ -76,7 +150,7 @@ def _flags(inputs: ReportInputs) -> list[object]:
     lost = {(t["grouping"], t["group"]) for t in tests if t["kind"] == "holds" and t["p_holm"] is None}
     few = f" {plural(len(lost), 'group')} could not be tested, mostly for too few events." if lost else ""
     words = (
-        f" A group is flagged where its slope is not 1 or its level is off, a grouping where slope or level differ"
+        f"A group is flagged where its slope is not 1 or its level is off, a grouping where slope or level differ"
         f" between its groups; what is wrong for all patients alike does not count as a difference.{few}"
         " A test is of slope and level together, and may say otherwise than the interval of either."
     )
@@ -84,10 +158,14 @@ def _flags(inputs: ReportInputs) -> list[object]:
         return [
             Note(
                 f"Nothing is flagged at {alpha} ({tested}). That is no proof that predictions hold equally well in all"
-                f" groups: in small groups a difference is easily missed; see the intervals.{words}"
+                f" groups: in small groups a difference is easily missed; see the intervals. {words}"
             )
         ]
-    return [Note(f"Flagged at {alpha} ({tested}).{words}{_together(inputs, flagged)}", "care"), Items(said)]
+    return [
+        Note(f"Flagged at {alpha} ({tested}).", "care"),
+        Items(said),
+        Text(f"{words}{_together(inputs, flagged)}"),
+    ]
 
 
 def _together(inputs: ReportInputs, flagged: Sequence[Row]) -> str:
@@ -106,7 +184,7 @@ def _flag(inputs: ReportInputs, test: Row) -> str:
     if test["kind"] == "differs":
         return (
             f"Calibration of the {within(test['model'])} model differs between the groups of"
-            f" {_grouping(test['grouping'])} ({p})."
+            f" {named(test['grouping'])} ({p})."
         )
     keys = {k: test[k] for k in ("grouping", "group", "model", "horizon_months")}
     slope, ratio = (inputs.row("fairness_groups", metric=m, **keys) for m in ("calibration_slope", "observed_expected"))
@@ -121,13 +199,9 @@ def _flag(inputs: ReportInputs, test: Row) -> str:
         meaning = {"above": f", {above}", "below": f", {below}"}.get(where, "")
         told.append(f"{name} {interval(row)}{meaning}")
     return (
-        f"Predictions of the {within(test['model'])} model do not hold in {_grouping(test['grouping'])}:"
+        f"Predictions of the {within(test['model'])} model do not hold in {named(test['grouping'])}:"
         f" {_group(test['group'])} ({'; '.join([*told, p])})."
     )
-
-
-def _grouping(name: str) -> str:
-    return BESIDE.join(label(part) for part in name.split(BESIDE))
 
 
 def _group(name: str) -> str:
@@ -172,7 +246,7 @@ def _figures(inputs: ReportInputs, model: str, groupings: Sequence[str]) -> list
         caption = (
             f"Held-out patients; intervals at {inputs.settings.level}, each on its own, not corrected for their number."
         )
-        found.append(Figure(figure, title, caption, 820))
+        found.append(Figure(figure, title, caption, 820, f"groups-{metric}"))
     return found
 
 
@@ -181,7 +255,7 @@ def _lines(inputs: ReportInputs, model: str, groupings: Sequence[str], metric: s
     everyone = _measure(inputs, model, "", "", metric)
     lines = [_line("All patients", everyone, colour)]
     for grouping in groupings:
-        lines.append(charts.Line(_grouping(grouping), heading=True))
+        lines.append(charts.Line(named(grouping), heading=True))
         lines += [
             _line(_group(g), _measure(inputs, model, grouping, g, metric), colour) for g in _groups(inputs, grouping)
         ]
@@ -190,12 +264,12 @@ def _lines(inputs: ReportInputs, model: str, groupings: Sequence[str], metric: s
 
 def _line(name: str, row: Row | None, colour: int) -> charts.Line:
     if row is None or row["estimate"] is None:
-        return charts.Line(name, text=TOO_FEW if row is None else interval(row))
+        return charts.Line(name, text=TOO_FEW if row is None else interval(row), row=row)
     positive = row["metric"] == "observed_expected"  # drawn on a logarithmic axis
     estimate, lower, upper = (
         max(row[k], LEAST) if positive and row[k] is not None else row[k] for k in ("estimate", "lower", "upper")
     )
-    return charts.Line(name, estimate, lower, upper, interval(row), colour)
+    return charts.Line(name, estimate, lower, upper, interval(row), colour, row=row)
 
 
 # --- tables ----------------------------------------------------------------------------------------------------------
@@ -225,7 +299,7 @@ def _table(inputs: ReportInputs, model: str, grouping: str) -> Table:
     head += [*(["Lost before"] if timed else []), "Predictions hold?"]
     at = outcome.at(_last(inputs))
     return Table(
-        f"{_grouping(grouping)}: the {within(model)} model by group{at}.",
+        f"{named(grouping)}: the {within(model)} model by group{at}.",
         head,
         body,
         frozenset(range(1, len(head) - 1)),
@@ -273,7 +347,11 @@ def _verdict(inputs: ReportInputs, model: str, grouping: str, group: str) -> Cel
     if test["p_holm"] is None:
         return Cell("not known", "unknown")
     p = f"{p_value(test['p_holm'])}, corrected"
-    return Cell("no", "mixed", p) if test["flagged"] else Cell("not refuted", "", p)
+    if test["flagged"]:
+        return Cell("no", "mixed", p)
+    slope = _measure(inputs, model, grouping, group, "calibration_slope")
+    alone = slope is not None and direction(slope["lower"], slope["upper"], 1.0) in ("above", "below")
+    return Cell("not refuted, though the slope alone excludes 1" if alone else "not refuted", "", p)
 
 
 def _note(inputs: ReportInputs, model: str, grouping: str, timed: bool) -> str:
@@ -306,7 +384,7 @@ def _updates(inputs: ReportInputs, models: Sequence[str], groupings: Sequence[st
     rows = inputs.rows("fairness_recalibration")
     if not rows:
         return []
-    head: list[object] = [Heading("What would an update within each group bring?", "travel-update")]
+    head: list[object] = [Heading("What would an update within each group bring? Recalibration", "travel-update")]
     known = [r for r in rows if r["estimate"] is not None and not is_small(r["n"], inputs.settings.min_cell)]
     if not known:
         why = join(list(dict.fromkeys(reason(r) for r in rows)))
@@ -329,7 +407,7 @@ def _gains(inputs: ReportInputs, model: str, groupings: Sequence[str]) -> Table:
     for grouping in groupings:
         for group in _groups(inputs, grouping):
             keys = {"grouping": grouping, "group": group, "model": model}
-            cells: list[Cell | str] = [f"{_grouping(grouping)}: {_group(group)}"]
+            cells: list[Cell | str] = [f"{named(grouping)}: {_group(group)}"]
             for metric in ("calibration_slope", "observed_expected"):
                 ends = [
                     inputs.row("fairness_recalibration", state=s, metric=metric, **keys) for s in ("before", "after")

@@ -37,7 +37,7 @@ def robustness(inputs: ReportInputs) -> list[object]:
     """Dose-response curves, a sentence on each concept, and all figures; nothing where nothing was judged."""
     if not inputs.settings.audit.robustness:
         return [
-            Heading("Does it bear worse data?", "travel-stress"),
+            Heading("Does it bear worse data? Robustness", "travel-stress"),
             Text("Not asked (`audit.robustness` is false in the config)."),
         ]
     rows = [r for r in inputs.rows("robustness") if r["part"] not in inputs.rare]
@@ -45,7 +45,7 @@ def robustness(inputs: ReportInputs) -> list[object]:
     model = next((m for m in TOLD if any(r["model"] == m and r["concept"] != SHIFT for r in known)), None)
     if not rows:
         return []
-    heading = Heading("Does it bear worse data?", "travel-stress")
+    heading = Heading("Does it bear worse data? Robustness", "travel-stress")
     if model is None:
         return [heading, Text("Too few patients or events are held out to tell.")]
     c = inputs.settings.words.c
@@ -228,7 +228,7 @@ def _figure(inputs: ReportInputs, rows: Sequence[Row]) -> list[object]:
         f" {join([label(m) for m in models])}: colours and lines as in the legend. {bands}. {inputs.size(first['n'])},"
         f" {count(first['events'], inputs.settings.min_cell)} events."
     )
-    return [Panels("What worse data cost", panels, caption, 250)]
+    return [Panels("What worse data cost", panels, caption, 250, "worse-data")]
 
 
 def _table(inputs: ReportInputs, rows: Sequence[Row]) -> list[object]:

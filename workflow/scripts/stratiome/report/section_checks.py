@@ -72,7 +72,7 @@ def _notes(inputs: ReportInputs) -> list[object]:
     body = [[sentence(label(r["scope"])), r["file"], _coded(r["note"])] for r in rows]
     return [
         Heading("Found or repaired on reading", "checks-read"),
-        Table("What was found or repaired on reading.", ["Concerns", "File", "What"], body),
+        Table("Findings on reading, and repairs.", ["Concerns", "File", "What"], body),
     ]
 
 

@@ -47,6 +47,7 @@ def cohort(inputs: ReportInputs) -> Section:
                 "Nobody is dropped for lacking an omic. Patients without a usable outcome are left out of"
                 f" {inputs.settings.words.say('survival models', what)} and tests only.",
                 820,
+                "flow",
             ),
             _with_locked(
                 inputs,
@@ -85,6 +86,7 @@ def cohort(inputs: ReportInputs) -> Section:
                     else ""
                 ),
                 700,
+                "omics",
             ),
         ]
     blocks += _splits(inputs)
@@ -113,7 +115,7 @@ def _size(inputs: ReportInputs) -> list[object]:
             f"Follow-up is short: half of the patients are followed for less than {number(follow['value'], 1)} months,"
             f" and the last horizon is {months(last)} months, where few patients tell."
         )
-    return [Heading("How much the cohort can tell"), Note(" ".join(said), "care")] if said else []
+    return [Heading("How much the cohort can tell", "cohort-tells"), Note(" ".join(said), "care")] if said else []
 
 
 def _few_of_either(inputs: ReportInputs) -> list[str]:
@@ -659,6 +661,7 @@ def _omic(inputs: ReportInputs, name: str) -> list[object]:
                 "Values as given, spread over patients, and missing values per feature. All patients who have this"
                 " omic; not held out.",
                 820,
+                name,
             )
         )
     table = inputs.quality.get(name)

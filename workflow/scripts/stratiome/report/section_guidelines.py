@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from stratiome.report.blocks import Cell, Fold, Heading, Items, Section, Table, Text
 from stratiome.report.guidelines import Answer, Guideline, State, load, resolve
 from stratiome.report.inputs import ReportInputs
-from stratiome.report.words import plural, sentence
+from stratiome.report.words import plural, sentence, slug
 
 TONES: Mapping[State, str] = {"answered": "yes", "author": "mixed", "not applicable": "unknown", "missing": "harm"}
 STATES: Mapping[State, str] = {
@@ -37,11 +37,14 @@ def guidelines(found: Sequence[tuple[Guideline, Sequence[Answer]]]) -> Section:
     ]
     for guideline, items in found:
         title = f"{guideline.name} ({guideline.version})"
-        blocks += [Heading(title), Text(f"{sentence(guideline.about)}. {_counted(items)}")]
+        blocks += [
+            Heading(title, f"guidelines-{slug(guideline.name)}"),
+            Text(f"{sentence(guideline.about)}. {_counted(items)}"),
+        ]
         if any(a.state != "not applicable" for a in items):
             rows: list[list[Cell | str]] = [[a.item.id, a.item.asks_for, _state(a), _where(a)] for a in items]
-            shown = Table(f"{title}.", ["Item", "Asks for", "State", "Where"], rows, note=guideline.reference)
-            blocks.append(Fold(f"Items of {guideline.name}", [shown]))
+            shown = Table(f"Items of {title}.", ["Item", "Asks for", "State", "Where"], rows, note=guideline.reference)
+            blocks.append(Fold(f"All items of {guideline.name}", [shown]))
         else:
             blocks.append(Items([guideline.reference]))
     return Section("guidelines", "Reporting guidelines", lede, blocks)

@@ -51,7 +51,7 @@ def missingness(inputs: ReportInputs) -> list[object]:
     ][:SENTENCES]
     said = _sentences(whole, found, least)
     if said:
-        blocks.append(Note(" ".join(said), "care"))
+        blocks.append(Note(" ".join(said)))
     blocks += [*_groups(whole, least), *_feature_groups(whole, least)]
     if not found:
         return [*blocks, Text(f"None of {len(tests)} tests of missingness is positive after Holm's correction.")]

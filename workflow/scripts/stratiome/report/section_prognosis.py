@@ -8,13 +8,16 @@ from typing import Any
 
 from stratiome.report import charts, verdicts, words
 from stratiome.report.blocks import Cell, Figure, Finding, Fold, Heading, Note, Section, Table, Text, numbered
+from stratiome.report.claims import accuracy, claim
 from stratiome.report.disclosure import count, part
 from stratiome.report.fitted import not_fitted, partly, same_for_all, thin, unfitted
 from stratiome.report.inputs import CROSS, GIVEN, LOCKED, SITES, TEMPORAL, ReportInputs
 from stratiome.report.section_cohort import small_sites
 from stratiome.report.section_prognosis_calibration import calibration, two_lines
 from stratiome.report.section_prognosis_explain import explanation
+from stratiome.report.section_prognosis_learners import forest, gains, own_verdict, with_learners
 from stratiome.report.section_prognosis_sites import sites
+from stratiome.report.section_prognosis_stack import stack_weights, stacks
 from stratiome.report.section_prognosis_trust import hazards, too_few, trust
 from stratiome.report.section_prognosis_use import bounds, decisions
 from stratiome.report.section_prognosis_weights import weights
@@ -35,7 +38,7 @@ from stratiome.report.words import (
     until,
     within,
 )
-from stratiome.tables import PROGNOSIS_MODELS
+from stratiome.tables import FLEXIBLE_REFERENCE, PROGNOSIS_MODELS
 
 Row = Mapping[str, Any]
 TITLES = {
@@ -47,8 +50,6 @@ TITLES = {
 }
 _ENOUGH_DRAWS = 200
 """Bootstrap samples below which the ends of a 95 % interval are said to be rough: a convention for words."""
-_MOST_WEIGHTS = 10
-"""Training sets whose weights of the stacked model are listed."""
 OF_OMICS = ("clinical_omics", "clinical_latent", "clinical_factors")
 """Models of the same form as the clinical one, with omics added: they tell what omics add."""
 
@@ -73,39 +74,19 @@ def challengers(inputs: ReportInputs, design: str | None = None) -> list[str]:
     return [m for m in models(inputs, design) if m not in ("kaplan_meier", "clinical")]
 
 
-def _claim(
-    inputs: ReportInputs,
-    model: str,
-    metric: str,
-    versus: str | None = None,
-    design: str | None = None,
-    horizon: float | None = None,
-) -> Row | None:
-    design = design or inputs.headline
-    rows = inputs.rows("prognosis_metrics", design=design, model=model, metric=metric, versus=versus)
-    if horizon is not None:
-        rows = [r for r in rows if r["horizon_months"] is not None and abs(r["horizon_months"] - horizon) < 1e-6]
-    return rows[0] if rows else None
-
-
-def _accuracy(inputs: ReportInputs, model: str, design: str | None = None) -> Row | None:
-    """Integrated index of prediction accuracy, up to tau as C and the integrated Brier score."""
-    rows = inputs.rows("prognosis_metrics", design=design or inputs.headline, model=model, metric="ipa", versus=None)
-    return next((r for r in rows if r["horizon_months"] is None), None)
-
-
 def verdict(inputs: ReportInputs) -> Verdict:
     """Do omics add to the clinical model?"""
     deltas = [
-        (m, _claim(inputs, m, "uno_c", "clinical"), _claim(inputs, m, "ibs", "clinical"))
+        (m, claim(inputs, m, "uno_c", "clinical"), claim(inputs, m, "ibs", "clinical"))
         for m in challengers(inputs)
         if m in OF_OMICS
     ]
-    ipa = {m: _accuracy(inputs, m) for m in fitted(inputs) if m in ("clinical", *OF_OMICS)}
+    ipa = {m: accuracy(inputs, m) for m in fitted(inputs) if m in ("clinical", *OF_OMICS)}
     judged = [m for m in models(inputs) if m in ("kaplan_meier", "clinical", *OF_OMICS)]
     missing = {m: why for m in judged if (why := unfitted(inputs, m, inputs.headline))}
     level = inputs.settings.evaluation.level
-    found = verdicts.prognosis(deltas, level, ipa, missing, _calibrated(inputs), inputs.settings.words)
+    found = verdicts.prognosis(deltas, level, ipa, missing, _calibrated(inputs), inputs.settings.words, span(inputs))
+    found = with_learners(inputs, found, _calibrated(inputs).get("stacked", ()))
     if found.caveat and inputs.headline == GIVEN:
         found = replace(found, caveat=f"{found.caveat} Measured on the given splits.")
     if not inputs.settings.covariates:
@@ -124,6 +105,11 @@ def verdict(inputs: ReportInputs) -> Verdict:
     return replace(found, caveat=" ".join(part for part in said if part))
 
 
+def span(inputs: ReportInputs) -> str:
+    """Up to when concordance is judged, as ` up to 120 months`."""
+    return inputs.settings.words.say(f" up to {months(inputs.settings.endpoint.tau_months)} months", "")
+
+
 def _rough(inputs: ReportInputs) -> str:
     """That the intervals are of few draws, where they are."""
     draws = inputs.settings.evaluation.bootstraps
@@ -135,35 +121,13 @@ def _rough(inputs: ReportInputs) -> str:
     )
 
 
-def stacked(inputs: ReportInputs) -> Verdict | None:
-    """Is the stacked model, the one to apply, better than the clinical one? None where it was not asked for."""
-    if "stacked" not in models(inputs):
-        return None
-    why = unfitted(inputs, "stacked", inputs.headline)
-    beside = {
-        m: (_claim(inputs, m, "uno_c", "clinical"), _claim(inputs, m, "ibs", "clinical"))
-        for m in ("stacked", "clinical_forest")
-        if m == "stacked" or m in fitted(inputs)
-    }
-    found = verdicts.stacked(
-        beside["stacked"],
-        beside.get("clinical_forest"),
-        _accuracy(inputs, "stacked"),
-        inputs.settings.evaluation.level,
-        why,
-        _calibrated(inputs).get("stacked", ()),
-        inputs.settings.words,
-    )
-    return replace(found, caveat=f"{found.caveat} {_rough(inputs)}".strip() if found.facts else found.caveat)
-
-
 def _calibrated(inputs: ReportInputs) -> dict[str, list[verdicts.Calibrated]]:
     """Calibration slope and observed over expected by model, at each horizon."""
     return {
         m: [
             (
-                _claim(inputs, m, "calibration_slope", horizon=at),
-                _claim(inputs, m, "observed_expected", horizon=at),
+                claim(inputs, m, "calibration_slope", horizon=at),
+                claim(inputs, m, "observed_expected", horizon=at),
             )
             for at in inputs.settings.endpoint.horizons_months
         ]
@@ -179,8 +143,8 @@ def transport(inputs: ReportInputs) -> Verdict:
     known = inputs.rows("prognosis_resamples", design=SITES, model="clinical")
     fits = {(r["resample"], r["model"]) for r in inputs.rows("models") if r["stand_in"]}
     sites = [r["resample"] for r in known if r["uno_c"] is not None and (r["resample"], "clinical") not in fits]
-    cross = None if unfitted(inputs, "clinical", inputs.headline) else _claim(inputs, "clinical", "uno_c")
-    left_out = _claim(inputs, "clinical", "uno_c", design=SITES)
+    cross = None if unfitted(inputs, "clinical", inputs.headline) else claim(inputs, "clinical", "uno_c")
+    left_out = claim(inputs, "clinical", "uno_c", design=SITES)
     why = unfitted(inputs, "clinical", SITES)
     within = inputs.headline if inputs.resamples(inputs.headline) else None
     aside = f"{small_sites(inputs)} {partly(inputs, 'clinical', SITES) if left_out and not why else ''}".strip()
@@ -214,12 +178,10 @@ def prognosis(inputs: ReportInputs) -> Section:
             why = "There are neither folds nor given splits, so there is no verdict; see each design below."
             blocks.append(Note(why, "care"))
         first = [d for d in shown if d == inputs.headline]
-        combined = stacked(inputs)
         blocks += [
             Finding(verdict(inputs)),
-            *([Finding(combined)] if combined else []),
             *(b for d in first for b in _design(inputs, d)),
-            *_forest(inputs),
+            *forest(inputs, TITLES),
         ]
         colours = {m: _colour(m) for m in PROGNOSIS_MODELS}
         judged = {d: [m for m in fitted(inputs, d) if m != "kaplan_meier"] for d in shown}
@@ -290,21 +252,24 @@ def _design(inputs: ReportInputs, design: str) -> list[object]:
     title = TITLES[design]
     columns = _columns(inputs, design)
     outcome = inputs.settings.words
-    head = ["Model", "Verdict", f"Δ {outcome.c} to clinical", *(_head(inputs, m, h) for m, h in columns)]
+    head = ["Model", "Verdict", f"Δ {outcome.c} to clinical"]
+    head += [f"Δ AUC{outcome.at(h, 'mo')} to clinical" for h in _horizons(inputs)]
+    wide = len(head) - 2 + len(columns)
+    head += [_head(inputs, m, h) for m, h in columns]
     least = inputs.settings.min_cell
     body: list[list[Cell | str]] = []
     first: Row | None = None
     notes = not_fitted(inputs, models(inputs, design), design)
     for model in models(inputs, design):
         if unfitted(inputs, model, design):
-            body.append([label(model), Cell("not fitted", "unknown"), *["not fitted"] * (len(columns) + 1)])
+            body.append([label(model), Cell("not fitted", "unknown"), *["not fitted"] * wide])
             continue
         notes += [said] if (said := partly(inputs, model, design)) else []
-        claims = [_claim(inputs, model, m, design=design, horizon=h) for m, h in columns]
+        claims = [claim(inputs, model, m, design=design, horizon=h) for m, h in columns]
         first = first or next((c for c in claims if c), None)
         cells = [two_lines(c, outcome.metrics[m][1]) for c, (m, _) in zip(claims, columns, strict=True)]
         body.append([label(model), *_delta(inputs, model, design), *cells])
-    notes += _alike(inputs, design) + _others(inputs, design) + _stacks(inputs, design)
+    notes += _alike(inputs, design) + _others(inputs, design) + _unjudged(inputs, design)
     notes += thin(inputs, fitted(inputs, design), design)
     size = f"{inputs.size(first['n'])}, {count(first['events'], least)} events. " if first else ""
     reasons = _reasons(inputs, design)
@@ -325,14 +290,17 @@ def _design(inputs: ReportInputs, design: str) -> list[object]:
         f" and IPA: higher is better; {outcome.error}: lower is better; calibration slope and observed/expected: 1 is"
         f" best. {outcome.c}: {readable(method) or 'see below'}."
         f" {outcome.c}, {outcome.error} and IPA are {_upto(inputs)}; verdicts"
-        " are read from their intervals, each on its own, without correction for the number of models; a slope far from"
-        " 1 says that risks are too extreme or too tame all the same."
+        " are read from intervals of the difference to the same learner without omics, each on its own, without"
+        " correction for the number of models; a slope far from 1 says that risks are too extreme or too tame all the"
+        " same."
     )
     blocks: list[object] = [
         Heading(title, f"prognosis-{slug(design)}"),
         Text(_meaning(inputs, design)),
         Table(f"{title}: all models beside the clinical one.", head, body, frozenset(range(2, len(head))), note),
+        *gains(inputs, design),
         *map(Note, notes),
+        *stack_weights(inputs, design),
     ]
     title = outcome.say("Every metric, horizon and method", "Every metric and method")
     blocks.append(Fold(title, [_everything(inputs, design)]))
@@ -354,19 +322,27 @@ def _head(inputs: ReportInputs, metric: str, horizon: float | None) -> str:
 
 
 def _delta(inputs: ReportInputs, model: str, design: str) -> list[Cell | str]:
+    """Verdict, and differences to the clinical model: in concordance, and in AUC(t) at each horizon."""
+    horizons = _horizons(inputs)
     if model == "clinical":
-        return [Cell("yardstick"), "–"]
-    c, b = _claim(inputs, model, "uno_c", "clinical", design), _claim(inputs, model, "ibs", "clinical", design)
+        return [Cell("yardstick"), *["–"] * (1 + len(horizons))]
+    c = claim(inputs, model, "uno_c", "clinical", design)
+    at = [claim(inputs, model, "auc", "clinical", design, h) for h in horizons]
+    deltas = [two_lines(r, 3, sign=True) for r in (c, *at)]
     if c is None or model == "kaplan_meier":
         if unfitted(inputs, "clinical", design):
-            return [Cell("reference"), "–"]
-        return [Cell("reference"), two_lines(c, 3, sign=True)]
+            return [Cell("reference"), *["–"] * (1 + len(horizons))]
+        return [Cell("reference"), *deltas]
     if _same(c):
-        return [Cell("ranks the same", "unknown"), "–"]
-    if model == "clinical_forest":
-        return [Cell("no omics"), two_lines(c, 3, sign=True)]
-    tone, phrase = verdicts.adds(c, b, _accuracy(inputs, model, design))
-    return [Cell(phrase, tone), two_lines(c, 3, sign=True)]
+        return [Cell("ranks the same", "unknown"), *["–"] * (1 + len(horizons))]
+    if model == FLEXIBLE_REFERENCE:
+        return [Cell("no omics"), *deltas]
+    return [own_verdict(inputs, model, design), *deltas]
+
+
+def _horizons(inputs: ReportInputs) -> list[float]:
+    """Horizons of differences in AUC(t); a response has none beside its concordance."""
+    return list(inputs.settings.endpoint.horizons_months) if inputs.settings.words.timed else []
 
 
 def _same(delta: Row) -> bool:
@@ -378,7 +354,7 @@ def _alike(inputs: ReportInputs, design: str) -> list[str]:
     """Sentences on models that rank held-out patients just as the clinical one does, and why, if known."""
     said = []
     for model in [m for m in challengers(inputs, design) if m in fitted(inputs, design)]:
-        c = _claim(inputs, model, "uno_c", "clinical", design)
+        c = claim(inputs, model, "uno_c", "clinical", design)
         if c is None or not _same(c):
             continue
         omics = tuple(f"{omic}: " for omic in inputs.quality)
@@ -394,35 +370,27 @@ def _alike(inputs: ReportInputs, design: str) -> list[str]:
     return said
 
 
+def _unjudged(inputs: ReportInputs, design: str) -> list[str]:
+    """That the stacked model of all patients weighs models that no training set could fit, where that is so."""
+    if not stacks(inputs, design):
+        return []
+    unknown = [
+        m
+        for m in fitted(inputs, "full") or models(inputs, design)
+        if unfitted(inputs, m, design) and label(m) in stacks(inputs, "full").get("full", {})
+    ]
+    if not unknown:
+        return []
+    return [
+        f"The stacked model of all patients also weighs {words.join([within(m) for m in unknown])}, which no training"
+        " set here could fit: that combination was not judged."
+    ]
+
+
 def _others(inputs: ReportInputs, design: str) -> list[str]:
     """That the absolute risks that are judged here know nothing of who dies of other causes, where that is so."""
     said = same_for_all(inputs, design)
     return [f"Absolute risks need a model of deaths of other causes: {said}."] if said else []
-
-
-def _stacks(inputs: ReportInputs, design: str) -> list[str]:
-    """What the stacked model of each training set weighs, and whether the one of all patients was judged at all."""
-    rows = {r["resample"]: _named(r) for r in inputs.rows("models", model="stacked") if not r["stand_in"]}
-    own = [s for s in inputs.resamples(design) if s in rows]
-    if not own or unfitted(inputs, "stacked", design):
-        return []
-    weights = [rows[s].rpartition(": ")[2] for s in own]
-    said = "Weights of the stacked model by training set: " + "; ".join(
-        f"{resample_name(inputs, s)}: {w}" for s, w in zip(own, weights, strict=True)
-    )
-    notes = [f"{said}."] if len(own) <= _MOST_WEIGHTS else []
-    unknown = [
-        m
-        for m in fitted(inputs, "full") or models(inputs, design)
-        if unfitted(inputs, m, design) and label(m) in rows.get("full", "").rpartition(": ")[2]
-    ]
-    if unknown:
-        named = words.join([within(m) for m in unknown])
-        notes.append(
-            f"The stacked model of all patients also weighs {named}, which no training set here could fit: that"
-            " combination was not judged."
-        )
-    return notes
 
 
 def _reasons(inputs: ReportInputs, design: str) -> list[str]:
@@ -449,7 +417,7 @@ def _everything(inputs: ReportInputs, design: str) -> Table:
     marks, notes = numbered([words.sentence(readable(r["method"])) for r in rows])
     for r, mark in zip(rows, marks, strict=True):
         name, decimals = inputs.settings.words.metrics.get(r["metric"], (r["metric"], 3))
-        what = f"Δ {name}" if r["versus"] else name
+        what = f"Δ {name} to {within(r['versus'])}" if r["versus"] else name
         body.append(
             [
                 label(r["model"]),
@@ -470,47 +438,6 @@ def _everything(inputs: ReportInputs, design: str) -> Table:
         notes,
     )
     return inputs.settings.words.untimed(table)
-
-
-def _forest(inputs: ReportInputs) -> list[object]:
-    """Differences to the clinical model in concordance, and in the integrated Brier score."""
-    made = [
-        _one_forest(inputs, "uno_c", "forest-c", 3, ("clinical is better", "omics add")),
-        _one_forest(inputs, "ibs", "forest-ibs", 4, ("omics add", "clinical is better")),
-    ]
-    return [figure for figure in made if figure is not None]
-
-
-def _one_forest(inputs: ReportInputs, metric: str, slug: str, decimals: int, sides: tuple[str, str]) -> Figure | None:
-    lines: list[charts.Line] = []
-    claims: list[Row] = []
-    for design in TITLES:
-        judged = [m for m in challengers(inputs, design) if m in fitted(inputs, design) and m != "clinical_forest"]
-        rows = [(m, c) for m in judged if (c := _claim(inputs, m, metric, "clinical", design)) is not None]
-        rows = [(m, c) for m, c in rows if c["estimate"] is not None]
-        if rows:
-            lines.append(charts.Line(words.sentence(design), heading=True))
-        lines += [
-            charts.Line(label(m), c["estimate"], c["lower"], c["upper"], interval(c, decimals, sign=True), _colour(m))
-            for m, c in rows
-        ]
-        claims += [c for _, c in rows]
-    if not lines:
-        return None
-    outcome = inputs.settings.words
-    what = {"uno_c": outcome.concordance, "ibs": f"the {outcome.error}"}[metric]
-    told = "; ".join(f"{i.name} {i.text}" for i in lines if not i.heading)
-    drawing = charts.forest(
-        lines, slug, f"Difference in {what} to the clinical model: {told}.", f"Difference in {what}", sides
-    )
-    claim = claims[0]
-    least = inputs.settings.min_cell
-    caption = (
-        f"{inputs.size(claim['n'])}, {count(claim['events'], least)} events; held out."
-        f" {words.sentence(readable(claim['method']))}. An interval that covers zero is no evidence that omics add."
-    )
-    title = "What omics add to the clinical model" + (": accuracy of the risks" if metric == "ibs" else "")
-    return Figure(drawing, title, caption, 820)
 
 
 def _colour(model: str) -> int:
@@ -554,12 +481,13 @@ def _stability(inputs: ReportInputs) -> list[object]:
                 f"Patients/events: {sizes}. Single folds are noisy; look for a model that is always ahead, not once. No"
                 " interval is drawn.",
                 820,
+                slug,
             )
         )
     if not models(inputs, SITES):
         why = "no site is given" if inputs.settings.site is None else "no site was held out"
         blocks.append(Note(f"Whether this holds at another site is not tested here: {why}."))
-    return [Heading("Does it hold in every held-out set?", "prognosis-sets"), *blocks] if blocks else []
+    return [Heading("Does it hold in every held-out set? Folds and sites", "prognosis-sets"), *blocks] if blocks else []
 
 
 def _size(inputs: ReportInputs, resample: str, n: int) -> str:

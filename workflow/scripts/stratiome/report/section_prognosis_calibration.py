@@ -3,25 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from stratiome.report import charts_calibration as charts
 from stratiome.report import explore, words
 from stratiome.report.blocks import Cell, Fold, Heading, Items, Panels, Table, Text, numbered
+from stratiome.report.claims import best_without_omics
 from stratiome.report.disclosure import count
+from stratiome.report.groups import failing
 from stratiome.report.inputs import CROSS, ReportInputs
+from stratiome.report.traced import bare
 from stratiome.report.verdicts import UNRELATED, direction
 from stratiome.report.words import interval, join, label, months, number, p_value, readable, reason
 
 Row = Mapping[str, Any]
 NAMED = 4
 """Models that the title of a chart names."""
+OTHERS = "-others"
+"""Marks the files of figures of models that stand folded away."""
 SURE = 100
 """Events below which a calibration curve is called unstable (Collins, Ogundimu & Altman 2016)."""
 MEASURES = ("intercept", "calibration_slope", "ici", "observed_expected", "d_calibration")
 """Columns of the table."""
 ALWAYS = ("clinical", "stacked")
-"""Models whose panels stand open, beside the best of those with omics."""
+"""Models whose panels stand open, beside the best of those with omics and of those without."""
 
 
 def calibration(
@@ -50,7 +56,7 @@ def calibration(
     main = _main(inputs, design, models, of_omics)
     rest = [m for m in models if m not in main]
     panels = _curves(inputs, design, main, colours)
-    more = _curves(inputs, design, rest, colours)
+    more = _curves(inputs, design, rest, colours, OTHERS)
     if not panels and not more:
         return []
     blocks: list[object] = [
@@ -62,7 +68,9 @@ def calibration(
     blocks += _risks(inputs, design, main)
     if panels and more:
         named = join([words.within(m) for m in rest])
-        blocks.append(Fold(f"Calibration of the other models: {named}", [*more, *_risks(inputs, design, rest)]))
+        others = [*more, *_risks(inputs, design, rest, OTHERS)]
+        told = [replace(b, title=f"{b.title}, other models") for b in others if isinstance(b, Panels)]
+        blocks.append(Fold(f"Calibration of the other models: {named}", told))
     every = _everything(inputs, judged)
     title = f"Calibration {inputs.settings.words.say('at every horizon, ', '')}in every design, with methods"
     return blocks + ([Fold(title, [every])] if every else [])
@@ -76,14 +84,14 @@ def two_lines(row: Row | None, decimals: int, sign: bool = False) -> Cell:
 
 
 def _main(inputs: ReportInputs, design: str, models: Sequence[str], of_omics: Sequence[str]) -> list[str]:
-    """Models that matter: the clinical one, the best with omics by Uno's C, the stacked one."""
+    """Models that matter: the clinical one, the best without and the best with omics by Uno's C, the stacked one."""
 
     def c(model: str) -> float:
         row = inputs.row("prognosis_metrics", design=design, model=model, metric="uno_c", versus=None)
         return row["estimate"] if row and row["estimate"] is not None else -1.0
 
     best = max((m for m in models if m in of_omics), key=c, default=None)
-    return [m for m in models if m in ALWAYS or m == best]
+    return [m for m in models if m in (*ALWAYS, best, best_without_omics(inputs, design))]
 
 
 def _measure(inputs: ReportInputs, design: str, model: str, metric: str, horizon: float) -> Row | None:
@@ -157,10 +165,61 @@ def _said(inputs: ReportInputs, design: str, models: Sequence[str]) -> list[obje
         blocks.append(
             Text(
                 f"There is no evidence that risks of {also} are off on average or in their spread: {join(right)}."
-                " Few events can hide much."
+                f" Few events can hide much.{_elsewhere(inputs, right)}"
             )
         )
-    return blocks
+    return [*blocks, *_best(inputs, design, models)]
+
+
+def _elsewhere(inputs: ReportInputs, right: Sequence[str]) -> str:
+    """That models which are right in all patients together fail in some groups, or ""."""
+    said = [
+        f"the {words.within(m)} model in {join(groups)}"
+        for m, groups in failing(inputs).items()
+        if words.within(m) in right
+    ]
+    if not said:
+        return ""
+    return f" That is in all patients together; in groups, predictions fail: {'; '.join(said)} (see Fairness)."
+
+
+def _best(inputs: ReportInputs, design: str, models: Sequence[str]) -> list[Text]:
+    """Which model is best calibrated, by a rule that looks at no figure; nothing where there is no ICI.
+
+    Among models whose intervals of slope and of observed over expected hold 1, the one with the smallest ICI; those
+    that are printed alike tie.
+    """
+    said, known = [], False
+    for horizon in _horizons(inputs):
+        rows = {m: _measure(inputs, design, m, "ici", horizon) for m in models}
+        ici = {m: r for m, r in rows.items() if r is not None and r["estimate"] is not None}
+        known = known or bool(ici)
+        pairs = [(m, k) for m in ici for k in ("calibration_slope", "observed_expected")]
+        off = {m for m, k in pairs if not _holds_one(_measure(inputs, design, m, k, horizon))}
+        left = {m: r for m, r in ici.items() if m not in off}
+        at = inputs.settings.words.at(horizon)
+        if not left:
+            said.append(f"none{at}, as for no model both intervals hold 1")
+            continue
+        least = min(r["estimate"] for r in left.values())
+        best = [m for m, r in left.items() if bare(number(r["estimate"], 3)) == bare(number(least, 3))]
+        alike = [
+            m for m, r in left.items() if m not in best and r["chance_upper"] and r["estimate"] <= r["chance_upper"]
+        ]
+        text = (
+            f"{join([words.within(m) for m in best])}{at} (ICI {number(least, 3)}{', a tie' if len(best) > 1 else ''})"
+        )
+        if alike:
+            text += f", with {join([words.within(m) for m in alike])} within what chance gives, too"
+        said.append(text)
+    if not known:
+        return []
+    rule = "the intervals of slope and of observed over expected hold 1, then the smallest ICI"
+    return [Text(f"Best calibrated ({rule}; differences in ICI are not tested): {'; '.join(said)}.")]
+
+
+def _holds_one(row: Row | None) -> bool:
+    return row is not None and direction(row["lower"], row["upper"], 1.0) == "covers"
 
 
 # --- figures ---------------------------------------------------------------------------------------------------------
@@ -170,8 +229,10 @@ def _percent(value: float) -> str:
     return f"{100 * value:.0f} %"
 
 
-def _curves(inputs: ReportInputs, design: str, models: Sequence[str], colours: Mapping[str, int]) -> list[object]:
-    """Panels of the models, one block for each horizon."""
+def _curves(
+    inputs: ReportInputs, design: str, models: Sequence[str], colours: Mapping[str, int], which: str = ""
+) -> list[object]:
+    """Panels of the models, one block for each horizon; `which` is added to the names of the files."""
     blocks: list[object] = []
     least = inputs.settings.min_cell
     where = "" if design == CROSS else f" Design: {design}."
@@ -206,7 +267,8 @@ def _curves(inputs: ReportInputs, design: str, models: Sequence[str], colours: M
             axes = ("Predicted risk", "Observed risk")
             slug, ends = f"cal-{models[0]}-{months(horizon)}", (0.0, top)
             chart = explore.Chart(slug, title, *axes, lines, "xy", "diagonal", span=ends, height=ends)
-            blocks.append(Panels(f"Calibration{at}", panels, caption, 276, [chart]))
+            name = f"calibration-{months(horizon)}{which}"
+            blocks.append(Panels(f"Calibration{at}", panels, caption, 276, name, [chart]))
     return blocks
 
 
@@ -254,7 +316,7 @@ def _unsure(inputs: ReportInputs, design: str, models: Sequence[str], horizon: f
     return f" Fewer than {SURE} events{by_then}: the curves are unstable." if rows and events < SURE else ""
 
 
-def _risks(inputs: ReportInputs, design: str, models: Sequence[str]) -> list[object]:
+def _risks(inputs: ReportInputs, design: str, models: Sequence[str], which: str = "") -> list[object]:
     """Distribution of the predicted risk by outcome, at the last horizon."""
     least, horizon, outcome = inputs.settings.min_cell, _horizons(inputs)[-1], inputs.settings.words
     names = {} if outcome.timed else {"failed": words.sentence(outcome.failure), "alive": "Response"}
@@ -273,7 +335,7 @@ def _risks(inputs: ReportInputs, design: str, models: Sequence[str]) -> list[obj
         f" {others} overlap, the better a model tells them apart. Pale: fewer than"
         f" {least} patients, drawn at half that height; the others are rounded to multiples of {max(1, least // 2)}."
     )
-    return [Panels("Predicted risks by outcome", panels, caption, 276)]
+    return [Panels("Predicted risks by outcome", panels, caption, 276, f"risks{which}")]
 
 
 def _spread(rows: Sequence[Row], names: Mapping[str, str]) -> str:

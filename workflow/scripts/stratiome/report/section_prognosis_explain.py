@@ -36,7 +36,9 @@ def explanation(inputs: ReportInputs, colours: Mapping[str, int]) -> list[object
         Model -> number of its colour.
     """
     blocks = [*_exchanged(inputs, colours), *_moved(inputs)]
-    return [Heading("What do the models use?", "prognosis-explained"), *blocks] if blocks else []
+    return (
+        [Heading("What do the models use? Importance of predictors", "prognosis-explained"), *blocks] if blocks else []
+    )
 
 
 def _visible(inputs: ReportInputs, table: str, **where: Any) -> list[Row]:
@@ -61,14 +63,13 @@ def _exchanged(inputs: ReportInputs, colours: Mapping[str, int]) -> list[object]
         for model in drawn:
             r = of[model, block]
             if _ignored(r):
-                lines.append(charts.Line(label(model), text="does not use it"))
+                lines.append(charts.Line(label(model), text="does not use it", row=r))
             elif r["estimate"] is not None:
                 text = interval(r, 3, sign=True)
-                lines.append(
-                    charts.Line(label(model), r["estimate"], r["lower"], r["upper"], text, colours.get(model, 1))
-                )
+                ends = r["estimate"], r["lower"], r["upper"]
+                lines.append(charts.Line(label(model), *ends, text, colours.get(model, 1), row=r))
             else:
-                lines.append(charts.Line(label(model), text="not estimable"))
+                lines.append(charts.Line(label(model), text="not estimable", row=r))
     first = rows[0]
     measure = outcome.concordance
     told = "; ".join(f"{i.name} {i.text}" if not i.heading else f"{i.name}:" for i in lines)
@@ -93,7 +94,7 @@ def _exchanged(inputs: ReportInputs, colours: Mapping[str, int]) -> list[object]
             "The values of one omic are exchanged among held-out patients, and the fitted model predicts again: what it"
             " loses is what that omic adds given all others. Where two omics tell the same, each looks dispensable."
         ),
-        Figure(figure, "What each omic adds, given the others", caption, 820),
+        Figure(figure, "What each omic adds, given the others", caption, 820, "exchanged"),
         *([Note(said)] if (said := _unused(of, drawn, blocks, outcome.c)) else []),
         Fold(
             "All models, and the Brier score",

@@ -51,7 +51,7 @@ def sites(inputs: ReportInputs) -> list[object]:
         f" Diamond: the average site. Dashed: where {c} of one more site of this kind would lie; {HELD}. Sites differ"
         f" in who is treated there, so that {c} may differ though the model is equally right."
     )
-    return [Figure(figure, "How well models do at left-out sites", caption, 820), *notes]
+    return [Figure(figure, "How well models do at left-out sites", caption, 820, "sites"), *notes]
 
 
 def _lines(inputs: ReportInputs, model: str, rows: list[dict[str, Any]], summary: Row) -> list[charts.Line]:

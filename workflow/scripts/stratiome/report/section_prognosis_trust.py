@@ -35,7 +35,11 @@ Row = Mapping[str, Any]
 def trust(inputs: ReportInputs) -> list[object]:
     """Everything on trust that there is; nothing where nothing was computed."""
     blocks = [*_sample_size(inputs), *_instability(inputs), *_optimism(inputs), *_spread(inputs)]
-    return [Heading("How far can these models be trusted?", "prognosis-trust"), *blocks] if blocks else []
+    return (
+        [Heading("How far can these models be trusted? Sample size, instability, optimism", "prognosis-trust"), *blocks]
+        if blocks
+        else []
+    )
 
 
 def too_few(inputs: ReportInputs, models: Sequence[str]) -> str:
@@ -144,7 +148,7 @@ def _bands(inputs: ReportInputs) -> list[object]:
         " same patient lie when the model is learned anew, means over groups of patients by predicted risk. Groups of"
         f" fewer than {least} patients are not drawn. It is the range of the prediction, not of the patient's outcome."
     )
-    return [Panels("Instability of predictions", panels, caption, 276)]
+    return [Panels("Instability of predictions", panels, caption, 276, "instability")]
 
 
 def _optimism(inputs: ReportInputs) -> list[object]:

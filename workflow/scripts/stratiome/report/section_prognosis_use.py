@@ -7,10 +7,11 @@ from typing import Any
 
 from stratiome.report import charts, explore, words
 from stratiome.report.blocks import Fold, Heading, Note, Panels, Table, Text
+from stratiome.report.claims import best_without_omics
 from stratiome.report.disclosure import beside, count, counts, is_small
 from stratiome.report.inputs import ReportInputs
 from stratiome.report.words import interval, join, label, level, months, plural, readable, term, within
-from stratiome.tables import TREAT_ALL
+from stratiome.tables import FLEXIBLE_REFERENCE, TREAT_ALL
 
 Row = Mapping[str, Any]
 QUARTERS = {"1": "lowest quarter of risk", "2": "second quarter", "3": "third quarter", "4": "highest quarter of risk"}
@@ -31,8 +32,10 @@ def decisions(inputs: ReportInputs, colours: dict[str, int]) -> list[object]:
     first = next(iter(inputs.rows("decisions")), None)
     if first is None:
         return []
+    drawn_without = ("clinical", best_without_omics(inputs, first["design"]))
     for horizon in sorted({r["horizon_months"] for r in inputs.rows("decisions")}):
         rows = [r for r in inputs.rows("decisions", horizon_months=horizon, versus=None) if r["estimate"] is not None]
+        rows = [r for r in rows if r["model"] != FLEXIBLE_REFERENCE or FLEXIBLE_REFERENCE in drawn_without]
         if not rows:
             continue
         models = [m for m in dict.fromkeys(r["model"] for r in rows) if m != TREAT_ALL]
@@ -51,13 +54,14 @@ def decisions(inputs: ReportInputs, colours: dict[str, int]) -> list[object]:
     caption = (
         "Net benefit of acting on patients whose predicted risk reaches the threshold: true positives less false ones,"
         " these weighted by the odds of the threshold. Acting on nobody is worth 0. A model is of use at the thresholds"
-        f" where it lies above both 0 and acting on all. {inputs.size(first['n'])},"
+        f" where it lies above both 0 and acting on all; beyond the last that is drawn, none is worth {charts.WORTH:g}."
+        f" {inputs.size(first['n'])},"
         f" {count(first['events'], inputs.settings.min_cell)} events; held out, {first['design']}. Intervals of the"
         f" difference to the clinical model: {_difference(inputs)}."
     )
     return [
-        Heading("Is it of use for a decision?", "prognosis-decisions"),
-        Panels("Decision curves", panels, caption, 820, opened),
+        Heading("Is it of use for a decision? Net benefit", "prognosis-decisions"),
+        Panels("Decision curves", panels, caption, 820, "decisions", opened),
     ]
 
 
@@ -86,7 +90,7 @@ def _difference(inputs: ReportInputs) -> str:
             better, worse = sum(r["lower"] > 0 for r in rows), sum(r["upper"] < 0 for r in rows)
             per = {h: sum(r["horizon_months"] == h for r in rows) for h in sorted({r["horizon_months"] for r in rows})}
             several = inputs.settings.words.timed and len(per) > 1
-            each = f" ({join([f'{n} at {months(h)} months' for h, n in per.items()])})" if several and not said else ""
+            each = f", {join([f'{n} at {months(h)} months' for h, n in per.items()])}" if several and not said else ""
             counted = f"{plural(len(rows), 'threshold')}{each}"
             said.append(f"{within(model)} above at {better} and below at {worse} of {counted}")
     if not said:

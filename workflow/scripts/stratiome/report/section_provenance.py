@@ -10,7 +10,7 @@ from stratiome.report import rule_graph
 from stratiome.report.blocks import Code, Figure, File, Fold, Heading, Note, Section, Table, Text
 from stratiome.report.disclosure import MISSING, about, count, is_small
 from stratiome.report.inputs import ReportInputs
-from stratiome.report.jobs import Rule, rules_of
+from stratiome.report.jobs import Rule
 from stratiome.report.words import file_name, join, sentence, tail
 
 SEEDS = (
@@ -64,7 +64,7 @@ def provenance(inputs: ReportInputs) -> Section:
     blocks.append(
         Table("The run.", ["What", "Value"], [[name, str(value)] for name, value in facts if value is not None])
     )
-    if inputs.jobs and not inputs.public:
+    if inputs.rules and not inputs.public:
         text = "How long every rule took and how much memory it used, which differs from run to run:"
         blocks.append(File(text, "run.html"))
     blocks.append(_seeds(inputs))
@@ -90,14 +90,14 @@ def provenance(inputs: ReportInputs) -> Section:
 
 def _rules(inputs: ReportInputs) -> list[object]:
     """The rules of the run as a picture, and the same as a table."""
-    rules = rules_of(inputs.jobs)
+    rules = inputs.rules
     if not rules:
         return []
     caption = (
         "A box is a rule of the workflow; ×n is its number of jobs, where there are several. A line leads from a rule"
         " to one that reads its files; lines that only repeat a longer way by other rules are left out."
     )
-    rows = [[rule.name, sentence(rule.stage), str(rule.jobs), str(rule.threads), _needs(rule)] for rule in rules]
+    rows = [[rule.name, sentence(rule.stage), str(len(rule.jobs)), str(rule.threads), _needs(rule)] for rule in rules]
     table = Table("Rules.", ["Rule", "Stage", "Jobs", "Threads", "Reads what these wrote"], rows, frozenset({2, 3}))
     return [
         Heading("How it was made", "provenance-rules"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from stratiome.report.blocks import Cell, Heading, Note, Table
+from stratiome.report.blocks import Cell, Heading, Items, Note, Table, Text
 from stratiome.report.disclosure import counts, is_small
 from stratiome.report.inputs import ReportInputs
 from stratiome.report.words import join, label, months, number, p_value, sentence
@@ -31,16 +31,18 @@ def treatment_records(inputs: ReportInputs) -> list[object]:
     keys = list(dict.fromkeys(r["treatment"] for r in rows))
     if not keys:
         return []
-    notes: list[object] = []
+    careful: list[str] = []
+    told: list[str] = []
     body: list[list[Cell | str]] = []
     for key in keys:
         here = [r for r in rows if r["treatment"] == key]
         name = _name(inputs, key)
-        said = _warnings(inputs, key, name, here)
-        notes += [Note(" ".join(said), "care")] if said else []
+        careful += _warnings(inputs, key, name, here)
+        told += _different(inputs, key, name, here)
         body.append(_line(inputs, name, here))
-    unrecorded = _unrecorded(inputs, keys, rows)
-    notes = [Note(" ".join(unrecorded), "care")] * bool(unrecorded) + notes
+    told = _unrecorded(inputs, keys, rows) + told
+    notes: list[object] = [Note(text, "care") for text in careful]
+    notes += [Items(told)] if len(told) > 1 else [Text(text) for text in told]
     head = ["Treatment", "Treated", "Untreated", "No record", *RATIOS, "Goes with"]
     goes = (
         "Goes with: columns of the config that differ most between treated and untreated, with Cramer's V or the"
@@ -58,7 +60,7 @@ def treatment_records(inputs: ReportInputs) -> list[object]:
             " When a treatment started is not part of the analysis, so immortal time can never be excluded where it was"
             " not assigned by chance."
         )
-    table = Table("Treatments as recorded.", head, body, frozenset({1, 2, 3, 4, 5, 6}), note)
+    table = Table("Records of each treatment.", head, body, frozenset({1, 2, 3, 4, 5, 6}), note)
     return [
         Heading("Treatments as recorded", "checks-treatments"),
         *notes,
@@ -113,6 +115,24 @@ def _unrecorded(inputs: ReportInputs, keys: Sequence[str], rows: Sequence[Row]) 
     ]
 
 
+def _is_early(inputs: ReportInputs, early: Row) -> bool:
+    """Whether the crude hazard ratio is lower at first than later, beyond chance, and may be shown."""
+    p = early["p_value"]
+    return p is not None and p < inputs.settings.alpha and bool(_ratio(early, inputs.settings.min_cell).below)
+
+
+def early_ratio(inputs: ReportInputs, key: str) -> str:
+    """A sign of immortal time in the crude hazard ratios of a treatment, in a sentence; or ""."""
+    rows = inputs.rows("treatment_records", treatment=key)
+    early, later = _one(rows, "early"), _one(rows, "later")
+    if not _is_early(inputs, early) or later["estimate"] is None:
+        return ""
+    return (
+        f"A sign of immortal time: the crude hazard ratio is {number(early['estimate'])} in the first"
+        f" {months(early['until_months'])} months and {number(later['estimate'])} later."
+    )
+
+
 def _warnings(inputs: ReportInputs, key: str, name: str, rows: Sequence[Row]) -> list[str]:
     least = inputs.settings.min_cell
     recorded, early, later = (_one(rows, f) for f in ("recorded", "early", "later"))
@@ -126,16 +146,21 @@ def _warnings(inputs: ReportInputs, key: str, name: str, rows: Sequence[Row]) ->
             f"{name}: only {few} patients are recorded as {what}, against {many}: there is hardly anybody to compare"
             " with."
         )
-    observational = getattr(inputs.settings.treatments.get(key), "design", "") == "observational"
-    if early["p_value"] is not None and early["p_value"] < inputs.settings.alpha and _ratio(early, least).below:
+    if _is_early(inputs, early):
         said.append(
             f"{name}: in the first {months(early['until_months'])} months the hazard ratio is"
             f" {number(early['estimate'])}, later {number(later['estimate'])} ({p_value(early['p_value'])} for the"
             " difference). Either patients had to live long enough to be treated (immortal time), and a comparison from"
             " time zero flatters the treatment; or the treated have a disease that kills later."
         )
-    strong = [r for r in rows if r["finding"] == "goes with" and r["estimate"] >= STRONG]
-    if strong and observational:
-        names = join([f"{label(r['variable'])} ({number(r['estimate'])})" for r in strong[:3]])
-        said.append(f"{name} goes with {names}: treated and untreated patients are different patients.")
     return said
+
+
+def _different(inputs: ReportInputs, key: str, name: str, rows: Sequence[Row]) -> list[str]:
+    """That a treatment not given by chance goes with covariates, where it does."""
+    observational = getattr(inputs.settings.treatments.get(key), "design", "") == "observational"
+    strong = [r for r in rows if r["finding"] == "goes with" and r["estimate"] >= STRONG]
+    if not (strong and observational):
+        return []
+    names = join([f"{label(r['variable'])} ({number(r['estimate'])})" for r in strong[:3]])
+    return [f"{name} goes with {names}: treated and untreated patients are different patients."]

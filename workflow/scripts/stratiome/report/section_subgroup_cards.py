@@ -37,7 +37,7 @@ def latent_map(inputs: ReportInputs) -> list[object]:
         return []
     if inputs.public:
         text = "A map with one mark for each patient is part of the internal report, and is not shared."
-        return [Heading("The latent space"), Note(text)]
+        return [Heading("The latent space", "subgroups-latent"), Note(text)]
     least, panels, most, opened = inputs.settings.min_cell, [], 0, []
     for model, projection, colour_by, heading in (
         ("vae", "umap", "subgroup", "UMAP of the latent model"),
@@ -65,8 +65,8 @@ def latent_map(inputs: ReportInputs) -> list[object]:
         " is one patient, without identifier: for internal use; leave this figure out of what you publish."
     )
     return [
-        Heading("The latent space"),
-        Explorer("Map of the patients", "map", choices, panels, caption, charts=opened),
+        Heading("The latent space", "subgroups-latent"),
+        Explorer("Map of the patients", "map", choices, panels, caption, name="map", charts=opened),
     ]
 
 
@@ -101,7 +101,7 @@ def consensus(inputs: ReportInputs) -> list[object]:
         " smaller subgroups are left blank. Refits include patients they were trained on."
     )
     size = 460
-    return [Figure(maps.consensus(rows, told, least, size), "Do patients stay together?", caption, size)]
+    return [Figure(maps.consensus(rows, told, least, size), "Do patients stay together?", caption, size, "consensus")]
 
 
 # ---- cards -----------------------------------------------------------------------------------------------------------
@@ -145,7 +145,7 @@ def cards(inputs: ReportInputs) -> list[object]:
         f" 2007).{_doubtful(rows)} ↑ and ↓ compare with all other subgroups. Molecular"
         f" traits are of {inputs.everyone} and descriptive: these features defined the groups."
     )
-    return [Heading("What they are", anchor="subgroup-cards"), Portraits(made), Text(text)]
+    return [Heading("What the subgroups are", anchor="subgroup-cards"), Portraits(made), Text(text)]
 
 
 def _doubtful(rows: Sequence[Row]) -> str:
@@ -288,7 +288,7 @@ def gene_sets(inputs: ReportInputs) -> list[object]:
     if inputs.settings.subgroups.gene_sets is None:
         return []
     rows = [r for r in inputs.rows("subgroup_gene_sets", model="vae") if r["effect"] is not None]
-    blocks: list[object] = [Heading("Gene sets")]
+    blocks: list[object] = [Heading("Gene sets", "subgroups-gene-sets")]
     if not rows:
         left = "No gene set could be scored: the omics share too few gene names with the file."
         return [*blocks, Note(left, "care"), *_unscored(inputs, coverage)]

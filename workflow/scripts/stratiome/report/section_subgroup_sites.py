@@ -83,7 +83,7 @@ def _survival(inputs: ReportInputs) -> list[object]:
         f"{axis}, {outcome.unit}",
         _sides(inputs),
     )
-    return [Figure(figure, "Do they live as differently at a site never seen?", caption, 820), *notes]
+    return [Figure(figure, "Do they live as differently at a site never seen?", caption, 820, "sites"), *notes]
 
 
 def _sides(inputs: ReportInputs) -> tuple[str, str]:

@@ -103,7 +103,7 @@ def beyond_clinical(inputs: ReportInputs) -> list[object]:
         note = f"{note} Deaths of other causes count as censored here.".strip()
     head = ["Hypothesis or measure", "Result", "n", "Events", "How"]
     return [
-        Heading("Do they say more than the clinical variables?", "subgroups-beyond"),
+        Heading("Do they say more than the clinical variables? Added value", "subgroups-beyond"),
         Text(_beyond_words(inputs, tests.get("likelihood ratio"), added.get("uno_c_difference"))),
         Table(f"Held-out subgroups and {outcome.survival}.", head, body, frozenset({2, 3}), note),
     ]
@@ -161,7 +161,7 @@ def batch(inputs: ReportInputs) -> list[object]:
         " with how patients were measured is a warning; one with who they are is what a subgroup may well have."
     )
     blocks: list[object] = [
-        Heading("Are they a batch?", anchor="subgroup-batch"),
+        Heading("Are they a batch? Technical variables", anchor="subgroup-batch"),
         *_batch_words(inputs, [r for r in rows if r["role"] == "batch"]),
         Table("What the subgroups go with.", head, body, frozenset({3, 4, 6}), note),
     ]

@@ -49,7 +49,7 @@ def verdict(inputs: ReportInputs, model: str = "vae") -> Verdict:
         inputs.settings.words,
     )
     facts = [(name, f"{said}{_smallest(inputs, shown)}" if name == AGAINST else said) for name, said in found.facts]
-    return replace(found, facts=tuple(facts))
+    return replace(found, facts=(*facts, *(_apart(inputs, model) if (k or 1) > 1 else ())))
 
 
 AGAINST = "Against no subgroups"
@@ -64,6 +64,20 @@ def _smallest(inputs: ReportInputs, shown: Row | None) -> str:
         return ""
     least = p <= (1 + 1e-9) / (settings.reference_draws + 1)
     return f" ({'smallest possible; ' * least}level {settings.alpha:g})"
+
+
+def _apart(inputs: ReportInputs, model: str) -> list[tuple[str, str]]:
+    """How far held-out subgroups are apart in restricted mean survival, each from the largest."""
+    outcome = inputs.settings.words
+    rows = inputs.rows("subgroup_survival", model=model, quantity="rmst_difference")
+    return [
+        (
+            f"Subgroup {r['subgroup']} less {r['versus']}, held out, {outcome.unit}{outcome.over(r['tau_months'])}",
+            outcome.gain(r),
+        )
+        for r in sorted(rows, key=lambda r: r["subgroup"])
+        if r["estimate"] is not None
+    ]
 
 
 def _single(inputs: ReportInputs, model: str) -> Row | None:
@@ -137,8 +151,8 @@ def _evidence(inputs: ReportInputs) -> list[object]:
         f" {sentence(inputs.everyone)}, outcomes not used."
     )
     return [
-        Heading("How many", "subgroups-number"),
-        Panels("Evidence for each number of subgroups", panels, caption, 410),
+        Heading("How many subgroups? The choice of K", "subgroups-number"),
+        Panels("Evidence for each number of subgroups", panels, caption, 410, "number"),
     ]
 
 
@@ -250,8 +264,8 @@ def _survival(inputs: ReportInputs) -> list[object]:
         told = figures.describe_shares(groups, least)
         drawing = figures.proportions(groups, "shares-subgroups", told, least)
         return [
-            Heading("Do they respond differently?", "subgroups-outcome"),
-            Figure(drawing, "Held-out subgroups", caption, 820),
+            Heading("Do they respond differently? Response of the subgroups", "subgroups-outcome"),
+            Figure(drawing, "Held-out subgroups", caption, 820, "responses"),
         ]
     caption = (
         f"{n}Kaplan–Meier curves with pointwise {inputs.settings.level} bands. Each patient's subgroup was predicted by"
@@ -276,8 +290,8 @@ def _survival(inputs: ReportInputs) -> list[object]:
     )
     chart = explore.steps(groups, "km-subgroups", "survival of the subgroups", "Survival", least, inputs.public)
     return [
-        Heading("Do they live differently?", "subgroups-outcome"),
-        Figure(drawing, "Survival of the held-out subgroups", caption, 820, [chart]),
+        Heading("Do they live differently? Survival of the subgroups", "subgroups-outcome"),
+        Figure(drawing, "Survival of the held-out subgroups", caption, 820, "survival", [chart]),
     ]
 
 
@@ -303,7 +317,7 @@ def _profile(inputs: ReportInputs) -> list[object]:
     note = f"Shares that rest on 1 to {inputs.settings.min_cell - 1} patients are suppressed. Descriptive; no tests."
     note += f" Patients without a subgroup, fewer than {FEW_UNASSIGNED}, are too few to be described." * (0 in few)
     return [
-        Heading("Clinical profile", "subgroups-profile"),
+        Heading("Clinical profile of the subgroups", "subgroups-profile"),
         Table("Clinical profile of the held-out subgroups.", head, body, frozenset(range(1, len(head))), note),
     ]
 
@@ -346,9 +360,9 @@ def _markers(inputs: ReportInputs) -> list[object]:
         " features defined the groups, so their difference is no finding and carries no p-value."
     )
     return [
-        Heading("Markers", "subgroups-markers"),
+        Heading("Markers of the subgroups", "subgroups-markers"),
         *_told_by_one(inputs),
-        Panels("Descriptive: these features defined the groups", panels, caption, 400),
+        Panels("Descriptive: these features defined the groups", panels, caption, 400, "markers"),
         Fold("All listed markers", tables),
     ]
 
@@ -459,6 +473,7 @@ def _training(inputs: ReportInputs) -> list[object]:
         "Training of the latent model",
         caption,
         820,
+        "training",
     )
     return [Fold("How the latent model trained", [figure])]
 

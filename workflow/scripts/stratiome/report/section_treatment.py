@@ -12,12 +12,15 @@ from stratiome.report.blocks import Figure, Finding, Fold, Heading, Items, Note,
 from stratiome.report.disclosure import beside, count, is_small, part
 from stratiome.report.inputs import ReportInputs
 from stratiome.report.section_cohort import flow_table
+from stratiome.report.section_records import early_ratio
 from stratiome.report.section_subgroups import group_name, reproducible
 from stratiome.report.section_treatment_differences import differences, differs_with
+from stratiome.report.section_treatment_doubts import WHO, bias, borne_out, changes, doubted, early
 from stratiome.report.section_treatment_policy import arm_shares, policy, profiles, subgroup_curves
-from stratiome.report.section_treatment_robustness import confounded, robustness, sensitive
+from stratiome.report.section_treatment_robustness import robustness, sensitive
 from stratiome.report.section_treatment_sites import sites
 from stratiome.report.section_treatment_withheld import disagreement, withheld
+from stratiome.report.titles import beneath
 from stratiome.report.verdicts import Verdict
 from stratiome.report.words import interval, label, months, number, p_cell, p_value, readable, reason, term
 
@@ -57,10 +60,22 @@ def verdict(inputs: ReportInputs, key: str) -> Verdict:
         f"{treatment.compared} minus {treatment.control}",
     )
     found = replace(found, facts=(*found.facts, *_between(inputs, key)))
-    found = withheld(inputs, key, headline(treatment), found)
-    immortal = _immortal(treatment) if inputs.settings.words.timed else ""
-    said = [found.caveat, immortal, confounded(inputs, key), sensitive(inputs, key), _corrected(overall)]
-    return replace(found, caveat=" ".join(s for s in said if s))
+    weighting = headline(treatment)
+    found = doubted(inputs, key, weighting, withheld(inputs, key, weighting, found))
+    said = [
+        found.caveat,
+        bias(inputs, key, weighting),
+        sensitive(inputs, key),
+        early(inputs, key, weighting),
+        *([_immortal(treatment), early_ratio(inputs, key)] if inputs.settings.words.timed else []),
+        _corrected(overall),
+    ]
+    return replace(
+        found,
+        caveat=" ".join(s for s in said if s),
+        changes=changes(inputs, key, weighting, found),
+        more=((f"treatment-assumptions-{key}", "What could be wrong"),) if overall is not None else (),
+    )
 
 
 def _between(inputs: ReportInputs, key: str) -> list[tuple[str, str]]:
@@ -114,32 +129,42 @@ def treatment(inputs: ReportInputs) -> Section:
     lede = "Each comparison imitates a trial that could have been run. What the data cannot imitate is said."
     blocks: list[object] = []
     for key, settings in inputs.settings.treatments.items():
-        if len(inputs.settings.treatments) > 1:
-            blocks.append(Heading(words.sentence(name_of(key, settings)), anchor=f"treatment-{key}"))
-        blocks += [
+        own: list[object] = [
             Finding(verdict(inputs, key)),
             *_arms(settings),
             *_trial(inputs, key),
             *_compared(inputs, key, settings),
             *_curves(inputs, key, settings),
         ]
-        blocks += [
+        own += [
             *_effects(inputs, key),
             *differences(inputs, key),
             *_subgroups(inputs, key, settings),
             *subgroup_curves(inputs, key, headline(settings)),
             *policy(inputs, key),
             *profiles(inputs, key),
-            *robustness(inputs, key),
+            *robustness(inputs, key, headline(settings)),
             *sites(inputs, key),
             *_assumptions(inputs, key, settings),
         ]
+        heading = Heading(words.sentence(name_of(key, settings)), place(inputs, key))
+        blocks += beneath(heading, own) if several(inputs) else own
     return Section("treatment", "Treatment", lede, blocks)
+
+
+def several(inputs: ReportInputs) -> bool:
+    """Whether each treatment has a heading of its own."""
+    return len(inputs.settings.treatments) > 1
+
+
+def place(inputs: ReportInputs, key: str) -> str:
+    """Anchor of what the page says of a treatment."""
+    return f"treatment-{key}" if several(inputs) else "treatment"
 
 
 def _trial(inputs: ReportInputs, key: str) -> list[object]:
     rows = inputs.rows("treatment_trial", treatment=key)
-    heading = Heading("The trial that is imitated", f"treatment-trial-{key}")
+    heading = Heading("The trial that is imitated: target trial emulation", f"treatment-trial-{key}")
     if not rows:
         return [heading, Note("No target trial is stated, so what follows is association only.", "care")]
     # There is nothing to follow without time: the component is the assessment.
@@ -185,10 +210,11 @@ def _compared(inputs: ReportInputs, key: str, settings: TreatmentConfig) -> list
         blocks.append(
             Figure(
                 drawing,
-                "Who could have had either",
-                f"n = {count(arms[1], least)} treated (up), {count(arms[0], least)} untreated (down); all eligible, not"
-                f" held out.{small} Where only one side has patients, nothing can be compared.",
+                "Overlap of propensity scores: who could have had either",
+                f"n = {count(arms[1], least)} treated (up), {count(arms[0], least)} untreated (down), shares of each"
+                f" arm; all eligible, not held out.{small} Where only one side has patients, nothing can be compared.",
                 820,
+                f"overlap-{key}",
             )
         )
     balance = inputs.rows("treatment_balance", treatment=key, subgroup=0)
@@ -208,11 +234,12 @@ def _compared(inputs: ReportInputs, key: str, settings: TreatmentConfig) -> list
                 f"Before (hollow) and after weighting (filled); {how}. The dashed line marks 0.1. Largest difference"
                 f" after weighting: {_tiny(worst)}. Balance of what was measured says nothing of what was not.",
                 820,
+                f"balance-{key}",
             )
         )
         if settings.design == "observational":
             blocks += _population(inputs, key, balance)
-    return [Heading("Who was compared", f"treatment-who-{key}"), *blocks] if blocks else []
+    return [Heading("Who was compared: overlap and balance", f"treatment-who-{key}"), *blocks] if blocks else []
 
 
 OUTSIDE = 0.1
@@ -223,18 +250,21 @@ def _population(inputs: ReportInputs, key: str, balance: Sequence[Row]) -> list[
     """Who those are whom overlap weights speak of, and whether many could hardly have had the other treatment."""
     blocks: list[object] = []
     bins = inputs.rows("treatment_overlap", treatment=key)
+    far = []
     for arm, who in ((1, "treated"), (0, "untreated")):
         own = [r for r in bins if r["arm"] == arm]
         n = sum(r["n"] for r in own)
         away = sum(r["n"] for r in own if r["bin_upper"] <= 0.05 or r["bin_lower"] >= 0.95)
         if n and away / n >= OUTSIDE:
-            blocks.append(
-                Note(
-                    f"About {100 * away / n:.0f} % of the {who} have a propensity below 0.05 or above 0.95: patients"
-                    " like them hardly ever got the other. What follows says little of them.",
-                    "care",
-                )
+            far.append(f"{100 * away / n:.0f} % of the {who}")
+    if far:
+        blocks.append(
+            Note(
+                f"About {words.join(far)} have a propensity below 0.05 or above 0.95: patients like them hardly ever"
+                " got the other. What follows says little of them.",
+                "care",
             )
+        )
     whole = inputs.row("treatment_effects", treatment=key, subgroup=0, weighting="none", estimand="rmst_difference")
     n, least = whole["n"] if whole else 0, inputs.settings.min_cell
     body = []
@@ -313,7 +343,7 @@ def _curves(inputs: ReportInputs, key: str, settings: TreatmentConfig) -> list[o
     name = words.sentence(outcome.survival)
     return [
         Heading(f"{name} in both arms", f"treatment-arms-{key}"),
-        Panels(f"{name} by arm", panels, caption, 430, opened),
+        Panels(f"{name} by arm", panels, caption, 430, f"arms-{key}", opened),
     ]
 
 
@@ -399,10 +429,6 @@ def _of_whom(row: Row) -> str:
     return method.replace("average effect in all eligible patients", "average effect in the overlap population")
 
 
-WHO = {"all": "all eligible", "trimmed": "propensity 0.05 to 0.95", "overlap": "overlap"}
-"""Populations of averages in tables."""
-
-
 def _averages(inputs: ReportInputs, key: str) -> list[object]:
     """The average effect by other estimators and in other populations, and whether they agree."""
     rows = inputs.rows("treatment_averages", treatment=key)
@@ -461,7 +487,8 @@ def _averages(inputs: ReportInputs, key: str) -> list[object]:
         note,
         notes=notes,
     )
-    return [*disagreement(inputs, key, headline(inputs.settings.treatments[key])), table]
+    weighting = headline(inputs.settings.treatments[key])
+    return [*disagreement(inputs, key, weighting), *borne_out(inputs, key, weighting, verdict(inputs, key)), table]
 
 
 def _cut(inputs: ReportInputs, key: str, subgroup: int, horizons: Sequence[float | None]) -> str:
@@ -493,7 +520,7 @@ def _subgroups(inputs: ReportInputs, key: str, settings: TreatmentConfig) -> lis
     for r in rows:
         name = group_name(r["subgroup"]) if r["subgroup"] else "All eligible"
         text = outcome.gain(r)
-        lines.append(charts.Line(name, *outcome.ends(r), text, r["subgroup"]))
+        lines.append(charts.Line(name, *outcome.ends(r), text, r["subgroup"], row=r))
         small = is_small(r["n_treated"], 2 * least) or is_small(r["n"] - r["n_treated"], 2 * least)
         remark = "small: read with care" if small else _cut(inputs, key, r["subgroup"], [r["horizon_months"]]).strip()
         if r["estimate"] is None:
@@ -522,20 +549,15 @@ def _subgroups(inputs: ReportInputs, key: str, settings: TreatmentConfig) -> lis
         outcome.sides,
     )
     test = inputs.row("treatment_interaction", treatment=key, estimand="rmst_difference")
-    same = (
-        f"Test that the effect is the same in all subgroups: {p_value(test['p_value'])} ({readable(test['method'])})."
-        if test
-        else "No interaction test."
-    )
     analysed = [r for r in rows if r["subgroup"] > 0]
     caption = (
         f"n = {count(sum(r['n'] for r in analysed), least)}, {count(sum(r['events'] for r in analysed), least)} events"
         f" in subgroups that were assigned to patients held out; difference with {inputs.settings.level} interval,"
-        f" {'weighted within each subgroup' if weighting == 'overlap' else 'as randomised'}. {same} Without a"
+        f" {'weighted within each subgroup' if weighting == 'overlap' else 'as randomised'}. Without a"
         " difference between subgroups, the average is the best estimate for all."
     )
     table = Table(
-        "Effect in each held-out subgroup.",
+        "Effect in each held-out subgroup, with tests.",
         ["Patients", "n / treated", "Events", outcome.gained, "p", "p, Holm", "Remark"],
         body,
         frozenset({1, 2, 3, 4, 5}),
@@ -546,11 +568,25 @@ def _subgroups(inputs: ReportInputs, key: str, settings: TreatmentConfig) -> lis
         "care",
     )
     return [
-        Heading("Does the effect differ between subgroups?", f"treatment-subgroups-{key}"),
+        Heading("Does the effect differ between subgroups? Interaction", f"treatment-subgroups-{key}"),
+        Text(_same(inputs, test)),
         *([] if reproducible(inputs) else [warning]),
-        Figure(drawing, "Effect in each subgroup", caption, 820),
+        Figure(drawing, "Effect in each subgroup", caption, 820, f"subgroups-{key}"),
         table,
     ]
+
+
+def _same(inputs: ReportInputs, test: Row | None) -> str:
+    """The test that the effect is the same in all subgroups, and whether anything is concluded from it."""
+    if test is None or test["p_value"] is None:
+        why = f": {readable(test['method'])}" if test else ""
+        return f"No conclusion is drawn by subgroup, as it was not tested that the effect is the same in all{why}."
+    how = f"test that the effect is the same in all subgroups: {p_value(test['p_value'])}; {readable(test['method'])}"
+    if not reproducible(inputs):
+        return f"No conclusion is drawn by subgroup, since the subgroups do not come back ({how})."
+    if test["p_value"] < inputs.settings.alpha:
+        return f"The effect differs between subgroups ({how})."
+    return f"No conclusion is drawn by subgroup, as there is no evidence that the effect differs ({how})."
 
 
 def _unmeasured(inputs: ReportInputs, key: str) -> str:
@@ -560,13 +596,18 @@ def _unmeasured(inputs: ReportInputs, key: str) -> str:
         return " How strong such a cause would have to be (E-value) is worked out for outcomes with time only."
     if row is None:
         return ""
-    said = (
-        f" To explain the weighted hazard ratio of {number(row['hazard_ratio'])} away, it would have to go with both by"
-        f" a risk ratio of {number(row['e_value'])} each, beside all that were measured (E-value)"
+    ratio = number(row["hazard_ratio"])
+    if row["e_value_limit"] <= 1:
+        return (
+            f" The interval of the weighted hazard ratio of {ratio} holds no effect as it is, so there is nothing to"
+            " explain away (E-value of the interval: 1)."
+        )
+    return (
+        f" To explain the weighted hazard ratio of {ratio} away, it would have to go with both by"
+        f" a risk ratio of {number(row['e_value'])} each, beside all that were measured (E-value);"
+        f" {number(row['e_value_limit'])} would do for the interval to hold no effect. It is of the hazard ratio, since"
+        " there is no E-value of a difference in months."
     )
-    if row["e_value_limit"] > 1:
-        return f"{said}; {number(row['e_value_limit'])} would do for the interval to hold no effect."
-    return f"{said}; the interval holds no effect as it is."
 
 
 def _time_zero(settings: TreatmentConfig) -> str:
@@ -590,6 +631,14 @@ def _time_zero(settings: TreatmentConfig) -> str:
     )
 
 
+def _testable(inputs: ReportInputs, key: str) -> str:
+    """Which of the assumptions the data speak to at all."""
+    said = "The data cannot show that any of these holds. Positivity can be looked at in part: see who was compared."
+    if inputs.row("treatment_robustness", treatment=key, check="negative control") is None:
+        return f"{said} No negative control was named, which could have contradicted the first."
+    return f"{said} The negative control can contradict the first, and never confirm it."
+
+
 NO_RATIO = " The outcome has no time, so no ratio of rates is given beside the difference."
 """What is said in the place of the remark on hazard ratios."""
 UNASSESSED = (
@@ -600,7 +649,10 @@ UNASSESSED = (
 
 
 def _assumptions(inputs: ReportInputs, key: str, settings: TreatmentConfig) -> list[object]:
-    heading, outcome = Heading("What could be wrong", f"treatment-assumptions-{key}"), inputs.settings.words
+    heading, outcome = (
+        Heading("What could be wrong: assumptions", f"treatment-assumptions-{key}"),
+        inputs.settings.words,
+    )
     censoring = outcome.say("Censoring is taken to be unrelated to prognosis within each arm.", UNASSESSED)
     if settings.design == "randomised":
         return [
@@ -616,7 +668,7 @@ def _assumptions(inputs: ReportInputs, key: str, settings: TreatmentConfig) -> l
     names = words.join([label(c) for c in settings.confounders])
     return [
         heading,
-        Text("None of the following can be tested with these data."),
+        Text(_testable(inputs, key)),
         Items(
             [
                 (

@@ -43,7 +43,7 @@ def differences(inputs: ReportInputs, key: str) -> list[object]:
     """
     rows = inputs.rows("treatment_differences", treatment=key)
     tests = inputs.rows("treatment_difference_tests", treatment=key)
-    heading = Heading("Does the effect differ between patients?", f"treatment-differences-{key}")
+    heading = Heading("Does the effect differ between patients? Heterogeneity", f"treatment-differences-{key}")
     if not rows:
         if inputs.rows("treatment_effects", treatment=key, subgroup=0):
             return [heading, Note("Not asked: too few patients were held out with a comparison in training.")]
@@ -186,7 +186,7 @@ def _targeting(inputs: ReportInputs, key: str) -> list[Figure]:
     )
     said = f"{outcome.gained} more than by all: {told}."
     drawing = charts.targeting(rows, f"targeting-{key}", said, outcome.unit, outcome.scale)
-    return [Figure(drawing, "Do those put first gain more?", caption, 820)]
+    return [Figure(drawing, "TOC curve: do those put first gain more?", caption, 820, f"targeting-{key}")]
 
 
 def alike(inputs: ReportInputs, key: str) -> bool:
@@ -230,9 +230,9 @@ def _figure(inputs: ReportInputs, key: str, rows: list[dict[str, Any]]) -> Figur
         lines.append(charts.Line(_name(inputs, kind, variable), heading=True))
         for r in [r for r in shown if (r["kind"], r["variable"]) == (kind, variable)]:
             if r["estimate"] is None or _few(r, least):
-                lines.append(charts.Line(level(label(r["group"])), text="too few"))
+                lines.append(charts.Line(level(label(r["group"])), text="too few", row=r))
                 continue
-            lines.append(charts.Line(level(label(r["group"])), *outcome.ends(r), outcome.gain(r), 1))
+            lines.append(charts.Line(level(label(r["group"])), *outcome.ends(r), outcome.gain(r), 1, row=r))
     told = "; ".join(f"{i.name} {i.text}" if not i.heading else f"{i.name}:" for i in lines)
     drawing = charts.forest(
         lines,
@@ -251,7 +251,7 @@ def _figure(inputs: ReportInputs, key: str, rows: list[dict[str, Any]]) -> Figur
         f" {words.sentence(readable(shown[0]['method']))}, {inputs.settings.level}. Intervals are not corrected for the"
         " number of groups."
     )
-    return Figure(drawing, "Effect by group of patients", caption, 820)
+    return Figure(drawing, "Effect by group of patients", caption, 820, f"groups-{key}")
 
 
 def _few(row: Row, least: int) -> bool:

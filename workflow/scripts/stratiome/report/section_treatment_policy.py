@@ -38,7 +38,7 @@ def policy(inputs: ReportInputs, key: str) -> list[object]:
         Key of the treatment.
     """
     rows = inputs.rows("treatment_policy", treatment=key)
-    heading = Heading("Whom to treat?", f"treatment-policy-{key}")
+    heading = Heading("Whom to treat? Treatment rules", f"treatment-policy-{key}")
     if not rows:
         if inputs.rows("treatment_differences", treatment=key):
             return [heading, Note("No rule was learned: too few training patients could have had either.")]
@@ -85,7 +85,7 @@ def _forest(inputs: ReportInputs, key: str, rows: Sequence[Row]) -> Figure:
             elif r["lower"] is None:
                 text = "the same"
             truth = r["truth"] if inputs.simulated else None
-            lines.append(charts.Line(AGAINST[r["against"]], *outcome.ends(r), text, 1, truth=truth))
+            lines.append(charts.Line(AGAINST[r["against"]], *outcome.ends(r), text, 1, truth=truth, row=r))
     told = "; ".join(f"{i.name}:" if i.heading else f"{i.name} {i.text}" for i in lines)
     over = outcome.over(inputs.settings.endpoint.tau_months)
     drawing = charts.forest(
@@ -105,7 +105,7 @@ def _forest(inputs: ReportInputs, key: str, rows: Sequence[Row]) -> Figure:
         f" intervals. {words.sentence(readable(rows[0]['method']).removeprefix('no difference: '))}. Of these"
         f" held-out patients, as decided by rules that were learned without them, {join(treated)}.{planted}"
     )
-    return Figure(drawing, "What a rule gains", caption, 820)
+    return Figure(drawing, "What a rule gains", caption, 820, f"rules-{key}")
 
 
 def _trees(inputs: ReportInputs, key: str, rows: Sequence[Row]) -> list[object]:
@@ -239,7 +239,7 @@ def subgroup_curves(inputs: ReportInputs, key: str, weighting: str) -> list[obje
         )
     caption += inputs.steps
     title = f"{words.sentence(outcome.survival)} by arm in each subgroup"
-    return [Panels(title, panels, caption, 430, opened)] if panels else []
+    return [Panels(title, panels, caption, 430, f"subgroup-arms-{key}", opened)] if panels else []
 
 
 def profiles(inputs: ReportInputs, key: str) -> list[object]:
@@ -292,7 +292,7 @@ def profiles(inputs: ReportInputs, key: str) -> list[object]:
     over = [outcome.gained_at(e, h) for e, h in places]
     why = {n: reason(r) for n in names if n not in drawn for r in [next(r for r in effects if r["profile"] == n)]}
     return [
-        Heading("Patients like this", f"treatment-profiles-{key}"),
+        Heading("Patients like this: survival with and without treatment", f"treatment-profiles-{key}"),
         *(
             [
                 Panels(
@@ -300,12 +300,13 @@ def profiles(inputs: ReportInputs, key: str) -> list[object]:
                     panels,
                     caption,
                     430,
+                    f"profiles-{key}",
                 )
             ]
             if panels
             else []
         ),
-        *(Note(f"{words.sentence(label(n))} is not shown: {text}.", "care") for n, text in why.items()),
+        *(Note(f"{words.sentence(label(n))} is not shown: {text}.") for n, text in why.items()),
         Table(
             "Treated minus untreated, the average for patients like this.",
             ["Patients", "Like this", *over, outcome.say("p, months", "p")],

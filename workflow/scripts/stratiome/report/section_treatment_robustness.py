@@ -9,6 +9,7 @@ from stratiome.report import charts, verdicts
 from stratiome.report.blocks import Cell, Figure, Heading, Note, Table, numbered
 from stratiome.report.disclosure import count, part
 from stratiome.report.inputs import ReportInputs
+from stratiome.report.section_treatment_doubts import WHO, bias
 from stratiome.report.words import interval, months, readable, reason, sentence
 
 Row = Mapping[str, Any]
@@ -22,8 +23,18 @@ CHECKS = {
 """What each check is called."""
 
 
-def robustness(inputs: ReportInputs, key: str) -> list[object]:
-    """The effect with one thing changed at a time; nothing where it was not worked out."""
+def robustness(inputs: ReportInputs, key: str, weighting: str) -> list[object]:
+    """The effect with one thing changed at a time; nothing where it was not worked out.
+
+    Parameters
+    ----------
+    inputs
+        The results.
+    key
+        Key of the treatment.
+    weighting
+        That of the headline.
+    """
     rows = [r for r in inputs.rows("treatment_robustness", treatment=key) if r["estimand"] == "rmst_difference"]
     if not rows:
         return []
@@ -47,10 +58,10 @@ def robustness(inputs: ReportInputs, key: str) -> list[object]:
             if all(i.name != heading for i in lines):
                 lines.append(charts.Line(heading, heading=True))
             variant = sentence(readable(row["variant"]))
-            lines.append(charts.Line(variant, *outcome.ends(row), text))
+            lines.append(charts.Line(variant, *outcome.ends(row), text, row=row))
     blocks: list[object] = [
-        Heading("Does it hold when the analysis is changed?", f"treatment-changed-{key}"),
-        *_control(inputs, key),
+        Heading("Does it hold when the analysis is changed? Sensitivity analyses", f"treatment-changed-{key}"),
+        *_control(inputs, key, weighting),
     ]
     if len(lines) > 2:
         told = "; ".join(f"{i.name}:" if i.heading else f"{i.name} {i.text}" for i in lines)
@@ -66,11 +77,14 @@ def robustness(inputs: ReportInputs, key: str) -> list[object]:
                 "One thing changed at a time",
                 f"n = {count(main['n'], least)}, {count(main['events'], least)} events in the main analysis; treated"
                 f" minus untreated with {inputs.settings.level} interval; not held out, as only weights are learned."
-                + outcome.say(" Means over a shorter time are smaller numbers of months by what they are.", ""),
+                + outcome.say(
+                    " A mean over a shorter time is a smaller number of months by its nature, and another question.", ""
+                ),
                 820,
+                f"changed-{key}",
             )
         )
-    blocks += _changed(changed)
+    blocks += _changed(compared(inputs, key), changed)
     table = Table(
         "The effect with one thing changed at a time"
         + ("; the last line is an outcome that treatment is taken not to change." if len(changed) < len(rows) else "."),
@@ -88,7 +102,7 @@ def turned(rows: Sequence[Row]) -> list[str]:
     Parameters
     ----------
     rows
-        Rows of `TreatmentRobustness` of one estimand, the main analysis first, without the negative control.
+        Estimates of one estimand, the main analysis first, as of `compared`.
     """
     if not rows:
         return []
@@ -99,7 +113,7 @@ def turned(rows: Sequence[Row]) -> list[str]:
         other = verdicts.direction(row["lower"], row["upper"])
         text = _turn(said, other, row["estimate"], main["estimate"])
         if text:
-            kinds.setdefault(text, []).append(f"{CHECKS[row['check']]}: {readable(row['variant'])}")
+            kinds.setdefault(text, []).append(f"{CHECKS.get(row['check'], row['check'])}: {readable(row['variant'])}")
     return [text.format("; ".join(names)) for text, names in kinds.items()]
 
 
@@ -117,30 +131,40 @@ def _turn(said: str, other: str, changed: float | None, main: float | None) -> s
     return "The effect is no longer clear with {}."
 
 
+SAME_QUESTION = ("main analysis", "trimmed", "omics in propensity")
+"""Checks of the mean up to the same time: a mean over a shorter time is another, and smaller, number."""
+
+
+def compared(inputs: ReportInputs, key: str) -> list[Row]:
+    """Estimates of the same question as the main analysis, which comes first: changed analyses, other estimators."""
+    where = {"treatment": key, "estimand": "rmst_difference"}
+    rows = [r for r in inputs.rows("treatment_robustness", **where) if r["check"] in SAME_QUESTION]
+    if not rows or rows[0]["check"] != "main analysis":
+        return []
+    until = rows[0]["horizon_months"]
+    averages = [
+        r | {"check": r["estimator"], "variant": WHO[r["population"]]}
+        for r in inputs.rows("treatment_averages", **where)
+        if r["horizon_months"] == until and r["estimator"] != "clone-censor-weight"
+    ]
+    return [*rows, *averages]
+
+
 def sensitive(inputs: ReportInputs, key: str) -> str:
-    """What changes of the analysis add to the answer, or ""."""
-    rows = [r for r in inputs.rows("treatment_robustness", treatment=key) if r["estimand"] == "rmst_difference"]
-    return " ".join(turned([r for r in rows if r["check"] != "negative control"]))
+    """What changes of the analysis and other estimators add to the answer, or ""."""
+    return " ".join(turned(compared(inputs, key)))
 
 
-def _changed(rows: Sequence[Row]) -> list[object]:
+def _changed(compared: Sequence[Row], rows: Sequence[Row]) -> list[object]:
     """A warning where a change of the analysis turns the answer, makes one or takes it away."""
     gone = [r for r in rows[1:] if r["estimate"] is None]
     return [
-        *(Note(text, "care") for text in turned(rows)),
+        *(Note(text, "care") for text in turned(compared)),
         *(Note(f"{sentence(CHECKS[r['check']])}, {readable(r['variant'])}, not estimable: {reason(r)}.") for r in gone),
     ]
 
 
-def confounded(inputs: ReportInputs, key: str) -> str:
-    """What a negative control that shows a difference adds to the answer, or ""."""
-    row = inputs.row("treatment_robustness", treatment=key, check="negative control", estimand="rmst_difference")
-    if row is None or verdicts.direction(row["lower"], row["upper"]) not in ("above", "below"):
-        return ""
-    return f"Probably confounded: the treated differ in {readable(row['variant'])} too, which is taken not to change."
-
-
-def _control(inputs: ReportInputs, key: str) -> list[object]:
+def _control(inputs: ReportInputs, key: str, weighting: str) -> list[object]:
     found = [r for r in inputs.rows("treatment_robustness", treatment=key) if r["check"] == "negative control"]
     row = next((r for r in found if r["estimand"] == "rmst_difference"), None)
     if row is None:
@@ -153,7 +177,8 @@ def _control(inputs: ReportInputs, key: str) -> list[object]:
         return [
             Note(
                 f"Treated and untreated differ in {name}, which the treatment is taken not to change ({text}). Unless"
-                " that is chance, they differed in more than what was balanced: read the effect above as confounded.",
+                " that is chance, they differed in more than what was balanced: do not read the difference above as an"
+                f" effect. {bias(inputs, key, weighting)}",
                 "care",
             )
         ]

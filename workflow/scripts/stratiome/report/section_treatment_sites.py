@@ -22,7 +22,9 @@ def sites(inputs: ReportInputs, key: str) -> list[object]:
     summary = inputs.row("treatment_site_summary", treatment=key, estimand=RMST)
     if not rows or summary is None:
         return []
-    blocks: list[object] = [Heading("Is the effect the same at every site?", anchor=f"treatment-sites-{key}")]
+    blocks: list[object] = [
+        Heading("Is the effect the same at every site? Meta-analysis", anchor=f"treatment-sites-{key}")
+    ]
     drawn = [r for r in rows if r["estimand"] == RMST]
     if summary["estimate"] is None:
         blocks.append(Note(f"Sites are not summarised: {reason(summary)}."))
@@ -55,7 +57,7 @@ def _forest(inputs: ReportInputs, key: str, rows: Sequence[Row], summary: Row) -
         f" this kind would lie; {HELD}. Sites differ in who is treated there: where an effect differs between patients,"
         " it may differ between sites though it is the same in the same patients."
     )
-    return Figure(figure, "The effect at each site", caption, 820)
+    return Figure(figure, "The effect at each site", caption, 820, f"sites-{key}")
 
 
 def _table(inputs: ReportInputs, key: str, rows: Sequence[Row]) -> Table:

@@ -51,13 +51,13 @@ def site_lines(
     for row in rows:
         name = resample_name(inputs, row["resample"])
         if row["estimate"] is None:
-            made.append(charts.Line(name, text="not estimable"))
+            made.append(charts.Line(name, text="not estimable", row=row))
             continue
-        made.append(charts.Line(name, *_ends(row, scale), interval(row, decimals, scale, sign=sign), colour))
+        made.append(charts.Line(name, *_ends(row, scale), interval(row, decimals, scale, sign=sign), colour, row=row))
     if summary["estimate"] is None:
         return made
     text = interval(summary, decimals, scale, sign=sign)
-    made.append(charts.Line("Average site", *_ends(summary, scale), text, colour, summary=True))
+    made.append(charts.Line("Average site", *_ends(summary, scale), text, colour, summary=True, row=summary))
     low, high = ahead(summary, scale)
     text = f"{number(low, decimals)} to {number(high, decimals)}"
     return [*made, charts.Line("One more site", None, low, high, text, colour, ahead=True)]

@@ -1,7 +1,7 @@
 """From a matplotlib figure to an SVG that takes its colours and its font from the page.
 
-Figures are drawn with marker colours that no reader ever sees: each is replaced by a CSS variable, so that one drawing
-serves light, dark and print. One unit is one CSS pixel at natural size.
+Figures are drawn in the light colours of the style sheet. In the page each becomes a CSS variable, so that one drawing
+serves light, dark and print; on paper they stay. One unit is one CSS pixel at natural size.
 """
 
 from __future__ import annotations
@@ -10,25 +10,34 @@ import io
 import re
 from contextlib import contextmanager
 from html import escape
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Self
+
+from stratiome.report.template import TEMPLATES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping, Sequence
 
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-INK, MUTED, RULE, PAPER, ACCENT = "#010101", "#020202", "#030303", "#040404", "#050505"
-GREY = "#060606"
-"""Colour of what belongs to no group."""
-SERIES = ("#100101", "#100202", "#100303", "#100404", "#100505", "#100606", "#100707", "#100808")
+
+def light(style: str) -> dict[str, str]:
+    """Colours of a style sheet for light screens and paper: variables of its first `:root`, by name."""
+    root = style[style.index(":root") :]
+    return dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6});", root[: root.index("}")]))
+
+
+COLOURS = light((TEMPLATES / "style.css").read_text(encoding="utf-8"))
+INK, MUTED, RULE, PAPER, ACCENT, GREY = (COLOURS[k] for k in ("ink", "muted", "rule", "paper", "accent", "grey"))
+"""`GREY` is the colour of what belongs to no group."""
+SERIES = tuple(COLOURS[f"series-{i}"] for i in range(1, 9))
 """Colours of groups 1, 2, ...; they repeat with another line or marker."""
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "h")
 DASHES = (
     "-",
     (0, (5, 2)),
-    (0, (1.5, 1.5)),
     (0, (7, 2, 1.5, 2)),
+    (0, (1.5, 1.5)),
     (0, (3, 1)),
     (0, (9, 3)),
     (0, (1, 3)),
@@ -39,6 +48,7 @@ _VARIABLES = {INK: "ink", MUTED: "muted", RULE: "rule", PAPER: "paper", ACCENT: 
     colour: f"series-{i}" for i, colour in enumerate(SERIES, 1)
 }
 _STYLE = {
+    "pdf.fonttype": 42,
     "svg.fonttype": "none",
     "svg.hashsalt": "stratiome",
     "font.family": "DejaVu Sans",
@@ -80,15 +90,48 @@ def dash(group: int) -> object:
     return (0, (1, 1)) if group <= 0 else DASHES[(group - 1) % len(DASHES)]
 
 
+class Drawn(str):
+    """The SVG of a figure as it stands in the page, with what is needed to print it.
+
+    Attributes
+    ----------
+    figure
+        The figure, to be drawn once more as PDF.
+    rows
+        The rows of tables that are drawn.
+    paper
+        The SVG to print, where that of the page is another.
+    """
+
+    figure: Figure | None
+    rows: Sequence[Mapping[str, Any]]
+    paper: str
+
+    def __new__(
+        cls, text: str, figure: Figure | None = None, rows: Sequence[Mapping[str, Any]] = (), paper: str = ""
+    ) -> Self:
+        made = super().__new__(cls, text)
+        made.figure, made.rows, made.paper = figure, rows, paper or text
+        return made
+
+
 @contextmanager
-def canvas(width: float, height: float) -> Iterator[Figure]:
-    """An empty figure of `width` × `height` pixels in house style."""
+def style() -> Iterator[None]:
+    """House style, in which figures are made and drawn."""
     import matplotlib
-    from matplotlib.figure import Figure as Canvas
 
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
         matplotlib.rcParams.update(_STYLE)
+        yield
+
+
+@contextmanager
+def canvas(width: float, height: float) -> Iterator[Figure]:
+    """An empty figure of `width` × `height` pixels in house style."""
+    from matplotlib.figure import Figure as Canvas
+
+    with style():
         yield Canvas(figsize=(width / 72, height / 72), dpi=72)
 
 
@@ -100,7 +143,9 @@ def axes(figure: Figure, left: float, bottom: float, right: float, top: float) -
     )
 
 
-def finish(figure: Figure, slug: str, description: str) -> str:
+def finish(
+    figure: Figure, slug: str, description: str, rows: Sequence[Mapping[str, Any]] = (), curves: str = ""
+) -> Drawn:
     """The SVG of a figure, ready to stand in the page.
 
     Parameters
@@ -111,10 +156,15 @@ def finish(figure: Figure, slug: str, description: str) -> str:
         Prefix that makes ids unique in the page.
     description
         What a reader who cannot see it is told.
+    rows
+        The rows of tables that are drawn.
+    curves
+        Origins of its survival curves, by which the page tells whose they are.
     """
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
-    return embed(buffer.getvalue(), slug, description)
+    text = embed(buffer.getvalue(), slug, description)
+    return Drawn(text.replace("<svg ", f'<svg data-curves="{curves}" ', 1) if curves else text, figure, list(rows))
 
 
 def embed(text: str, slug: str, description: str) -> str:

@@ -22,6 +22,13 @@ def ticks(text: str) -> Markup:
     return Markup("").join(Markup("<code>{}</code>").format(p) if i % 2 else escape(p) for i, p in enumerate(parts))
 
 
+def css_string(text: str) -> Markup:
+    """Text as a string of a style sheet, safe within `<style>`: all but letters and digits are escaped."""
+    from markupsafe import Markup
+
+    return Markup('"{}"').format(Markup("").join(c if c.isalnum() and c.isascii() else f"\\{ord(c):x} " for c in text))
+
+
 def fill(templates: Path, **values: Any) -> str:
     """The page as HTML.
 
@@ -51,6 +58,6 @@ def fill(templates: Path, **values: Any) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["ticks"] = ticks
+    environment.filters |= {"ticks": ticks, "css_string": css_string}
     style = (templates / "style.css").read_text(encoding="utf-8")
     return environment.get_template("report.html.j2").render(style=style, **values)

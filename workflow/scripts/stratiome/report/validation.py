@@ -13,6 +13,7 @@ from stratiome.report import disclosure, validation_claims
 from stratiome.report.blocks import Cell, Note, Section, Table, Text, numbered
 from stratiome.report.outcome_words import OutcomeWords
 from stratiome.report.template import TEMPLATES, fill
+from stratiome.report.titles import with_numbers
 from stratiome.report.verdicts import RATIO_LIMITS, SLOPE_LIMITS, Verdict, direction
 from stratiome.report.words import interval, join, label, months, number, p_cell, p_value, readable, within
 
@@ -401,7 +402,7 @@ def render(page: Validation, templates: Path = TEMPLATES) -> str:
         summary=[f"{page.patients.height:,} patients", f"models of {page.card['n']:,} others"],
         warning="",
         verdicts=[v for v in (verdict(page), subgroup_verdict(page), validation_claims.effect_verdict(page)) if v],
-        sections=[whom(page), worth(page), subgroups(page), validation_claims.effects(page), about(page)],
+        sections=with_numbers([whom(page), worth(page), subgroups(page), validation_claims.effects(page), about(page)]),
         simulated=False,
         min_cell=page.min_cell,
         public=None,

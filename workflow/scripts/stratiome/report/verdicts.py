@@ -13,7 +13,20 @@ Row = Mapping[str, Any]
 Calibrated = tuple[Row | None, Row | None]
 """Rows of calibration slope and observed over expected of a model at one horizon."""
 Direction = Literal["above", "below", "covers", "unknown"]
-Tone = Literal["yes", "no", "harm", "mixed", "differs", "longer", "shorter", "likelier", "rarer", "unknown"]
+Tone = Literal[
+    "yes",
+    "no",
+    "harm",
+    "mixed",
+    "differs",
+    "longer",
+    "shorter",
+    "likelier",
+    "rarer",
+    "confounded",
+    "fragile",
+    "unknown",
+]
 
 TONES: dict[str, str] = {
     "yes": "Evidence for",
@@ -25,6 +38,8 @@ TONES: dict[str, str] = {
     "shorter": "Association: shorter survival",
     "likelier": "Association: more responses",
     "rarer": "Association: fewer responses",
+    "confounded": "Probably confounded",
+    "fragile": "Not robust",
     "unknown": "Not answered",
 }
 """Text of the badge of each tone; the colour only repeats it."""
@@ -64,6 +79,12 @@ class Verdict:
         What the answer leaves open, or "".
     link
         Section of the report with the evidence.
+    beside
+        A second line of the answer, on what is easily taken for it; or "".
+    changes
+        What would change the answer, as the end of "Would change if"; or "".
+    more
+        Anchors with their text: other places that a reader of the answer should see.
     """
 
     question: str
@@ -72,6 +93,9 @@ class Verdict:
     facts: tuple[tuple[str, str], ...] = ()
     caveat: str = ""
     link: str = ""
+    beside: str = ""
+    changes: str = ""
+    more: tuple[tuple[str, str], ...] = ()
 
     @property
     def badge(self) -> str:
@@ -171,7 +195,13 @@ def subgroups(
             caveat = (
                 "Patients do not look like one cloud, yet no division of them comes back when patients are left out."
             )
-        return Verdict(question, answer, "no", tuple(facts), caveat, "subgroups")
+        stable = selection.get("p_value") if selection is not None else None
+        change = (
+            "" if stable is None else f"a division were stable beyond one cloud of patients (now {p_value(stable)})"
+        )
+        if beyond:
+            change = "a division came back when patients are left out"
+        return Verdict(question, answer, "no", tuple(facts), caveat, "subgroups", changes=change)
     p = test.get("p_value") if test is not None else None
     if p is None:
         why = f" ({readable(test['method'])})" if test is not None and test.get("method") else ""
@@ -195,13 +225,27 @@ def subgroups(
             tuple(facts),
             "Read what follows as a description of this cohort, not as a classification of patients.",
             "subgroups",
+            changes=_again(again, share, k),
         )
     caveat = "Found by the latent model without looking at outcomes." if model == "vae" else ""
     if one_event(single):
         caveat = f"{one_event(single)} {caveat}".strip()
     single_event = " They may be one event." if one_event(single) else ""
     answer = f"Yes: {count_word(k)} subgroups{differ}.{single_event}"
-    return Verdict(question, answer, "yes", tuple(facts), caveat, "subgroups")
+    change = ""
+    if again is not None:
+        change = f"in another cohort fewer came back (ARI below {REPRODUCED:g}; here, held out, {number(again)})"
+    return Verdict(question, answer, "yes", tuple(facts), caveat, "subgroups", changes=change)
+
+
+def _again(again: float | None, share: float | None, k: int) -> str:
+    """What is lacking for subgroups to be called reproducible."""
+    said = []
+    if again is not None and again < REPRODUCED:
+        said.append(f"held-out patients got their subgroup again (ARI of {REPRODUCED:g} or more, now {number(again)})")
+    if share is not None and share < 0.5:
+        said.append(f"at least half of the refits found {count_word(k)} (now {100 * share:.0f} %)")
+    return join(said)
 
 
 def one_event(single: Row | None) -> str:
@@ -286,7 +330,7 @@ def miscalibrated(slope: Row | None, ratio: Row | None) -> str:
     return join(said)
 
 
-def _of_risks(
+def of_risks(
     praised: Sequence[str], calibration: Mapping[str, Sequence[Calibrated]], outcome: OutcomeWords = TIMED
 ) -> str:
     """Caveats on the risks of models that an answer praises, each with a space before it."""
@@ -309,6 +353,7 @@ def prognosis(
     unfitted: Mapping[str, str] | None = None,
     calibration: Mapping[str, Sequence[Calibrated]] | None = None,
     outcome: OutcomeWords = TIMED,
+    span: str = "",
 ) -> Verdict:
     """Do omics add to the clinical model?
 
@@ -326,6 +371,8 @@ def prognosis(
         Model -> rows of its calibration slope and observed over expected, at each horizon.
     outcome
         Words for the outcome.
+    span
+        Up to when concordance is judged, as ` up to 60 months`.
     """
     question = "Do omics add to the clinical model?"
     ipa, unfitted = ipa or {}, unfitted or {}
@@ -336,7 +383,7 @@ def prognosis(
     found = [(name, *adds(c, b, ipa.get(name))) for name, c, b in judged]
     facts = [
         (
-            f"Δ {outcome.c}, {within(name)}",
+            f"Δ {outcome.c}{span}, {within(name)}",
             "not fitted" if name in missing else interval(c, 3, sign=True) if c else "not estimable",
         )
         for name, c, _ in deltas
@@ -362,64 +409,8 @@ def prognosis(
         caveat += " Verdicts are not corrected for the number of models."
     if missing:
         caveat += f" Not fitted: {_whys(missing, named=True)}."
-    caveat += _of_risks([name for name, t, _ in found if t in ("yes", "mixed")], calibration or {}, outcome)
+    caveat += of_risks([name for name, t, _ in found if t in ("yes", "mixed")], calibration or {}, outcome)
     return Verdict(question, answer + predicts(ipa), tone, tuple(facts), caveat, "prognosis")
-
-
-def stacked(
-    delta: tuple[Row | None, Row | None],
-    of_clinical: tuple[Row | None, Row | None] | None,
-    ipa: Row | None,
-    level: float,
-    unfitted: str = "",
-    calibration: Sequence[Calibrated] = (),
-    outcome: OutcomeWords = TIMED,
-) -> Verdict:
-    """Is the stacked model better than the clinical one?
-
-    Parameters
-    ----------
-    delta
-        Rows of its differences to the clinical model, in Uno's C and in the integrated Brier score.
-    of_clinical
-        The same of the forest on clinical variables, if it was fitted: a gain that it has as well is none of omics.
-    ipa
-        Row of the integrated index of prediction accuracy of the stacked model.
-    level
-        Level of the intervals.
-    unfitted
-        Why it was not fitted, or "".
-    calibration
-        Rows of its calibration slope and observed over expected, at each horizon.
-    outcome
-        Words for the outcome.
-    """
-    question = "Is the stacked model better than the clinical one?"
-    if unfitted:
-        return Verdict(question, f"Not fitted: {unfitted}.", "unknown", link="prognosis")
-    c, b = delta
-    facts = [(f"Δ {outcome.c}, stacked", interval(c, 3, sign=True) if c else "not estimable")]
-    facts += [(f"Δ {outcome.error}, stacked", interval(b, 4, sign=True))] if b else []
-    tone, phrase = adds(c, b, ipa)
-    if tone == "unknown":
-        why = f": {reason(c)}" if c and c.get("estimate") is None and c.get("method") else ""
-        return Verdict(question, f"This could not be estimated{why}.", "unknown", tuple(facts), link="prognosis")
-    answer = {
-        "yes": "Yes: the stacked model ranks risk better than the clinical one",
-        "harm": "No: predictions of the stacked model are worse than those of the clinical one",
-        "no": "No evidence that the stacked model is better than the clinical one",
-    }.get(tone, f"In part: the stacked model {phrase}")
-    if of_clinical is not None and of_clinical[0] is not None:
-        facts.append((f"Δ {outcome.c}, forest of clinical variables", interval(of_clinical[0], 3, sign=True)))
-        if tone == "yes" and adds(*of_clinical)[0] == "yes":
-            answer += "; but so does a forest of clinical variables alone, so that not all of it comes from omics"
-    caveat = (
-        f"Differences to the clinical model with {100 * level:.0f} % interval, on held-out patients. It weighs"
-        f" the models that were fitted, {outcome.say('also those without proportional hazards', 'forests too')}."
-    )
-    if tone in ("yes", "mixed"):
-        caveat += _of_risks(["stacked"], {"stacked": calibration}, outcome)
-    return Verdict(question, f"{answer}.", tone, tuple(facts), caveat, "prognosis")
 
 
 def _whys(unfitted: Mapping[str, str], named: bool = False) -> str:
@@ -539,16 +530,20 @@ def treatment(
         caveat = f"An interval that covers zero is not proof of no effect. {caveat}".strip()
     estimable = [r for r in by_subgroup if r.get("estimate") is not None]
     p = interaction.get("p_value") if interaction is not None else None
+    test = "" if p is None else f" (test that the effect is the same in all: {p_value(p)})"
     if len(estimable) > 1 and not reproducible:
         answer = (
-            f"{answer} No conclusion is drawn by subgroup, since the subgroups do not come back when the model is"
+            f"{answer} No conclusion is drawn by subgroup{test}, since the subgroups do not come back when the model is"
             " refitted."
         )
     elif len(estimable) > 1 and p is not None:
         if p < alpha:
             tone, answer = "differs", _who(benefit(by_subgroup, alpha), randomised, outcome)
         else:
-            answer = f"{answer} No evidence that the effect differs between subgroups."
+            answer = (
+                f"{answer} No evidence that the effect differs between subgroups (test {p_value(p)}), so no conclusion"
+                " is drawn by subgroup."
+            )
         facts.append(("Same in all subgroups?", p_value(p)))
         facts += [(f"Subgroup {r['subgroup']}, {outcome.unit}", outcome.gain(r)) for r in by_subgroup]
         if any(r.get("p_holm") is not None for r in by_subgroup):
@@ -622,7 +617,10 @@ def transport(
         answer = f"Not tested: {why}." + (f" All numbers come from {design} within one cohort." if design else "")
         what = "Cross-validation is" if design == "cross-validation" else "Splits of one cohort are"
         caveat = f"{aside} {what} not external validation.".strip()
-        return Verdict(question, answer, "unknown", tuple(facts), caveat, "travel")
+        change = (
+            f"{'a site were named (`site`) and' if site is None else 'sites were'} held out, or another cohort judged"
+        )
+        return Verdict(question, answer, "unknown", tuple(facts), caveat, "travel", changes=change)
     caveat = f"{aside} Other hospitals may still differ; these are sites of one cohort.".strip()
     if unfitted or left_out.get("estimate") is None:
         why = reason(left_out)
@@ -656,4 +654,8 @@ def transport(
         if where == "above" and ahead["prediction_lower"] <= 0.5:
             tone = "mixed"
             answer = f"{answer} But sites differ: at one more it may rank no better than chance."
-    return Verdict(question, answer, tone, tuple(facts), caveat, "travel")  # type: ignore[arg-type]
+    lower = number(left_out["lower"], 3)
+    change = f"{outcome.c} were no longer above 0.5 at other sites (lower end here {lower})" if where == "above" else ""
+    if where == "covers":
+        change = f"the interval excluded 0.5 (now {lower} to {number(left_out['upper'], 3)})"
+    return Verdict(question, answer, tone, tuple(facts), caveat, "travel", changes=change)  # type: ignore[arg-type]
