@@ -204,7 +204,7 @@ def test_decision_curves_say_where_a_model_is_of_use():
     )
     more = rows + gains + [g | {"model": "clinical_latent", "lower": -0.1, "upper": 0.1} for g in gains]
     _, panels = section_prognosis_use.decisions(changed(inputs, decisions=more), COLOURS)
-    assert "of 6 thresholds; clinical + latent above at 0 and below at 0 of 8 thresholds (each" in panels.caption
+    assert f"{said}; clinical + latent above at 0 and below at 0 of 8 thresholds (each" in panels.caption
     assert section_prognosis_use.decisions(changed(inputs, decisions=[]), COLOURS) == []
 
 
