@@ -198,10 +198,11 @@ def test_decision_curves_say_where_a_model_is_of_use():
     heading, panels = blocks
     assert heading.text == "Is it of use for a decision? Net benefit"
     assert [title for title, _ in panels.figures] == ["At 36 months", "At 60 months"]
-    assert "clinical model: stacked above at 2 and below at 2 of 6 thresholds (each" in panels.caption
+    said = "clinical model: stacked above at 2 and below at 2 of 6 thresholds, 3 at 36 months and 3 at 60 months"
+    assert f"{said} (each" in panels.caption
     more = rows + gains + [g | {"model": "clinical_latent", "lower": -0.1, "upper": 0.1} for g in gains]
     _, panels = section_prognosis_use.decisions(changed(inputs, decisions=more), COLOURS)
-    assert "of 6 thresholds; clinical + latent above at 0 and below at 0 of 8 thresholds (each" in panels.caption
+    assert f"{said}; clinical + latent above at 0 and below at 0 of 8 thresholds (each" in panels.caption
     assert section_prognosis_use.decisions(changed(inputs, decisions=[]), COLOURS) == []
 
 

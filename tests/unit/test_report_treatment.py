@@ -32,6 +32,7 @@ def test_every_estimator_and_population_has_a_line():
     ]
     assert table.rows[0][2:4] == ["593 / 290", "+1.2 (0.1 to 2.3)"]
     assert table.head[-3:] == ["Percentage points at 36 mo", "Percentage points at 60 mo", "Method"]
+    assert len(table.notes) == len({row[-1] for row in table.rows})
 
 
 def test_estimates_that_disagree_are_told():

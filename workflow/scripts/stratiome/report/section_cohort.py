@@ -215,7 +215,8 @@ def _lacking(row: Row, inputs: ReportInputs) -> str:
     least = inputs.settings.min_cell
     whole = row["n"] + row["missing"]
     if row["kind"] != "months":
-        return f"{count(row['missing'], least)} ({share(row['missing'], whole, least)})" if row["missing"] else "0"
+        lacking = part(row["missing"], whole, least)
+        return f"{lacking} ({share(row['missing'], whole, least)})" if row["missing"] else "0"
     read = inputs.rows("flow", step="outcome")
     lost = read[0]["n_in"] - row["n"] if read else 0
     return f"{count(lost, least)} ({share(lost, read[0]['n_in'], least)})" if lost > 0 else "0"

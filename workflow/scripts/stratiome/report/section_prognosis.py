@@ -518,7 +518,9 @@ def _few(inputs: ReportInputs, rows: Sequence[Row]) -> bool:
 def _ratios(inputs: ReportInputs) -> list[object]:
     """Hazard ratios of the clinical model, the one that readers know."""
     gone = [r["model"] for r in inputs.rows("models", resample="full") if r["stand_in"]]
+    hidden = tuple(f"{omic}: " for omic in inputs.rare)
     rows = inputs.rows("coefficients", resample="full", model="clinical")
+    rows = [r for r in rows if not r["feature"].startswith(hidden)]
     if not rows or "clinical" in gone or not inputs.settings.words.timed:
         return []
     body = [

@@ -21,6 +21,9 @@ _UNEXPLAINED = frozenset({"svg", "title", "h1", "h2", "h3", "h4", "a", "button",
 _VOID = frozenset({"meta", "link", "br", "img", "input", "hr", "col", "source"})
 _COUNTED = "patients?|events?|features|in the cohort"
 
+RAW_SECTION = 'id="provenance"'
+"""Section in which files and settings keep the names that the config gives them."""
+
 RULES: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], ...] = (
     (re.compile(r"\b(Kaplan|Mann|Kullback|Aalen|Fine)-(Meier|Whitney|Leibler|Johansen|Gray)\b"), r"\1–\2"),
     (re.compile(r"\bCramer(?='s V|&#39;s V)"), "Cramér"),
@@ -49,6 +52,8 @@ def tidy(page: str, names: Mapping[str, str]) -> str:
     for part in _TAG.split(page):
         if part.startswith("<"):
             _follow(open_, part)
+            if part.startswith("<section"):
+                raw = None if RAW_SECTION in part else _raw(names)
         elif part.strip() and not _CODE.intersection(open_):
             part = _spelt(part, raw, names)
             if "body" in open_ and not _UNEXPLAINED.intersection(open_):
