@@ -37,7 +37,8 @@ def known(demo: ReportInputs) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def drawn(demo: ReportInputs) -> tuple[str, str]:
-    return draw(demo)
+    made = draw(demo)
+    return made.page, made.guidelines
 
 
 def one(**values: Any) -> Guideline:
