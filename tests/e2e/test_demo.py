@@ -6,6 +6,7 @@ import polars as pl
 import pytest
 
 from conftest import ROOT, as_read, snakemake
+from own_report import CHROMIUM, seen, unpacked
 from stratiome.check_disclosure import main as check_disclosure
 from stratiome.check_report import main as check_report
 
@@ -83,6 +84,28 @@ def test_every_number_of_the_report_is_that_of_its_table(run, request):
     folder = request.getfixturevalue(run)
     assert check_report([str(folder)]) == 0
     assert check_disclosure([str(folder)]) == 0
+
+
+def test_snakemakes_report_holds_every_figure_with_its_caption(demo):
+    made = unpacked(demo.parents[1], ROOT / "config/config.yaml")
+    page = (made / "report.html").read_text()
+    figures = {path.stem for path in (demo / "figures").glob("*.svg")}
+    held = {path.name for path in made.glob("data/raw/*/*")}
+    assert len(figures) > 30
+    assert held == {f"{f}.{kind}" for f in figures for kind in ("svg", "csv")} | {
+        "report.html",
+        "model_card.html",
+        "run.html",
+        "guidelines.tsv",
+    }
+    assert "system-message" not in page  # of captions that cannot be read
+    pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    if CHROMIUM is None:
+        pytest.skip("no chromium on this machine")
+    told, asked, errors = seen(made / "report.html", "Subgroups", "survival")
+    assert "n = 600, 378 events; held out. Kaplan–Meier curves with pointwise 95 % bands." in " ".join(told.split())
+    assert asked == []
+    assert errors == []
 
 
 def test_nothing_planted_nothing_found(null):

@@ -427,12 +427,13 @@ def test_subgroups_benefit_only_if_interval_and_holm_agree() -> None:
     assert "patients in subgroup 1 live longer with it" in by_chance.answer
     gone = verdicts.treatment("drug", claim(-1, 2), rows, {"p_value": 0.01}, True, 0.05, reproducible=False)
     assert (gone.tone, "differs" in gone.answer) == ("no", False)
-    assert "do not come back" in gone.answer
+    assert "do not come back when the model is refitted" in gone.beside
+    assert "p = 0.01" in gone.beside
     assert not any("Subgroup" in name for name, _ in gone.facts)
     assert "no evidence of an effect in subgroup 2" in differs.answer
     same = verdicts.treatment("drug", claim(-1, 2), rows, {"p_value": 0.05}, False, 0.05)
-    assert "No evidence that the effect differs between subgroups" in same.answer
-    assert "subgroup 1" not in same.answer
+    assert same.beside.startswith("No evidence that the effect differs between subgroups (test p = 0.050), so no")
+    assert "subgroup 1" not in same.answer + same.beside
 
 
 @pytest.mark.parametrize(
@@ -748,11 +749,11 @@ def test_one_model_that_was_not_fitted_leaves_the_others() -> None:
     found = not_fitted(fixtures.inputs("demo"), ("clinical_latent",), 12)
     verdict = section_prognosis.verdict(found)
     assert verdict.tone == "yes"
-    assert ("Δ C, clinical + latent", "not fitted") in verdict.facts
+    assert ("Δ C up to 60 months, clinical + latent", "not fitted") in verdict.facts
     assert "Not fitted: clinical + latent (12 events in training, 20 are needed)." in verdict.caveat
     text = Page(render(found)).text
     assert "Calibration at 60 months" in text
-    assert "Difference in Uno's C to the clinical model: Clinical + omics +0.052" in text
+    assert "Difference in Uno's C to the model without omics: Clinical + omics +0.052" in text
     assert section_prognosis.transport(found).answer.startswith("The clinical model keeps ranking risk better")
 
 
@@ -762,7 +763,7 @@ def test_folds_without_a_model_are_counted() -> None:
     said = (
         "Clinical + omics was not fitted in 1 of 5 training sets (12 events in training, 20 are needed); the patients"
     )
-    assert f"{said} held out there are left out of its numbers: >110 of 590 held-out patients." in text
+    assert f"{said} held out there are left out of its numbers: >110 of ≈590 held-out patients." in text
     assert section_prognosis.verdict(found).tone == "yes"
 
 
@@ -861,7 +862,7 @@ def test_what_is_not_estimable_says_why_and_claims_no_cause() -> None:
     [
         (40, {"epochs": 200, "warmup_epochs": 20}, "Stopped early, when the loss"),
         (9, {"epochs": 10, "warmup_epochs": 20}, "Not stopped early: training ended at the limit of 10 epochs"),
-        (9, {"epochs": 10, "warmup_epochs": 20}, "The Kullback-Leibler weight never reached its value"),
+        (9, {"epochs": 10, "warmup_epochs": 20}, "The Kullback–Leibler weight never reached its value"),
         (9, {"epochs": 10, "warmup_epochs": 10}, "reached its value in the last epoch only"),
     ],
 )
@@ -871,7 +872,7 @@ def test_how_training_ended(last: int, settings: dict, said: str) -> None:
     text = Page(render(found)).text
     assert said in text
     assert ("Stopped early" in text) == (last == 40)
-    assert ("Kullback-Leibler weight" in text) == (last == 9)
+    assert ("Kullback–Leibler weight" in text) == (last == 9)
     assert "Loss of the only member" in text
 
 
@@ -932,7 +933,7 @@ def test_table_one_protects_small_classes() -> None:
     found = fixtures.inputs("demo")
     text = Page(render(found)).text
     assert "Age, mean (SD) 61.3 (10.2) <10" in text
-    assert "Sex: female 301 (51 %) 13 Sex: male 290 (49 %)" in text
+    assert "Sex: female 301 (51 %) 13 (2 %) Sex: male 290 (49 %)" in text
     assert "Site: site_1 151 (25 %)" in text
     assert "57.4 (55.0 to 58.8)" in text
     base = {"variable": "sex", "kind": "share", "sd": None, "lower": None, "upper": None, "n": 604, "missing": 0}
@@ -941,7 +942,7 @@ def test_table_one_protects_small_classes() -> None:
     assert "Sex: a 450 (75 %) 0 Sex: b ≈150 (25 %) Sex: c <10 (<2 %)" in text
     assert "148" not in text
     alone = [base | {"level": None, "kind": "mean", "value": 50.0, "count": None, "n": 4, "missing": 600}]
-    assert "Sex n <10 600" in Page(render(changed(found, baseline=alone))).text
+    assert "Sex n <10 >594 (>98 %)" in Page(render(changed(found, baseline=alone))).text
 
 
 def test_the_number_with_an_outcome_is_blurred_where_the_flow_blurs_it(html: dict[str, str]) -> None:
@@ -1114,7 +1115,8 @@ def test_locked_patients_are_a_step_of_the_flow_and_all_counts_add_up() -> None:
         changed(found, resample_summary=rows, models=models), sites={"site-a": ["a"], "site-other": ["b", "c"]}
     )
     text = Page(render(inputs)).text
-    assert "604 patients >594 with outcome 371 events of these 124 patients with 71 events locked away" in text
+    outside = "604 patients <10 without a usable outcome excluded >594 with outcome"
+    assert f"{outside} 371 events of these 124 patients with 71 events locked away" in text
     assert "of these locked away 124, 71 events" in text
     assert "Locked test set, looked at once: 124 patients, with 71 events" in text
     assert "n >470, 300 events" in text

@@ -36,7 +36,7 @@ def demo() -> ReportInputs:
 @pytest.fixture
 def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is drawn in place of the drawing, which takes most of the time."""
-    monkeypatch.setattr(svg, "finish", lambda figure, slug, description: description)
+    monkeypatch.setattr(svg, "finish", lambda figure, slug, description, *rows: description)
     for module in (charts, figures):
         for name, function in inspect.getmembers(module, inspect.isfunction):
             if function.__module__ == module.__name__ and "slug" in inspect.signature(function).parameters:

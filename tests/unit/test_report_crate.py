@@ -15,6 +15,7 @@ from stratiome.report.crate import NAMED, PROFILES, TRACES, Run, describe, liste
 
 METADATA = "ro-crate-metadata.json"
 PATIENT = "HOSP-0001"
+FIGURES = ("figures/km.csv", "figures/km.svg", "figures/captions.md", "figures_public/km.pdf")
 MANIFEST = {
     "created_with": {"stratiome": "0.1.0"},
     "config_hash": "0123456789abcdef",
@@ -40,10 +41,12 @@ RUN = Run(
 @pytest.fixture
 def results(tmp_path: Path) -> Path:
     """A folder of results, with files that the crate must leave out."""
-    texts = [*NAMED, *TRACES, *RUN.workflow, "bundle/bundle.json", "bundle/latent.safetensors", "figures/km.svg"]
-    for name in [*texts, "manifest.json", "figures/.km.partial"]:
+    texts = [*NAMED, *TRACES, *RUN.workflow, "bundle/bundle.json", "bundle/latent.safetensors", *FIGURES]
+    for name in [*texts, "manifest.json", "figures/.km.partial", "figures/map.svg"]:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(f"{name} of /home/someone and {PATIENT}")
+    (tmp_path / "figures/km.csv").write_text("table,table_row,survival\nsubgroup_curves,0,1.0\n")
+    (tmp_path / "figures/map.csv").write_text("table,table_row,x,y\nlatent_map,0,0.1,0.2\n")
     (tmp_path / "evaluation").mkdir()
     pl.DataFrame({"model": ["clinical"], "estimate": [0.7]}).write_parquet(tmp_path / "evaluation/metrics.parquet")
     for name in ("evaluation/subgroup_assignment", "figures/dots"):
@@ -63,7 +66,7 @@ def test_every_file_is_there_with_its_digest(results):
     crate = _read(results)
     files = [e for e in crate.data_entities if "File" in e.type]
     assert {e.id for e in files} == {
-        *NAMED, *TRACES, *RUN.workflow, "bundle/bundle.json", "bundle/latent.safetensors", "figures/km.svg",
+        *NAMED, *TRACES, *RUN.workflow, "bundle/bundle.json", "bundle/latent.safetensors", *FIGURES,
         "evaluation/metrics.parquet",
     }  # fmt: skip
     for entity in files:
@@ -93,7 +96,7 @@ def test_what_the_profile_requires(results):
     assert action["endTime"] == "2027-01-15T08:01:00+00:00"
     assert action.get("agent") is None  # the config names no authors
     assert {e.id for e in action["result"]} == set(NAMED) | {
-        "bundle/bundle.json", "bundle/latent.safetensors", "evaluation/metrics.parquet", "figures/km.svg",
+        "bundle/bundle.json", "bundle/latent.safetensors", "evaluation/metrics.parquet", *FIGURES,
     }  # fmt: skip
     given = {e["name"]: e for e in action["object"] if e.type == "CreativeWork"}
     assert {name: e["sha256"] for name, e in given.items()} == {"clinical": "ab" * 32, "gene sets": "cd" * 32}
@@ -111,7 +114,8 @@ def test_nothing_of_patients_or_of_the_machine(results):
     ids = [entity["@id"] for entity in json.loads(text)["@graph"]]
     assert len(ids) == len(set(ids))
     assert not [i for i in ids if i.startswith(("/", "file:", "..")) or re.match(r"[A-Za-z]:\\", i)]
-    assert not [i for i in ids if "subgroup_assignment" in i or "latent_map" in i or "dots" in i or "partial" in i]
+    assert not [i for i in ids if "subgroup_assignment" in i or "latent_map" in i or "partial" in i]
+    assert not [i for i in ids if "dots" in i or "figures/map" in i]
 
 
 def test_times_that_are_not_known_are_left_out(results):

@@ -15,11 +15,12 @@ import pytest
 
 import report_fixtures as fixtures
 from stratiome.check_disclosure import main
+from stratiome.report import figure_files
 from stratiome.report.check import written
 from stratiome.report.disclosure import merged
 from stratiome.report.disclosure_check import Leak, drops, findable, leaks
 from stratiome.report.inputs import ReportInputs
-from stratiome.report.page import render
+from stratiome.report.page import draw, render
 
 IDS = ("HOSP-0001", "HOSP-0002", "4711", "a1")
 LEAST = 10
@@ -226,8 +227,15 @@ def test_the_command_reads_the_run(tmp_path: Path, demo: ReportInputs, page: str
         files[name] = [f"{name}.parquet"]
     (tmp_path / "report_numbers.json").write_text(json.dumps(written({}, files)))
     (tmp_path / "report_public.html").write_text(page)
+    assert main([str(tmp_path)]) == 1  # no figures
+    drawn = [f for f in draw(demo).figures if f.name in ("cohort-flow", "subgroups-survival")]
+    figure_files.write(tmp_path / "figures_public", drawn, files, LEAST)
     assert main([str(tmp_path)]) == 0
-    assert "0 findings; 1 identifiers look like counts" in capsys.readouterr().out
+    assert "9 files of figures_public: 0 findings; 1 identifiers look like counts" in capsys.readouterr().out
+    (tmp_path / "figures_public/cohort-flow.txt").write_text("HOSP-0001")
+    assert main([str(tmp_path)]) == 1
+    assert "cohort-flow.txt: 1 identifiers of patients" in capsys.readouterr().err
+    figure_files.write(tmp_path / "figures_public", drawn, files, LEAST)
     (tmp_path / "report_public.html").write_text(_before_end(page, "<p>HOSP-0001</p>"))
     assert main([str(tmp_path)]) == 1
     assert "1 identifiers of patients" in capsys.readouterr().err

@@ -31,7 +31,8 @@ def test_every_estimator_and_population_has_a_line():
         ["Inverse probability", "propensity 0.05 to 0.95"],
     ]
     assert table.rows[0][2:4] == ["593 / 290", "+1.2 (0.1 to 2.3)"]
-    assert table.head[-2:] == ["Percentage points at 36 mo", "Percentage points at 60 mo"]
+    assert table.head[-3:] == ["Percentage points at 36 mo", "Percentage points at 60 mo", "Method"]
+    assert len(table.notes) == len({row[-1] for row in table.rows})
 
 
 def test_estimates_that_disagree_are_told():
@@ -135,7 +136,7 @@ def test_predictions_that_rank_the_wrong_way_round_have_failed():
     assert "Predicted effects do not hold in held-out patients" in said
     assert "gained less (p = 0.039)" in said
     assert "that of combination of all learners lies wholly below 0 (the wrong way round)" in said
-    assert "that of each other learner holds 0" in said
+    assert "the interval of each other learner includes 0" in said
 
 
 def test_a_difference_in_a_trial_is_no_association():
@@ -435,9 +436,11 @@ def test_an_effect_that_other_estimates_do_not_bear_out_says_so_first():
     found = section_treatment.verdict(inputs, "treatment")
     assert found.badge == "Not robust"
     assert found.answer.startswith(
-        "Not robust: the weighted hazard ratio and survival at 60 months do not exclude that there is no effect. After"
-        " balancing, treated patients lived longer: 4.7 months"
+        "Not robust: other estimates of the same question do not bear it out. After balancing, treated patients lived"
+        " longer: 4.7 months"
     )
+    said = "The weighted hazard ratio and survival at 60 months do not exclude that there is no effect."
+    assert found.beside.startswith(said)
     assert ("Weighted hazard ratio", "1.00 (0.87 to 1.15)") in found.facts
     assert not any("Doubly robust" in name for name, _ in found.facts)  # these bear it out
     assert "an early one: +5.5 (1.3 to 9.7) percentage points at 36 months" in found.caveat
@@ -447,10 +450,18 @@ def test_an_effect_that_other_estimates_do_not_bear_out_says_so_first():
     assert ("treatment-assumptions-treatment", "What could be wrong") in found.more
 
 
+def test_a_single_estimate_that_does_not_bear_an_effect_out_is_named_on_the_page():
+    inputs = _plain(fixtures.inputs("demo"), (0.7, 0.6, 0.8), (0.03, -0.023, 0.083))
+    page = fixtures.render(inputs)
+    assert "survival at 60 months (now +3.0, −2.3 to 8.3) excluded no effect, too" in page
+    assert "Survival at 60 months does not exclude that there is no effect." in page
+
+
 def test_an_effect_that_another_estimate_turns_round_is_not_robust():
     inputs = _plain(fixtures.inputs("demo"), (1.3, 1.1, 1.5), (0.06, 0.01, 0.11))
-    answer = section_treatment.verdict(inputs, "treatment").answer
-    assert answer.startswith("Not robust: the opposite is seen by the weighted hazard ratio. ")
+    found = section_treatment.verdict(inputs, "treatment")
+    assert found.badge == "Not robust"
+    assert found.beside.startswith("The opposite is seen by the weighted hazard ratio.")
 
 
 def _controlled(inputs: ReportInputs, ends: tuple[float, float, float]) -> ReportInputs:

@@ -93,7 +93,12 @@ rule render_model_card:
         external_order=external_summary("order"),
         external_patients=external_summary("patients"),
     output:
-        page="<results>/model_card.html",
+        page=report(
+            "<results>/model_card.html",
+            caption="../report/captions/model_card.rst",
+            category="Report",
+            labels={"what": "The model card"},
+        ),
     log:
         "<results>/logs/render_model_card.log",
     benchmark:

@@ -12,10 +12,11 @@ from pathlib import Path
 
 import polars as pl
 
+from stratiome.report import disclosure_figures
 from stratiome.report.check import Artefacts
 from stratiome.report.disclosure_check import findable, leaks
 
-PAGE = "report_public.html"
+PAGE, FIGURES = "report_public.html", "figures_public"
 SHOWN = 20
 """Findings that are printed."""
 
@@ -23,7 +24,7 @@ SHOWN = 20
 def main(arguments: list[str] | None = None) -> int:
     """Print what was found and return the exit code."""
     parser = argparse.ArgumentParser(prog="check_disclosure", description=__doc__.split("\n")[0] if __doc__ else None)
-    parser.add_argument("results", type=Path, help=f"folder of the results, with {PAGE}")
+    parser.add_argument("results", type=Path, help=f"folder of the results, with {PAGE} and {FIGURES}")
     folder = parser.parse_args(arguments).results
     try:
         page = (folder / PAGE).read_text(encoding="utf-8")
@@ -31,14 +32,16 @@ def main(arguments: list[str] | None = None) -> int:
         ids = pl.read_parquet(folder / "cohort" / "clinical.parquet", columns=["patient_id"])["patient_id"].to_list()
         manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
         min_cell = int(manifest["config"]["audit"]["min_cell"])
+        drawn = len(list((folder / FIGURES).iterdir()))
     except (OSError, ValueError, KeyError) as error:
         print(f"{folder}: cannot be checked ({error}). Suggestion: run the workflow to its end first", file=sys.stderr)
         return 1
     artefacts = Artefacts(folder, said["tables"])
     found = leaks(page, ids, min_cell, artefacts, artefacts.table)
+    found += disclosure_figures.leaks(folder / FIGURES, disclosure_figures.Shared(page, ids, min_cell, artefacts))
     unknown = len(ids) - len(findable(map(str, ids)))
     aside = f"; {unknown:,} identifiers look like counts or short words and were not looked for" if unknown else ""
-    print(f"{folder / PAGE}: {len(found):,} findings{aside}")
+    print(f"{folder / PAGE} and {drawn:,} files of {FIGURES}: {len(found):,} findings{aside}")
     for leak in found[:SHOWN]:
         print(f"  - {leak}", file=sys.stderr)
     return 1 if found else 0

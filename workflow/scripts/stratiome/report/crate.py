@@ -7,6 +7,7 @@ files with a row for each patient, and those that name folders of the machine, a
 
 from __future__ import annotations
 
+import csv
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -36,7 +37,8 @@ NO_LICENCE = {
 FORMATS = {
     ".html": "text/html", ".json": "application/json", ".parquet": "application/vnd.apache.parquet",
     ".pdf": "application/pdf", ".png": "image/png", ".csv": "text/csv", ".safetensors": "application/octet-stream",
-    ".smk": "text/plain", ".svg": "image/svg+xml", ".tsv": "text/tab-separated-values", "": "text/plain",
+    ".smk": "text/plain", ".svg": "image/svg+xml", ".tsv": "text/tab-separated-values", ".txt": "text/plain",
+    ".md": "text/markdown", "": "text/plain",
 }  # fmt: skip
 """Ending of a file -> its media type."""
 NAMED = {
@@ -55,7 +57,8 @@ TRACES = {
 FOLDERS = {
     "bundle": "Bundle of the fitted models",
     "evaluation": "Table of what was evaluated",
-    "figures": "Figure of the report",
+    "figures": "Figure of the report, its rows or its caption",
+    "figures_public": "The same of the version to share",
 }
 """Folders of results, and what a file in them is."""
 MAPS = frozenset({"latent_map"})
@@ -107,10 +110,15 @@ def listed(results: Path) -> dict[str, str]:
 
 
 def _of_patients(path: Path) -> bool:
-    """Whether a table has a row for each patient."""
-    if path.suffix != ".parquet":
+    """Whether a table has a row for each patient, or a figure is drawn from such a table."""
+    if path.suffix == ".parquet":
+        return path.stem in MAPS or "patient_id" in pl.read_parquet_schema(path)
+    drawn = path.with_suffix(".csv")
+    if not drawn.is_file():
         return False
-    return path.stem in MAPS or "patient_id" in pl.read_parquet_schema(path)
+    with drawn.open(encoding="utf-8", newline="") as text:
+        rows = csv.DictReader(text)
+        return "patient_id" in (rows.fieldnames or ()) or any(row.get("table") in MAPS for row in rows)
 
 
 def describe(results: Path, run: Run) -> dict[str, Any]:

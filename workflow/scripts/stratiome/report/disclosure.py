@@ -61,8 +61,7 @@ def count(n: int | None, min_cell: int) -> str:
         return MISSING
     if is_small(n, min_cell):
         return f"<{min_cell}"
-    wholes = _WHOLES.get()
-    if n not in wholes and any(is_small(whole - n, min_cell) for whole in wholes):
+    if any(is_small(whole - n, min_cell) for whole in _WHOLES.get()):
         return about(n, min_cell)
     return shown(f"{int(n):,}", n)
 

@@ -157,7 +157,7 @@ def leaks(
     unknown = [s for s in reader.scripts if s not in (loader(), packed())]
     for script in set(reader.scripts) - set(unknown):
         page = page.replace(script, "")
-    found = [*_ids(page, ids)]
+    found = [*identifiers(page, ids)]
     if strange := len(unknown) + reader.handlers:
         found.append(Leak("script", f"{strange} scripts or handlers that are not of Stratiome"))
     pieces = reader.pieces
@@ -166,7 +166,7 @@ def leaks(
         pieces = [*pieces, *told]
         found += given
     found += _counts(pieces, min_cell, cell)
-    found += _prose(pieces, min_cell)
+    found += prose("".join(p.text if not p.origin else "#" for p in pieces), min_cell)
     for grid in reader.tables:
         found += _subtraction(grid, min_cell, cell)
     found += _steps(reader.curves, min_cell, table)
@@ -206,7 +206,8 @@ def findable(ids: Iterable[str]) -> set[str]:
     return {i for i in ids if len(i) >= (LONG_NUMBER if i.isdigit() else SHORTEST)}
 
 
-def _ids(page: str, ids: Collection[str]) -> Iterator[Leak]:
+def identifiers(page: str, ids: Collection[str]) -> Iterator[Leak]:
+    """That identifiers of patients stand in a text, or in what is embedded in it."""
     known = findable(map(str, ids))
     if not known:
         return
@@ -279,8 +280,8 @@ def _counts(pieces: Sequence[_Piece], min_cell: int, cell: Cell) -> Iterator[Lea
                 yield Leak("count", f"a number of {name}, row {row}, {column}, rests on fewer than {min_cell}")
 
 
-def _prose(pieces: Sequence[_Piece], min_cell: int) -> Iterator[Leak]:
-    text = "".join(p.text if not p.origin else "#" for p in pieces)
+def prose(text: str, min_cell: int) -> Iterator[Leak]:
+    """Few patients or events in words, as `3 patients`, in a text without numbers of tables."""
     for m in WORDS.finditer(text):
         before = text[max(0, m.start() - 20) : m.start()]
         suppressed = m[1] == str(min_cell - 1) and before.endswith(" 1 to ")  # what is suppressed, in words

@@ -12,7 +12,7 @@ BESIDE = " × "
 def named(grouping: str, group: str | None = None) -> str:
     """A grouping, or one of its groups, as in tables."""
     columns = BESIDE.join(label(part) for part in grouping.split(BESIDE))
-    return columns if group is None else f"{columns}: {level(group)}"
+    return columns if group is None else f"{columns}: {', '.join(level(part) for part in group.split(', '))}"
 
 
 def failing(inputs: ReportInputs) -> dict[str, list[str]]:

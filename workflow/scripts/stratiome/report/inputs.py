@@ -24,7 +24,7 @@ from stratiome.config import (
     SubgroupConfig,
     TreatmentConfig,
 )
-from stratiome.report.disclosure import STEP_EVENTS, is_small, merged, part
+from stratiome.report.disclosure import STEP_EVENTS, count, is_small, merged, part
 from stratiome.report.jobs import Rule, read_rules
 from stratiome.report.outcome_words import OutcomeWords
 from stratiome.report.traced import Ledger, cells
@@ -293,6 +293,10 @@ class ReportInputs:
         """The same for captions: `n = 600` or `n >590`."""
         text = self.people(n)
         return f"n {text}" if text.startswith((">", "<")) else f"n = {text}"
+
+    def sample(self, row: Mapping[str, Any]) -> str:
+        """Patients and events of a claim for captions: `n = 600, 378 events`."""
+        return f"{self.size(row['n'])}, {count(row['events'], self.settings.min_cell)} events"
 
     @property
     def wholes(self) -> list[int]:

@@ -82,7 +82,9 @@ def consensus(
         ax = svg.axes(figure, left, 1, 1, 1)
         for opacity, runs in cells.items():
             boxes = [[(x, y), (end, y), (end, y + 1), (x, y + 1)] for y, x, end in runs]
-            ax.add_collection(PolyCollection(boxes, facecolor=svg.ACCENT, alpha=opacity, linewidth=0))
+            ax.add_collection(
+                PolyCollection(boxes, facecolor=svg.ACCENT, alpha=opacity, linewidth=0, antialiased=False)
+            )
         for group, start, end in blocks:
             ax.axhline(start, color=svg.MUTED, linewidth=1)
             ax.axvline(start, color=svg.MUTED, linewidth=1)

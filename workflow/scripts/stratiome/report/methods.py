@@ -8,7 +8,7 @@ from stratiome.report.fitted import not_fitted, same_for_all
 from stratiome.report.inputs import ReportInputs
 from stratiome.report.methods_omics import transforms
 from stratiome.report.words import file_name, inside, join, label, months, plural, until
-from stratiome.tables import PROGNOSIS_MODELS
+from stratiome.tables import FLEXIBLE_REFERENCE, PROGNOSIS_MODELS
 
 REFERENCES = {
     "Andersen 2003": (
@@ -442,7 +442,7 @@ def _prognosis(inputs: ReportInputs) -> str:
 
 def _judged(inputs: ReportInputs) -> str:
     s = inputs.settings
-    end = _trust(inputs) + _explained(inputs)
+    end = _beside_their_own(inputs) + _trust(inputs) + _explained(inputs)
     if not s.words.timed:
         return f"{_judged_without_time()}{end}"
     return (
@@ -453,6 +453,17 @@ def _judged(inputs: ReportInputs) -> str:
         " Differences to the clinical model were taken on the same patients and bootstrap samples."
         f"{_rivals(inputs)} Concordance and integrated Brier score were"
         f" computed again with censoring weights of a Cox model on clinical variables (Gerds 2013).{end}"
+    )
+
+
+def _beside_their_own(inputs: ReportInputs) -> str:
+    """What the models with omics were compared with, where there are others than Cox models."""
+    if not any(r["versus"] == FLEXIBLE_REFERENCE for r in inputs.rows("prognosis_metrics")):
+        return ""
+    return (
+        " What omics add was told beside the same learner on clinical variables alone: Cox models beside the clinical"
+        " Cox model, the forest beside the clinical forest. Models that have no such counterpart stand beside the"
+        " clinical forest, too."
     )
 
 
@@ -706,6 +717,14 @@ def _averages(inputs: ReportInputs) -> str:
             )
     if any(r["estimate"] is not None for r in inputs.rows("treatment_site_summary")):
         text += f" The effect was estimated at each site on its own and summarised by {RANDOM_EFFECTS}."
+    if inputs.rows("treatment_averages"):
+        also = inputs.settings.words.say("the hazard ratio, survival at the last horizon and ", "")
+        known = "negative control" in checks
+        control = ", and was not read as an effect where a negative control differed" if known else ""
+        text += (
+            f" An effect was called robust where {also}the average by every other estimator excluded no effect on the"
+            f" same side, too{control}."
+        )
     if inputs.rows("treatment_sensitivity"):
         text += " E-values say how strong an unmeasured confounder would have to be (VanderWeele 2017)."
     return text

@@ -98,7 +98,7 @@ def _prognosis(inputs: ReportInputs) -> list[Line]:
     single = [r for r in _tested(inputs, "proportional") if r["feature"] is not None]
     calibrated = [r for r in inputs.rows("calibration_measures", metric="d_calibration") if r["p_value"] is not None]
     return [
-        ("Models against the clinical one", len(versus), "interval", NONE, "prognosis"),
+        ("Models against one without omics", len(versus), "interval", NONE, "prognosis"),
         ("Net benefit against the clinical model", len(net), "interval", NONE, "prognosis"),
         ("D-calibration", len(calibrated), "test", NONE, "prognosis"),
         ("Proportional hazards, all columns of a model", len(together), "test", HOLM, "prognosis"),

@@ -178,4 +178,4 @@ def draw(inputs: ReportInputs, templates: Path = TEMPLATES) -> Report:
     for name, other in renamed.items():
         page = page.replace(name, other)
     page = attach(tidy(annotate(page, ledger), settings.names), templates)
-    return Report(page, table(found), prints(parts, renamed))
+    return Report(page, table(found), prints(parts, renamed, settings.names))

@@ -7,6 +7,7 @@ small panel, so that its letters are of 6 to 8 points; beside them stand the row
 from __future__ import annotations
 
 import io
+import logging
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -18,6 +19,7 @@ from stratiome.report import svg
 from stratiome.report.blocks import Explorer, Figure, Fold, Panels, Section
 from stratiome.report.svg import Drawn
 from stratiome.report.traced import bare
+from stratiome.report.typography import spelt, tidy
 
 if TYPE_CHECKING:
     from matplotlib.backend_bases import RendererBase
@@ -35,6 +37,8 @@ GAP, HEAD, EDGE = 12.0, 24.0, 4.0
 """Pixels between panels, of the heading of a panel, and around a figure."""
 RISE, INDENT = 9.0, 16.0
 """Pixels from the foot of a heading to its panel, and from its letter to its text."""
+NO_LIGATURES = ("-liga", "-clig")
+"""So that letters of a PDF can be found and changed."""
 FONTS = "Arial, Helvetica, 'Liberation Sans', 'DejaVu Sans', sans-serif"
 
 
@@ -52,8 +56,8 @@ class Print:
         As in the page, without marks.
     panels
         Heading ("" for none) and drawing of each panel.
-    words
-        What a text becomes on paper.
+    words, markup
+        What a text, and an SVG, become on paper.
     """
 
     name: str
@@ -62,6 +66,12 @@ class Print:
     caption: str
     panels: Sequence[tuple[str, Drawn]]
     words: Callable[[str], str] = bare
+    markup: Callable[[str], str] = bare
+
+    @property
+    def printable(self) -> bool:
+        """Whether the report itself drew it, so that it can be drawn once more as PDF."""
+        return all(drawn.figure is not None for _, drawn in self.panels)
 
     @property
     def rows(self) -> list[Row]:
@@ -70,8 +80,17 @@ class Print:
         return list({id(row): row for row in every}.values())
 
 
-def prints(sections: Sequence[Section], renamed: Mapping[str, str]) -> list[Print]:
-    """Every figure that has a name, in reading order, with the words that the outcome needs in the place of others.
+def prints(sections: Sequence[Section], renamed: Mapping[str, str], names: Mapping[str, str]) -> list[Print]:
+    """Every figure that has a name, in reading order.
+
+    Parameters
+    ----------
+    sections
+        Of the page.
+    renamed
+        Words -> those that the outcome needs in their place.
+    names
+        Raw name of a column or omic -> name for readers.
 
     Raises
     ------
@@ -79,23 +98,30 @@ def prints(sections: Sequence[Section], renamed: Mapping[str, str]) -> list[Prin
         If two figures have the same name.
     """
 
-    def words(text: str) -> str:
+    def plain(text: str) -> str:
         text = bare(text)
         for name, other in renamed.items():
             text = text.replace(name, other)
         return text
 
+    def words(text: str) -> str:
+        parts = plain(text).split("`")  # what stands between ticks is code
+        return "`".join(part if i % 2 else spelt(part, names) for i, part in enumerate(parts))
+
+    def markup(text: str) -> str:
+        return tidy(plain(text), names)
+
     found: dict[str, Print] = {}
     for section in sections:
         for block in _blocks(section.blocks):
             panels = [("", block.svg)] if isinstance(block, Figure) else block.figures
-            drawn = [(words(heading), d) for heading, d in panels if isinstance(d, Drawn)]
+            drawn = [(words(heading), d) for heading, d in panels if isinstance(d, Drawn) and d.size[0]]
             if not block.name or not drawn:
                 continue
             name = f"{section.anchor}-{re.sub(r'[^a-z0-9]+', '-', block.name.lower()).strip('-')}"
             if name in found:
                 raise ValueError(f"Two figures are named `{name}`.")
-            found[name] = Print(name, section.title, words(block.title), words(block.caption), drawn, words)
+            found[name] = Print(name, section.title, words(block.title), words(block.caption), drawn, words, markup)
     return list(found.values())
 
 
@@ -139,21 +165,17 @@ class _Sheet:
     scale: float
 
 
-def _size(drawn: Drawn) -> tuple[float, float]:
-    assert drawn.figure is not None
-    width, height = (72 * side for side in drawn.figure.get_size_inches())
-    return width, height
-
-
 def _sheet(figure: Print) -> _Sheet:
     """Panels in as many columns as keep their letters readable, a letter before the heading of each of several."""
-    sizes = [_size(drawn) for _, drawn in figure.panels]
+    sizes = [drawn.size for _, drawn in figure.panels]
     own = max(width for width, _ in sizes)
     columns = min(len(sizes), max(1, round(WIDE / own)))
     narrow = len(sizes) == 1 and own <= SMALL
     points = (NARROW_MM if narrow else WIDE_MM) / POINT_MM
     needed = columns * own + (columns - 1) * GAP + 2 * EDGE
-    scale = min(WIDE_MM / POINT_MM / WIDE, points / needed)
+    scale = points / needed
+    if figure.printable:  # the letters of other stages are smaller
+        scale = min(WIDE_MM / POINT_MM / WIDE, scale)
     width = points / scale
     step = (width - 2 * EDGE) / columns
     left = EDGE + (step - own) / 2
@@ -182,7 +204,7 @@ def drawing(figure: Print) -> str:
     sheet = _sheet(figure)
     body = []
     for panel in sheet.panels:
-        inner = re.sub(r"^<svg\b[^>]*>|</svg>$", "", figure.words(panel.drawn.paper).strip())
+        inner = re.sub(r"^<svg\b[^>]*>|</svg>$", "", figure.markup(panel.drawn.paper).strip())
         inner = re.sub(r"var\(--([\w-]+)\)", lambda m: svg.COLOURS[m[1]], inner)
         body.append(f'<g class="panel" transform="translate({panel.x:.2f} {panel.y:.2f})">{inner}</g>')
         for bold, text, x in panel.head:
@@ -196,17 +218,19 @@ def drawing(figure: Print) -> str:
     )
 
 
-def page(figure: Print) -> bytes:
+def document(figure: Print) -> bytes:
     """The same as PDF with its letters embedded; the same figure gives the same bytes."""
     from matplotlib.backends.backend_pdf import Op
     from matplotlib.figure import Figure as Canvas
 
+    logging.getLogger("fontTools").setLevel(logging.WARNING)  # it tells of every table of every font
     sheet = _sheet(figure)
     headings = Canvas(figsize=(sheet.width / 72, sheet.height / 72), dpi=72)
     for panel in sheet.panels:
         for bold, text, x in panel.head:
             at = x / sheet.width, 1 - (panel.y - RISE) / sheet.height
-            headings.text(*at, text, color=svg.INK, fontsize=12.5, weight="bold" if bold else "normal")
+            made = headings.text(*at, text, color=svg.INK, fontsize=12.5, weight="bold" if bold else "normal")
+            made.set_fontfeatures(NO_LIGATURES)
 
     class Page(Canvas):
         def draw(self, renderer: RendererBase) -> None:
@@ -220,8 +244,8 @@ def page(figure: Print) -> bytes:
 
     buffer = io.BytesIO()
     with svg.style():
-        made = Page(figsize=(sheet.width * sheet.scale / 72, sheet.height * sheet.scale / 72), dpi=72)
-        made.savefig(buffer, format="pdf", metadata={"CreationDate": None, "Title": figure.title, "Creator": None})
+        page = Page(figsize=(sheet.width * sheet.scale / 72, sheet.height * sheet.scale / 72), dpi=72)
+        page.savefig(buffer, format="pdf", metadata={"CreationDate": None, "Title": figure.title, "Creator": None})
     return buffer.getvalue()
 
 
@@ -236,5 +260,6 @@ def _moved(panel: _Placed, height: float, words: Callable[[str], str]) -> Iterat
     figure.bbox_inches.set(whole.translated(panel.x / 72, low / 72))
     for text in figure.findobj(Text):
         text.set_text(words(text.get_text()))
+        text.set_fontfeatures(NO_LIGATURES)
     yield figure
     figure.bbox_inches.set(whole)

@@ -51,7 +51,7 @@ def draw(rules: Sequence[Rule]) -> str:
     parts += [_line(net, edge, places, tops) for net in nets for edge in net.edges]
     parts += [_box(rule, *places[rule.key], tops) for rule in rules]
     head = f'<svg viewBox="0 0 {WIDTH} {height:g}" role="img" aria-label="{escape(told, quote=True)}"'
-    return f'{head} style="min-width: 46rem">' + "\n".join(parts) + "</svg>"
+    return f'{head} class="rules">' + "\n".join(parts) + "</svg>"
 
 
 def _rows(rules: Sequence[Rule]) -> tuple[list[list[Key]], list[tuple[str, int, int]]]:

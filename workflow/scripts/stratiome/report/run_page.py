@@ -16,6 +16,8 @@ from stratiome.report.template import TEMPLATES, fill
 from stratiome.report.words import join, plural, sentence
 
 UNKNOWN = "not measured"
+FIXED = "\u00a0"
+"""A space at which no line breaks."""
 WIDTH, NAMES, VALUES, STEP = 820, 180, 110, 26
 """Pixels of the chart: width, room for names and for values, height of a bar with its gap."""
 
@@ -49,25 +51,26 @@ class RunPage:
 
 
 def duration(seconds: float | None) -> str:
-    """A time in words, as `1 h 02 min`, `3 min 20 s` or `4.2 s`."""
+    """A time in words that stay in one line, as `1 h 02 min`, `3 min 20 s` or `4.2 s`."""
     if seconds is None:
         return UNKNOWN
+    whole, minutes = round(seconds), round(seconds / 60)
     if seconds < 9.95:
-        return f"{seconds:.1f} s"
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    minutes = round(seconds / 60)
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02d} s"
-    return f"{minutes // 60} h {minutes % 60:02d} min"
+        text = f"{seconds:.1f} s"
+    elif whole < 60:
+        text = f"{whole} s"
+    elif whole < 3600:
+        text = f"{whole // 60} min {whole % 60:02d} s"
+    else:
+        text = f"{minutes // 60} h {minutes % 60:02d} min"
+    return text.replace(" ", FIXED)
 
 
 def memory(mib: float | None) -> str:
     """Memory in words, as `512 MB` or `1.2 GB` of 1024 MB."""
     if mib is None:
         return UNKNOWN
-    return f"{mib:.0f} MB" if mib < 1000 else f"{mib / 1024:.1f} GB"
+    return (f"{mib:.0f} MB" if mib < 1000 else f"{mib / 1024:.1f} GB").replace(" ", FIXED)
 
 
 def moment(seconds: float | None) -> str:
@@ -105,7 +108,7 @@ def _sorted(costs: Sequence[Cost]) -> list[Cost]:
 
 
 def bars(costs: Sequence[Cost]) -> str:
-    """Time of every rule as a bar, the longest job darker."""
+    """Time of every rule as a bar, the longest job in full colour."""
     known = [cost for cost in _sorted(costs) if cost.total("wall") is not None]
     longest = max((cost.total("wall") or 0.0 for cost in known), default=0.0) or 1.0
     room = WIDTH - NAMES - VALUES
@@ -144,7 +147,7 @@ def spent(page: RunPage) -> Section:
     if measured.work(costs) is None:
         return Section("cost", "What every rule cost", "No job left a measurement.", blocks)
     several = any(cost.jobs > 1 for cost in costs)
-    caption = "Wall time of all jobs of a rule" + ("; dark: its longest job." if several else ".")
+    caption = "Wall time of all jobs of a rule" + ("; in full colour: its longest job." if several else ".")
     blocks.append(Figure(bars(costs), "Time by rule", caption, WIDTH))
     head = ["Rule", "Stage", "Jobs", "Time, all jobs", "Share", "Longest job", "CPU time", "Peak memory of a job"]
     rows = [_row(cost, costs) for cost in _sorted(costs)]

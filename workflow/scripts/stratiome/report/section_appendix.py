@@ -12,7 +12,7 @@ from stratiome.report.comparison import MODELS
 from stratiome.report.inputs import ReportInputs
 from stratiome.report.section_subgroups import group_name
 from stratiome.report.section_treatment import name_of
-from stratiome.report.words import interval, label, number, sentence
+from stratiome.report.words import interval, label, number, readable, sentence
 
 
 def planted(inputs: ReportInputs) -> Section | None:
@@ -93,7 +93,9 @@ def _effects(inputs: ReportInputs, key: str, name: str) -> list[object]:
         ("shorter with treatment", "longer with treatment"),
     )
     caption = (
-        "Diamonds: true effect in the same patients, known to the simulator only. Dots: estimates with"
+        f"{inputs.sample(max(rows, key=lambda r: int(r['n'])))}."
+        f" {sentence(readable(rows[0]['method'].partition('; ')[0]))}."
+        " Diamonds: true effect in the same patients, known to the simulator only. Dots: estimates with"
         f" {inputs.settings.level} intervals, weighted (filled) and as observed (hollow)."
         " Some intervals miss by chance."
     )

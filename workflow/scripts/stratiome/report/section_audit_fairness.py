@@ -243,9 +243,9 @@ def _figures(inputs: ReportInputs, model: str, groupings: Sequence[str]) -> list
         figure = charts.forest(
             lines, f"groups-{metric}", f"{title}: {told}.", f"{meaning} (1 = right)", sides, 1.0, log
         )
-        caption = (
-            f"Held-out patients; intervals at {inputs.settings.level}, each on its own, not corrected for their number."
-        )
+        whole = _measure(inputs, model, "", "", metric)
+        sample = f"{inputs.sample(whole)}; held out. {sentence(readable(whole['method']))}." if whole else "Held out."
+        caption = f"{sample} Intervals at {inputs.settings.level}, each on its own, not corrected for their number."
         found.append(Figure(figure, title, caption, 820, f"groups-{metric}"))
     return found
 

@@ -215,7 +215,8 @@ def _lacking(row: Row, inputs: ReportInputs) -> str:
     least = inputs.settings.min_cell
     whole = row["n"] + row["missing"]
     if row["kind"] != "months":
-        return f"{count(row['missing'], least)} ({share(row['missing'], whole, least)})" if row["missing"] else "0"
+        lacking = part(row["missing"], whole, least)
+        return f"{lacking} ({share(row['missing'], whole, least)})" if row["missing"] else "0"
     read = inputs.rows("flow", step="outcome")
     lost = read[0]["n_in"] - row["n"] if read else 0
     return f"{count(lost, least)} ({share(lost, read[0]['n_in'], least)})" if lost > 0 else "0"
@@ -653,9 +654,10 @@ def _omic(inputs: ReportInputs, name: str) -> list[object]:
             f"q-{name}",
             f"Distribution of the values, of the patients' summaries and of missingness of {label(name)}.",
         )
+        features = inputs.quality[name].select("omic", "feature", "n", "missing") if name in inputs.quality else None
         blocks.append(
             Figure(
-                text,
+                svg.Drawn(text, rows=features.to_dicts() if features is not None else ()),
                 f"{sentence(label(name))} at a glance",
                 "Values as given, spread over patients, and missing values per feature. All patients who have this"
                 " omic; not held out.",

@@ -479,7 +479,7 @@ def _stability(inputs: ReportInputs) -> list[object]:
                 figure,
                 f"{title}: discrimination in each held-out set",
                 f"Patients/events: {sizes}. Single folds are noisy; look for a model that is always ahead, not once. No"
-                " interval is drawn.",
+                f" interval is drawn.{_how(inputs, design)}",
                 820,
                 slug,
             )
@@ -488,6 +488,12 @@ def _stability(inputs: ReportInputs) -> list[object]:
         why = "no site is given" if inputs.settings.site is None else "no site was held out"
         blocks.append(Note(f"Whether this holds at another site is not tested here: {why}."))
     return [Heading("Does it hold in every held-out set? Folds and sites", "prognosis-sets"), *blocks] if blocks else []
+
+
+def _how(inputs: ReportInputs, design: str) -> str:
+    """How concordance is measured, in words."""
+    row = inputs.row("prognosis_metrics", design=design, metric="uno_c", versus=None)
+    return f" {words.sentence(readable(row['method'].partition('; ')[0]))}." if row else ""
 
 
 def _size(inputs: ReportInputs, resample: str, n: int) -> str:
@@ -512,7 +518,9 @@ def _few(inputs: ReportInputs, rows: Sequence[Row]) -> bool:
 def _ratios(inputs: ReportInputs) -> list[object]:
     """Hazard ratios of the clinical model, the one that readers know."""
     gone = [r["model"] for r in inputs.rows("models", resample="full") if r["stand_in"]]
+    hidden = tuple(f"{omic}: " for omic in inputs.rare)
     rows = inputs.rows("coefficients", resample="full", model="clinical")
+    rows = [r for r in rows if not r["feature"].startswith(hidden)]
     if not rows or "clinical" in gone or not inputs.settings.words.timed:
         return []
     body = [

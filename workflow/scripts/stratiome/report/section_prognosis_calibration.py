@@ -258,8 +258,9 @@ def _curves(
                 "Line: smooth curve of observed against predicted risk, drawn where at least 1 % of patients and 10 of"
                 f" them have lower risks, and higher ones; shaded: its {inputs.settings.level} interval at each risk."
                 f" Marks: groups of equal size, mean prediction against {observed} with"
-                f" {inputs.settings.level} interval. {inputs.size(n)}, held out.{where} On the dashed line, predictions"
-                f" come true as often as promised. Groups of fewer than {least} patients are not drawn."
+                f" {inputs.settings.level} interval. {_sample(inputs, design, models) or inputs.size(n)}, held"
+                f" out.{where} On the dashed line, predictions come true as often as promised. Groups of fewer than"
+                f" {least} patients are not drawn."
                 f"{_unsure(inputs, design, models, horizon)}"
             )
             at = inputs.settings.words.at(horizon)
@@ -316,6 +317,13 @@ def _unsure(inputs: ReportInputs, design: str, models: Sequence[str], horizon: f
     return f" Fewer than {SURE} events{by_then}: the curves are unstable." if rows and events < SURE else ""
 
 
+def _sample(inputs: ReportInputs, design: str, models: Sequence[str]) -> str:
+    """Patients and events of the models of a design, or "" where nothing is known."""
+    rows = inputs.rows("prognosis_metrics", design=design, metric="uno_c", versus=None)
+    found = max((r for r in rows if r["model"] in models), key=lambda r: int(r["n"]), default=None)
+    return inputs.sample(found) if found else ""
+
+
 def _risks(inputs: ReportInputs, design: str, models: Sequence[str], which: str = "") -> list[object]:
     """Distribution of the predicted risk by outcome, at the last horizon."""
     least, horizon, outcome = inputs.settings.min_cell, _horizons(inputs)[-1], inputs.settings.words
@@ -328,9 +336,10 @@ def _risks(inputs: ReportInputs, design: str, models: Sequence[str], which: str 
             panels.append((label(model), charts.risks(rows, slug, _spread(rows, names), least, names)))
     if not panels:
         return []
+    sample = f"{found}. " if (found := _sample(inputs, design, models)) else ""
     others = outcome.say("those who had the event and those who did not", "those with a response and the others")
     caption = (
-        f"Held-out patients by predicted risk{outcome.at(horizon)} and by what"
+        f"{sample}Held-out patients by predicted risk{outcome.at(horizon)} and by what"
         f" {outcome.say('is known of them then', 'became of them')}. The less"
         f" {others} overlap, the better a model tells them apart. Pale: fewer than"
         f" {least} patients, drawn at half that height; the others are rounded to multiples of {max(1, least // 2)}."

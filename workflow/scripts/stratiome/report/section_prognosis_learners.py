@@ -73,8 +73,9 @@ def own_verdict(inputs: ReportInputs, model: str, design: str) -> Cell:
         return Cell("no counterpart without omics", "unknown")
     tone, phrase = judged(inputs, own, design)
     if own.what == OMICS:
-        return Cell(phrase if own.versus == "clinical" else f"{phrase} (to its forest)", tone)
-    return Cell(*_beside_the_forest(tone, phrase))
+        return Cell(phrase, tone)
+    short = {"yes": "gain of learner or omics", "no": "no gain on the clinical forest"}
+    return Cell(short.get(tone, phrase), _beside_the_forest(tone, phrase)[1])
 
 
 def _beside_the_forest(tone: Tone, phrase: str) -> tuple[str, str]:
@@ -232,8 +233,9 @@ def bent(inputs: ReportInputs) -> str:
         return ""
     until = months(inputs.settings.endpoint.tau_months)
     return (
-        f"The clinical Cox model learns from all follow-up and is judged up to {until} months; its hazards are not"
-        f" proportional ({p_value(row['p_holm'])}), which can make it look worse than one learned up to then."
+        f"The clinical Cox model learns from all follow-up, forests from the {until} months that are judged. Hazards"
+        f" of the first are not proportional ({p_value(row['p_holm'])}), which can make it look worse than one learned"
+        " up to then."
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from stratiome.report import charts
@@ -56,7 +57,9 @@ def sites(inputs: ReportInputs) -> list[object]:
 
 def _lines(inputs: ReportInputs, model: str, rows: list[dict[str, Any]], summary: Row) -> list[charts.Line]:
     claims = [r | {"estimate": r["uno_c"]} for r in rows]
-    return site_lines(inputs, label(model), claims, summary, PROGNOSIS_MODELS.index(model))
+    lines = site_lines(inputs, label(model), claims, summary, PROGNOSIS_MODELS.index(model))
+    drawn = iter(rows)  # as they stand in their table
+    return [replace(i, row=next(drawn)) if i.row is not None and i.row is not summary else i for i in lines]
 
 
 def _sentence(inputs: ReportInputs, model: str, summary: Row) -> str:

@@ -127,6 +127,13 @@ def _draws(rows: Sequence[Row]) -> str:
     return f"Samples: {join([f'{within(m)} {n:,}' for m, n in drawn.items()])}."
 
 
+def _sampled(inputs: ReportInputs) -> str:
+    """Of how many patients, and in how many samples models were learned anew."""
+    rows = inputs.rows("instability")
+    learned = f" Learned anew in bootstrap samples of {inputs.everyone} (Riley & Collins 2023)"
+    return f" {inputs.size(rows[0]['n'])}.{learned}; {_draws(rows)}" if rows else ""
+
+
 def _bands(inputs: ReportInputs) -> list[object]:
     least = inputs.settings.min_cell
     rows = inputs.rows("bands")
@@ -146,7 +153,8 @@ def _bands(inputs: ReportInputs) -> list[object]:
     caption = (
         f"Predicted risk{inputs.settings.words.at(last)} against the range in which 95 % of the predictions for the"
         " same patient lie when the model is learned anew, means over groups of patients by predicted risk. Groups of"
-        f" fewer than {least} patients are not drawn. It is the range of the prediction, not of the patient's outcome."
+        f" fewer than {least} patients are not drawn.{_sampled(inputs)} It is the range of the prediction, not of the"
+        " patient's outcome."
     )
     return [Panels("Instability of predictions", panels, caption, 276, "instability")]
 

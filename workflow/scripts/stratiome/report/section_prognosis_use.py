@@ -8,7 +8,7 @@ from typing import Any
 from stratiome.report import charts, explore, words
 from stratiome.report.blocks import Fold, Heading, Note, Panels, Table, Text
 from stratiome.report.claims import best_without_omics
-from stratiome.report.disclosure import count, counts, is_small
+from stratiome.report.disclosure import beside, count, counts, is_small
 from stratiome.report.inputs import ReportInputs
 from stratiome.report.words import interval, join, label, level, months, plural, readable, term, within
 from stratiome.tables import FLEXIBLE_REFERENCE, TREAT_ALL
@@ -56,8 +56,9 @@ def decisions(inputs: ReportInputs, colours: dict[str, int]) -> list[object]:
         " these weighted by the odds of the threshold. Acting on nobody is worth 0. A model is of use at the thresholds"
         f" where it lies above both 0 and acting on all; beyond the last that is drawn, none is worth {charts.WORTH:g}."
         f" {inputs.size(first['n'])},"
-        f" {count(first['events'], inputs.settings.min_cell)} events; held out, {first['design']}. Intervals of the"
-        f" difference to the clinical model: {_difference(inputs)}."
+        f" {count(first['events'], inputs.settings.min_cell)} events; held out, {first['design']}."
+        f" {words.sentence(readable(first['method'].partition('; ')[0]))}. Intervals of the difference"
+        f" to the clinical model: {_difference(inputs)}."
     )
     return [
         Heading("Is it of use for a decision? Net benefit", "prognosis-decisions"),
@@ -90,7 +91,7 @@ def _difference(inputs: ReportInputs) -> str:
             better, worse = sum(r["lower"] > 0 for r in rows), sum(r["upper"] < 0 for r in rows)
             per = {h: sum(r["horizon_months"] == h for r in rows) for h in sorted({r["horizon_months"] for r in rows})}
             several = inputs.settings.words.timed and len(per) > 1
-            each = f" ({join([f'{n} at {months(h)} months' for h, n in per.items()])})" if several and not said else ""
+            each = f", {join([f'{n} at {months(h)} months' for h, n in per.items()])}" if several and not said else ""
             counted = f"{plural(len(rows), 'threshold')}{each}"
             said.append(f"{within(model)} above at {better} and below at {worse} of {counted}")
     if not said:
@@ -168,7 +169,9 @@ def _by_class(inputs: ReportInputs, rows: list[dict], nominal: float) -> list[ob
     body = []
     for model, by in dict.fromkeys((r["model"], r["by"]) for r in rows):
         own = [r for r in rows if (r["model"], r["by"]) == (model, by)]
-        sizes, events = (counts([r[name] for r in own], least) for name in ("n", "events"))
+        known = [r["count"] for r in inputs.rows("baseline", variable=by, kind="share", treatment=None)]
+        with beside([*inputs.wholes, *known]):  # the classes are counted among all patients too
+            sizes, events = (counts([r[name] for r in own], least) for name in ("n", "events"))
         for r, size, failed in zip(own, sizes, events, strict=True):
             small = is_small(r["n"], least)
             value = "too few" if small else interval(r, 2) if r["estimate"] is not None else "not estimable"

@@ -70,8 +70,10 @@ def _survival(inputs: ReportInputs) -> list[object]:
     gain = outcome.estimands["rmst_difference"][0]
     axis = f"{gain.removesuffix(f', {outcome.unit}')}, difference{outcome.over(summaries[0]['tau_months'])}"
     how = next((r["method"] for r in summaries if r["estimate"] is not None), drawn[0]["method"])
+    samples = {f"{group_name(s['subgroup'])}: {inputs.sample(s)}": None for s in summaries if s["estimate"] is not None}
     caption = (
-        "Patients of each left-out site, in subgroups by a model that has not seen the site."
+        f"{'; '.join(samples)}{'. ' * bool(samples)}Patients of each left-out site, in subgroups by a model that"
+        " has not seen the site."
         f" {sentence(readable(how))}."
         f" Diamond: the average site. Dashed: where the difference at one more site of this kind would lie; {HELD}. Not"
         " adjusted for covariates: sites differ in who is treated there."

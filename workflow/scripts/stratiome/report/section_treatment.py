@@ -231,8 +231,9 @@ def _compared(inputs: ReportInputs, key: str, settings: TreatmentConfig) -> list
             Figure(
                 drawing,
                 "Balance of the measured confounders",
-                f"Before (hollow) and after weighting (filled); {how}. The dashed line marks 0.1. Largest difference"
-                f" after weighting: {_tiny(worst)}. Balance of what was measured says nothing of what was not.",
+                f"{_size(inputs, key)}Before (hollow) and after weighting (filled); {how}. The dashed line marks 0.1."
+                f" Largest difference after weighting: {_tiny(worst)}. Balance of what was measured says nothing of"
+                " what was not.",
                 820,
                 f"balance-{key}",
             )

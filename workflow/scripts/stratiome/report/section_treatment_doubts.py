@@ -100,27 +100,28 @@ def doubted(inputs: ReportInputs, key: str, weighting: str, found: Verdict) -> V
     if found.tone == "unknown":
         return found
     control, apart = failed_control(inputs, key), _not_borne_out(inputs, key, weighting, found.tone)
-    said, tone = [], found.tone
-    if apart:
-        tone, lead = "fragile", "Nor is it robust" if control is not None else "Not robust"
-        said.append(f"{lead}: {apart}.")
-    if control is not None:
-        tone = "confounded"
-        long = "longer" if control["estimate"] > 0 else "less long"
-        said.insert(
-            0,
-            f"Not to be read as an effect: the treated go {long} without {readable(control['variant'])}, which the"
-            " treatment is taken not to change.",
-        )
-    if not said:
-        return found
-    facts = list(found.facts[:1])
+    said, below, facts = "", "", list(found.facts[:1])
     if apart:
         side = _side(found.tone)
         facts += [(o.fact, o.text) for o in others(inputs, key, weighting) if o.where != side]
+        said, below = "Not robust: other estimates of the same question do not bear it out.", f"{sentence(apart)}."
     if control is not None:
-        facts.append((f"Without {readable(control['variant'])}, months", interval(control, 1, sign=True)))
-    return replace(found, tone=tone, answer=" ".join([*said, found.answer]), facts=(*facts, *found.facts[1:]))
+        name, long = readable(control["variant"]), "longer" if control["estimate"] > 0 else "less long"
+        facts.append((f"Without {name}, months", interval(control, 1, sign=True)))
+        said = (
+            f"Not to be read as an effect: the treated go {long} without {name}, which the treatment is taken not to"
+            " change."
+        )
+        below = f"Nor is it robust: {apart}." if apart else ""
+    if not said:
+        return found
+    return replace(
+        found,
+        tone="fragile" if control is None else "confounded",
+        answer=f"{said} {found.answer}",
+        beside=f"{below} {found.beside}".strip(),
+        facts=(*facts, *found.facts[1:]),
+    )
 
 
 def _not_borne_out(inputs: ReportInputs, key: str, weighting: str, tone: Tone) -> str:
@@ -228,13 +229,14 @@ def changes(inputs: ReportInputs, key: str, weighting: str, found: Verdict) -> s
             f"more confounders made treated and untreated alike in {readable(control['variant'])}, too (now"
             f" {_apart(control)} months apart)"
         )
-    if found.tone == "fragile":
-        first, *rest = [o for o in others(inputs, key, weighting) if o.fact in dict(found.facts)]
-        now = first.text.replace(" (", ", ").removesuffix(")")
-        return f"{first.name} (now {now}){' and the others named above' if rest else ''} excluded no effect, too"
     main = inputs.row("treatment_effects", treatment=key, subgroup=0, weighting=weighting, estimand="rmst_difference")
     if main is None or main["lower"] is None:
         return ""
+    if found.tone == "fragile":
+        side = verdicts.direction(main["lower"], main["upper"])
+        first, *rest = [o for o in others(inputs, key, weighting) if o.where != side]
+        now = first.text.replace(" (", ", ").removesuffix(")")
+        return f"{first.name} (now {now}){' and the others named above' if rest else ''} excluded no effect, too"
     if found.tone == "no":
         return (
             f"more patients narrowed the interval to one side of no effect; now anything from"

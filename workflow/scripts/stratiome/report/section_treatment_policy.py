@@ -230,13 +230,17 @@ def subgroup_curves(inputs: ReportInputs, key: str, weighting: str) -> list[obje
         f" held out. Numbers at risk are not weighted. A curve ends where fewer than {inputs.settings.min_cell} are at"
         " risk: it is an average, and no promise to anybody."
     )
-    outcome = inputs.settings.words
+    outcome, least = inputs.settings.words, inputs.settings.min_cell
     if not outcome.timed:
         caption = (
             f"Share with a response, with {inputs.settings.level} interval, {how}; subgroups were assigned to patients"
             f" held out. An arm in which fewer than {inputs.settings.min_cell} have a response, or have none, is not"
             " drawn."
         )
+    effects = inputs.rows("treatment_effects", treatment=key, weighting=weighting, estimand="rmst_difference")
+    if inside := [r for r in effects if r["subgroup"] > 0]:
+        n, events = (count(sum(r[k] for r in inside), least) for k in ("n", "events"))
+        caption = f"n = {n}, {events} events in subgroups. {caption}"
     caption += inputs.steps
     title = f"{words.sentence(outcome.survival)} by arm in each subgroup"
     return [Panels(title, panels, caption, 430, f"subgroup-arms-{key}", opened)] if panels else []

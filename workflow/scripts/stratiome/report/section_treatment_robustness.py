@@ -77,6 +77,7 @@ def robustness(inputs: ReportInputs, key: str, weighting: str) -> list[object]:
                 "One thing changed at a time",
                 f"n = {count(main['n'], least)}, {count(main['events'], least)} events in the main analysis; treated"
                 f" minus untreated with {inputs.settings.level} interval; not held out, as only weights are learned."
+                f" {sentence(readable(main['method']))}."
                 + outcome.say(
                     " A mean over a shorter time is a smaller number of months by its nature, and another question.", ""
                 ),

@@ -74,10 +74,11 @@ def withheld(inputs: ReportInputs, key: str, weighting: str, found: Verdict) -> 
     if telling:
         which = "; ".join(readable(note).replace("covariate", "confounder", 1) for note in telling)
         answer = f"Not answered: {which}, so the comparison means nothing before that is mended."
-        return replace(found, answer=answer, tone="unknown")
+        return replace(found, answer=answer, tone="unknown", beside="")
     apart, outcome = disagreeing(inputs, key, weighting), inputs.settings.words
     if apart is None:
         return found
     answer = "Not answered: two estimates of the average effect in the same patients do not agree."
     beside = (f"The same, doubly robust, {outcome.unit}", outcome.gain(apart[1]))
-    return replace(found, answer=answer, tone="mixed", facts=(found.facts[0], beside, *found.facts[1:]))
+    facts = (found.facts[0], beside, *found.facts[1:])
+    return replace(found, answer=answer, tone="mixed", facts=facts, beside="")

@@ -96,7 +96,7 @@ class Drawn(str):
     Attributes
     ----------
     figure
-        The figure, to be drawn once more as PDF.
+        The figure, to be drawn once more as PDF; none where another stage drew it.
     rows
         The rows of tables that are drawn.
     paper
@@ -113,6 +113,15 @@ class Drawn(str):
         made = super().__new__(cls, text)
         made.figure, made.rows, made.paper = figure, rows, paper or text
         return made
+
+    @property
+    def size(self) -> tuple[float, float]:
+        """Width and height in pixels."""
+        if self.figure is not None:
+            width, height = (72 * side for side in self.figure.get_size_inches())
+            return width, height
+        box = re.search(r'viewBox="[\d.-]+ [\d.-]+ ([\d.]+) ([\d.]+)"', self.paper)
+        return (float(box[1]), float(box[2])) if box else (0.0, 0.0)
 
 
 @contextmanager

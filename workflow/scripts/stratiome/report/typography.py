@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields, is_dataclass
-from html import escape
+from html import escape, unescape
 
 from stratiome.report.abbreviations import ABBREVIATIONS
 
@@ -20,6 +20,9 @@ _UNEXPLAINED = frozenset({"svg", "title", "h1", "h2", "h3", "h4", "a", "button",
 """Elements in which no abbreviation is explained; the next one after them is."""
 _VOID = frozenset({"meta", "link", "br", "img", "input", "hr", "col", "source"})
 _COUNTED = "patients?|events?|features|in the cohort"
+
+RAW_SECTION = 'id="provenance"'
+"""Section in which files and settings keep the names that the config gives them."""
 
 RULES: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], ...] = (
     (re.compile(r"\b(Kaplan|Mann|Kullback|Aalen|Fine)-(Meier|Whitney|Leibler|Johansen|Gray)\b"), r"\1–\2"),
@@ -49,12 +52,19 @@ def tidy(page: str, names: Mapping[str, str]) -> str:
     for part in _TAG.split(page):
         if part.startswith("<"):
             _follow(open_, part)
+            if part.startswith("<section"):
+                raw = None if RAW_SECTION in part else _raw(names)
         elif part.strip() and not _CODE.intersection(open_):
             part = _spelt(part, raw, names)
             if "body" in open_ and not _UNEXPLAINED.intersection(open_):
                 part = _explained(part, told)
         made.append(part)
     return "".join(made)
+
+
+def spelt(text: str, names: Mapping[str, str]) -> str:
+    """A text that is no HTML in the same spelling; `names` as of `tidy`."""
+    return unescape(_spelt(escape(text, quote=False), _raw(names), names))
 
 
 def _follow(open_: list[str], tag: str) -> None:

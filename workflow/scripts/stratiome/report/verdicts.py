@@ -531,25 +531,24 @@ def treatment(
     estimable = [r for r in by_subgroup if r.get("estimate") is not None]
     p = interaction.get("p_value") if interaction is not None else None
     test = "" if p is None else f" (test that the effect is the same in all: {p_value(p)})"
+    beside = ""
     if len(estimable) > 1 and not reproducible:
-        answer = (
-            f"{answer} No conclusion is drawn by subgroup{test}, since the subgroups do not come back when the model is"
-            " refitted."
-        )
+        why = "since the subgroups do not come back when the model is refitted"
+        beside = f"No conclusion is drawn by subgroup{test}, {why}."
     elif len(estimable) > 1 and p is not None:
         if p < alpha:
             tone, answer = "differs", _who(benefit(by_subgroup, alpha), randomised, outcome)
         else:
-            answer = (
-                f"{answer} No evidence that the effect differs between subgroups (test {p_value(p)}), so no conclusion"
-                " is drawn by subgroup."
+            beside = (
+                f"No evidence that the effect differs between subgroups (test {p_value(p)}), so no conclusion is drawn"
+                " by subgroup."
             )
         facts.append(("Same in all subgroups?", p_value(p)))
         facts += [(f"Subgroup {r['subgroup']}, {outcome.unit}", outcome.gain(r)) for r in by_subgroup]
         if any(r.get("p_holm") is not None for r in by_subgroup):
             corrected = "Subgroups are judged after correction for their number; intervals are not corrected."
             caveat = f"{corrected} {caveat}".strip()
-    return Verdict(f"Who benefits from {name}?", answer, tone, tuple(facts), caveat, "treatment")
+    return Verdict(f"Who benefits from {name}?", answer, tone, tuple(facts), caveat, "treatment", beside)
 
 
 def _who(groups: dict[str, list[int]], randomised: bool, outcome: OutcomeWords) -> str:
