@@ -293,7 +293,7 @@ def gains(inputs: ReportInputs, design: str) -> list[Table]:
     )
     return [
         Table(
-            "What omics add, learner by learner.",
+            f"What omics add, learner by learner ({design}).",
             [*head, "Verdict"],
             body,
             frozenset(range(2, len(head))),
