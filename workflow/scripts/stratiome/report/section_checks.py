@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from stratiome.report.blocks import Cell, Fold, Heading, Items, Note, Section, Table, Text
@@ -69,16 +69,19 @@ def _notes(inputs: ReportInputs) -> list[object]:
     rows = [r for r in inputs.rows("notes") if r["scope"] not in inputs.rare]
     if not rows:
         return []
-    body = [[sentence(label(r["scope"])), r["file"], _coded(r["note"])] for r in rows]
+    body = [[sentence(label(r["scope"])), r["file"], _coded(r["note"], inputs.settings.names)] for r in rows]
     return [
         Heading("Found or repaired on reading", "checks-read"),
         Table("Findings on reading, and repairs.", ["Concerns", "File", "What"], body),
     ]
 
 
-def _coded(note: str) -> str:
-    """A note in which a piece of config that is suggested is set as code."""
-    return re.sub(r"[\w.]+: \{.*\}", lambda m: f"`{m[0]}`", note) if "`" not in note else note
+def _coded(note: str, names: Iterable[str]) -> str:
+    """A note in which names of columns, and a piece of config that is suggested, are set as code."""
+    if "`" in note:
+        return note
+    known = "".join(rf"|\b{re.escape(n)}\b" for n in sorted(names, key=len, reverse=True))
+    return re.sub(rf"[\w.]+: \{{.*\}}{known}", lambda m: f"`{m[0]}`", note)
 
 
 def _identity(inputs: ReportInputs) -> list[object]:
