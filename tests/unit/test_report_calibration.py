@@ -139,7 +139,7 @@ def test_few_patients_are_not_told_by_a_histogram(inputs):
     near = [r | {"n": r["n"] + 1 if r["n"] in (20, 40) else r["n"]} for r in rows]
     assert charts_calibration.risks(near, "a", "b", 10) == small
     label = re.search(r'aria-label="([^"]*)"', kinds(blocks(inputs), "panels")[2].figures[0][1])[1]
-    assert "failed by then: half have a risk below 25 %" in label.lower()
+    assert "event by then: half have a risk below 25 %" in label.lower()
     assert not re.search(r"n = \d", label)
 
 

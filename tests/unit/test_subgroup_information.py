@@ -192,7 +192,7 @@ def test_report_says_where_omics_do_not_overlap_and_where_more_had_to_take_part(
     rows = inputs.tables["subgroup_information"].to_dicts()
     apart = [rows[0] | {"omics": name, "n": 90} for name in ("rna", "protein")]
     text = render(_with(inputs, apart))
-    assert "Too few patients have more omics than protein or rna" in text
+    assert "Too few patients have more omics than protein or RNA" in text
     assert "all that can be told" not in text
     few = [rows[0] | {"n": 60}, rows[1] | {"share": 0.85, "used": True}]
     assert "those with the next most telling ones take part" in render(_with(inputs, few))

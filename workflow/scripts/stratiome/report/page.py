@@ -86,7 +86,7 @@ def _sections(inputs: ReportInputs, first: _First) -> tuple[list[Section], list[
     *results, last = made = _made(inputs)
     above = Section("verdicts", VERDICTS, "", without=first.without)
     last = replace(last, blocks=[*last.blocks, *left_out(inputs, [above, *made])])
-    abbreviations = section_appendix.abbreviated(used([*first.verdicts, *results, last]))
+    abbreviations = section_appendix.abbreviated(used([*first.verdicts, *results, last]), inputs.settings.words.timed)
     results = [replace(s, blocks=[*s.blocks, *abbreviations]) if s.anchor == "methods" else s for s in results]
     found = answers(inputs, places([above, *results, last]))
     return [*results, guidelines(found), last], found

@@ -131,8 +131,9 @@ def how(inputs: ReportInputs) -> Section:
     )
 
 
-def abbreviated(names: Sequence[str]) -> list[object]:
-    """List of the abbreviations of a page."""
-    rows = [[name, sentence(ABBREVIATIONS[name])] for name in names]
+def abbreviated(names: Sequence[str], timed: bool = True) -> list[object]:
+    """List of the abbreviations of a page; without those of survival where the outcome has no time."""
+    told = [name for name in names if timed or "survival" not in ABBREVIATIONS[name]]
+    rows = [[name, sentence(ABBREVIATIONS[name])] for name in told]
     table = Table("Abbreviations on this page.", ["Abbreviation", "Stands for"], rows)
     return [Heading("Abbreviations", "methods-abbreviations"), table] if rows else []

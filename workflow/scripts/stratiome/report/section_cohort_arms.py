@@ -55,8 +55,10 @@ def _table(inputs: ReportInputs, key: str) -> Table | None:
     note = (
         "As recorded, before any eligibility or weighting; patients without a record of the treatment are in neither"
         f" column. Shares of patients with a value; to the nearest 5 % (≈) in arms of fewer than {FEW} and beside a"
-        " share that is suppressed. Follow-up: of patients with a usable outcome, median by reverse Kaplan–Meier."
+        " share that is suppressed."
     )
+    if inputs.settings.words.timed:
+        note += " Follow-up: of patients with a usable outcome, median by reverse Kaplan–Meier."
     caption = f"{sentence(name)}: treated beside untreated patients."
     return Table(caption, [*head, "Missing, untreated", "Missing, treated"], body, frozenset({1, 2, 3, 4}), note)
 
