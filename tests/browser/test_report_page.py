@@ -72,7 +72,7 @@ def test_all_sections_and_figures_are_seen(browser: Any, pages: dict[str, str]) 
     ):
         assert page.locator(f"section#{anchor}").is_visible()
         assert page.locator(f"nav a[href='#{anchor}']").is_visible()
-    assert page.locator(".verdict").count() == 4
+    assert page.locator(".verdict").count() == 5  # subgroups, omics, treatment, sites, groups of patients
     sizes = page.evaluate("[...document.querySelectorAll('svg')].map(s => [s.clientWidth, s.clientHeight])")
     assert len(sizes) > 15
     assert all(width > 100 and height > 50 for width, height in sizes)
