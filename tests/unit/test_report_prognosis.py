@@ -150,7 +150,9 @@ def test_what_would_change_the_answer_is_the_nearest_interval():
     inputs = fixtures.inputs("demo")
     assert "whose interval begins at +0.0" in section_prognosis.verdict(inputs).changes
     null = section_prognosis.verdict(fixtures.inputs("null"))
-    assert null.changes.startswith("an interval of a gain in C lay above 0; the nearest is that of clinical + ")
+    assert null.changes.startswith(
+        "an interval of what omics add in C to the same learner lay above 0; the nearest is that of clinical + "
+    )
 
 
 def test_a_gain_at_one_horizon_is_told_as_one_of_those_looked_at():

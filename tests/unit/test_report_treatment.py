@@ -170,7 +170,7 @@ def test_how_strong_an_unmeasured_confounder_would_have_to_be_is_said():
     assert "hazard ratio of 0.80 away" in said
     assert "a risk ratio of 1.60 each" in said
     assert "1.20 would do for the interval" in said
-    assert "holds no effect as it is" in section_treatment._unmeasured(fixtures.inputs("null"), "treatment")
+    assert "includes 1, so no such cause" in section_treatment._unmeasured(fixtures.inputs("null"), "treatment")
     none = changed(fixtures.inputs("demo"), treatment_sensitivity=[])
     assert section_treatment._unmeasured(none, "treatment") == ""
 
@@ -517,7 +517,7 @@ def test_where_nothing_is_seen_there_is_nothing_to_explain_away():
     assert "To explain the weighted hazard ratio of 0.80 away" in section_treatment._unmeasured(inputs, "treatment")
     rows = [r | {"hazard_ratio": 1.0, "e_value_limit": 1.0} for r in inputs.rows("treatment_sensitivity")]
     said = section_treatment._unmeasured(changed(inputs, treatment_sensitivity=rows), "treatment")
-    assert "nothing to explain away" in said
+    assert "no such cause is needed to explain that ratio" in said
     assert "To explain" not in said
 
 

@@ -11,6 +11,8 @@ from stratiome.report.words import label, term
 
 LEGEND = 4
 """Entries of a legend in one line."""
+LETTER = 6.6
+"""Width of a letter at the size of notes, pixels."""
 
 NAMES, NUMBERS = 208, 200
 """Width of the names and of the numbers of a forest, in pixels."""
@@ -86,8 +88,11 @@ def forest(
             "fontsize": 11.5,
         }
         if any(sides):
-            ax.annotate(f"← {sides[0]}", (null, 0), (-8, -58), ha="right", **at)
-            ax.annotate(f"{sides[1]} →", (null, 0), (8, -58), **at)
+            left, right = f"← {sides[0]}", f"{sides[1]} →"
+            here = ax.transData.transform((null, 0))[0]
+            over = max(0.0, here + 8 + LETTER * len(right) - width)  # what would be cut off at the right edge
+            ax.annotate(left, (null, 0), (-8 - over, -58), ha="right", **at)
+            ax.annotate(right, (null, 0), (8 - over, -58), **at)
         return svg.finish(figure, slug, description, [line.row for line in lines if line.row is not None])
 
 
@@ -340,8 +345,9 @@ def decision(
     everybody
         Name of the rows of acting on all.
     """
-    with svg.canvas(width, 260) as figure:
-        ax = svg.axes(figure, 66, 48, 20, 34)
+    more = 22 * ((len({r["model"] for r in rows}) - 1) // LEGEND)
+    with svg.canvas(width, 260 + more) as figure:
+        ax = svg.axes(figure, 66, 48, 20, 34 + more)
         ax.axhline(0, color=svg.MUTED, linewidth=1)
         for model in dict.fromkeys(r["model"] for r in rows):
             line = sorted((r["threshold"], r["estimate"]) for r in rows if r["model"] == model)
@@ -357,7 +363,7 @@ def decision(
             ylabel="Net benefit",
         )
         ax.xaxis.set_major_formatter(lambda v, _: f"{100 * v:.0f} %")
-        ax.legend(loc="lower left", bbox_to_anchor=(-0.01, 1.0), ncols=5, frameon=False, fontsize=11.5)
+        ax.legend(loc="lower left", bbox_to_anchor=(-0.01, 1.0), ncols=LEGEND, frameon=False, fontsize=11.5)
         return svg.finish(figure, slug, description, rows)
 
 

@@ -45,7 +45,7 @@ SECTIONS = {
     "subgroups": "Subgroups",
     "prognosis": "Prognosis",
     "treatment": "Treatment",
-    "travel": "Validation",
+    "travel": "Does it travel?",
 }
 
 

@@ -89,8 +89,8 @@ class _Told:
         column = self._worst(MISSING, "without a covariate")
         said = [
             cells and f"with {_dose(cells)} of the features missing at random {self._away(cells)}",
-            omic and f"without {term(omic['part'])}, the omic that is missed most, {self._away(omic)}",
-            column and f"without {term(column['part'])}, the covariate that is missed most, {self._away(column)}",
+            omic and f"without {term(omic['part'])}, the omic whose loss costs most, {self._away(omic)}",
+            column and f"without {term(column['part'])}, the covariate whose loss costs most, {self._away(column)}",
         ]
         return _joined("Missing data", said)
 

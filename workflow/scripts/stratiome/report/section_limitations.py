@@ -60,7 +60,7 @@ def _cohort(inputs: ReportInputs) -> Iterator[Limitation]:
         if name in inputs.settings.covariates and r["missing"] > OFTEN_MISSING * (r["n"] + r["missing"])
     ]
     if gone:
-        text = f"Clinical variables are often missing: {join(gone)}."
+        text = f"Clinical variables are often missing, in all patients with or without an outcome: {join(gone)}."
         yield Limitation(text, f"{BIAS}, {UNCERTAINTY}", (("checks", "Checks of the data"),))
     links = (("travel", "Does it travel?"),)
     if not inputs.rows("external_patients"):

@@ -250,8 +250,8 @@ def _changes(inputs: ReportInputs, found: Verdict) -> str:
     if found.tone == "no" and open_:
         near, row = max(open_, key=lambda pair: pair[1]["lower"])
         return (
-            f"an interval of a gain in {inputs.settings.words.c} lay above 0; the nearest is that of"
-            f" {within(near.model)} less {within(near.versus)}, {_ends(row)}"
+            f"an interval of what omics add in {inputs.settings.words.c} to the same learner lay above 0; the nearest"
+            f" is that of {within(near.model)} less {within(near.versus)}, {_ends(row)}"
         )
     if found.tone in ("yes", "mixed") and above:
         near, row = min(above, key=lambda pair: pair[1]["lower"])

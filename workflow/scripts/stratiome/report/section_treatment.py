@@ -600,13 +600,15 @@ def _unmeasured(inputs: ReportInputs, key: str) -> str:
     ratio = number(row["hazard_ratio"])
     if row["e_value_limit"] <= 1:
         return (
-            f" The interval of the weighted hazard ratio of {ratio} holds no effect as it is, so there is nothing to"
-            " explain away (E-value of the interval: 1)."
+            f" The interval of the weighted hazard ratio of {ratio} includes 1, so no such cause is needed to explain"
+            f" that ratio (E-value of the interval: 1; of the ratio itself: {number(row['e_value'])}). A difference in"
+            " months, as that of the answer, has no E-value: how strong such a cause would have to be for it is not"
+            " known."
         )
     return (
         f" To explain the weighted hazard ratio of {ratio} away, it would have to go with both by"
         f" a risk ratio of {number(row['e_value'])} each, beside all that were measured (E-value);"
-        f" {number(row['e_value_limit'])} would do for the interval to hold no effect. It is of the hazard ratio, since"
+        f" {number(row['e_value_limit'])} would do for the interval to include 1. It is of the hazard ratio, since"
         " there is no E-value of a difference in months."
     )
 

@@ -212,7 +212,8 @@ def borne_out(inputs: ReportInputs, key: str, weighting: str, found: Verdict) ->
     told = "; ".join(f"{o.name}{f' ({o.of})' if o.of else ''} {o.text}" for o in every)
     holds = [o for o in every if o.where == "covers"]
     beside = (
-        " An interval that holds no effect does not contradict the answer, but leaves it to one way of counting."
+        " An interval that includes no effect (0, or a ratio of 1) does not contradict the answer, but leaves it to one"
+        " way of counting."
         if holds
         else ""
     )

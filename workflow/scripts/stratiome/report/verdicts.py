@@ -400,7 +400,8 @@ def prognosis(
         return Verdict(question, f"This could not be estimated{why}.", "unknown", tuple(facts), link="prognosis")
     tone, answer, small = _prognosis_answer(judged, found)
     caveat = (
-        f"Difference in {outcome.concordance} to the clinical model with {100 * level:.0f} % interval, on held-out"
+        f"Difference in {outcome.concordance} to the clinical model, or to the model named, with {100 * level:.0f} %"
+        " interval, on held-out"
         " patients."
     )
     if small:
