@@ -206,9 +206,8 @@ def _best(inputs: ReportInputs, design: str, models: Sequence[str]) -> list[Text
         alike = [
             m for m, r in left.items() if m not in best and r["chance_upper"] and r["estimate"] <= r["chance_upper"]
         ]
-        text = (
-            f"{join([words.within(m) for m in best])}{at} (ICI {number(least, 3)}{', a tie' if len(best) > 1 else ''})"
-        )
+        named = join([f"{words.within(m)}{_slope(inputs, design, m, horizon)}" for m in best])
+        text = f"{named}{at} (ICI {number(least, 3)}{', a tie' if len(best) > 1 else ''})"
         if alike:
             text += f", with {join([words.within(m) for m in alike])} within what chance gives, too"
         said.append(text)
@@ -216,6 +215,11 @@ def _best(inputs: ReportInputs, design: str, models: Sequence[str]) -> list[Text
         return []
     rule = "the intervals of slope and of observed over expected hold 1, then the smallest ICI"
     return [Text(f"Best calibrated ({rule}; differences in ICI are not tested): {'; '.join(said)}.")]
+
+
+def _slope(inputs: ReportInputs, design: str, model: str, horizon: float) -> str:
+    row = _measure(inputs, design, model, "calibration_slope", horizon)
+    return "" if row is None or row["estimate"] is None else f" with slope {interval(row, 2)}"
 
 
 def _holds_one(row: Row | None) -> bool:

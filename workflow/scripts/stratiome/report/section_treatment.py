@@ -74,8 +74,16 @@ def verdict(inputs: ReportInputs, key: str) -> Verdict:
         found,
         caveat=" ".join(s for s in said if s),
         changes=changes(inputs, key, weighting, found),
-        more=((f"treatment-assumptions-{key}", "What could be wrong"),) if overall is not None else (),
+        more=_further(inputs, key) if overall is not None else (),
     )
+
+
+def _further(inputs: ReportInputs, key: str) -> tuple[tuple[str, str], ...]:
+    """Links of the answer beside that to its section."""
+    wrong = (f"treatment-assumptions-{key}", "What could be wrong")
+    asked = {"estimand": "rmst_difference", "weighting": headline(inputs.settings.treatments[key])}
+    by_subgroup = any(r["subgroup"] > 0 for r in inputs.rows("treatment_effects", treatment=key, **asked))
+    return ((f"treatment-subgroups-{key}", "By subgroup"), wrong) if by_subgroup else (wrong,)
 
 
 def _between(inputs: ReportInputs, key: str) -> list[tuple[str, str]]:
