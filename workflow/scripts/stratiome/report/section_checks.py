@@ -78,10 +78,10 @@ def _notes(inputs: ReportInputs) -> list[object]:
 
 def _coded(note: str, names: Iterable[str]) -> str:
     """A note in which names of columns, and a piece of config that is suggested, are set as code."""
-    if "`" in note:
-        return note
     known = "".join(rf"|\b{re.escape(n)}\b" for n in sorted(names, key=len, reverse=True))
-    return re.sub(rf"[\w.]+: \{{.*\}}{known}", lambda m: f"`{m[0]}`", note)
+    parts = note.split("`")  # what stands between two ticks is code already
+    parts[::2] = [re.sub(rf"[\w.]+: \{{.*\}}{known}", lambda m: f"`{m[0]}`", part) for part in parts[::2]]
+    return "`".join(parts)
 
 
 def _identity(inputs: ReportInputs) -> list[object]:
