@@ -58,6 +58,19 @@ def opened(
     return page, said, [a for a in asked if a != address and not a.startswith("data:")]
 
 
+def broken_rules(browser: Any, address: str, width: int = 1280, scheme: str = "light") -> list[tuple[str, str]]:
+    """Rules of WCAG and of good practice that the axe engine finds broken, everything unfolded, each with a place."""
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe is not installed")
+    context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme, bypass_csp=True)
+    page = context.new_page()
+    page.goto(address)
+    page.evaluate("document.querySelectorAll('details').forEach(d => { d.open = true })")
+    found = axe.Axe().run(page).response
+    assert len(found["passes"]) > 30
+    context.close()
+    return [(v["id"], v["nodes"][0]["html"][:200]) for v in found["violations"]]
+
+
 def explored(page: Any) -> list[str]:
     """Open every chart of a page, and try each of its controls once.
 

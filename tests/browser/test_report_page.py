@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from browsing import NEEDED, chromium, explored, opened, picture
+from browsing import NEEDED, broken_rules, chromium, explored, opened, picture
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "unit"))
 
@@ -117,16 +117,7 @@ def test_text_has_contrast(browser: Any, pages: dict[str, str], scheme: str, cas
 @pytest.mark.parametrize("case", ["demo", "null", "public", "run"])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_nothing(browser: Any, pages: dict[str, str], case: str, scheme: str) -> None:
-    """WCAG rules and good practice as the axe engine checks them, everything unfolded."""
-    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe is not installed")
-    context = browser.new_context(viewport={"width": 1280, "height": 900}, color_scheme=scheme, bypass_csp=True)
-    page = context.new_page()
-    page.goto(pages[case])
-    page.evaluate("document.querySelectorAll('details').forEach(d => { d.open = true })")
-    found = axe.Axe().run(page).response
-    assert len(found["passes"]) > 30
-    assert [(v["id"], v["nodes"][0]["html"][:200]) for v in found["violations"]] == []
-    context.close()
+    assert broken_rules(browser, pages[case], scheme=scheme) == []
 
 
 def test_links_lead_to_their_sections_by_keyboard(browser: Any, pages: dict[str, str]) -> None:

@@ -21,7 +21,7 @@ pytestmark = NEEDED
 
 MOST_PAGES = 60
 """Pages of the print of the small cohort."""
-LEAST = 0.3
+LEAST = 0.45
 """Share of each page but the last that is filled."""
 MILLIMETRE = 72 / 25.4
 HEAD, FOOT = 16 * MILLIMETRE, (297 - 17) * MILLIMETRE

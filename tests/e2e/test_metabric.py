@@ -138,6 +138,7 @@ def test_report_in_a_browser(results, name, width, scheme):
         for anchor in anchors:
             assert page.locator(f"section#{anchor}").is_visible()
         browsing.picture(page, f"metabric-{name}-{width}-{scheme}")
+        assert browsing.broken_rules(browser, path.as_uri(), width, scheme) == []
         assert page.evaluate("document.documentElement.scrollWidth") <= width
         assert len(browsing.explored(page)) > 15
         assert page.evaluate("document.documentElement.scrollWidth") <= width
