@@ -8,6 +8,7 @@ Times are of Chromium without a cache, from a file; the first chart is timed fro
 from __future__ import annotations
 
 import argparse
+import re
 import statistics
 import sys
 import time
@@ -36,20 +37,30 @@ def opened(browser, address: str) -> tuple[float, float]:
     return paint, chart
 
 
+def sheets(browser, address: str) -> int:
+    """Pages of the print."""
+    page = browser.new_page()
+    page.goto(address)
+    printed = page.pdf(format="A4", print_background=True, prefer_css_page_size=True)
+    page.close()
+    return len(re.findall(rb"/Type\s*/Page\b(?!s)", printed))
+
+
 def main() -> None:
     """Print a row for each page."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("results", type=Path)
     parser.add_argument("--runs", type=int, default=5)
     given = parser.parse_args()
-    print("| page | MB | first paint, ms (median, worst) | first chart, ms (median, worst) |")
-    print("| --- | --- | --- | --- |")
+    print("| page | MB | first paint, ms (median, worst) | first chart, ms (median, worst) | pages of A4 |")
+    print("| --- | --- | --- | --- | --- |")
     with browsing.chromium() as browser:
         for name in ("report.html", "report_public.html"):
             path = (given.results / name).resolve()
             paints, charts = zip(*(opened(browser, path.as_uri()) for _ in range(given.runs)), strict=True)
             told = [f"{statistics.median(t):,.0f}, {max(t):,.0f}" for t in (paints, charts)]
-            print(f"| {name} | {path.stat().st_size / 1e6:.1f} | {told[0]} | {told[1]} |")
+            size = path.stat().st_size / 1e6
+            print(f"| {name} | {size:.1f} | {told[0]} | {told[1]} | {sheets(browser, path.as_uri())} |")
 
 
 if __name__ == "__main__":
