@@ -38,8 +38,8 @@ rule audit_fairness:
         "../../envs/stratiome.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=60,
+        mem_mb=memory("audit_fairness"),
+        runtime=minutes("audit_fairness"),
     params:
         settings=settings("endpoint", "evaluation", "seed"),
         groups=list(CONFIG.audit.groups),
@@ -72,8 +72,8 @@ rule stress_models:
         "../../envs/stratiome.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=60,
+        mem_mb=memory("stress_models"),
+        runtime=minutes("stress_models"),
     params:
         settings=settings("endpoint", "seed"),
         library=library("audit", "prognosis", "survival", "features", "latent"),
@@ -102,8 +102,8 @@ rule evaluate_robustness:
         "../../envs/stratiome.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=60,
+        mem_mb=memory("evaluate_robustness"),
+        runtime=minutes("evaluate_robustness"),
     params:
         settings=settings("endpoint", "evaluation", "seed"),
         library=library("audit", "prognosis", "survival", "resample"),

@@ -42,8 +42,8 @@ rule save_bundle:
         "../../envs/stratiome.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=30,
+        mem_mb=memory("save_bundle"),
+        runtime=minutes("save_bundle"),
     params:
         settings=settings(
             "cohort",
@@ -107,8 +107,8 @@ rule render_model_card:
         "../../envs/stratiome.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=20,
+        mem_mb=memory("render_model_card"),
+        runtime=minutes("render_model_card"),
     params:
         settings=settings(
             "cohort",
@@ -151,8 +151,8 @@ rule apply_bundle:
         "../../envs/stratiome.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=60,
+        mem_mb=memory("apply_bundle"),
+        runtime=minutes("apply_bundle"),
     params:
         settings=settings("bundle"),
         library=library(
@@ -186,8 +186,8 @@ rule evaluate_external:
         "../../envs/stratiome.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=60,
+        mem_mb=memory("evaluate_external"),
+        runtime=minutes("evaluate_external"),
     params:
         settings=settings("endpoint", "evaluation", "treatments", "data", "seed"),
         library=library(
@@ -218,8 +218,8 @@ rule render_validation:
         "../../envs/stratiome.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=20,
+        mem_mb=memory("render_validation"),
+        runtime=minutes("render_validation"),
     params:
         settings=settings(
             "cohort",
@@ -258,8 +258,8 @@ rule detect_drift:
         "../../envs/stratiome.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=60,
+        mem_mb=memory("detect_drift"),
+        runtime=minutes("detect_drift"),
     params:
         settings=settings("bundle", "endpoint"),
         library=library("audit", "bundle", "features", "omics", "cohort", "survival"),
@@ -283,8 +283,8 @@ rule render_drift:
         "../../envs/stratiome.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=20,
+        mem_mb=memory("render_drift"),
+        runtime=minutes("render_drift"),
     params:
         settings=settings("cohort", "title", "audit"),
         library=library("report", "bundle"),

@@ -15,8 +15,8 @@ rule simulate_cohort:
         "../../envs/stratiome.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=60,
+        mem_mb=memory("simulate_cohort"),
+        runtime=minutes("simulate_cohort"),
     params:
         settings=settings("data", "endpoint", "seed"),
         library=library("cohort", "survival"),
@@ -38,8 +38,8 @@ rule export_example:
         "../../envs/stratiome.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=10,
+        mem_mb=memory("export_example"),
+        runtime=minutes("export_example"),
     params:
         settings=settings("data"),
         library=library("cohort"),
@@ -81,8 +81,8 @@ rule ingest_cohort:
         "../../envs/stratiome.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=60,
+        mem_mb=memory("ingest_cohort"),
+        runtime=minutes("ingest_cohort"),
     params:
         settings=settings() | {"analysis": CONFIG.for_reading().model_dump(mode="json")},
         negative_controls=NEGATIVE_CONTROLS,
@@ -108,8 +108,8 @@ rule write_manifest:
         "../../envs/stratiome.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=10,
+        mem_mb=memory("write_manifest"),
+        runtime=minutes("write_manifest"),
     params:
         settings=settings() | {"analysis": CONFIG.model_dump(mode="json")},
         library=library("cohort", "subgroups"),
@@ -130,8 +130,8 @@ rule describe_workflow:
         "../../envs/stratiome.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=10,
+        mem_mb=memory("describe_workflow"),
+        runtime=minutes("describe_workflow"),
     params:
         settings=settings(),
         library=library("report"),
@@ -156,8 +156,8 @@ rule describe_cohort:
         "../../envs/stratiome.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=10,
+        mem_mb=memory("describe_cohort"),
+        runtime=minutes("describe_cohort"),
     params:
         settings=settings("covariates", "known_labels", "site", "data", "treatments"),
         library=library("cohort", "survival"),
@@ -184,8 +184,8 @@ rule check_quality:
         "../../envs/stratiome.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=60,
+        mem_mb=memory("check_quality"),
+        runtime=minutes("check_quality"),
     params:
         settings=settings(),
         library=library("quality", "omics", "cohort"),
@@ -216,8 +216,8 @@ rule check_identity:
         "../../envs/stratiome.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=120,
+        mem_mb=memory("check_identity"),
+        runtime=minutes("check_identity"),
     params:
         settings=settings() | {"analysis": CONFIG.for_checks().model_dump(mode="json")},
         library=library("quality", "omics", "cohort"),
@@ -243,8 +243,8 @@ rule design_resamples:
         "../../envs/stratiome.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=10,
+        mem_mb=memory("design_resamples"),
+        runtime=minutes("design_resamples"),
     params:
         settings=settings("resamples", "site", "seed"),
         strata=CONFIG.treated_columns(),

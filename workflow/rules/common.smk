@@ -14,6 +14,7 @@ sys.path.insert(0, str(WORKFLOW / "scripts"))
 from stratiome.bundle.files import CARD, FILES as BUNDLE_FILES
 from stratiome.cohort.controls import controls_of
 from stratiome.cohort.manifest import write_json
+from stratiome.needs import cohort_size, read_needs
 from stratiome.plan import (
     clinical_file,
     external_configs,
@@ -60,6 +61,8 @@ NEGATIVE_CONTROLS = {
 }
 APPLIED = ("patients", "memberships", "risks", "curves", "counterfactuals", "omics")
 HAS_TRUTH = CONFIG.data.simulate is not None
+NEEDS = read_needs(WORKFLOW / "needs.tsv")
+SIZE = cohort_size(CONFIG)
 
 
 pathvars:
@@ -91,6 +94,16 @@ def library(*packages):
     for file in files:
         digest.update(file.name.encode() + file.read_bytes())
     return digest.hexdigest()[:16]
+
+
+def memory(rule):
+    """Memory (MB) that a job of a rule asks for; twice as much each time it is tried again."""
+    return lambda wildcards, attempt: NEEDS[rule].memory_mb(SIZE, attempt)
+
+
+def minutes(rule):
+    """Run time that a job of a rule asks for; twice as much each time it is tried again."""
+    return lambda wildcards, attempt: NEEDS[rule].minutes(SIZE, attempt)
 
 
 def truth(wildcards):

@@ -37,8 +37,8 @@ if EXTERNAL:
             "../../envs/stratiome.yaml"
         threads: 1
         resources:
-            mem_mb=2000,
-            runtime=20,
+            mem_mb=memory("collect_external"),
+            runtime=minutes("collect_external"),
         params:
             names=[given.get("title", name) for name, given in EXTERNAL.items()],
             settings=settings("cohort"),

@@ -18,8 +18,8 @@ rule build_features:
         "../../envs/stratiome.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=60,
+        mem_mb=memory("build_features"),
+        runtime=minutes("build_features"),
     params:
         settings=settings("features", "site"),
         counts=CONFIG.latent.counts == "negative_binomial",

@@ -17,8 +17,8 @@ rule train_latent:
         "../../envs/stratiome.yaml"
     threads: 1
     resources:
-        mem_mb=6000,
-        runtime=240,
+        mem_mb=memory("train_latent"),
+        runtime=minutes("train_latent"),
         gpu=1 if CONFIG.latent.device == "cuda" else 0,
     params:
         settings=settings("latent", "seed"),

@@ -28,8 +28,8 @@ rule fit_prognosis:
         "../../envs/stratiome.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=120,
+        mem_mb=memory("fit_prognosis"),
+        runtime=minutes("fit_prognosis"),
     params:
         settings=settings("data", "endpoint", "covariates", "prognosis", "seed"),
         explained=lambda wildcards: wildcards.resample in FIRST_HELD_OUT,
@@ -82,8 +82,8 @@ rule evaluate_prognosis:
         "../../envs/stratiome.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=60,
+        mem_mb=memory("evaluate_prognosis"),
+        runtime=minutes("evaluate_prognosis"),
     params:
         settings=settings(
             "covariates", "site", "endpoint", "prognosis", "evaluation", "seed"
@@ -117,8 +117,8 @@ rule attribute_risk:
         "../../envs/stratiome.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=120,
+        mem_mb=memory("attribute_risk"),
+        runtime=minutes("attribute_risk"),
     params:
         settings=settings("data", "endpoint", "covariates", "prognosis", "seed"),
         min_genes=CONFIG.subgroups.min_genes,
@@ -166,8 +166,8 @@ rule explain_prognosis:
         "../../envs/stratiome.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=60,
+        mem_mb=memory("explain_prognosis"),
+        runtime=minutes("explain_prognosis"),
     params:
         settings=settings("endpoint", "evaluation", "seed"),
         library=library("prognosis", "survival", "resample"),
@@ -206,8 +206,8 @@ rule describe_prognosis:
         "../../envs/stratiome.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=120,
+        mem_mb=memory("describe_prognosis"),
+        runtime=minutes("describe_prognosis"),
     params:
         settings=settings(
             "data", "endpoint", "covariates", "prognosis", "evaluation", "seed"

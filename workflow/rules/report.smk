@@ -137,8 +137,8 @@ rule render_report:
         "../../envs/stratiome.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=20,
+        mem_mb=memory("render_report"),
+        runtime=minutes("render_report"),
     params:
         settings=settings(
             "cohort",

@@ -23,8 +23,8 @@ rule describe_run:
         "../../envs/stratiome.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=10,
+        mem_mb=memory("describe_run"),
+        runtime=minutes("describe_run"),
     params:
         settings=settings("cohort", "title"),
         library=library("report"),
@@ -55,8 +55,8 @@ rule write_crate:
         "../../envs/stratiome.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=10,
+        mem_mb=memory("write_crate"),
+        runtime=minutes("write_crate"),
     params:
         settings=settings("cohort", "title", "description"),
         library=library("report", "rules"),

@@ -22,8 +22,8 @@ rule find_subgroups:
         "../../envs/stratiome.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=240,
+        mem_mb=memory("find_subgroups"),
+        runtime=minutes("find_subgroups"),
     params:
         settings=settings("seed")
         | {"subgroups": CONFIG.subgroups.for_finding().model_dump(mode="json")},
@@ -75,8 +75,8 @@ rule evaluate_subgroups:
         "../../envs/stratiome.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=60,
+        mem_mb=memory("evaluate_subgroups"),
+        runtime=minutes("evaluate_subgroups"),
     params:
         settings=settings(
             "endpoint",
@@ -122,8 +122,8 @@ rule describe_subgroups:
         "../../envs/stratiome.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=60,
+        mem_mb=memory("describe_subgroups"),
+        runtime=minutes("describe_subgroups"),
     params:
         settings=settings("subgroups", "features", "site", "seed"),
         library=library("subgroups", "features", "cohort", "omics"),

@@ -23,8 +23,8 @@ rule fit_treatment:
         "../../envs/stratiome.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=60,
+        mem_mb=memory("fit_treatment"),
+        runtime=minutes("fit_treatment"),
     params:
         settings=settings("data", "endpoint", "covariates", "treatments", "seed"),
         # Effects of single patients take long to learn, and are judged in these resamples only.
@@ -85,8 +85,8 @@ rule evaluate_treatment:
         "../../envs/stratiome.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=60,
+        mem_mb=memory("evaluate_treatment"),
+        runtime=minutes("evaluate_treatment"),
     params:
         settings=settings(
             "data", "endpoint", "covariates", "treatments", "evaluation", "seed"

@@ -1,0 +1,152 @@
+"""Memory and run time of every rule by size of the cohort: `python tests/benchmarks/needs.py run FOLDER`, then `write`.
+
+`run` simulates cohorts of several sizes, runs the whole workflow on each with the default settings (two folds), with a
+second cohort that the bundle of the first is applied to, and watched for drift; what is there already is not run again.
+`write` reads Snakemake's own benchmark files and fits, for each rule, base + values + patients with coefficients that
+are not negative, to the largest memory and the longest time of its jobs; it writes `workflow/needs.tsv`, from which the
+rules ask for memory and time, and the table of RESULTS.md. Seconds are those of the machine it ran on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import statistics
+import sys
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import yaml
+from scipy.optimize import nnls
+
+from results import write_table
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(ROOT / "workflow" / "scripts"), str(ROOT / "tests")]
+
+from conftest import snakemake  # noqa: E402
+from stratiome.needs import CohortSize  # noqa: E402
+
+SIZES = ((200, 200), (200, 6000), (1000, 1000), (2000, 300), (2000, 4000))
+"""Patients and features of the cohorts."""
+
+KINDS = {"rna": ("counts", 0.7), "methylation": ("methylation", 0.2), "mutation": ("mutation", 0.1)}
+
+NEEDS = ROOT / "workflow" / "needs.tsv"
+
+HEAD = ("rule", "memory_mib", "bytes_per_value", "kib_per_patient", "seconds", "us_per_value", "ms_per_patient")
+
+ALIKE = {"export_example": "simulate_cohort"}
+"""Rules that the runs do not have -> a rule that does at least as much."""
+
+
+def config(patients: int, features: int, results: Path) -> dict:
+    """A simulated cohort of a size."""
+    omics = {
+        name: {"kind": kind, "features": max(10, round(share * features))} for name, (kind, share) in KINDS.items()
+    }
+    return {
+        "cohort": results.name,
+        "results": str(results),
+        "data": {"simulate": {"patients": patients, "omics": omics}},
+        "endpoint": {"time": "os_months", "event": "os_event", "unit": "months", "horizons": [24, 60]},
+        "covariates": ["age", "stage", "marker", "sex"],
+        "site": "site",
+        "known_labels": ["subtype"],
+        "treatments": {
+            "treatment": {
+                "column": "treatment",
+                "design": "observational",
+                "confounders": ["age", "stage", "marker", "sex"],
+            }
+        },
+        "resamples": {"folds": 2},
+        "audit": {"groups": ["sex"]},
+    }
+
+
+def run(folder: Path, cores: int) -> None:
+    """Run the workflow on a cohort of every size."""
+    for patients, features in SIZES:
+        own = folder / f"{patients}-{features}"
+        own.mkdir(parents=True, exist_ok=True)
+        other = own / "other.yaml"
+        other.write_text(yaml.safe_dump(config(patients, features, own / "other") | {"seed": 2}))
+        main = own / "main.yaml"
+        main.write_text(yaml.safe_dump(config(patients, features, own / "main") | {"external": {"other": str(other)}}))
+        _run(own, main, cores)
+        _run(own, other, cores, "monitor", "--config", f"bundle={{apply: {own / 'main' / 'bundle'}}}")
+
+
+def _run(folder: Path, given: Path, cores: int, *arguments: str) -> None:
+    done = snakemake("--cores", str(cores), "--configfile", str(given), *arguments, cwd=folder, timeout=4 * 3600)
+    if done.returncode:
+        sys.exit(done.stderr[-4000:])
+    print(given, flush=True)
+
+
+def jobs(folder: Path) -> pl.DataFrame:
+    """Jobs that were measured: rule, patients, values, memory (MiB), seconds."""
+    found = []
+    for patients, features in SIZES:
+        size = CohortSize(patients, patients * features)
+        for path in sorted((folder / f"{patients}-{features}").rglob("benchmarks/**/*.tsv")):
+            row = next(iter(csv.DictReader(path.open(), delimiter="\t")))
+            memory = float(row["max_rss"]) if row["max_rss"] not in ("-", "NA") else 0.0
+            found.append((path.stem, size.patients, size.values, memory, float(row["s"])))
+    return pl.DataFrame(found, schema=["rule", "patients", "values", "memory", "seconds"], orient="row")
+
+
+def fit(measured: pl.DataFrame, column: str) -> tuple[np.ndarray, float]:
+    """Base, per value and per patient of the largest figure of each size, and how far the fit lies below one at most."""
+    largest = measured.group_by("patients", "values").agg(pl.col(column).max()).sort("patients", "values")
+    given = largest.select(pl.lit(1.0), pl.col("values") / 1e6, pl.col("patients") / 1e3).to_numpy()
+    seen = largest[column].to_numpy()
+    found, _ = nnls(given / seen[:, None].clip(1e-9), np.ones(len(seen)))  # relative errors
+    return found, float((seen / (given @ found)).max())
+
+
+def write(folder: Path) -> None:
+    """Write `workflow/needs.tsv` and the table of RESULTS.md."""
+    measured = jobs(folder)
+    rows, lines = [], []
+    for rule in sorted(measured["rule"].unique()):
+        own = measured.filter(pl.col("rule") == rule)
+        memory, memory_off = fit(own, "memory")
+        seconds, seconds_off = fit(own, "seconds")
+        rows.append((rule, *_rounded(memory, 2**20 / 1e6, 2**10 / 1e3), *_rounded(seconds, 1.0, 1.0)))
+        peak, longest = own["memory"].max(), own["seconds"].max()
+        middle = statistics.median(own["seconds"].to_list())
+        lines.append(
+            f"| {rule} | {len(own)} | {peak:.0f} | {memory_off:.2f} | {middle:.1f} | {longest:.0f} | {seconds_off:.2f} |"
+        )
+    known = {row[0]: row for row in rows}
+    rows += [(rule, *known[like][1:]) for rule, like in ALIKE.items()]
+    with NEEDS.open("w", encoding="utf-8", newline="") as file:
+        out = csv.writer(file, delimiter="\t", lineterminator="\n")
+        out.writerow(HEAD)
+        out.writerows(sorted(rows))
+    sizes = ", ".join(f"{n:,} x {p:,}" for n, p in SIZES)
+    head = (
+        f"Commands: `needs.py run FOLDER`, `needs.py write FOLDER`. Simulated cohorts (patients x features): {sizes}.\n"
+        "Off: the largest ratio of what was measured to what the fit says; rules ask for 1.5 times the memory and six\n"
+        "times the run time, and twice that at each new attempt.\n\n"
+        "| rule | jobs | peak MiB | off | median s | longest s | off |\n|---|---|---|---|---|---|---|\n"
+    )
+    write_table("needs", "What each rule needs", head + "\n".join(lines))
+
+
+def _rounded(found: np.ndarray, *units: float) -> list[float]:
+    """Base as it is, the others per single value and patient in the units of the table."""
+    base, per_value, per_patient = found.tolist()
+    return [float(f"{x:.3g}") for x in (base, per_value * units[0], per_patient * units[1])]
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=["run", "write"])
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--cores", type=int, default=1)
+    given = parser.parse_args()
+    run(given.folder.resolve(), given.cores) if given.what == "run" else write(given.folder.resolve())
