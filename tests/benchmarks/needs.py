@@ -99,7 +99,7 @@ def jobs(folder: Path) -> pl.DataFrame:
 
 
 def fit(measured: pl.DataFrame, column: str) -> tuple[np.ndarray, float]:
-    """Base, per value and per patient of the largest figure of each size, and how far the fit lies below one at most."""
+    """Coefficients of base, values and patients, and the largest ratio of a figure to its fit."""
     largest = measured.group_by("patients", "values").agg(pl.col(column).max()).sort("patients", "values")
     given = largest.select(pl.lit(1.0), pl.col("values") / 1e6, pl.col("patients") / 1e3).to_numpy()
     seen = largest[column].to_numpy()
@@ -118,9 +118,8 @@ def write(folder: Path) -> None:
         rows.append((rule, *_rounded(memory, 2**20 / 1e6, 2**10 / 1e3), *_rounded(seconds, 1.0, 1.0)))
         peak, longest = own["memory"].max(), own["seconds"].max()
         middle = statistics.median(own["seconds"].to_list())
-        lines.append(
-            f"| {rule} | {len(own)} | {peak:.0f} | {memory_off:.2f} | {middle:.1f} | {longest:.0f} | {seconds_off:.2f} |"
-        )
+        told = (len(own), f"{peak:.0f}", f"{memory_off:.2f}", f"{middle:.1f}", f"{longest:.0f}", f"{seconds_off:.2f}")
+        lines.append("| " + " | ".join(map(str, (rule, *told))) + " |")
     known = {row[0]: row for row in rows}
     rows += [(rule, *known[like][1:]) for rule, like in ALIKE.items()]
     with NEEDS.open("w", encoding="utf-8", newline="") as file:

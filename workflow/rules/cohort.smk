@@ -126,6 +126,7 @@ rule describe_workflow:
         "<results>/logs/describe_workflow.log",
     benchmark:
         "<results>/benchmarks/describe_workflow.tsv"
+    localrule: True
     conda:
         "../../envs/stratiome.yaml"
     threads: 1

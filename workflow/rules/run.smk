@@ -19,6 +19,7 @@ rule describe_run:
         "<results>/logs/describe_run.log",
     benchmark:
         "<results>/benchmarks/describe_run.tsv"
+    localrule: True
     conda:
         "../../envs/stratiome.yaml"
     threads: 1
@@ -51,6 +52,7 @@ rule write_crate:
         "<results>/logs/write_crate.log",
     benchmark:
         "<results>/benchmarks/write_crate.tsv"
+    localrule: True
     conda:
         "../../envs/stratiome.yaml"
     threads: 1

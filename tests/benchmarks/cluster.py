@@ -1,0 +1,120 @@
+"""METABRIC through a real SLURM with more and more slots, beside a local run: `cluster.py run FOLDER`, then `write`.
+
+`run` brings up SLURM on this machine (tests/cluster/slurm.sh; root on Debian) with as many nodes of one core as there
+are slots, runs the workflow from its files to the report, and compares every table with that of a local run. Five folds
+and leave-site-out; principal components as the only baseline and few subsamples, as in the end-to-end test, for time.
+`write` tells where the time of the slots went:
+
+- useful: between the first and the last line of a rule's own work (the log of each job);
+- imports: the rest of the script's own time (Snakemake's benchmark file);
+- scheduling: the rest of the time in which slots were there: SLURM, two starts of Snakemake per job, and slots that
+  waited for work.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from datetime import datetime
+from pathlib import Path
+
+import yaml
+
+from results import write_table
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(ROOT / "workflow" / "scripts"), str(ROOT / "tests"), str(ROOT / "tests" / "e2e")]
+
+from conftest import write_config  # noqa: E402
+from small import tables  # noqa: E402
+
+LIGHT = {"latent": {"baselines": ["pca"]}, "subgroups": {"subsamples": 10}}
+SCRIPT = ROOT / "tests" / "cluster" / "slurm.sh"
+SLURM = ("--slurm-status-command", "squeue", "--slurm-init-seconds-before-status-checks", "5", "--cores", "1")
+
+
+def run(folder: Path, data: Path, slots: list[int]) -> None:
+    """Run METABRIC with each number of slots; 0 is a local run with two cores."""
+    raw = yaml.safe_load((ROOT / "config/cohorts/metabric.yaml").read_text()) | LIGHT
+    raw["data"]["folder"] = str(data)
+    for n in slots:
+        own = folder / str(n)
+        own.mkdir(parents=True, exist_ok=True)
+        config = write_config(raw | {"results": "results"}, own / "config.yaml")
+        command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), "--directory", str(own)]
+        command += ["--configfile", str(config), "--workflow-profile"]
+        command += [str(ROOT / "profiles/slurm"), *SLURM] if n else [str(ROOT / "profiles/default"), "--cores", "2"]
+        env = os.environ | {"SLURM_TEST_NODES": str(n), "SLURM_TEST_CPUS": "1", "SLURM_TEST_MB": "6000"}
+        env |= {"SLURM_TEST_HOME": str(own / "slurm")}
+        if n:
+            subprocess.run([str(SCRIPT), "up"], env=env, check=True)
+        began = time.time()
+        try:
+            with (own / "run.log").open("w") as log:
+                subprocess.run(command, stdout=log, stderr=log, cwd=own, check=True)
+        finally:
+            wall = time.time() - began
+            if n:
+                subprocess.run([str(SCRIPT), "down"], env=env, check=True)
+        (own / "wall.json").write_text(json.dumps({"wall": wall, "load": os.getloadavg()[2]}))
+        print(n, round(wall), flush=True)
+
+
+def costs(own: Path, slots: int) -> dict[str, float]:
+    """Where the time of one run went, in seconds."""
+    results = own / "results"
+    script = useful = 0.0
+    jobs = 0
+    for path in sorted((results / "benchmarks").rglob("*.tsv")):
+        script += float(next(iter(csv.DictReader(path.open(), delimiter="\t")))["s"])
+        log = (results / "logs" / path.relative_to(results / "benchmarks")).with_suffix(".log")
+        times = re.search(r"done: began (\S+), ended (\S+)", log.read_text())
+        assert times, log
+        began, ended = map(datetime.fromisoformat, times.groups())
+        useful += (ended - began).total_seconds()
+        jobs += 1
+    ended = (own / "slurm/log/jobs.txt").read_text().splitlines() if slots else []
+    wall = json.loads((own / "wall.json").read_text())["wall"]
+    return {"wall": wall, "jobs": jobs, "sent": len(ended), "script": script, "useful": useful}
+
+
+def write(folder: Path, slots: list[int]) -> None:
+    """Compare the tables, and write the table of RESULTS.md."""
+    reference = tables(folder / "0" / "results")
+    lines = []
+    for n in slots:
+        found = costs(folder / str(n), n)
+        other = tables(folder / str(n) / "results")
+        differing = sorted(k for k in set(reference) | set(other) if reference.get(k) != other.get(k))
+        there = found["wall"] * (n or 2)
+        shares = [found["useful"] / there, (found["script"] - found["useful"]) / there, 1 - found["script"] / there]
+        name = f"{n} slots" if n else "local, 2 cores"
+        told = [name, found["sent"] or found["jobs"], f"{found['wall']:.0f}", *(f"{s:.0%}" for s in shares)]
+        lines.append("| " + " | ".join(map(str, [*told, f"{len(differing)} of {len(reference)}"])) + " |")
+        if differing:
+            print(n, differing)
+    head = (
+        "Commands: `cluster.py run FOLDER`, `cluster.py write FOLDER`, one run after another on one machine of two "
+        "cores, so that four slots share two cores.\n\n| where | jobs sent | wall s | useful | imports | scheduling and "
+        "waiting | files that differ from the local run |\n|---|---|---|---|---|---|---|\n"
+    )
+    write_table("cluster", "METABRIC through SLURM", head + "\n".join(lines))
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=["run", "write"])
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data" / "metabric")
+    parser.add_argument("--slots", type=int, nargs="+", default=[0, 1, 2, 4])
+    given = parser.parse_args()
+    if given.what == "run":
+        run(given.folder.resolve(), given.data.resolve(), given.slots)
+    else:
+        write(given.folder.resolve(), given.slots)

@@ -1,0 +1,127 @@
+"""The whole workflow through a real SLURM of two nodes: the same tables as without, whatever the cluster does.
+
+The small cohort (as in the end-to-end tests) is run to its end, or to its subgroups where that is enough, and compared
+byte for byte with a local run. What happens to it is done by SLURM's own means: `scancel`, a node that is lost, a limit
+of memory that is enforced.
+"""
+
+import os
+import re
+import subprocess
+import time
+
+import pytest
+
+from conftest import ROOT
+from small import tables
+
+pytestmark = [pytest.mark.e2e]
+
+SUBGROUPS = "results/resamples/full/subgroups.parquet"
+"""The end of a short run: reads, features, the latent model, subgroups."""
+
+
+def _difference(a: dict[str, bytes], b: dict[str, bytes]) -> list[str]:
+    return sorted(set(a) ^ set(b)) + [name for name in sorted(set(a) & set(b)) if a[name] != b[name]]
+
+
+def _same(part: dict[str, bytes], reference: dict[str, bytes]) -> bool:
+    """Whether there is something, and all of it is as in the reference."""
+    return bool(part) and all(reference[name] == content for name, content in part.items())
+
+
+def test_same_tables_as_without_a_cluster(cluster, folder, reference):
+    before = len(cluster.jobs())
+    assert _difference(folder.run(), reference) == []
+    own = cluster.jobs()[before:]
+    assert {job["JobState"] for job in own} == {"COMPLETED"}
+    assert {job["NodeList"] for job in own} == {"n1", "n2"}
+    rules = len(list((folder.results / "benchmarks").rglob("*.tsv")))
+    assert len(own) <= rules / 2, (len(own), rules)  # small rules share jobs
+    assert not (folder.path / ".snakemake/slurm_logs").exists() or "rror" not in folder.start("--quiet").text()
+
+
+def test_only_the_latent_model_asks_for_a_gpu(cluster, folder, reference):
+    before = len(cluster.jobs())
+    part = folder.run("--set-resources", "train_latent:gpu=1", "--", SUBGROUPS)
+    assert _same(part, reference)
+    asked = [job for job in cluster.jobs()[before:] if "gres/gpu" in job["Tres"]]
+    assert len(asked) == 1  # one resample is enough for these subgroups
+
+
+def test_a_cancelled_job(cluster, folder, reference):
+    started = folder.start("--retries", "0", "--", SUBGROUPS)
+    number, _ = cluster.wait_for("train_latent")
+    subprocess.run(["scancel", number], check=True)
+    assert started.end() == 1
+    assert "CANCELLED" in started.text()
+    assert not (folder.results / "resamples/full/latent.h5ad").exists()
+    assert _same(folder.run("--", SUBGROUPS), reference)
+
+
+def test_a_lost_node(cluster, folder, reference):
+    started = folder.start("--", SUBGROUPS)
+    number, node = cluster.wait_for("train_latent")
+    cluster.call("stop", node)
+    try:
+        assert started.end() == 0, started.text()[-4000:]
+    finally:
+        cluster.call("start", node)
+    states = {job["JobId"]: job["JobState"] for job in cluster.jobs()}
+    assert states[number] == "NODE_FAIL"
+    assert _same(tables(folder.results), reference)
+
+
+def test_out_of_memory_is_tried_again_with_more(cluster, folder, reference):
+    """The first attempt asks for far too little and is killed; the second asks for enough."""
+    before = len(cluster.jobs())
+    part = folder.run("--set-resources", "train_latent:mem_mb=60*40**(attempt-1)", "--", SUBGROUPS)
+    assert _same(part, reference)
+    own = [job for job in cluster.jobs()[before:] if "mem=60M" in job["Tres"] or "mem=2400M" in job["Tres"]]
+    assert [job["JobState"] for job in own] == ["FAILED", "COMPLETED"] or own[0]["JobState"] == "OUT_OF_MEMORY"
+
+
+def test_the_controller_of_the_workflow_is_killed(cluster, folder, reference):
+    """Its jobs go on without it; a new call must not work on the same files beside them."""
+    started = folder.start("--", SUBGROUPS)
+    cluster.wait_for("train_latent")
+    os.kill(started.process.pid, 9)
+    started.process.wait()
+    again = folder.start("--", SUBGROUPS)
+    if again.end() != 0:
+        assert "are still at work" in again.text(), again.text()[-3000:]
+        until = time.monotonic() + 300
+        while cluster.running() and time.monotonic() < until:
+            time.sleep(1)
+    assert _same(folder.run("--", SUBGROUPS), reference)
+
+
+def test_two_runs_in_one_folder(cluster, folder, reference):
+    started = folder.start("--", SUBGROUPS)
+    cluster.wait_for("read")
+    other = folder.start("--", SUBGROUPS)
+    assert other.end() == 1
+    assert "Another run is writing" in other.text()
+    assert started.end() == 0, started.text()[-4000:]
+    assert _same(tables(folder.results), reference)
+
+
+def test_any_scheduler_by_its_commands(cluster, folder, reference):
+    """The generic executor knows of a scheduler what a profile tells: here `sbatch`, as another would be called."""
+    before = len(cluster.jobs())
+    submit = "sbatch --parsable --mem {resources.mem_mb} -t {resources.runtime} -o /dev/null"
+    part = folder.run("--cluster-generic-submit-cmd", submit, "--", SUBGROUPS, profile="cluster-generic")
+    assert _same(part, reference)
+    assert len(cluster.jobs()) > before
+
+
+def test_the_profiles_name_rules_that_there_are():
+    import yaml
+
+    rules = set()
+    for file in (ROOT / "workflow/rules").glob("*.smk"):
+        rules |= set(re.findall(r"^ *rule (\w+):", file.read_text(), flags=re.M))
+    for name in ("slurm", "cluster-generic"):
+        profile = yaml.safe_load((ROOT / f"profiles/{name}/config.yaml").read_text())
+        assert set(profile["groups"]) <= rules
+        assert set(profile.get("group-components", {})) <= set(profile["groups"].values())
