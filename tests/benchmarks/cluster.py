@@ -101,8 +101,8 @@ def write(folder: Path, slots: list[int]) -> None:
             print(n, differing)
     head = (
         "Commands: `cluster.py run FOLDER`, `cluster.py write FOLDER`, one run after another on one machine of two "
-        "cores, so that four slots share two cores.\n\n| where | jobs sent | wall s | useful | imports | scheduling and "
-        "waiting | files that differ from the local run |\n|---|---|---|---|---|---|---|\n"
+        "cores, so that four slots share two cores.\n\n| where | jobs sent | wall s | useful | imports | scheduling, "
+        "waiting | files that differ |\n|---|---|---|---|---|---|---|\n"
     )
     write_table("cluster", "METABRIC through SLURM", head + "\n".join(lines))
 

@@ -1,0 +1,200 @@
+"""On paper: many analyses on a cluster, from the measured costs of one: `cluster_plan.py RESULTS --write`.
+
+RESULTS is the folder of a finished run (tests/benchmarks/cluster.py leaves several). Its `workflow.json` tells the jobs
+and what each needs, its benchmark files how long each took. The jobs are grouped as `profiles/slurm` groups them, and
+copies of the whole are scheduled: whatever is ready is sent, oldest first, as fast as Snakemake sends; a node takes one
+job. What a job costs beside its work (SLURM, two starts of Snakemake) is a constant that `cluster.py` measures.
+
+Nothing is run. Left out: nodes of different speed, waiting behind other users, and a file system that slows down where
+many read at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import heapq
+import json
+import sys
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+import networkx as nx
+import yaml
+
+from results import write_table
+
+ROOT = Path(__file__).resolve().parents[2]
+LOCAL = {"describe_workflow", "describe_run", "write_crate"}
+"""Rules that run where Snakemake does."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What is assumed of the cluster and of the run.
+
+    Attributes
+    ----------
+    analyses
+        Copies of the whole run.
+    nodes
+        Jobs that are at work at most.
+    overhead
+        Seconds that a job of the cluster costs beside its work.
+    sent
+        Seconds that Snakemake takes to send a job.
+    cores
+        Cores of one job, for those that share it.
+    """
+
+    analyses: int
+    nodes: int
+    overhead: float
+    sent: float
+    cores: int
+
+
+def job_graph(results: Path) -> nx.DiGraph:
+    """Jobs of one run, with `seconds`, `rule` and `resample`; an edge leads to the job that needs it."""
+    rules = json.loads((results / "workflow.json").read_text())["rules"]
+    graph = nx.DiGraph()
+    own: list[list[str]] = []
+    for rule in rules:
+        names = [job for job in rule["jobs"] if (results / job).exists()]
+        own.append(names)
+        for name in names:
+            seconds = float(next(iter(csv.DictReader((results / name).open(), delimiter="\t")))["s"])
+            parts = Path(name).parts
+            resample = parts[1] if len(parts) > 2 else None
+            graph.add_node(name, seconds=seconds, rule=rule["rule"], resample=resample)
+    for rule, names in zip(rules, own, strict=True):
+        for name in names:
+            resample = graph.nodes[name]["resample"]
+            for other in (job for place in rule["needs"] for job in own[place]):
+                if resample is None or graph.nodes[other]["resample"] in (None, resample):
+                    graph.add_edge(other, name)
+    return graph
+
+
+def grouped(graph: nx.DiGraph, cores: int) -> nx.DiGraph:
+    """The same with jobs that share one put together, as the profile says; local rules cost their own time only."""
+    profile = yaml.safe_load((ROOT / "profiles/slurm/config.yaml").read_text())
+    components = profile["group-components"]
+    place: dict[str, str] = {}
+    for group in dict.fromkeys(profile["groups"].values()):
+        members = [n for n, d in graph.nodes(data=True) if profile["groups"].get(d["rule"]) == group]
+        parts = list(nx.weakly_connected_components(graph.subgraph(members)))
+        parts = sorted((sorted(part) for part in parts), key=lambda part: part[0])
+        for i, part in enumerate(parts):
+            place |= dict.fromkeys(part, f"{group} {i // components.get(group, 1)}")
+    whole = nx.DiGraph()
+    for node, given in graph.nodes(data=True):
+        name = place.get(node, node)
+        kind = place[node].split()[0] if node in place else given["rule"]
+        whole.add_node(name, kind=kind, local=given["rule"] in LOCAL)
+        whole.nodes[name].setdefault("jobs", []).append(node)
+    for a, b in graph.edges:
+        if place.get(a, a) != place.get(b, b):
+            whole.add_edge(place.get(a, a), place.get(b, b))
+    for _, given in whole.nodes(data=True):
+        given["seconds"] = _time(graph.subgraph(given["jobs"]), cores)
+    return whole
+
+
+def _time(graph: nx.DiGraph, cores: int) -> float:
+    """Time of some jobs side by side on a number of cores."""
+    return schedule({"": graph}, Settings(1, cores, 0.0, 0.0, 1))[0]
+
+
+def schedule(graphs: dict[str, nx.DiGraph], settings: Settings) -> tuple[float, float]:
+    """Time until all is done, and the part of it in which the nodes were at work."""
+    waiting = {(g, n): graph.in_degree(n) for g, graph in graphs.items() for n in graph}
+    ready = sorted(key for key, count in waiting.items() if not count)
+    heapq.heapify(ready)
+    running: list[tuple[float, str, str]] = []
+    now = sender = busy = 0.0
+    free = settings.nodes
+    while ready or running:
+        while ready and free:
+            g, n = heapq.heappop(ready)
+            given = graphs[g].nodes[n]
+            local = given.get("local", False)
+            sender = max(sender, now) + (0.0 if local else settings.sent)
+            took = given["seconds"] + (0.0 if local else settings.overhead)
+            heapq.heappush(running, (sender + took, g, n))
+            busy += took
+            free -= 1
+        now, g, n = heapq.heappop(running)
+        free += 1
+        for other in graphs[g].successors(n):
+            waiting[g, other] -= 1
+            if not waiting[g, other]:
+                heapq.heappush(ready, (g, other))
+    return now, busy / (settings.nodes * now) if now else 0.0
+
+
+def critical_path(graph: nx.DiGraph, overhead: float) -> tuple[float, list[tuple[str, float]]]:
+    """Longest chain of jobs that need each other: its time, and kind and time of each job."""
+    weighted = nx.DiGraph()
+    for node, given in graph.nodes(data=True):
+        took = given["seconds"] + (0.0 if given["local"] else overhead)
+        weighted.add_edge((node, "start"), (node, "end"), weight=took)
+    weighted.add_weighted_edges_from(((a, "end"), (b, "start"), 0.0) for a, b in graph.edges)
+    path = nx.dag_longest_path(weighted)
+    steps = [node for node, end in path if end == "start"]
+    took = [weighted.edges[(n, "start"), (n, "end")]["weight"] for n in steps]
+    return sum(took), [(graph.nodes[n]["kind"], t) for n, t in zip(steps, took, strict=True)]
+
+
+def tell(results: Path, settings: Settings) -> str:
+    """The table and the critical path as text."""
+    jobs = job_graph(results)
+    lines = []
+    for name, graph in (("as the profile groups", grouped(jobs, settings.cores)), ("every rule a job", _single(jobs))):
+        sent = sum(not local for _, local in graph.nodes(data="local"))
+        copies = {f"{i:05d}": graph for i in range(settings.analyses)}
+        wall, at_work = schedule(copies, settings)
+        useful = settings.analyses * sum(s for _, s in jobs.nodes(data="seconds")) / 3600
+        paid = settings.nodes * wall / 3600
+        path, _ = critical_path(graph, settings.overhead)
+        told = (name, f"{sent * settings.analyses:,}", f"{wall / 60:.0f}", f"{path / 60:.1f}", f"{at_work:.0%}")
+        lines.append("| " + " | ".join((*told, f"{useful:.1f}", f"{paid:.1f}")) + " |")
+    graph = grouped(jobs, settings.cores)
+    path, steps = critical_path(graph, settings.overhead)
+    chain = ", ".join(f"{kind} {took:.0f} s" for kind, took in steps)
+    costs = Counter()
+    for _, given in jobs.nodes(data=True):
+        costs[given["rule"]] += given["seconds"]
+    dear = ", ".join(f"{rule} {cost / sum(costs.values()):.0%}" for rule, cost in costs.most_common(4))
+    return (
+        f"{settings.analyses} analyses on {settings.nodes} nodes of one job each; {settings.overhead:g} s per job "
+        f"beside its work, {settings.sent:g} s to send one.\n\n"
+        "| | jobs sent | wall min | critical path of one analysis, min | nodes at work | useful h | node hours |\n"
+        "|---|---|---|---|---|---|---|\n" + "\n".join(lines) + f"\n\nCritical path of one analysis ({path:.0f} s): "
+        f"{chain}.\nMost of the work: {dear}."
+    )
+
+
+def _single(graph: nx.DiGraph) -> nx.DiGraph:
+    single = graph.copy()
+    for _, given in single.nodes(data=True):
+        given |= {"kind": given["rule"], "local": given["rule"] in LOCAL}
+    return single
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("results", type=Path)
+    parser.add_argument("--analyses", type=int, default=150)
+    parser.add_argument("--nodes", type=int, default=100)
+    parser.add_argument("--overhead", type=float, default=8.0)
+    parser.add_argument("--sent", type=float, default=0.3)
+    parser.add_argument("--cores", type=int, default=4)
+    parser.add_argument("--write", action="store_true")
+    given = parser.parse_args()
+    text = tell(given.results, Settings(given.analyses, given.nodes, given.overhead, given.sent, given.cores))
+    if given.write:
+        command = "Command: `cluster_plan.py " + " ".join(sys.argv[2:]) + "` on a run that `cluster.py` left.\n\n"
+        write_table("cluster_plan", "Fifty cohorts with three endpoints on a hundred nodes, on paper", command + text)
+    print(text)
