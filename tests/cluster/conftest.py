@@ -45,6 +45,11 @@ class Cluster:
         lines = log.read_text().splitlines() if log.exists() else []
         return [dict(re.findall(r"(\w+)=(\S*)", line)) for line in lines]
 
+    def asked_for_gpu(self) -> set[str]:
+        """Numbers of the jobs of the last minutes that asked for a GPU."""
+        told = subprocess.run(["scontrol", "--oneliner", "show", "jobs"], capture_output=True, text=True, check=True)
+        return {line.split()[0].removeprefix("JobId=") for line in told.stdout.splitlines() if "gres:gpu" in line}
+
     def running(self) -> dict[str, tuple[str, str]]:
         """Jobs at work: number -> node, and what runs (`rule_NAME_...` or `rule_GROUP`)."""
         listed = subprocess.run(

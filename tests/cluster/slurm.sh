@@ -143,6 +143,7 @@ up() {
   slurmctld -c
   for i in $(seq "$nodes"); do start_node "n$i"; done
   for _ in $(seq 150); do
+    [ ! -s "$home/run/slurmctld.pid" ] || kill -0 "$(cat "$home/run/slurmctld.pid")" 2>/dev/null || break
     if [ "$(timeout 5 sinfo -h -N -o %t 2>/dev/null | grep -c '^idle$')" = "$nodes" ]; then
       echo "$nodes nodes are idle"
       return
