@@ -62,7 +62,7 @@ def test_all_changed_files_are_named_at_once(results):
     digests.record(results, "write_other", [str(other)])
     for path in (other, results / "evaluation/table.parquet"):
         _shorten(path)
-    with pytest.raises(digests.DigestError, match="(?s)make_table.*write_other.*delete them"):
+    with pytest.raises(digests.DigestError, match=r"(?s)make_table.*write_other.*delete them"):
         digests.check(results, [str(results / "evaluation/table.parquet"), str(other)])
 
 

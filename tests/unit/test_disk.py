@@ -28,13 +28,9 @@ def test_the_state_of_the_disk_is_told_with_the_file_and_a_fix(error, word, tmp_
 
 
 def test_the_cause_of_an_error_counts():
-    try:
-        try:
-            raise OSError(errno.ENOSPC, "No space left on device")
-        except OSError as cause:
-            raise ValueError("could not write") from cause
-    except ValueError as error:
-        assert "full" in str(disk.explain(error, []))
+    error = ValueError("could not write")
+    error.__cause__ = OSError(errno.ENOSPC, "No space left on device")
+    assert "full" in str(disk.explain(error, []))
     assert disk.explain(ValueError("something else"), []) is None
 
 
