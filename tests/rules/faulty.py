@@ -26,6 +26,13 @@ def write_analysis(folder: Path) -> None:
     write_config(raw, folder / "config.yaml")
 
 
+def fresh(reference: Path, folder: Path) -> Path:
+    """A folder for a run of the same analysis from the start."""
+    folder.mkdir(parents=True, exist_ok=True)
+    shutil.copy(reference / "config.yaml", folder)
+    return folder
+
+
 def command(folder: Path, *arguments: str, directory: Path | None = None) -> list[str]:
     """What a user types, in a working directory that is the folder or another one."""
     start = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile")]
@@ -33,11 +40,9 @@ def command(folder: Path, *arguments: str, directory: Path | None = None) -> lis
     return [*start, "--cores", "2", *(arguments or (TARGET,)), "--configfile", str(folder / "config.yaml")]
 
 
-def again(folder: Path, *arguments: str, env: dict | None = None) -> subprocess.CompletedProcess:
+def again(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
     """Run to the end."""
-    return snakemake(
-        "--cores", "2", *(arguments or (TARGET,)), "--configfile", str(folder / "config.yaml"), cwd=folder, env=env
-    )
+    return snakemake("--cores", "2", *(arguments or (TARGET,)), "--configfile", str(folder / "config.yaml"), cwd=folder)
 
 
 def start(folder: Path, *arguments: str, name: str = "out", directory: Path | None = None) -> subprocess.Popen:
@@ -59,7 +64,7 @@ def wait_for(there: Callable[[], bool], process: subprocess.Popen | None = None,
 
 def copy(reference: Path, target: Path) -> Path:
     """A copy of a run that has ended, with its times, its state and its config."""
-    shutil.copytree(reference, target, symlinks=True)
+    shutil.copytree(reference, target, symlinks=True, ignore=shutil.ignore_patterns("data"))
     return target
 
 
