@@ -1,5 +1,5 @@
 # The config, the plan, and the few helpers that rules use.
-import fcntl
+import atexit
 import hashlib
 import os
 import sys
@@ -11,6 +11,7 @@ from snakemake.exceptions import WorkflowError
 WORKFLOW = Path(workflow.current_basedir.get_path_or_uri(secret_free=True)).parent
 sys.path.insert(0, str(WORKFLOW / "scripts"))
 
+from stratiome import clock, disk, lock
 from stratiome.bundle.files import CARD, FILES as BUNDLE_FILES
 from stratiome.cohort.controls import controls_of
 from stratiome.cohort.manifest import write_json
@@ -45,6 +46,14 @@ try:
     EXTERNAL = external_configs(CONFIG)
 except ConfigError as error:
     raise WorkflowError(f"The config cannot be run.\n{error}")
+
+SEEN = lock.look(Path(CONFIG.results_folder))  # before the jobs are planned
+
+if not workflow.is_main_process:  # a job on its own, as on a node of a cluster
+    try:
+        HELD = (run := lock.folder_of(Path(CONFIG.results_folder))) and lock.join(run)
+    except lock.HeldError as error:
+        raise WorkflowError(str(error))
 
 RESAMPLES = resample_names(CONFIG.resamples, SPLITS.sites, SPLITS.given)
 FIRST_HELD_OUT = first_design(RESAMPLES, DESIGNS)
@@ -232,22 +241,47 @@ def whole_run(wildcards):
     return found
 
 
-def hold_folder(handle=[]):
-    """Refuse a second run in this folder. The system frees the lock when the holder dies, even by kill -9."""
-    lock = Path(CONFIG.results_folder)
+def hold_folder():
+    """Refuse a second run in this folder, and wait for jobs that a dead one has left at work."""
+    folder = Path(CONFIG.results_folder)
     try:
-        lock.mkdir(parents=True, exist_ok=True)
-        handle.append(open(lock / ".lock", "w"))
+        held = lock.hold(folder, SEEN, lambda text: print(text, file=sys.stderr))
+    except lock.HeldError as error:
+        raise WorkflowError(str(error))
     except OSError as error:
-        raise WorkflowError(
-            f"`results`: {lock} cannot be written ({error.strerror}). Suggestion: name a folder that is yours"
+        said = disk.explain(error, [str(folder)]) or (
+            f"{folder} cannot be written ({error.strerror}). Suggestion: name a folder that is yours"
         )
-    try:
-        fcntl.flock(handle[-1], fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+        raise WorkflowError(f"`results`: {said}")
+    atexit.register(lock.release, held)
+
+
+def set_clock():
+    """Let no result be newer than the start of this run, and refuse files of the user that are."""
+    now = (Path(CONFIG.results_folder) / lock.LOCK).stat().st_mtime_ns
+    made = {
+        f"{f}/.snakemake_timestamp" if f.is_directory else str(f)
+        for job in workflow.dag.jobs
+        for f in job.output
+        if not f.is_storage
+    }
+    read = {
+        str(f)
+        for job in workflow.dag.needrun_jobs()
+        for f in job.input
+        if not f.is_storage
+    }
+    if given := sorted(clock.ahead(read - made, now)):
         raise WorkflowError(
-            f"Another run is writing to {lock}. Suggestion: wait for it, or give `results:` another folder in the config"
+            f"These files were last changed in a time to come, by the clock of the results:\n{clock.told(given)}\n"
+            "What is made from them would look older than they are. Suggestion: set the clock right, or `touch` them"
         )
+    if results := sorted(clock.ahead(made, now)):
+        print(
+            f"{len(results)} results have a time to come, as after a change of the clock: they get the time of now",
+            file=sys.stderr,
+        )
+        clock.set_back(results, now)
 
 
 def started_file():
@@ -265,6 +299,7 @@ def note_start():
 
 onstart:
     hold_folder()
+    set_clock()
     note_start()
 
 

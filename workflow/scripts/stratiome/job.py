@@ -12,6 +12,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, cast
 
+from stratiome import digests, disk, lock
+
 logger = logging.getLogger("stratiome")
 
 _EXPECTED = (
@@ -26,6 +28,8 @@ _EXPECTED = (
     "CoxError",
     "BundleError",
     "PredictorError",
+    "DigestError",
+    "HeldError",
 )
 
 
@@ -33,7 +37,8 @@ def run(main: Callable[..., None], snakemake: Any) -> None:
     """Call the `main` of a rule's script with what the rule declares.
 
     Named inputs and outputs arrive as paths (a list of files as a list), wildcards and other params as they are, and
-    the entries of `params.settings` as the typed sections of the config (`analysis` as the whole of it).
+    the entries of `params.settings` as the typed sections of the config (`analysis` as the whole of it). Files of the
+    results are compared with what their makers wrote before they are read, and those made here get their digests.
 
     Parameters
     ----------
@@ -44,19 +49,48 @@ def run(main: Callable[..., None], snakemake: Any) -> None:
     """
     arguments = _arguments(main, snakemake)
     log = str(snakemake.log[0]) if snakemake.log else None
-    _set_logging(log)
+    folder = _run_folder(log)
+    try:
+        held = lock.join(folder) if folder else None  # until this process ends
+        _set_logging(log)
+    except (OSError, lock.HeldError) as error:
+        _report(error, snakemake, None)
+        sys.exit(1)
     threads = int(dict(snakemake.params).get("settings", {}).get("threads", 1))
     _set_threads(threads)
     logger.info("rule %s%s", snakemake.rule, "".join(f" {k}={v}" for k, v in snakemake.wildcards.items()))
     began = _now()
     try:
+        if folder:
+            _check_inputs(folder, snakemake)
         main(**arguments)
+        if folder:
+            digests.record(folder, snakemake.rule, list(snakemake.output))
     except Exception as error:
         _report(error, snakemake, log)
         logging.shutdown()
         sys.exit(1)
     logger.info("done: began %s, ended %s", began, _now())
     logging.shutdown()
+    if held:
+        held.close()
+
+
+def _run_folder(log: str | None) -> Path | None:
+    """Folder that the run holds; every rule has its log in `logs` of the results."""
+    parts = Path(log).parts[:-1] if log else ()
+    if "logs" not in parts:
+        return None
+    last = len(parts) - 1 - parts[::-1].index("logs")
+    return lock.folder_of(Path(*parts[:last]))
+
+
+def _check_inputs(folder: Path, snakemake: Any) -> None:
+    unknown = digests.check(folder, list(snakemake.input))
+    if unknown:
+        more = f" and {len(unknown) - 5} more" if len(unknown) > 5 else ""
+        logger.info("used without a digest of its maker: %s%s", ", ".join(unknown[:5]), more)
+    digests.forget(folder, list(snakemake.output))
 
 
 def _now() -> str:
@@ -97,6 +131,7 @@ def typed_settings(settings: dict[str, Any]) -> dict[str, Any]:
 
 
 def _set_logging(path: str | None) -> None:
+    logging.raiseExceptions = False  # a full disk is told of once, not with every line of the log
     handlers: list[logging.Handler] = []
     if path:
         Path(path).parent.mkdir(parents=True, exist_ok=True)
@@ -125,10 +160,12 @@ def _set_threads(threads: int) -> None:
 
 
 def _report(error: Exception, snakemake: Any, log: str | None) -> None:
-    expected = type(error).__name__ in _EXPECTED
+    told = disk.explain(error, list(snakemake.output))
+    expected = told is not None or type(error).__name__ in _EXPECTED
     where = f"rule {snakemake.rule}" + "".join(f", {k} {v}" for k, v in snakemake.wildcards.items())
-    logger.error("%s: %s", where, error)
+    said = told or (str(error) if expected else f"{type(error).__name__}: {error}")
+    logger.error("%s: %s", where, said)
     if not expected:
         logger.error("%s", traceback.format_exc())
-    text = f"\nStratiome stopped in {where}\n{error if expected else f'{type(error).__name__}: {error}'}\n"
+    text = f"\nStratiome stopped in {where}\n{said}\n"
     print(text + (f"Details: {log}\n" if log else ""), file=sys.stderr, flush=True)

@@ -19,6 +19,7 @@ from stratiome.cohort.manifest import sha256
 from stratiome.cohort.read import check_matrix_header, missing_column, read_header, read_patients
 from stratiome.cohort.study import read_study, study_files
 from stratiome.config import Config, ConfigError, DataConfig, check_config, resolve
+from stratiome.disk import read_only
 from stratiome.names import CARD, FEWEST_ALIGNED, NAME_COLUMNS
 from stratiome.resample.design import patients_to_split
 from stratiome.resample.given import check_given, read_given
@@ -334,7 +335,8 @@ def _check_results(folder: Path) -> list[str]:
     present = next(p for p in (folder, *folder.absolute().parents) if p.exists())
     if present.is_dir() and os.access(present, os.W_OK):
         return []
-    why = "is a file" if not present.is_dir() else "is not yours to write to"
+    mounted = "is on a disk that is read-only" if read_only(present) else "is not yours to write to"
+    why = mounted if present.is_dir() else "is a file"
     return [f"`results`: {folder} cannot be written, {present} {why}. Suggestion: name a folder that is yours"]
 
 
