@@ -26,7 +26,7 @@ from stratiome.latent.checkpoint import Checkpoint, State
 from stratiome.latent.errors import TrainingStopped
 from stratiome.latent.inputs import learn_specs
 from stratiome.latent.train import train
-from test_latent import make_features, run_script
+from test_latent import make_features
 from test_latent_stream import with_counts
 
 # Members leave at different epochs of the search and of the refit, and noise is drawn for two steps at once.
@@ -104,7 +104,7 @@ def test_stopped_again_and_again_it_ends_with_the_same_bits(tmp_path, undisturbe
     assert chain(tmp_path / "c", [gap]) == undisturbed  # with a gap of two: before every single step
 
 
-@examples(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(gaps=st.lists(st.integers(2, 120), min_size=1, max_size=6))
 def test_wherever_it_is_stopped_it_ends_with_the_same_bits(tmp_path, undisturbed, gaps):
     path = tmp_path / "c"
@@ -193,9 +193,10 @@ def test_a_run_that_forgets_a_piece_of_its_state_is_seen(tmp_path, monkeypatch, 
             whole(self, _without(piece, state, fresh))
 
         monkeypatch.setattr(phase, "restore", restore)
-    monkeypatch.setattr(sys.modules[__name__], "MOST_RUNS", 100)
+    monkeypatch.setattr(sys.modules[__name__], "MOST_RUNS", 60)
     try:
-        found = chain(tmp_path / "c", [9])
+        with np.errstate(invalid="ignore"):
+            found = chain(tmp_path / "c", [9])
     except (RuntimeError, IndexError, ValueError, AssertionError):
         found = None  # that is seen as well
     assert any(seen)
@@ -243,7 +244,7 @@ def _resumed(caplog):
 def test_the_log_says_where_it_goes_on(stopped, caplog, undisturbed):
     with caplog.at_level(logging.INFO):
         assert trained(Checkpoint(stopped)) == undisturbed
-    assert "resumed at epoch 8, step 2 of the search" in caplog.text
+    assert "search resumed at epoch 8, step 2" in caplog.text
 
 
 def test_a_file_cut_short_anywhere_is_not_used(stopped, caplog, undisturbed):
@@ -400,46 +401,56 @@ def test_a_checkpoint_holds_nothing_of_a_patient(stopped):
 
 # --- the rule's script ---------------------------------------------------------------------------------------------
 
-KILLED = """
-import sys, time
-sys.path[:0] = sys.argv[3:]
+OUTPUTS = {"latents": "l.h5ad", "weights": "w.safetensors", "description": "d.json", "history": "h.parquet"}
+SCRIPT = f"""
+import sys
+sys.path.insert(0, {str(ROOT / "workflow/scripts")!r})
 import torch
 torch.set_num_threads(1)
 import train_latent
 from stratiome.config import LatentConfig
 from stratiome.latent import checkpoint
 checkpoint.EVERY_SECONDS = 0.05
-folder = sys.argv[1]
-names = {"latents": "l.h5ad", "weights": "w.safetensors", "description": "d.json", "history": "h.parquet"}
-train_latent.main(features=folder + "/features.h5mu", latent=LatentConfig.model_validate_json(sys.argv[2]), seed=1,
-    resample="cv-1-1", checkpoint=folder + "/c", **{key: f"{folder}/{name}" for key, name in names.items()})
+latent = LatentConfig.model_validate_json(sys.argv[1])
+train_latent.main(features="features.h5mu", latent=latent, seed=1, resample="full", checkpoint="c", **{OUTPUTS})
 """
 
 
-def test_killed_without_a_warning_the_script_goes_on_and_writes_the_same_files(tmp_path):
-    settings = SETTINGS.model_copy(update={"epochs": 400, "patience": 200, "learning_rate": 0.005})
-    whole = run_script(FEATURES, tmp_path / "whole", settings)
-    folder = tmp_path / "killed"
-    folder.mkdir()
-    write_features(FEATURES, str(folder / "features.h5mu"))
-    command = [sys.executable, "-c", KILLED, str(folder), settings.model_dump_json()]
-    command += [str(ROOT / "workflow/scripts")]
+def _start(folder, settings):
+    command = [sys.executable, "-c", SCRIPT, settings.model_dump_json()]
+    env = os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+    return subprocess.Popen(command, cwd=folder, env=env, stderr=subprocess.PIPE, text=True)
 
-    def kill_when_newer(than):
-        process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-        while process.poll() is None and not ((folder / "c").exists() and _state(folder / "c").facts["epoch"] > than):
+
+def _finish(process):
+    said = process.communicate()[1]
+    assert process.returncode == 0, said[-3000:]
+
+
+def test_killed_without_a_warning_the_script_goes_on_and_writes_the_same_files(tmp_path):
+    settings = SETTINGS.model_copy(update={"epochs": 400, "patience": 200, "learning_rate": 0.005, "members": 1})
+    settings = settings.model_copy(update={"baselines": ("pca",)})
+    folders = {name: tmp_path / name for name in ("whole", "killed")}
+    for folder in folders.values():
+        folder.mkdir()
+        write_features(FEATURES, str(folder / "features.h5mu"))
+    _finish(_start(folders["whole"], settings))
+
+    folder, reached = folders["killed"], 0
+    kept = folder / "c"
+    for _ in range(2):
+        process = _start(folder, settings)
+        while process.poll() is None and not (kept.exists() and _state(kept).facts["epoch"] > reached + 5):
             time.sleep(0.002)
         assert process.poll() is None, process.communicate()[1][-3000:]
         process.kill()
         process.communicate()
-        return _state(folder / "c").facts
-
-    first = kill_when_newer(5)
-    second = kill_when_newer(first["epoch"] + 5)
-    assert second["phase"] == "search"
-    assert second["epoch"] > first["epoch"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr[-3000:]
-    for key, path in whole.items():
-        assert (folder / path.name).read_bytes() == path.read_bytes(), key
-    assert sorted(p.name for p in folder.iterdir()) == sorted(p.name for p in (tmp_path / "whole").iterdir())
+        state = _state(kept).facts
+        assert state["phase"] == "search"
+        assert state["epoch"] > reached
+        reached = state["epoch"]
+    _finish(_start(folder, settings))
+    for name in OUTPUTS.values():
+        assert (folder / name).read_bytes() == (folders["whole"] / name).read_bytes(), name
+    assert sorted(p.name for p in folder.iterdir()) == sorted(p.name for p in folders["whole"].iterdir())
+    assert not kept.exists()

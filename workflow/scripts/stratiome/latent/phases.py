@@ -107,7 +107,8 @@ class _Run(ABC):
         """
         if state is not None:
             self.restore(state)
-            logger.info("resumed at epoch %d, step %d of the %s", self.epoch + 1, self.steps + 1, self.name)
+        began = "begins" if state is None else f"resumed at epoch {self.epoch + 1}, step {self.steps + 1}"
+        logger.info("latent model: %s %s, %d members on %s", self.name, began, len(self.members), self.device.type)
         self.checkpoint = checkpoint
         with checkpoint.listening() if checkpoint else nullcontext():
             for epoch in (progress := _progress(self.epoch, self.settings.epochs, what)):
