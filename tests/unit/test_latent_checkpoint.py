@@ -373,7 +373,7 @@ def test_a_full_disk_stops_no_training_and_is_told(tmp_path, monkeypatch, caplog
     assert "no checkpoint could be written: [Errno 28]" in caplog.text
     with pytest.raises(TrainingStopped, match="nothing could be kept"):
         trained(StopsAt(tmp_path / "c", 30))
-    assert not (tmp_path / "c").exists()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_kill_while_a_checkpoint_is_written_leaves_the_one_before(stopped, monkeypatch, undisturbed):
@@ -386,9 +386,12 @@ def test_a_kill_while_a_checkpoint_is_written_leaves_the_one_before(stopped, mon
     with pytest.raises(KeyboardInterrupt):
         trained(StopsAt(stopped, 20))
     assert stopped.read_bytes() == before
+    assert len(list(stopped.parent.iterdir())) == 2  # the other one is half written
     monkeypatch.undo()
     monkeypatch.setattr(phases, "WINDOW", 64)
     assert trained(Checkpoint(stopped)) == undisturbed
+    Checkpoint(stopped).remove()
+    assert list(stopped.parent.iterdir()) == []
 
 
 def test_a_checkpoint_holds_nothing_of_a_patient(stopped):

@@ -10,7 +10,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
@@ -125,6 +125,8 @@ class Checkpoint:
             self._partial.replace(self.path)
         except OSError as error:
             logger.warning("no checkpoint could be written: %s", error)
+            with suppress(OSError):
+                self._partial.unlink(missing_ok=True)
             return False
         finally:
             self._written = time.monotonic()
@@ -177,13 +179,14 @@ class Checkpoint:
         self._signal = number
 
     def remove(self) -> None:
-        """Remove the file, as the outputs of the run are complete."""
-        self.path.unlink(missing_ok=True)
-        self._partial.unlink(missing_ok=True)
+        """Remove the file, and what a kill left half written, as the outputs of the run are complete."""
+        for file in (self.path, *self.path.parent.glob(f".{self.path.name}.*.partial")):
+            file.unlink(missing_ok=True)
 
     @property
     def _partial(self) -> Path:
-        return self.path.with_name(f".{self.path.name}.partial")
+        """Each process has its own: a job whose run was killed may still be at work when the next run starts."""
+        return self.path.with_name(f".{self.path.name}.{os.getpid()}.partial")
 
 
 class _Unusable(LatentError):
