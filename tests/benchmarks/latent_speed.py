@@ -68,9 +68,10 @@ class Steps:
     def __init__(self, features, device: str, encoder_inputs: int) -> None:
         import torch
 
+        from stratiome.latent.bases import learn_bases
         from stratiome.latent.inputs import learn_specs
         from stratiome.latent.source import Source
-        from stratiome.latent.train import choose_device, learn_bases
+        from stratiome.latent.train import choose_device
 
         self.device = choose_device(device)
         self.specs = learn_specs(features, balance=False)
@@ -86,7 +87,7 @@ class Steps:
     def run(self, members: int):
         """A training run that has not begun."""
         from stratiome.config import LatentConfig
-        from stratiome.latent.train import Search
+        from stratiome.latent.phases import Search
 
         settings = LatentConfig(members=members)
         return Search(self.fit, self.validation, self.specs, self.bases, settings, 1, range(members))
@@ -283,19 +284,19 @@ def watch_epochs(before: Callable[[], None] = lambda: None) -> dict[str, list[tu
     before
         Called before each epoch, off the clock.
     """
-    from stratiome.latent import train
+    from stratiome.latent import phases
 
     epochs: dict[str, list[tuple[float, float]]] = {"Search": [], "Refit": []}
-    step_epoch = train._Run.step_epoch
+    step_epoch = phases._Run.step_epoch
 
-    def timed(self: train._Run, epoch: int) -> np.ndarray:
+    def timed(self: phases._Run, epoch: int) -> np.ndarray:
         before()
         wall, busy = time.perf_counter(), time.process_time()
         loss = step_epoch(self, epoch)
         epochs[type(self).__name__].append((time.process_time() - busy, time.perf_counter() - wall))
         return loss
 
-    train._Run.step_epoch = timed  # type: ignore[method-assign]
+    phases._Run.step_epoch = timed  # type: ignore[method-assign]
     return epochs
 
 

@@ -18,8 +18,9 @@ from stratiome.latent.errors import LatentError
 from stratiome.latent.inputs import learn_specs
 from stratiome.latent.model import LatentModel, _posterior_means, load_models, save_models
 from stratiome.latent.module import MIN_LOG_NOISE, Batch, Cells, OmicShape, Posterior, StackedVae, divergence
+from stratiome.latent.phases import Refit, Search
 from stratiome.latent.source import Source
-from stratiome.latent.train import Refit, Search, inner_split, train
+from stratiome.latent.train import inner_split, train
 from stratiome.tables import TrainingHistory, read_table
 
 SMALL = LatentConfig(dims=4, hidden=8, members=2, epochs=6, warmup_epochs=2)

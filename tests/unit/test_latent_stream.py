@@ -78,7 +78,7 @@ def test_a_file_that_ends_early_is_refused(tmp_path):
 )
 def test_streamed_training_is_bit_for_bit_that_in_memory(tmp_path, monkeypatch, settings):
     monkeypatch.setattr(block, "CHUNK", 16)
-    monkeypatch.setattr("stratiome.latent.train.AT_ONCE", 16)
+    monkeypatch.setattr("stratiome.latent.phases.AT_ONCE", 16)
     features = with_counts(make_features(n=120))
     path = str(tmp_path / "f.h5mu")
     write_features(features, path)

@@ -115,6 +115,11 @@ def minutes(rule):
     return lambda wildcards, attempt: NEEDS[rule].minutes(SIZE, attempt)
 
 
+def beside_outputs(wildcards, output):
+    """File of a job that was stopped and is to go on; it is none of the outputs, which are removed when a job fails."""
+    return str(Path(output[0]).with_suffix(".checkpoint"))
+
+
 def truth(wildcards):
     """The planted truth, where the cohort is simulated."""
     return ["<results>/input/truth.parquet"] if HAS_TRUTH else []

@@ -23,6 +23,7 @@ rule train_latent:
     params:
         settings=settings("latent", "seed"),
         library=library("latent", "features"),
+        checkpoint=beside_outputs,
     message:
         "{wildcards.resample}: training the latent model"
     script:

@@ -8,6 +8,7 @@ import numpy as np
 from stratiome.config import LatentConfig
 from stratiome.features.block import FeatureSet, StoredFeatures, pieces
 from stratiome.latent.baselines import PcaModel, fit_baselines
+from stratiome.latent.checkpoint import Checkpoint
 from stratiome.latent.ensemble import fit_projection_in_pieces
 from stratiome.latent.inputs import align, learn_specs
 from stratiome.latent.model import LatentModel, save_models
@@ -27,17 +28,20 @@ def main(
     latent: LatentConfig,
     seed: int,
     resample: str,
+    checkpoint: str | None = None,
+    library: str = "",
 ) -> None:
-    """Train on one resample and write latents, weights, description and history."""
+    """Train on one resample and write latents, weights, description and history; go on where a run was stopped."""
     import anndata
     import pandas as pd
 
     from stratiome.latent.source import matrix_gib
 
+    kept = Checkpoint(checkpoint, library) if checkpoint else None
     with StoredFeatures(features) as stored:
         everybody = np.arange(len(stored.patient_ids))
         data = stored if matrix_gib(stored, everybody) > latent.memory_gb else stored.take(everybody)
-        vae = LatentModel.fit(data, latent, seed)
+        vae = LatentModel.fit(data, latent, seed, kept)
         models: dict[str, LatentSpace] = {"vae": vae, **baselines(data, latent, seed)}
         save_models(models, weights, description)
         write_table(from_rows(vae.history, TrainingHistory), history, TrainingHistory)
@@ -49,6 +53,8 @@ def main(
     )
     Path(latents).parent.mkdir(parents=True, exist_ok=True)
     anndata.AnnData(obs=obs, obsm=obsm, uns={"resample": resample}).write_h5ad(latents)
+    if kept:
+        kept.remove()
 
 
 def baselines(data: FeatureSet | StoredFeatures, settings: LatentConfig, seed: int) -> dict[str, LatentSpace]:

@@ -23,6 +23,7 @@ _EXPECTED = (
     "TableError",
     "OmicError",
     "LatentError",
+    "TrainingStopped",
     "StrategyError",
     "TreatmentError",
     "CoxError",
@@ -105,7 +106,7 @@ def _arguments(main: Callable[..., None], snakemake: Any) -> dict[str, Any]:
     found |= {name: str(value) for name, value in snakemake.wildcards.items()}
     parameters = dict(snakemake.params)
     found |= typed_settings(parameters.pop("settings", {}))
-    found |= {name: value for name, value in parameters.items() if name != "library"}
+    found |= parameters
     wanted = inspect.signature(main).parameters
     # `as_list` inputs of length one arrive as text: the annotation says which is meant.
     for name, parameter in wanted.items():

@@ -23,6 +23,7 @@ from stratiome.latent.space import LatentSpace
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from stratiome.latent.checkpoint import Checkpoint
     from stratiome.latent.module import StackedVae
 
 FORMAT = 2
@@ -56,7 +57,13 @@ class LatentModel:
     history: list[dict[str, float]] = field(default_factory=list, repr=False)
 
     @classmethod
-    def fit(cls, features: FeatureSet | StoredFeatures, settings: LatentConfig, seed: int) -> LatentModel:
+    def fit(
+        cls,
+        features: FeatureSet | StoredFeatures,
+        settings: LatentConfig,
+        seed: int,
+        checkpoint: Checkpoint | None = None,
+    ) -> LatentModel:
         """Train on the training patients who have at least one omic.
 
         Parameters
@@ -67,17 +74,21 @@ class LatentModel:
             Sizes and schedule.
         seed
             Seed of everything random.
+        checkpoint
+            Where training is kept while it goes on, see `train.train`; None for nowhere.
 
         Raises
         ------
         LatentError
             If too few training patients have omics, or a loss is not finite.
+        TrainingStopped
+            If a signal told training to stop, and there is a checkpoint.
         """
         from stratiome.latent.train import train
 
         specs = learn_specs(features, balance=False, counts=settings.counts == "negative_binomial")
         rows = np.flatnonzero(features.train & np.any([b.present for b in features.blocks], axis=0))
-        trained = train(features, specs, rows, settings, seed)
+        trained = train(features, specs, rows, settings, seed, checkpoint=checkpoint)
         weights = {k: v.numpy() for k, v in trained.weights.items()}
         sizes = {"dims": settings.dims, "hidden": settings.hidden, "members": settings.members}
         means, _ = _posterior_means(features, rows, specs, sizes, weights)

@@ -89,6 +89,15 @@ class MemberMatrix:
         }
         self._attach(self.matrix[members], state)
 
+    def state(self) -> dict[str, Tensor]:
+        """The matrix, and what Adam remembers of its steps."""
+        weights = self.optimiser.param_groups[0]["params"][0]
+        return {"matrix": self.matrix, **self.optimiser.state[weights]}
+
+    def restore(self, state: dict[str, Tensor]) -> None:
+        """Take up a state, of as many members as there are."""
+        self._attach(state["matrix"], {name: value for name, value in state.items() if name != "matrix"})
+
     def load(self, matrix: Tensor) -> None:
         """Put other weights, of any number of members, into the module; the optimiser starts anew."""
         self._attach(matrix, None)

@@ -17,7 +17,7 @@ SEEDS = (
     ("Simulated cohort", "patients, omics and outcomes, by purpose", "SeedSequence({seed}, spawn_key=purpose)",
      "cohort/simulate_patients.py", "SeedSequence(seed, spawn_key=key)"),
     ("Resamples", "folds of a repeat", "[{seed}, repeat]", "resample/design.py", "[seed, repeat]"),
-    ("Latent model", "a member of the ensemble, from 0", "[{seed}, 1 + member]", "latent/train.py", "[seed, 1 + m]"),
+    ("Latent model", "a member of the ensemble, from 0", "[{seed}, 1 + member]", "latent/phases.py", "[seed, 1 + m]"),
     ("Subgroups", "subsamples of the patients", "[{seed}, 0]", "subgroups/stability.py", "[seed, 0]"),
     ("Subgroups", "a reference cohort without subgroups, from 0", "[{seed}, 1, draw]", "subgroups/stability.py",
      "[seed, 1, len(null)]"),
