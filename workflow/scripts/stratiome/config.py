@@ -284,7 +284,8 @@ Condition = Annotated[str, AfterValidator(_only_columns)]
 def _here_or_stored(folder: str) -> str:
     if "://" in folder and not folder.startswith(ADDRESS):
         raise ValueError(
-            f"{folder!r} is no folder. Suggestion: a folder of this machine, or `{ADDRESS}bucket/folder` on object storage"
+            f"{folder!r} is no folder. Suggestion: a folder of this machine, or on object storage, as "
+            f"`{ADDRESS}bucket/folder`"
         )
     return folder
 
@@ -308,7 +309,8 @@ class DataConfig(Section):
 
     folder: Folder = Field(
         ".",
-        description="Folder of the data files; relative to the working folder, or `s3://bucket/folder` on object storage.",
+        description="Folder of the data files; relative to the working folder, or on object storage, as "
+        "`s3://bucket/folder`.",
     )
     clinical: str | None = Field(None, description="Clinical table (TSV, CSV or Parquet), one row per patient.")
     study: str | None = Field(
@@ -350,8 +352,8 @@ class DataConfig(Section):
     def _files_within_an_address(self) -> DataConfig:
         if self.folder.startswith(ADDRESS) and (self.clinical is None or self.fetch is not None):
             raise ValueError(
-                "`folder` can be on object storage only where `clinical` names the clinical table; a study is read from "
-                "a folder of this machine. Suggestion: copy the study, and name the folder of the copy"
+                "`folder` can be on object storage only where `clinical` names the clinical table; a study is read "
+                "from a folder of this machine. Suggestion: copy the study, and name the folder of the copy"
             )
         for path in (self.clinical, *(omic.path for omic in self.omics.values())):
             if path is not None and "://" in path:
@@ -984,8 +986,8 @@ class BundleConfig(Section):
 
     apply: Folder | None = Field(
         None,
-        description="Folder of a bundle whose models score the patients of this cohort, by the target `apply`; of this "
-        "machine, or `s3://bucket/folder` on object storage.",
+        description="Folder of a bundle whose models score the patients of this cohort, by the target `apply`; it may "
+        "be on object storage, as `s3://bucket/folder`.",
     )
 
     digest: str | None = Field(

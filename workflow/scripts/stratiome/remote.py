@@ -1,4 +1,4 @@
-"""Folders that a config names by an address on object storage, `s3://bucket/folder`, in place of one of this machine."""
+"""Folders on object storage, which a config names by address, as `s3://bucket/folder`."""
 
 from __future__ import annotations
 
