@@ -53,6 +53,7 @@ try:
 except ConfigError as error:
     raise WorkflowError(f"The config cannot be run.\n{error}")
 
+refuse_unstorable(CONFIG.results_folder)
 RESAMPLES = resample_names(CONFIG.resamples, SPLITS.sites, SPLITS.given)
 FIRST_HELD_OUT = first_design(RESAMPLES, DESIGNS)
 WORKFLOW_FILES = [

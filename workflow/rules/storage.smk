@@ -38,8 +38,18 @@ def copied(raw):
                     f"`{'.'.join(key)}`: {address}/{name} cannot be read ({type(error).__name__}). Suggestion: check "
                     "the address; credentials come from the environment (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY) or "
                     "AWS_PROFILE, the server from --storage-s3-endpoint-url, the plugin from `make env-s3`"
-                )
+                ) from None
     return moved(raw, folders)
+
+
+def refuse_unstorable(results):
+    """Results that are stored have a name below a prefix, which neither a root nor a parent has."""
+    path = Path(results)
+    if RESULTS_STORED and (path.is_absolute() or ".." in path.parts):
+        raise WorkflowError(
+            f"`results`: {results} cannot be stored below {workflow.storage_settings.default_storage_prefix}. "
+            "Suggestion: a relative folder, as results/my_cohort"
+        )
 
 
 def of_this_run(path):
