@@ -31,7 +31,7 @@ def copied(raw):
     for key, (address, names) in remote_files(raw).items():
         for name in names:
             try:
-                folders[key] = copy_of(f"{address}/{name}").removesuffix(f"/{name}")
+                folders[key] = copy_of(f"{address}/{name}").removesuffix(name)
             except Exception as error:
                 # Whatever the plugin raises is told by its kind alone: its text may hold a key.
                 raise WorkflowError(
