@@ -8,7 +8,7 @@ RESULTS ?= results/demo
 export PYTHONPATH := workflow/scripts
 
 .DEFAULT_GOAL := help
-.PHONY: help env env-dev demo report monitor check fetch-study test test-cluster lint format lock schema bench clean
+.PHONY: help env env-dev env-s3 demo report monitor check fetch-study test test-cluster lint format lock schema bench clean
 
 help: ## list these commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -24,6 +24,9 @@ $(VENV)/.installed-dev: envs/requirements-dev.txt $(VENV)/.installed
 	@touch $@
 
 env-dev: $(VENV)/.installed-dev ## the same with what tests and development need
+
+env-s3: $(VENV)/.installed ## the same with the plugin for object storage
+	@envs/install.sh $(VENV) envs/requirements.txt envs/requirements-s3.txt
 
 demo: $(VENV)/.installed ## run the workflow on the simulated cohort and say where the report is
 	@$(BIN)/snakemake --cores $(CORES) --quiet rules host reason --configfile $(CONFIG)

@@ -5,9 +5,10 @@ cd "$(dirname "$0")"
 uv="${UV:-uv}"
 common=(--universal --python-version 3.11 --no-header --no-annotate --quiet)
 "$uv" pip compile "${common[@]}" "$@" requirements.in -o requirements.txt
+"$uv" pip compile "${common[@]}" requirements-s3.in -o requirements-s3.txt
 "$uv" pip compile "${common[@]}" requirements-dev.in -o requirements-dev.txt
 # CUDA libraries follow from the build of PyTorch that a machine gets, which pins them exactly; the CPU build needs none.
-sed -i -E '/^(nvidia-|triton|cuda-)/d' requirements.txt requirements-dev.txt
+sed -i -E '/^(nvidia-|triton|cuda-)/d' requirements.txt requirements-s3.txt requirements-dev.txt
 {
   echo "# Written by envs/lock.sh from requirements.txt; do not edit."
   echo "name: stratiome"

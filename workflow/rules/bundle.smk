@@ -132,9 +132,10 @@ rule render_model_card:
 rule apply_bundle:
     input:
         card=applied_bundle,
+        parts=applied_parts,
         cohort_file="<results>/cohort/cohort.h5mu",
         clinical="<results>/cohort/clinical.parquet",
-        names=[str(path) for path in name_files(CONFIG).values()],
+        names=[from_user(path) for path in name_files(HERE).values()],
     output:
         patients="<results>/applied/patients.parquet",
         memberships="<results>/applied/memberships.parquet",
@@ -167,6 +168,7 @@ rule apply_bundle:
 rule evaluate_external:
     input:
         card=applied_bundle,
+        parts=applied_parts,
         outcome=enough("<results>/cohort/outcome.parquet"),
         clinical="<results>/cohort/clinical.parquet",
         patients="<results>/applied/patients.parquet",
@@ -202,6 +204,7 @@ rule evaluate_external:
 rule render_validation:
     input:
         card=applied_bundle,
+        parts=applied_parts,
         patients="<results>/applied/patients.parquet",
         matched="<results>/applied/omics.parquet",
         metrics="<results>/applied/metrics.parquet",
@@ -241,10 +244,11 @@ rule render_validation:
 rule detect_drift:
     input:
         card=applied_bundle,
+        parts=applied_parts,
         cohort_file="<results>/cohort/cohort.h5mu",
         clinical="<results>/cohort/clinical.parquet",
         outcome="<results>/cohort/outcome.parquet",
-        names=[str(path) for path in name_files(CONFIG).values()],
+        names=[from_user(path) for path in name_files(HERE).values()],
         patients="<results>/applied/patients.parquet",
         curves="<results>/applied/curves.parquet",
         latents="<results>/applied/latents.h5ad",
@@ -272,6 +276,7 @@ rule detect_drift:
 rule render_drift:
     input:
         card=applied_bundle,
+        parts=applied_parts,
         drift="<results>/monitor/drift.parquet",
     output:
         report="<results>/monitor.html",

@@ -60,9 +60,9 @@ else:
 
 rule ingest_cohort:
     input:
-        clinical_file=str(clinical_file(CONFIG)),
-        omic_files=[str(path) for path in omic_files(CONFIG).values()],
-        other_files=[str(path) for path in other_files(CONFIG)],
+        clinical_file=from_user(clinical_file(HERE)),
+        omic_files=[from_user(path) for path in omic_files(HERE).values()],
+        other_files=[from_user(path) for path in other_files(HERE)],
     output:
         cohort_file="<results>/cohort/cohort.h5mu",
         clinical="<results>/cohort/clinical.parquet",
@@ -201,7 +201,7 @@ rule check_identity:
         cohort_file="<results>/cohort/cohort.h5mu",
         clinical="<results>/cohort/clinical.parquet",
         outcome="<results>/cohort/outcome.parquet",
-        samples=[str(path) for path in sample_files(CONFIG).values()],
+        samples=[from_user(path) for path in sample_files(HERE).values()],
     output:
         identity="<results>/quality/checks/identity.parquet",
         identity_summary="<results>/quality/checks/identity_summary.parquet",

@@ -4,12 +4,17 @@ import hashlib
 import os
 import sys
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
 WORKFLOW = Path(workflow.current_basedir.get_path_or_uri(secret_free=True)).parent
 sys.path.insert(0, str(WORKFLOW / "scripts"))
+
+
+include: "storage.smk"
+
 
 from stratiome import clock, disk, lock
 from stratiome.bundle.files import CARD, FILES as BUNDLE_FILES
@@ -28,7 +33,9 @@ from stratiome.plan import (
     sample_files,
     split_file,
 )
-from stratiome.config import ConfigError
+from stratiome.config import ConfigError, check_config
+from stratiome.report.crate import FOLDERS, NAMED
+from stratiome.report.jobs import log_of
 from stratiome.resample.names import first_design, resample_names
 from stratiome.tables import DESIGNS
 
@@ -39,13 +46,16 @@ if not workflow.config_settings.configfiles:
 
 
 try:
-    CONFIG, SPLITS = plan(
-        dict(config),
+    HERE, SPLITS = plan(
+        copied(dict(config)),
         other_cohort(config) or ", ".join(map(str, workflow.configfiles)) or "config",
     )
+    CONFIG, _ = check_config(dict(config))
     EXTERNAL = external_configs(CONFIG)
 except ConfigError as error:
     raise WorkflowError(f"The config cannot be run.\n{error}")
+
+refuse_unstorable(CONFIG.results_folder)
 
 SEEN = lock.look(Path(CONFIG.results_folder))  # before the jobs are planned
 
@@ -61,8 +71,8 @@ WORKFLOW_FILES = [
     "Snakefile",
     *sorted(f"rules/{path.name}" for path in (WORKFLOW / "rules").glob("*.smk")),
 ]
-SPLIT_FILES = [str(path) for path in [split_file(CONFIG)] if path]
-GENE_SETS = [str(path) for path in [gene_set_file(CONFIG)] if path]
+SPLIT_FILES = [from_user(path) for path in [split_file(HERE)] if path]
+GENE_SETS = [from_user(path) for path in [gene_set_file(HERE)] if path]
 OMICS = list(CONFIG.omics)
 NEGATIVE_CONTROLS = {
     name: control.model_dump(mode="json")
@@ -71,7 +81,7 @@ NEGATIVE_CONTROLS = {
 APPLIED = ("patients", "memberships", "risks", "curves", "counterfactuals", "omics")
 HAS_TRUTH = CONFIG.data.simulate is not None
 NEEDS = read_needs(WORKFLOW / "needs.tsv")
-SIZE = cohort_size(CONFIG)
+SIZE = cohort_size(HERE)
 
 
 pathvars:
@@ -177,18 +187,27 @@ if ASKED & {"all", "validate"} and not other_cohort(config):
 
 def applied_bundle(wildcards):
     """Card of the bundle to apply to this cohort."""
-    if CONFIG.bundle.apply is None:
+    if HERE.bundle.apply is None:
         raise WorkflowError(
             "`bundle.apply`: missing. Suggestion: name the folder of a bundle, as "
             "--config 'bundle={apply: results/other/bundle}'"
         )
-    return str(Path(CONFIG.bundle.apply) / CARD)
+    return from_user(Path(HERE.bundle.apply) / CARD)
+
+
+def applied_parts(wildcards):
+    """The other files of that bundle, where this run makes or copies them; reading checks those of the user's folder."""
+    files = [Path(HERE.bundle.apply) / name for name in BUNDLE_FILES]
+    return [
+        from_user(path) for path in files if of_this_run(path) or str(path) in COPIES
+    ]
 
 
 def made_from(name, wildcards):
-    """Input files of a rule, as Snakemake finds them."""
-    found = workflow.get_rule(name).expand_input(dict(wildcards))
-    return [str(path) for path in found[0]]
+    """Input files of a rule, as Snakemake finds them, but what is read of the cost of jobs."""
+    found = workflow.get_rule(name).expand_input(dict(wildcards))[0]
+    measured = set(map(str, found.get("measured", [])))
+    return [str(path) for path in found if str(path) not in measured]
 
 
 def maker(path):
@@ -200,13 +219,13 @@ def maker(path):
     return first.name, tuple(sorted(first.get_wildcards(path).items()))
 
 
-def all_jobs():
+def all_jobs(asked=(("all", ()),)):
     """Jobs of a whole run -> jobs that each needs: from what `all` asks for back to the files of the user.
 
     The rules are asked, not the DAG of this call: that depends on what the call asks for, and in a job of a cluster
     it holds that job alone.
     """
-    makers, jobs, asked = {}, {}, [("all", ())]
+    makers, jobs, asked = {}, {}, list(asked)
     while asked:
         job = asked.pop()
         if job not in jobs:
@@ -215,6 +234,51 @@ def all_jobs():
             jobs[job] = {makers[path] for path in paths} - {None}
             asked += jobs[job]
     return jobs
+
+
+def results_root():
+    """Folder of the results as rules see it, which may hold copies of what is stored elsewhere."""
+    return os.path.dirname(made_from("all", ())[0])
+
+
+def within_results(path):
+    """Name of a file within the results."""
+    return os.path.relpath(path, results_root())
+
+
+@cache
+def jobs_summed_up():
+    """Jobs of a whole run before those that sum it up."""
+    last = [maker(path) for path in made_from("all", ())]
+    return all_jobs(
+        [job for job in last if job[0] not in ("describe_run", "write_crate")]
+    )
+
+
+def described(wildcards):
+    """Files that the description of the run for machines lists."""
+    made = {
+        within_results(path)
+        for name, own in jobs_summed_up()
+        for path in workflow.get_rule(name).expand_output(dict(own))[0]
+    }
+    return [
+        f"<results>/{name}"
+        for name in sorted(made)
+        if name in NAMED or name.partition("/")[0] in FOLDERS
+    ]
+
+
+def measured(wildcards):
+    """What the jobs left of their cost, where it must be got from a store; what lacks here is told, not made anew."""
+    if not RESULTS_STORED:
+        return []
+    found = []
+    for name, own in sorted(jobs_summed_up()):
+        path = workflow.get_rule(name).expand_benchmark(dict(own))
+        cost = within_results(path)
+        found += [f"<results>/{cost}", f"<results>/{log_of(cost)}"]
+    return found
 
 
 def rule_facts(name, jobs, needs):
@@ -228,7 +292,7 @@ def rule_facts(name, jobs, needs):
         "stage": "external" if prefix else Path(str(made_by.snakefile)).stem,
         "threads": made_by.resources["_cores"].value,
         "needs": sorted(needs),
-        "jobs": [os.path.relpath(path, CONFIG.results_folder) for path in benchmarks],
+        "jobs": [within_results(path) for path in benchmarks],
     }
 
 
@@ -309,7 +373,9 @@ onstart:
 
 
 onsuccess:
-    if (Path(CONFIG.results_folder) / "report.html").exists():
+    if RESULTS_STORED:
+        print(f"\nResults: {stored_at()}", file=sys.stderr)
+    elif (Path(CONFIG.results_folder) / "report.html").exists():
         print(
             f"\nReport: {Path(CONFIG.results_folder) / 'report.html'}",
             file=sys.stderr,
@@ -323,7 +389,7 @@ onsuccess:
 
 onerror:
     print(
-        f"\nStopped. The message is above, details are in {CONFIG.results_folder}/logs. "
+        f"\nStopped. The message is above, details are in {stored_at()}/logs. "
         "Run the same command again to go on where it stopped.",
         file=sys.stderr,
     )

@@ -8,6 +8,7 @@ rule describe_run:
         report="<results>/report.html",
         card="<results>/bundle/bundle.json",
         model_card="<results>/model_card.html",
+        measured=measured,
     output:
         page=report(
             "<results>/run.html",
@@ -45,6 +46,9 @@ rule write_crate:
         card="<results>/bundle/bundle.json",
         model_card="<results>/model_card.html",
         run="<results>/run.html",
+        run_table="<results>/run.tsv",
+        described=described,
+        measured=measured,
     output:
         crate="<results>/ro-crate-metadata.json",
         sources=[f"<results>/workflow/{name}" for name in WORKFLOW_FILES],

@@ -49,7 +49,7 @@ rule evaluate_subgroups:
         stabilities=expand(
             "<results>/resamples/{resample}/stability.parquet", resample=RESAMPLES
         ),
-        samples=[str(path) for path in sample_files(CONFIG).values()],
+        samples=[from_user(path) for path in sample_files(HERE).values()],
         truth=truth,
     output:
         assignment="<results>/evaluation/subgroup_assignment.parquet",

@@ -7,6 +7,7 @@ from stratiome.cohort.endpoint import count_outcomes
 from stratiome.cohort.ingest import read_cohort, write_cohort
 from stratiome.cohort.manifest import describe_input, write_json
 from stratiome.config import Config, NegativeControlConfig
+from stratiome.remote import by_address, read_from
 from stratiome.tables import NegativeControls, OmicOverlap, Outcome, OutcomeCounts, PatientFlow, ReadNotes, write_table
 
 
@@ -30,8 +31,9 @@ def main(
     """Read, check and join all files."""
     control_of = {n: NegativeControlConfig.model_validate(c) for n, c in negative_controls.items()}
     omics = dict(zip(analysis.omics, map(Path, omic_files), strict=True))
-    cohort = read_cohort(analysis, Path(clinical_file), omics, control_of)
-    said = write_cohort(cohort, analysis, cohort_file)
+    here = read_from(analysis, clinical_file)
+    cohort = read_cohort(here, Path(clinical_file), omics, control_of)
+    said = write_cohort(cohort, here, cohort_file)
     cohort.clinical.covariates.write_parquet(clinical, compression="zstd", statistics=False)
     write_table(cohort.clinical.outcome, outcome, Outcome)
     write_table(count_outcomes(cohort.clinical.outcome), outcome_counts, OutcomeCounts)
@@ -40,7 +42,7 @@ def main(
     write_table(cohort.overlap, overlap, OmicOverlap)
     write_table(said, notes, ReadNotes)
     others = [describe_input("study", Path(path), 0, 0) for path in other_files]
-    write_json(cohort.inputs + others, inputs_file)
+    write_json(by_address(cohort.inputs + others, analysis.data.folder), inputs_file)
 
 
 if "snakemake" in globals():

@@ -6,6 +6,7 @@ from pathlib import Path
 from stratiome.cohort.manifest import describe_input, manifest, write_json
 from stratiome.cohort.read import read_as_text
 from stratiome.config import Config
+from stratiome.remote import by_address
 from stratiome.subgroups.gmt import read_gmt
 
 
@@ -24,7 +25,7 @@ def main(
         sets = read_gmt(Path(path))
         genes = {gene for own in sets for gene in own.genes}
         inputs.append(describe_input("gene sets", Path(path), len(sets), len(genes)))
-    write_json(manifest(analysis, inputs), manifest_file)
+    write_json(manifest(analysis, by_address(inputs, analysis.data.folder)), manifest_file)
 
 
 if "snakemake" in globals():

@@ -20,6 +20,7 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from stratiome.expression import FUNCTIONS, refused_part
+from stratiome.names import ADDRESS
 
 DAYS_PER_MONTH = 30.4375
 """Mean length of a month in days (365.25 / 12)."""
@@ -280,6 +281,19 @@ Condition = Annotated[str, AfterValidator(_only_columns)]
 """An SQL expression over clinical columns that is true or false for each patient."""
 
 
+def _here_or_stored(folder: str) -> str:
+    if "://" in folder and not folder.startswith(ADDRESS):
+        raise ValueError(
+            f"{folder!r} is no folder. Suggestion: a folder of this machine, or on object storage, as "
+            f"`{ADDRESS}bucket/folder`"
+        )
+    return folder
+
+
+Folder = Annotated[str, AfterValidator(_here_or_stored)]
+"""A folder of this machine, or its address on object storage."""
+
+
 class FetchConfig(Section):
     """An archive that `make fetch-study` downloads and unpacks into `data.folder`; a run never does."""
 
@@ -293,7 +307,11 @@ class FetchConfig(Section):
 class DataConfig(Section):
     """Where the data are: files, an example that comes inside a dependency, or a simulated cohort."""
 
-    folder: str = Field(".", description="Folder of the data files; relative to the working folder.")
+    folder: Folder = Field(
+        ".",
+        description="Folder of the data files; relative to the working folder, or on object storage, as "
+        "`s3://bucket/folder`.",
+    )
     clinical: str | None = Field(None, description="Clinical table (TSV, CSV or Parquet), one row per patient.")
     study: str | None = Field(
         None, description="Folder of a cBioPortal study as downloaded, in place of `clinical`; relative to `folder`."
@@ -328,6 +346,21 @@ class DataConfig(Section):
                 "`fetch` needs a `folder` of its own to unpack into. "
                 "Suggestion: set `folder: resources/downloads/NAME`, which git ignores"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _files_within_an_address(self) -> DataConfig:
+        if self.folder.startswith(ADDRESS) and (self.clinical is None or self.fetch is not None):
+            raise ValueError(
+                "`folder` can be on object storage only where `clinical` names the clinical table; a study is read "
+                "from a folder of this machine. Suggestion: copy the study, and name the folder of the copy"
+            )
+        for path in (self.clinical, *(omic.path for omic in self.omics.values())):
+            if path is not None and "://" in path:
+                raise ValueError(
+                    f"{path!r} is an address, and files are named within `folder`. Suggestion: give the address of "
+                    "their folder as `folder: s3://bucket/folder`, and the files relative to it"
+                )
         return self
 
     @property
@@ -951,8 +984,10 @@ class AuditConfig(Section):
 class BundleConfig(Section):
     """What the bundle of models says of its use, and the bundle to apply to this cohort."""
 
-    apply: str | None = Field(
-        None, description="Folder of a bundle whose models score the patients of this cohort, by the target `apply`."
+    apply: Folder | None = Field(
+        None,
+        description="Folder of a bundle whose models score the patients of this cohort, by the target `apply`; it may "
+        "be on object storage, as `s3://bucket/folder`.",
     )
 
     digest: str | None = Field(
@@ -1041,6 +1076,16 @@ class Config(Section):
         if not isinstance(bundle, dict) or bundle.get("apply") is None:
             return given
         return given | {"endpoint": {"time": UNKNOWN_TIME, "event": UNKNOWN_EVENT, "horizons": [1.0]}}
+
+    @field_validator("results")
+    @classmethod
+    def _results_within_a_prefix(cls, value: str | None) -> str | None:
+        if value is not None and "://" in value:
+            raise ValueError(
+                f"{value!r} is an address. Suggestion: a folder without the address, and the address with "
+                "`--workflow-profile profiles/s3`"
+            )
+        return value
 
     @field_validator("known_labels", "covariates")
     @classmethod

@@ -20,7 +20,7 @@ from stratiome.cohort.read import check_matrix_header, missing_column, read_head
 from stratiome.cohort.study import read_study, study_files
 from stratiome.config import Config, ConfigError, DataConfig, check_config, resolve
 from stratiome.disk import read_only
-from stratiome.names import CARD, FEWEST_ALIGNED, NAME_COLUMNS
+from stratiome.names import ADDRESS, CARD, FEWEST_ALIGNED, NAME_COLUMNS
 from stratiome.resample.design import patients_to_split
 from stratiome.resample.given import check_given, read_given
 from stratiome.resample.names import resample_names, site_groups
@@ -162,7 +162,7 @@ def _check_files_named(raw: dict[str, Any]) -> list[str]:
         data = DataConfig.model_validate(raw.get("data"))
     except ValidationError:
         return []
-    if data.clinical is None:
+    if data.clinical is None or data.folder.startswith(ADDRESS):
         return []
     table = resolve(data.folder, data.clinical)
     problems: list[str] = []
