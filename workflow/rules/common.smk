@@ -60,6 +60,8 @@ NEGATIVE_CONTROLS = {
 }
 APPLIED = ("patients", "memberships", "risks", "curves", "counterfactuals", "omics")
 HAS_TRUTH = CONFIG.data.simulate is not None
+# What the names of the rules begin with where this workflow is a module of another: "" where it is not.
+PREFIX = workflow.modifier.modify_rulename("all").removesuffix("all")
 
 
 pathvars:
@@ -164,9 +166,14 @@ def made_from(name, wildcards):
     return [str(path) for path in found[0]]
 
 
-def maker(path):
-    """Rule that makes a file, and its wildcards; none for a file that a user gives."""
-    found = [asked for asked in workflow.rules if asked.is_producer(path)]
+def own_rules():
+    """Rules of this workflow, with those of other cohorts, where it may be one of several modules."""
+    return [one for one in workflow.rules if one.name.startswith(PREFIX)]
+
+
+def maker(path, rules):
+    """Which of the rules makes a file, and its wildcards; none for a file that a user gives."""
+    found = [asked for asked in rules if asked.is_producer(path)]
     if not found:
         return None
     first = max(found)  # by `ruleorder`
@@ -179,12 +186,14 @@ def all_jobs():
     The rules are asked, not the DAG of this call: that depends on what the call asks for, and in a job of a cluster
     it holds that job alone.
     """
-    makers, jobs, asked = {}, {}, [("all", ())]
+    makers, jobs, asked, rules = {}, {}, [(f"{PREFIX}all", ())], own_rules()
     while asked:
         job = asked.pop()
         if job not in jobs:
             paths = made_from(*job)
-            makers |= {path: maker(path) for path in paths if path not in makers}
+            makers |= {
+                path: maker(path, rules) for path in paths if path not in makers
+            }
             jobs[job] = {makers[path] for path in paths} - {None}
             asked += jobs[job]
     return jobs
@@ -194,11 +203,11 @@ def rule_facts(name, jobs, needs):
     """What the library is told of a rule; a stage is the file of its rules, other cohorts are a stage of their own."""
     made_by = workflow.get_rule(name)
     own = Path(str(made_by.script)).stem
-    prefix = name.removesuffix(own)
+    abroad = name != f"{PREFIX}{own}"
     benchmarks = [made_by.expand_benchmark(dict(given)) for given in sorted(jobs)]
     return {
         "rule": own,
-        "stage": "external" if prefix else Path(str(made_by.snakefile)).stem,
+        "stage": "external" if abroad else Path(str(made_by.snakefile)).stem,
         "threads": made_by.resources["_cores"].value,
         "needs": sorted(needs),
         "jobs": [os.path.relpath(path, CONFIG.results_folder) for path in benchmarks],
@@ -208,7 +217,7 @@ def rule_facts(name, jobs, needs):
 def whole_run(wildcards):
     """Rules of `all` in the order of the workflow, with their jobs and the places of the rules they need."""
     jobs = all_jobs()
-    names = [one.name for one in workflow.rules if one.name != "all"]
+    names = [one.name for one in own_rules() if one.name != f"{PREFIX}all"]
     names = [name for name in names if any(name == job[0] for job in jobs)]
     places = {name: i for i, name in enumerate(names)}
     found = []
