@@ -10,8 +10,9 @@ min_version("9.14")
 WORKFLOW = Path(workflow.current_basedir.get_path_or_uri(secret_free=True))
 sys.path.insert(0, str(WORKFLOW / "scripts"))
 
+from stratiome.code_digest import code_digest, page_files
 from stratiome.config import ConfigError
-from stratiome.sweep import JOINED, plan_sweep
+from stratiome.sweep import JOINED, plan_sweep, stopped_in
 
 
 def targets():
@@ -59,4 +60,84 @@ def of_all(wildcards):
 rule all:
     default_target: True
     input:
+        "<results>/summary.html",
         of_all,
+
+
+def made_by(name):
+    """A file of every analysis: of those that this call runs, and of others where it is there."""
+    paths = {one: f"{one.folder}/{name}" for one in COMBINATIONS}
+    return [path for one, path in paths.items() if one.wanted or Path(path).is_file()]
+
+
+def seen():
+    """Where analyses stopped that this call does not run."""
+    return {one.name: stopped_in(one.folder) for one in COMBINATIONS if not one.wanted}
+
+
+localrules:
+    summarise_sweep,
+
+
+rule summary:
+    input:
+        "<results>/summary.html",
+
+
+rule summarise_sweep:
+    input:
+        found=made_by("answers.parquet"),
+        manifests=made_by("manifest.json"),
+    output:
+        page=report(
+            "<results>/summary.html",
+            caption="report/captions/summary.rst",
+            category="Summary",
+        ),
+        table="<results>/summary.tsv",
+        answers_table="<results>/answers.tsv",
+        collected="<results>/summary.parquet",
+        numbers="<results>/summary_numbers.json",
+    log:
+        "<results>/logs/summarise_sweep.log",
+    benchmark:
+        "<results>/benchmarks/summarise_sweep.tsv"
+    conda:
+        "../envs/stratiome.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=20,
+    params:
+        title=SWEEP.title or SWEEP.sweep,
+        analyses=[[one.cohort, one.endpoint, one.folder] for one in COMBINATIONS],
+        seen=seen(),
+        library=code_digest(("report", "audit"), page_files(WORKFLOW)),
+    message:
+        "Summing up all analyses"
+    script:
+        "scripts/summarise_sweep.py"
+
+
+def hold_folders():
+    """Refuse a second run in the folder of an analysis, and note when this one began."""
+    for one in LOADED:
+        analysis = globals()[one.name]
+        analysis.hold_folder()
+        analysis.note_start()
+
+
+onstart:
+    hold_folders()
+
+
+onsuccess:
+    print(f"\nSummary: {SWEEP.results_folder}/summary.html", file=sys.stderr)
+
+
+onerror:
+    print(
+        "\nStopped. The message is above. Run the same command again to go on where it stopped; with `--keep-going` "
+        "other analyses go on when one stops. With the target `summary` the same command sums up what is there.",
+        file=sys.stderr,
+    )

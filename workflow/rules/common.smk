@@ -1,6 +1,5 @@
 # The config, the plan, and the few helpers that rules use.
 import fcntl
-import hashlib
 import os
 import sys
 from datetime import UTC, datetime
@@ -13,6 +12,7 @@ sys.path.insert(0, str(WORKFLOW / "scripts"))
 
 from stratiome.bundle.files import CARD, FILES as BUNDLE_FILES
 from stratiome.cohort.controls import controls_of
+from stratiome.code_digest import code_digest, page_files
 from stratiome.cohort.manifest import write_json
 from stratiome.plan import (
     clinical_file,
@@ -81,18 +81,10 @@ def settings(*keys):
 
 def library(*packages):
     """Digest of the parts of the library that a rule uses; an edit to one of them makes the rule run again."""
-    root = WORKFLOW / "scripts" / "stratiome"
-    files = sorted(root.glob("*.py")) + [
-        f for p in packages for f in sorted((root / p).glob("*.py"))
-    ]
-    if "report" in packages:
-        files += sorted(f for f in (WORKFLOW / "report").rglob("*") if f.is_file())
+    files = page_files(WORKFLOW) if "report" in packages else ()
     if "rules" in packages:
-        files += [WORKFLOW / name for name in WORKFLOW_FILES]
-    digest = hashlib.sha256()
-    for file in files:
-        digest.update(file.name.encode() + file.read_bytes())
-    return digest.hexdigest()[:16]
+        files += tuple(WORKFLOW / name for name in WORKFLOW_FILES)
+    return code_digest(packages, files)
 
 
 def truth(wildcards):
@@ -173,7 +165,11 @@ def own_rules():
 
 def maker(path, rules):
     """Which of the rules makes a file, and its wildcards; none for a file that a user gives."""
-    found = [asked for asked in rules if asked.is_producer(path)]
+    found = [
+        one
+        for one in rules
+        if (one.is_producer(path) if one.has_wildcards() else path in one.output)
+    ]
     if not found:
         return None
     first = max(found)  # by `ruleorder`
@@ -191,9 +187,7 @@ def all_jobs():
         job = asked.pop()
         if job not in jobs:
             paths = made_from(*job)
-            makers |= {
-                path: maker(path, rules) for path in paths if path not in makers
-            }
+            makers |= {path: maker(path, rules) for path in paths if path not in makers}
             jobs[job] = {makers[path] for path in paths} - {None}
             asked += jobs[job]
     return jobs

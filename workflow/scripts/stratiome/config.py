@@ -1506,8 +1506,16 @@ def json_schema() -> str:
     return json.dumps(schema, indent=2, sort_keys=True) + "\n"
 
 
-def reference_tables(root: type[BaseModel] = Config) -> str:
-    """Markdown tables of every key with default and meaning, as committed in `config/README.md`."""
+def reference_tables(root: type[BaseModel] = Config, top: str = "Top level") -> str:
+    """Markdown tables of every key with default and meaning, as committed in `config/README.md`.
+
+    Parameters
+    ----------
+    root
+        The model of the file.
+    top
+        Heading of its own keys.
+    """
     parts: list[str] = []
     seen: set[type] = set()
 
@@ -1515,7 +1523,7 @@ def reference_tables(root: type[BaseModel] = Config) -> str:
         if model in seen:
             return
         seen.add(model)
-        parts.append(f"### {f'`{path}`' if path else 'Top level'}\n")
+        parts.append(f"### {f'`{path}`' if path else top}\n")
         parts.append((model.__doc__ or "").strip().split("\n")[0] + "\n")
         parts.append("| key | default | meaning |\n|---|---|---|")
         children = []

@@ -31,8 +31,8 @@ SUMMARY_RULES = ("summary", "summarise_sweep")
 OWN = {"results": "`results` of the sweep", "endpoint": "`endpoints`"}
 """Keys of an analysis that the sweep itself sets -> by what."""
 
-EXTERNAL = "external"
-"""Folder of other cohorts within the results of an analysis, so no name of a cohort."""
+TAKEN = frozenset({"external", "logs", "benchmarks"})
+"""Folders that mean something else, so no names of cohorts."""
 
 Part = Annotated[str, Field(pattern=r"^[A-Za-z](_?[A-Za-z0-9])*$")]
 """Name of a cohort or endpoint: a letter, then letters, digits and single underscores, none of them last."""
@@ -104,9 +104,10 @@ class Sweep(Section):
 
     @model_validator(mode="after")
     def _names_are_known(self) -> Sweep:
-        if EXTERNAL in self.cohorts:
-            raise ValueError(f"no cohort may be called `{EXTERNAL}`. Suggestion: give it another name")
-        problems = []
+        problems = [
+            f"no cohort may be called `{name}`. Suggestion: give it another name"
+            for name in sorted(TAKEN.intersection(self.cohorts))
+        ]
         for where, blocks, known in (
             ("cohorts", self.cohorts, list(self.endpoints)),
             ("endpoints", self.endpoints, list(self.cohorts)),
@@ -275,9 +276,7 @@ def wanted(sweep: Sweep, targets: Collection[str]) -> frozenset[str]:
     return frozenset(found if targets else folders)
 
 
-def plan_sweep(
-    raw: dict[str, Any], source: str, targets: Collection[str] = ()
-) -> tuple[Sweep, list[Combination]]:
+def plan_sweep(raw: dict[str, Any], source: str, targets: Collection[str] = ()) -> tuple[Sweep, list[Combination]]:
     """Validate a sweep and the analyses that a call needs, with the files that they name.
 
     Parameters
@@ -347,6 +346,16 @@ def _labels(who: Sequence[Combination], found: Sequence[Combination]) -> str:
     return ", ".join(one.label for one in who)
 
 
+def stopped_in(folder: str | Path) -> str:
+    """Rule in which an analysis stopped, by the logs in the folder of its results; "" if none says so."""
+    failed = [
+        path
+        for path in sorted(Path(folder, "logs").rglob("*.log"))
+        if any(line.startswith("ERROR ") for line in path.read_text(encoding="utf-8", errors="replace").splitlines())
+    ]
+    return max(failed, key=lambda path: path.stat().st_mtime).stem if failed else ""
+
+
 def json_schema() -> str:
     """JSON schema of a sweep, as committed under `workflow/schemas`."""
     schema = Sweep.model_json_schema()
@@ -361,7 +370,7 @@ def json_schema() -> str:
 
 def sweep_tables() -> str:
     """Markdown tables of the keys of a sweep, as committed in `config/README.md`."""
-    return reference_tables(Sweep)
+    return reference_tables(Sweep, "A sweep")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
