@@ -66,8 +66,8 @@ rule all:
 
 def made_by(name):
     """A file of every analysis: of those that this call runs, and of others where it is there."""
-    paths = {one: f"{one.folder}/{name}" for one in COMBINATIONS}
-    return [path for one, path in paths.items() if one.wanted or Path(path).is_file()]
+    found = [(one.wanted, f"{one.folder}/{name}") for one in COMBINATIONS]
+    return [path for wanted, path in found if wanted or Path(path).is_file()]
 
 
 def seen():
