@@ -2,6 +2,7 @@
 import sys
 from pathlib import Path
 
+from snakemake.cli import get_argument_parser
 from snakemake.exceptions import WorkflowError
 from snakemake.utils import min_version
 
@@ -16,11 +17,15 @@ from stratiome.sweep import JOINED, plan_sweep, stopped_in
 
 
 def targets():
-    """What this call asks for; in a job of a cluster, that job."""
-    given = workflow.dag_settings
-    if given is None:
+    """What this call asks for; in a job of a cluster, that job.
+
+    Snakemake reads the rules before it looks at the targets, so the command line is asked; without one, nothing is known.
+    """
+    if Path(sys.argv[0]).name not in ("snakemake", "__main__.py"):
         return []
-    return [job.rulename for job in given.target_jobs] or sorted(given.targets)
+    given, _ = get_argument_parser().parse_known_args(sys.argv[1:])
+    jobs = [getattr(job, "rulename", job) for job in given.target_jobs or []]
+    return [str(job).split(":")[0] for job in jobs] or list(given.targets)
 
 
 try:
@@ -132,7 +137,8 @@ onstart:
 
 
 onsuccess:
-    print(f"\nSummary: {SWEEP.results_folder}/summary.html", file=sys.stderr)
+    if Path(f"{SWEEP.results_folder}/summary.html").exists():
+        print(f"\nSummary: {SWEEP.results_folder}/summary.html", file=sys.stderr)
 
 
 onerror:

@@ -51,9 +51,12 @@ def test_dry_run_of_a_sweep(tmp_path):
     assert {"__".join(parts[:2]) for parts in named} == set(analyses)
     alone = {name: {parts[2] for parts in named if "__".join(parts[:2]) == name} for name in analyses}
     assert len({frozenset(rules) for rules in alone.values()}) == 1
-    one = snakemake("--dry-run", "--quiet", "nothing__os__all", "--configfile", "config/sweep.yaml", cwd=tmp_path)
+    one = snakemake(
+        "nothing__os__all", "--dry-run", "--quiet", "host", "--configfile", "config/sweep.yaml", cwd=tmp_path
+    )
     assert one.returncode == 0, one.stderr
-    assert "demo__" not in one.stdout
+    assert "nothing__os__train_latent" in one.stdout
+    assert not re.search("demo__|nothing__dss", one.stdout)
 
 
 def test_a_broken_sweep_names_all_its_mistakes_before_any_job(tmp_path):
