@@ -39,6 +39,45 @@ def test_dry_run(config, tmp_path):
         assert stage in done.stdout + done.stderr
 
 
+def test_dry_run_of_a_sweep(tmp_path):
+    (tmp_path / "config").symlink_to(ROOT / "config")
+    done = snakemake("--dry-run", "--quiet", "host", "--configfile", str(ROOT / "config/sweep.yaml"), cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    counts = {name: int(n) for name, n in re.findall(r"^(\w+) +(\d+)$", done.stdout, flags=re.M)}
+    analyses = [f"{cohort}__{endpoint}" for cohort in ("demo", "nothing") for endpoint in ("os", "dss")]
+    assert all(counts[f"{name}__train_latent"] == 4 for name in analyses)  # `full` and three folds
+    assert counts["summarise_sweep"] == 1
+    named = [name.split("__") for name in counts if "__" in name]
+    assert {"__".join(parts[:2]) for parts in named} == set(analyses)
+    alone = {name: {parts[2] for parts in named if "__".join(parts[:2]) == name} for name in analyses}
+    assert len({frozenset(rules) for rules in alone.values()}) == 1
+    one = snakemake(
+        "nothing__os__all", "--dry-run", "--quiet", "host", "--configfile", "config/sweep.yaml", cwd=tmp_path
+    )
+    assert one.returncode == 0, one.stderr
+    assert "nothing__os__train_latent" in one.stdout
+    assert not re.search("demo__|nothing__dss", one.stdout)
+
+
+def test_a_broken_sweep_names_all_its_mistakes_before_any_job(tmp_path):
+    from conftest import write_tiny
+
+    good = write_config(write_tiny(tmp_path / "a"), tmp_path / "a.yaml")
+    bad = write_config(write_tiny(tmp_path / "b") | {"covariats": ["age"]}, tmp_path / "b.yaml")
+    endpoint = {"time": "os_months", "event": "os_event", "horizons": [24]}
+    endpoints = {"os": endpoint, "pfs": endpoint | {"time": "pfs_months"}}
+    sweep = {"sweep": "broken", "cohorts": {"good": str(good), "bad": str(bad)}, "endpoints": endpoints}
+    path = write_config(sweep, tmp_path / "sweep.yaml")
+    done = snakemake("--cores", "1", "--configfile", str(path), cwd=tmp_path)
+    assert done.returncode == 1
+    assert "3 problems" in done.stderr
+    assert "every combination of bad: `covariats`: unknown key. Did you mean `covariates`?" in done.stderr
+    assert "good × pfs: `endpoint.time`" in done.stderr
+    assert "bad × pfs: `endpoint.time`" in done.stderr
+    assert "skip: [pfs]" in done.stderr
+    assert not list(tmp_path.rglob("logs"))
+
+
 def test_dry_run_for_slurm(tmp_path):
     done = snakemake(
         "--dry-run",
@@ -65,15 +104,16 @@ def test_rules_are_formatted():
 def test_every_rule_has_its_script_log_and_benchmark():
     scripts = {p.stem for p in (ROOT / "workflow/scripts").glob("*.py")}
     rules = {}
-    for file in (ROOT / "workflow/rules").glob("*.smk"):
+    for file in (ROOT / "workflow").rglob("*.smk"):
         for block in re.split(r"\n *rule ", file.read_text())[1:]:
             rules[block.split(":")[0]] = block
+    del rules["all"], rules["summary"]  # targets of a sweep
     assert set(rules) == scripts
     for name, block in rules.items():
         for directive in ("log:", "benchmark:", "conda:", "threads:", "resources:", "message:"):
             assert directive in block, (name, directive)
         assert f"/{name}.log" in block
-        assert f"../scripts/{name}.py" in block
+        assert f"scripts/{name}.py" in block
 
 
 def test_config_on_the_command_line_replaces_the_demo(tmp_path):

@@ -1454,6 +1454,7 @@ def write(case: str, folder: Path) -> dict[str, Any]:
     arguments: dict[str, Any] = {"report": str(folder / "report.html"), "manifest": str(folder / "manifest.json")}
     arguments["report_public"] = str(folder / "report_public.html")
     arguments["numbers"] = str(folder / "report_numbers.json")
+    arguments["answers_table"] = str(folder / "answers.parquet")
     arguments["guidelines"] = str(folder / "guidelines.tsv")
     arguments |= {name: str(folder / name) for name in ("figures", "figures_public")}
     (folder / "manifest.json").write_text(json.dumps(found.manifest))

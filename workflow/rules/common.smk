@@ -1,6 +1,5 @@
 # The config, the plan, and the few helpers that rules use.
 import atexit
-import hashlib
 import os
 import sys
 from datetime import UTC, datetime
@@ -19,6 +18,7 @@ include: "storage.smk"
 from stratiome import clock, disk, lock
 from stratiome.bundle.files import CARD, FILES as BUNDLE_FILES
 from stratiome.cohort.controls import controls_of
+from stratiome.code_digest import code_digest, page_files
 from stratiome.cohort.manifest import write_json
 from stratiome.needs import cohort_size, read_needs
 from stratiome.plan import (
@@ -82,6 +82,8 @@ APPLIED = ("patients", "memberships", "risks", "curves", "counterfactuals", "omi
 HAS_TRUTH = CONFIG.data.simulate is not None
 NEEDS = read_needs(WORKFLOW / "needs.tsv")
 SIZE = cohort_size(HERE)
+# What the names of the rules begin with where this workflow is a module of another: "" where it is not.
+PREFIX = workflow.modifier.modify_rulename("all").removesuffix("all")
 
 
 pathvars:
@@ -101,18 +103,10 @@ def settings(*keys):
 
 def library(*packages):
     """Digest of the parts of the library that a rule uses; an edit to one of them makes the rule run again."""
-    root = WORKFLOW / "scripts" / "stratiome"
-    files = sorted(root.glob("*.py")) + [
-        f for p in packages for f in sorted((root / p).glob("*.py"))
-    ]
-    if "report" in packages:
-        files += sorted(f for f in (WORKFLOW / "report").rglob("*") if f.is_file())
+    files = page_files(WORKFLOW) if "report" in packages else ()
     if "rules" in packages:
-        files += [WORKFLOW / name for name in WORKFLOW_FILES]
-    digest = hashlib.sha256()
-    for file in files:
-        digest.update(file.name.encode() + file.read_bytes())
-    return digest.hexdigest()[:16]
+        files += tuple(WORKFLOW / name for name in WORKFLOW_FILES)
+    return code_digest(packages, files)
 
 
 def memory(rule):
@@ -210,27 +204,36 @@ def made_from(name, wildcards):
     return [str(path) for path in found if str(path) not in measured]
 
 
-def maker(path):
-    """Rule that makes a file, and its wildcards; none for a file that a user gives."""
-    found = [asked for asked in workflow.rules if asked.is_producer(path)]
+def own_rules():
+    """Rules of this workflow, with those of other cohorts, where it may be one of several modules."""
+    return [one for one in workflow.rules if one.name.startswith(PREFIX)]
+
+
+def maker(path, rules):
+    """Which of the rules makes a file, and its wildcards; none for a file that a user gives."""
+    found = [
+        one
+        for one in rules
+        if (one.is_producer(path) if one.has_wildcards() else path in one.output)
+    ]
     if not found:
         return None
     first = max(found)  # by `ruleorder`
     return first.name, tuple(sorted(first.get_wildcards(path).items()))
 
 
-def all_jobs(asked=(("all", ()),)):
+def all_jobs(asked=((f"{PREFIX}all", ()),)):
     """Jobs of a whole run -> jobs that each needs: from what `all` asks for back to the files of the user.
 
     The rules are asked, not the DAG of this call: that depends on what the call asks for, and in a job of a cluster
     it holds that job alone.
     """
-    makers, jobs, asked = {}, {}, list(asked)
+    makers, jobs, asked, rules = {}, {}, list(asked), own_rules()
     while asked:
         job = asked.pop()
         if job not in jobs:
             paths = made_from(*job)
-            makers |= {path: maker(path) for path in paths if path not in makers}
+            makers |= {path: maker(path, rules) for path in paths if path not in makers}
             jobs[job] = {makers[path] for path in paths} - {None}
             asked += jobs[job]
     return jobs
@@ -238,7 +241,7 @@ def all_jobs(asked=(("all", ()),)):
 
 def results_root():
     """Folder of the results as rules see it, which may hold copies of what is stored elsewhere."""
-    return os.path.dirname(made_from("all", ())[0])
+    return os.path.dirname(made_from(f"{PREFIX}all", ())[0])
 
 
 def within_results(path):
@@ -249,10 +252,10 @@ def within_results(path):
 @cache
 def jobs_summed_up():
     """Jobs of a whole run before those that sum it up."""
-    last = [maker(path) for path in made_from("all", ())]
-    return all_jobs(
-        [job for job in last if job[0] not in ("describe_run", "write_crate")]
-    )
+    rules = own_rules()
+    last = [maker(path, rules) for path in made_from(f"{PREFIX}all", ())]
+    summing = (f"{PREFIX}describe_run", f"{PREFIX}write_crate")
+    return all_jobs([job for job in last if job[0] not in summing])
 
 
 def described(wildcards):
@@ -285,11 +288,11 @@ def rule_facts(name, jobs, needs):
     """What the library is told of a rule; a stage is the file of its rules, other cohorts are a stage of their own."""
     made_by = workflow.get_rule(name)
     own = Path(str(made_by.script)).stem
-    prefix = name.removesuffix(own)
+    abroad = name != f"{PREFIX}{own}"
     benchmarks = [made_by.expand_benchmark(dict(given)) for given in sorted(jobs)]
     return {
         "rule": own,
-        "stage": "external" if prefix else Path(str(made_by.snakefile)).stem,
+        "stage": "external" if abroad else Path(str(made_by.snakefile)).stem,
         "threads": made_by.resources["_cores"].value,
         "needs": sorted(needs),
         "jobs": [within_results(path) for path in benchmarks],
@@ -299,7 +302,7 @@ def rule_facts(name, jobs, needs):
 def whole_run(wildcards):
     """Rules of `all` in the order of the workflow, with their jobs and the places of the rules they need."""
     jobs = all_jobs()
-    names = [one.name for one in workflow.rules if one.name != "all"]
+    names = [one.name for one in own_rules() if one.name != f"{PREFIX}all"]
     names = [name for name in names if any(name == job[0] for job in jobs)]
     places = {name: i for i, name in enumerate(names)}
     found = []

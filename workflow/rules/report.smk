@@ -115,6 +115,7 @@ rule render_report:
         ),
         report_public="<results>/report_public.html",
         numbers="<results>/report_numbers.json",
+        answers_table="<results>/answers.parquet",
         guidelines=report(
             "<results>/guidelines.tsv",
             caption="../report/captions/guidelines.rst",

@@ -17,9 +17,11 @@ from stratiome.config import (
     SubgroupConfig,
     TreatmentConfig,
 )
+from stratiome.report.answers import answers
 from stratiome.report.check import written
 from stratiome.report.figure_files import write
 from stratiome.report.page import Settings, draw, read_inputs
+from stratiome.tables import Answers, write_table
 
 
 def main(
@@ -27,6 +29,7 @@ def main(
     report: str,
     report_public: str,
     numbers: str,
+    answers_table: str,
     guidelines: str,
     figures: str,
     figures_public: str,
@@ -261,6 +264,7 @@ def main(
         if not public:
             Path(guidelines).write_text(made.guidelines, encoding="utf-8")
     write_json(written(pages, beside), numbers)
+    write_table(answers(inputs), answers_table, Answers)
 
 
 if "snakemake" in globals():

@@ -11,7 +11,11 @@ from pathlib import Path
 
 from stratiome.report.check import check
 
-PAGES = ("report.html", "report_public.html")
+PAGES = {
+    "report_numbers.json": ("report.html", "report_public.html"),
+    "summary_numbers.json": ("summary.html",),
+}
+"""Pages by the file that tells where their numbers come from; a folder of a sweep has the second."""
 SHOWN = 20
 """Faults that are printed."""
 
@@ -19,12 +23,13 @@ SHOWN = 20
 def main(arguments: list[str] | None = None) -> int:
     """Print what was compared and return the exit code."""
     parser = argparse.ArgumentParser(prog="check_report", description=__doc__.split("\n")[0] if __doc__ else None)
-    parser.add_argument("results", type=Path, help="folder of the results, with report.html")
+    parser.add_argument("results", type=Path, help="folder of the results, with report.html, or of a sweep")
     folder = parser.parse_args(arguments).results
     wrong = 0
-    for page in (folder / name for name in PAGES):
+    kept = next((name for name in reversed(PAGES) if (folder / name).is_file()), "report_numbers.json")
+    for page in (folder / name for name in PAGES[kept]):
         try:
-            traced, prose, faults = check(page, folder / "report_numbers.json")
+            traced, prose, faults = check(page, folder / kept)
         except (OSError, ValueError, KeyError) as error:
             told = f"{page}: cannot be checked ({error}). Suggestion: run the workflow to its end first"
             print(told, file=sys.stderr)

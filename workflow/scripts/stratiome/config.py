@@ -1441,7 +1441,7 @@ def check_config(raw: dict[str, Any]) -> tuple[Config | None, list[str]]:
             return Config.model_validate(raw).at_time_zero().in_pairs(), problems
         except ValidationError as error:
             found = error.errors()
-            problems += [_describe(e) for e in found if e["loc"] not in pruned]
+            problems += [describe_error(e) for e in found if e["loc"] not in pruned]
             faulty = [e["loc"] for e in found if e["type"] != "missing"]
             pruned.update(faulty)
             raw = _without(raw, faulty)
@@ -1461,11 +1461,20 @@ def _without(raw: dict[str, Any], locations: list[tuple[Any, ...]]) -> dict[str,
     return pruned
 
 
-def _describe(error: Any) -> str:
+def describe_error(error: Any, root: type[BaseModel] = Config) -> str:
+    """One mistake of a file in words: its key, what is wrong, and the fix.
+
+    Parameters
+    ----------
+    error
+        One of `ValidationError.errors()`.
+    root
+        The model that was not met.
+    """
     keys = [str(k) for k in error["loc"] if k != "[key]"]
     path = ".".join(keys) or "(whole config)"
     if error["type"] == "extra_forbidden":
-        valid = _valid_keys(keys[:-1])
+        valid = _valid_keys(keys[:-1], root)
         near = difflib.get_close_matches(keys[-1], valid, n=1, cutoff=0.6)
         fix = (
             f"Did you mean `{near[0]}`?"
@@ -1474,12 +1483,12 @@ def _describe(error: Any) -> str:
         )
         return f"`{path}`: unknown key. {fix}"
     if error["type"] == "missing":
-        text = _field_text(keys)
+        text = _field_text(keys, root)
         return f"`{path}`: missing. Suggestion: add it{f' ({text})' if text else ''}"
     if error["type"] == "value_error":
         message = str(error["ctx"]["error"]).rstrip(".")
         return f"`{path}`: {message}."
-    text = _field_text(keys)
+    text = _field_text(keys, root)
     given = error["input"]
     shown = f" (given: {given!r})" if isinstance(given, str | int | float | bool | type(None)) else ""
     expected = f" Suggestion: {text}" if text else ""
@@ -1487,7 +1496,7 @@ def _describe(error: Any) -> str:
         one = given if isinstance(given, str | int | float) else "..."
         return f"`{path}`: must be a list{shown}. Suggestion: write it as [{one}]{f' ({text})' if text else ''}"
     if error["type"] in ("dict_type", "model_type", "model_attributes_type"):
-        keys_of = ", ".join(f"`{k}`" for k in _valid_keys(keys)) or "names of your choice"
+        keys_of = ", ".join(f"`{k}`" for k in _valid_keys(keys, root)) or "names of your choice"
         return f"`{path}`: must be a block of keys{shown}. Suggestion: give it keys of its own, as {keys_of}"
     if error["type"] == "literal_error":
         choices = re.findall(r"'([^']*)'", error["ctx"]["expected"])
@@ -1503,8 +1512,8 @@ def _describe(error: Any) -> str:
     return f"`{path}`: {error['msg']}{shown}.{expected}"
 
 
-def _section_at(keys: list[str]) -> type[BaseModel] | None:
-    model: type[BaseModel] | None = Config
+def _section_at(keys: list[str], root: type[BaseModel]) -> type[BaseModel] | None:
+    model: type[BaseModel] | None = root
     for key in keys:
         if model is None:
             return None
@@ -1520,17 +1529,17 @@ def _flatten(annotation: Any) -> list[Any]:
     return [annotation] if not inner else [b for a in inner for b in _flatten(a)]
 
 
-def _valid_keys(keys: list[str]) -> list[str]:
-    model = _section_at(keys)
+def _valid_keys(keys: list[str], root: type[BaseModel]) -> list[str]:
+    model = _section_at(keys, root)
     return list(model.model_fields) if model else []
 
 
-def _field_text(keys: list[str]) -> str:
+def _field_text(keys: list[str], root: type[BaseModel]) -> str:
     while keys and re.fullmatch(r"\d+", keys[-1]):
         keys = keys[:-1]
     if not keys:
         return ""
-    model = _section_at(keys[:-1])
+    model = _section_at(keys[:-1], root)
     field = model.model_fields.get(keys[-1]) if model else None
     return field.description or "" if field else ""
 
@@ -1542,8 +1551,16 @@ def json_schema() -> str:
     return json.dumps(schema, indent=2, sort_keys=True) + "\n"
 
 
-def reference_tables() -> str:
-    """Markdown tables of every key with default and meaning, as committed in `config/README.md`."""
+def reference_tables(root: type[BaseModel] = Config, top: str = "Top level") -> str:
+    """Markdown tables of every key with default and meaning, as committed in `config/README.md`.
+
+    Parameters
+    ----------
+    root
+        The model of the file.
+    top
+        Heading of its own keys.
+    """
     parts: list[str] = []
     seen: set[type] = set()
 
@@ -1551,7 +1568,7 @@ def reference_tables() -> str:
         if model in seen:
             return
         seen.add(model)
-        parts.append(f"### {f'`{path}`' if path else 'Top level'}\n")
+        parts.append(f"### {f'`{path}`' if path else top}\n")
         parts.append((model.__doc__ or "").strip().split("\n")[0] + "\n")
         parts.append("| key | default | meaning |\n|---|---|---|")
         children = []
@@ -1568,7 +1585,7 @@ def reference_tables() -> str:
         for inner, inner_path in children:
             add(inner, inner_path)
 
-    add(Config, "")
+    add(root, "")
     return "\n".join(parts)
 
 

@@ -1668,3 +1668,31 @@ class FairnessRecalibration(Claim):
     metric: str = pa.Field(isin=["calibration_slope", "observed_expected", "net_benefit"])
     horizon_months: float = pa.Field(gt=0)
     threshold: float = _null(gt=0, lt=1)  # of net_benefit
+
+
+QUESTIONS = ("patients", "subgroups", "omics", "treatment", "differs", "sites", "elsewhere")
+"""Questions of the report that have a number: who is in it, subgroups, whether omics add, what a treatment does,
+whether its effect differs between subgroups, whether models hold at other sites and in other cohorts."""
+
+
+class Answers(Claim):
+    """Answers of the report, each with the number that decides it. A question that is not answered has no estimate."""
+
+    question: str = pa.Field(isin=QUESTIONS)
+    about: str  # model, treatment or other cohort; "" where the question has one answer
+    name: str  # the same in words
+    tone: str  # badge of the answer
+    answer: str  # as in the page to share
+    measure: str  # what is estimated
+    unit: str  # months, probability, or "" for a share, a concordance or an index
+    null: float = _null()  # estimate that means nothing is there
+    horizon_months: float = _null()  # up to when, or at which time
+    p_value: float = _null(ge=0, le=1)
+
+
+class SweepAnswers(Answers):
+    """Answers of several analyses."""
+
+    cohort: str  # name in the sweep
+    endpoint: str
+    p_holm: float = _null(ge=0, le=1)  # over all answers to the same question

@@ -19,13 +19,14 @@ SHORT = 12
 class Cell:
     """Cell of a table: text, an optional tone that marks a verdict, an optional second line, links within the page.
 
-    A link is an anchor and its text.
+    A link is an anchor and its text; `files` are paths beside the page with theirs, in the place of all else.
     """
 
     text: str
     tone: str = ""
     below: str = ""
     links: Sequence[tuple[str, str]] = ()
+    files: Sequence[tuple[str, str]] = ()
 
 
 @dataclass(frozen=True)
