@@ -50,6 +50,7 @@ backend=()
 echo "Installing packages (once; about half a minute, longer where PyTorch brings CUDA) ..." >&2
 "$folder/bin/uv" pip install --quiet --compile-bytecode --index-strategy unsafe-best-match \
   --python "$folder/bin/python" "${backend[@]}" "${locks[@]}" || {
+  [ -z "${TORCH:-}" ] || die "the packages could not be installed with TORCH=$TORCH; the message is above"
   echo "uv could not install them; trying pip ..." >&2
   "$folder/bin/python" -m pip install --quiet --disable-pip-version-check "${locks[@]}" ||
     die "the packages could not be installed; the message is above"

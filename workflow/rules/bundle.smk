@@ -39,7 +39,7 @@ rule save_bundle:
     benchmark:
         "<results>/benchmarks/save_bundle.tsv"
     conda:
-        "../../envs/stratiome.yaml"
+        "../../envs/models.yaml"
     threads: 1
     resources:
         mem_mb=4000,
@@ -104,7 +104,7 @@ rule render_model_card:
     benchmark:
         "<results>/benchmarks/render_model_card.tsv"
     conda:
-        "../../envs/stratiome.yaml"
+        "../../envs/report.yaml"
     threads: 1
     resources:
         mem_mb=2000,
@@ -148,7 +148,7 @@ rule apply_bundle:
     benchmark:
         "<results>/benchmarks/apply_bundle.tsv"
     conda:
-        "../../envs/stratiome.yaml"
+        "../../envs/models.yaml"
     threads: 1
     resources:
         mem_mb=4000,
@@ -183,7 +183,7 @@ rule evaluate_external:
     benchmark:
         "<results>/benchmarks/evaluate_external.tsv"
     conda:
-        "../../envs/stratiome.yaml"
+        "../../envs/models.yaml"
     threads: 1
     resources:
         mem_mb=4000,
@@ -215,7 +215,7 @@ rule render_validation:
     benchmark:
         "<results>/benchmarks/render_validation.tsv"
     conda:
-        "../../envs/stratiome.yaml"
+        "../../envs/report.yaml"
     threads: 1
     resources:
         mem_mb=2000,
@@ -255,7 +255,7 @@ rule detect_drift:
     benchmark:
         "<results>/benchmarks/detect_drift.tsv"
     conda:
-        "../../envs/stratiome.yaml"
+        "../../envs/models.yaml"
     threads: 1
     resources:
         mem_mb=4000,
@@ -280,7 +280,7 @@ rule render_drift:
     benchmark:
         "<results>/benchmarks/render_drift.tsv"
     conda:
-        "../../envs/stratiome.yaml"
+        "../../envs/report.yaml"
     threads: 1
     resources:
         mem_mb=2000,

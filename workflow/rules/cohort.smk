@@ -12,7 +12,7 @@ rule simulate_cohort:
     benchmark:
         "<results>/benchmarks/simulate_cohort.tsv"
     conda:
-        "../../envs/stratiome.yaml"
+        "../../envs/cohort.yaml"
     threads: 1
     resources:
         mem_mb=4000,
@@ -35,7 +35,7 @@ rule export_example:
     benchmark:
         "<results>/benchmarks/export_example.tsv"
     conda:
-        "../../envs/stratiome.yaml"
+        "../../envs/cohort.yaml"
     threads: 1
     resources:
         mem_mb=2000,
@@ -78,7 +78,7 @@ rule ingest_cohort:
     benchmark:
         "<results>/benchmarks/ingest_cohort.tsv"
     conda:
-        "../../envs/stratiome.yaml"
+        "../../envs/cohort.yaml"
     threads: 1
     resources:
         mem_mb=4000,
@@ -105,13 +105,14 @@ rule write_manifest:
     benchmark:
         "<results>/benchmarks/write_manifest.tsv"
     conda:
-        "../../envs/stratiome.yaml"
+        "../../envs/cohort.yaml"
     threads: 1
     resources:
         mem_mb=1000,
         runtime=10,
     params:
         settings=settings() | {"analysis": CONFIG.model_dump(mode="json")},
+        software=pinned_software(),
         library=library("cohort", "subgroups"),
     message:
         "Writing down inputs, software and config"
@@ -127,7 +128,7 @@ rule describe_workflow:
     benchmark:
         "<results>/benchmarks/describe_workflow.tsv"
     conda:
-        "../../envs/stratiome.yaml"
+        "../../envs/report.yaml"
     threads: 1
     resources:
         mem_mb=1000,
@@ -153,7 +154,7 @@ rule describe_cohort:
     benchmark:
         "<results>/benchmarks/describe_cohort.tsv"
     conda:
-        "../../envs/stratiome.yaml"
+        "../../envs/cohort.yaml"
     threads: 1
     resources:
         mem_mb=2000,
@@ -181,7 +182,7 @@ rule check_quality:
     benchmark:
         "<results>/benchmarks/check_quality.tsv"
     conda:
-        "../../envs/stratiome.yaml"
+        "../../envs/cohort.yaml"
     threads: 1
     resources:
         mem_mb=4000,
@@ -213,7 +214,7 @@ rule check_identity:
     benchmark:
         "<results>/benchmarks/check_identity.tsv"
     conda:
-        "../../envs/stratiome.yaml"
+        "../../envs/cohort.yaml"
     threads: 1
     resources:
         mem_mb=4000,
@@ -240,7 +241,7 @@ rule design_resamples:
     benchmark:
         "<results>/benchmarks/design_resamples.tsv"
     conda:
-        "../../envs/stratiome.yaml"
+        "../../envs/cohort.yaml"
     threads: 1
     resources:
         mem_mb=2000,

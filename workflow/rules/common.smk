@@ -6,7 +6,9 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
+from snakemake import __version__ as snakemake_version
 from snakemake.exceptions import WorkflowError
+from snakemake.settings.types import DeploymentMethod
 
 WORKFLOW = Path(workflow.current_basedir.get_path_or_uri(secret_free=True)).parent
 sys.path.insert(0, str(WORKFLOW / "scripts"))
@@ -30,6 +32,9 @@ from stratiome.config import ConfigError
 from stratiome.resample.names import first_design, resample_names
 from stratiome.tables import DESIGNS
 
+# Whether this is the workflow that was called, and not a module of another one.
+CALLED = workflow.modifier.is_main_snakefile()
+
 # A config file given on the command line replaces the demo; it is never merged into it.
 if not workflow.config_settings.configfiles:
 
@@ -37,10 +42,9 @@ if not workflow.config_settings.configfiles:
 
 
 try:
-    CONFIG, SPLITS = plan(
-        dict(config),
-        other_cohort(config) or ", ".join(map(str, workflow.configfiles)) or "config",
-    )
+    whose = "" if CALLED else other_cohort(config) or f"module `{__name__}`"
+    files = ", ".join(map(str, workflow.configfiles)) or "config"
+    CONFIG, SPLITS = plan(dict(config), whose or files)
     EXTERNAL = external_configs(CONFIG)
 except ConfigError as error:
     raise WorkflowError(f"The config cannot be run.\n{error}")
@@ -62,8 +66,34 @@ APPLIED = ("patients", "memberships", "risks", "curves", "counterfactuals", "omi
 HAS_TRUTH = CONFIG.data.simulate is not None
 
 
+# An image that jobs run in with `--sdm apptainer`, as made from envs/stratiome.def; none is published.
+IMAGE = os.environ.get("STRATIOME_IMAGE")
+if IMAGE:
+
+    envvars:
+        "STRATIOME_IMAGE",
+
+    container: IMAGE
+
+
 pathvars:
     results=CONFIG.results_folder,
+
+
+def refuse_another_folder():
+    """Refuse a module whose files another workflow puts elsewhere than in the folder of the config."""
+    found = workflow.modifier.path_modifier.replace_prefix(
+        workflow.pathvars.get("results"), "output"
+    )
+    if found != CONFIG.results_folder:
+        raise WorkflowError(
+            f"`results`: the workflow that uses module `{__name__}` puts its files into {found}, its config says "
+            f"{CONFIG.results_folder}. Suggestion: give the module no `prefix`, and `results` in `pathvars:` as in its config"
+        )
+
+
+if not CALLED:
+    refuse_another_folder()
 
 
 wildcard_constraints:
@@ -91,6 +121,16 @@ def library(*packages):
     for file in files:
         digest.update(file.name.encode() + file.read_bytes())
     return digest.hexdigest()[:16]
+
+
+def pinned_software():
+    """Versions by package where rules run in conda environments, which hold the pins of the lock; else nothing."""
+    deployed = workflow.deployment_settings
+    if not deployed or DeploymentMethod.CONDA not in deployed.deployment_method:
+        return {}
+    lock = (WORKFLOW.parent / "envs" / "requirements.txt").read_text().splitlines()
+    pins = dict(line.partition(" ;")[0].split("==") for line in lock)
+    return pins | {"snakemake": snakemake_version}
 
 
 def truth(wildcards):
@@ -144,7 +184,7 @@ def enough(files):
 ASKED = (
     set(workflow.dag_settings.targets) or {"all"} if workflow.dag_settings else set()
 )
-if ASKED & {"all", "validate"} and not other_cohort(config):
+if ASKED & {"all", "validate"} and CALLED:
     refuse_too_few()
 
 
@@ -164,41 +204,55 @@ def made_from(name, wildcards):
     return [str(path) for path in found[0]]
 
 
-def maker(path):
-    """Rule that makes a file, and its wildcards; none for a file that a user gives."""
-    found = [asked for asked in workflow.rules if asked.is_producer(path)]
+def prefix_of_names():
+    """What stands before the names of the rules where another workflow uses this one as a module."""
+    return rules.all.rule.name.removesuffix("all")
+
+
+def own_rules():
+    """Rules of this workflow that make files, those for other cohorts among them, in their order."""
+    prefix, folder = prefix_of_names(), WORKFLOW / "rules"
+    return [
+        one
+        for one in workflow.rules
+        if one.name.startswith(prefix) and Path(str(one.snakefile)).parent == folder
+    ]
+
+
+def maker(path, own):
+    """Rule that makes a file, and its wildcards; none for a file that a user gives, or another workflow makes."""
+    found = [asked for asked in own if asked.is_producer(path)]
     if not found:
         return None
     first = max(found)  # by `ruleorder`
     return first.name, tuple(sorted(first.get_wildcards(path).items()))
 
 
-def all_jobs():
+def all_jobs(own):
     """Jobs of a whole run -> jobs that each needs: from what `all` asks for back to the files of the user.
 
     The rules are asked, not the DAG of this call: that depends on what the call asks for, and in a job of a cluster
     it holds that job alone.
     """
-    makers, jobs, asked = {}, {}, [("all", ())]
+    makers, jobs, asked = {}, {}, [(rules.all.rule.name, ())]
     while asked:
         job = asked.pop()
         if job not in jobs:
             paths = made_from(*job)
-            makers |= {path: maker(path) for path in paths if path not in makers}
+            makers |= {path: maker(path, own) for path in paths if path not in makers}
             jobs[job] = {makers[path] for path in paths} - {None}
             asked += jobs[job]
     return jobs
 
 
-def rule_facts(name, jobs, needs):
+def rule_facts(made_by, jobs, needs):
     """What the library is told of a rule; a stage is the file of its rules, other cohorts are a stage of their own."""
-    made_by = workflow.get_rule(name)
     own = Path(str(made_by.script)).stem
-    prefix = name.removesuffix(own)
+    abroad = made_by.name != prefix_of_names() + own
     benchmarks = [made_by.expand_benchmark(dict(given)) for given in sorted(jobs)]
     return {
         "rule": own,
-        "stage": "external" if prefix else Path(str(made_by.snakefile)).stem,
+        "stage": "external" if abroad else Path(str(made_by.snakefile)).stem,
         "threads": made_by.resources["_cores"].value,
         "needs": sorted(needs),
         "jobs": [os.path.relpath(path, CONFIG.results_folder) for path in benchmarks],
@@ -207,15 +261,15 @@ def rule_facts(name, jobs, needs):
 
 def whole_run(wildcards):
     """Rules of `all` in the order of the workflow, with their jobs and the places of the rules they need."""
-    jobs = all_jobs()
-    names = [one.name for one in workflow.rules if one.name != "all"]
-    names = [name for name in names if any(name == job[0] for job in jobs)]
-    places = {name: i for i, name in enumerate(names)}
+    own = own_rules()
+    jobs = all_jobs(own)
+    run = [one for one in own if any(one.name == name for name, _ in jobs)]
+    places = {one.name: i for i, one in enumerate(run)}
     found = []
-    for name in names:
-        own = [job for job in jobs if job[0] == name]
-        needs = {places[other] for job in own for other, _ in jobs[job]}
-        found.append(rule_facts(name, [given for _, given in own], needs))
+    for one in run:
+        mine = [job for job in jobs if job[0] == one.name]
+        needs = {places[other] for job in mine for other, _ in jobs[job]}
+        found.append(rule_facts(one, [given for _, given in mine], needs))
     return found
 
 

@@ -20,7 +20,7 @@ rule describe_run:
     benchmark:
         "<results>/benchmarks/describe_run.tsv"
     conda:
-        "../../envs/stratiome.yaml"
+        "../../envs/report.yaml"
     threads: 1
     resources:
         mem_mb=1000,
@@ -52,7 +52,7 @@ rule write_crate:
     benchmark:
         "<results>/benchmarks/write_crate.tsv"
     conda:
-        "../../envs/stratiome.yaml"
+        "../../envs/report.yaml"
     threads: 1
     resources:
         mem_mb=1000,
