@@ -32,7 +32,10 @@ if ! "$folder/bin/python" -c '' 2>/dev/null; then
 fi
 
 # uv does not read pip's settings: hand over those that say where packages come from.
-setting() { "$folder/bin/python" -m pip config get "global.$1" 2>/dev/null | tr '\n' ' ' | sed 's/ *$//' || true; }
+setting() { # by `list`, since `get` finds nothing with the pip of Debian 12
+  "$folder/bin/python" -m pip config list 2>/dev/null | sed -n "s/^global\.$1='\(.*\)'\$/\1/p" |
+    sed 's/\\n/ /g; s/  */ /g; s/^ //; s/ $//' || true
+}
 export UV_FIND_LINKS="${UV_FIND_LINKS:-${PIP_FIND_LINKS:-$(setting find-links)}}"
 UV_FIND_LINKS="${UV_FIND_LINKS// /,}"
 index="${UV_DEFAULT_INDEX:-${PIP_INDEX_URL:-$(setting index-url)}}"

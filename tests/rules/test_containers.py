@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from conftest import ROOT, run_snakemake
+from conftest import ROOT, run_snakemake, snakemake, write_config, write_tiny
 
 ENVS = ROOT / "envs"
 PLACE = "/opt/stratiome"
@@ -151,6 +151,13 @@ def test_what_is_copied_is_enough_to_plan_the_demo(image, tmp_path):
 RECORDER = """#!/usr/bin/env bash
 printf '%s TORCH=%s UV_NO_CACHE=%s\\n' "$(basename "$0") $*" "${TORCH:-}" "${UV_NO_CACHE:-}" >>"$RECORD"
 """
+SETTINGS = """
+[ "$*" != "-m pip config list" ] || cat <<'END'
+:env:.cert='/certs'
+global.extra-index-url='https://one.example/simple\\nhttps://two.example/simple'
+global.find-links='/wheels'
+END
+"""
 
 
 def _make_image(image: Path, torch: str, uv_fails: bool = False) -> tuple[int, list[str]]:
@@ -178,9 +185,39 @@ def test_steps_of_the_image_install_the_lock_as_make_does(image, torch):
     assert asked.replace("$(VENV)", ".venv") in (ENVS / "image.sh").read_text().splitlines()
 
 
+def test_settings_of_pip_are_handed_to_uv(image):
+    _make_image(image, "cpu")
+    for name, more in (
+        ("python", SETTINGS),
+        ("uv", 'echo "$UV_FIND_LINKS|$UV_INDEX|${UV_DEFAULT_INDEX:-}" >"$RECORD.uv"'),
+    ):
+        (image / ".venv/bin" / name).write_text(RECORDER + more)
+    env = {"PATH": "/usr/bin:/bin", "RECORD": str(image / "record"), "HOME": str(image)}
+    subprocess.run(["envs/install.sh", ".venv", "envs/requirements.txt"], env=env, cwd=image, check=True)
+    assert (image / "record.uv").read_text() == "/wheels|https://one.example/simple https://two.example/simple|\n"
+
+
 @pytest.mark.parametrize("torch", ["cpu", ""])
 def test_pip_stands_in_for_uv_only_where_no_build_of_pytorch_is_asked_for(image, torch):
     """Pip takes the build of the registry, which may be another one."""
     status, called = _make_image(image, torch, uv_fails=True)
     assert (status != 0) == bool(torch)
     assert called[-1].startswith("uv pip install" if torch else "python -m pip install")
+
+
+def test_jobs_run_in_the_image_that_is_named(tmp_path):
+    """With a stand-in for Apptainer, which tells what Snakemake asks of it."""
+    sif, record = tmp_path / "stratiome.sif", tmp_path / "record"
+    sif.touch()
+    tools = f"{ROOT / 'tests/standins/bin'}:{Path(sys.executable).parent}"
+    env = {"PATH": f"{tools}:{os.environ['PATH']}", "STANDIN_RECORD": str(record)}
+    config = write_config(write_tiny(tmp_path / "data"), tmp_path / "c.yaml")
+    asked = ["describe_workflow", "--cores", "1", "--sdm", "apptainer", "--configfile", str(config)]
+    done = snakemake(*asked, cwd=tmp_path, env=env | {"STRATIOME_IMAGE": str(sif)})
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "data/results/workflow.json").is_file()
+    assert f" {sif} bash -c " in record.read_text()
+    record.unlink()
+    done = snakemake("--forceall", *asked, cwd=tmp_path, env=env)
+    assert done.returncode == 0, done.stderr
+    assert not record.exists()  # no image is named, and none is made up
