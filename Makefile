@@ -8,10 +8,10 @@ RESULTS ?= results/demo
 export PYTHONPATH := workflow/scripts
 
 .DEFAULT_GOAL := help
-.PHONY: help env env-dev demo report monitor check fetch-study test lint format lock schema bench clean
+.PHONY: help env env-dev demo report monitor check fetch-study test test-registry lint format lock schema bench clean
 
 help: ## list these commands
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
 
 env: $(VENV)/.installed ## create the environment from the lock
 
@@ -45,6 +45,9 @@ fetch-study: $(VENV)/.installed ## download the study that `data.fetch` of CONFI
 
 test: $(VENV)/.installed-dev ## install what tests need and run them
 	@$(BIN)/python -m pytest -n 2 --dist loadfile
+
+test-registry: $(VENV)/.installed-dev ## make the environment of each stage anew and compare a run in them (network, minutes)
+	@$(BIN)/python -m pytest -m registry
 
 lint: $(VENV)/.installed-dev ## check style, types and the workflow
 	@$(BIN)/ruff check workflow tests
