@@ -8,10 +8,10 @@ RESULTS ?= results/demo
 export PYTHONPATH := workflow/scripts
 
 .DEFAULT_GOAL := help
-.PHONY: help env env-dev env-s3 demo report monitor check fetch-study test test-cluster lint format lock schema bench clean
+.PHONY: help env env-dev env-s3 demo report monitor check fetch-study test test-cluster test-registry lint format lock schema bench clean
 
 help: ## list these commands
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
 
 env: $(VENV)/.installed ## create the environment from the lock
 
@@ -51,6 +51,9 @@ test: $(VENV)/.installed-dev ## install what tests need and run them
 
 test-cluster: $(VENV)/.installed-dev ## bring up a SLURM of two nodes on this machine (root, Debian) and test on it
 	@STRATIOME_CLUSTER=1 $(BIN)/python -m pytest tests/cluster
+
+test-registry: $(VENV)/.installed-dev ## make the environment of each stage anew and compare a run in them (network, minutes)
+	@$(BIN)/python -m pytest -m registry
 
 lint: $(VENV)/.installed-dev ## check style, types and the workflow
 	@$(BIN)/ruff check workflow tests

@@ -32,7 +32,10 @@ if ! "$folder/bin/python" -c '' 2>/dev/null; then
 fi
 
 # uv does not read pip's settings: hand over those that say where packages come from.
-setting() { "$folder/bin/python" -m pip config get "global.$1" 2>/dev/null | tr '\n' ' ' | sed 's/ *$//' || true; }
+setting() { # by `list`, since `get` finds nothing with the pip of Debian 12
+  "$folder/bin/python" -m pip config list 2>/dev/null | sed -n "s/^global\.$1='\(.*\)'\$/\1/p" |
+    sed 's/\\n/ /g; s/  */ /g; s/^ //; s/ $//' || true
+}
 export UV_FIND_LINKS="${UV_FIND_LINKS:-${PIP_FIND_LINKS:-$(setting find-links)}}"
 UV_FIND_LINKS="${UV_FIND_LINKS// /,}"
 index="${UV_DEFAULT_INDEX:-${PIP_INDEX_URL:-$(setting index-url)}}"
@@ -50,6 +53,7 @@ backend=()
 echo "Installing packages (once; about half a minute, longer where PyTorch brings CUDA) ..." >&2
 "$folder/bin/uv" pip install --quiet --compile-bytecode --index-strategy unsafe-best-match \
   --python "$folder/bin/python" "${backend[@]}" "${locks[@]}" || {
+  [ -z "${TORCH:-}" ] || die "the packages could not be installed with TORCH=$TORCH; the message is above"
   echo "uv could not install them; trying pip ..." >&2
   "$folder/bin/python" -m pip install --quiet --disable-pip-version-check "${locks[@]}" ||
     die "the packages could not be installed; the message is above"

@@ -90,10 +90,18 @@ def as_read(page: str) -> str:
 
 def snakemake(*arguments: str, cwd: Path, env: dict | None = None, timeout: int = 3600) -> subprocess.CompletedProcess:
     """Run the workflow in a folder of its own (so that tests do not share Snakemake's state)."""
-    command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), "--directory", str(cwd)]
-    command += ["--workflow-profile", str(ROOT / "profiles" / "default"), *arguments]
+    where = ["--snakefile", str(ROOT / "Snakefile"), "--directory", str(cwd)]
+    profile = ["--workflow-profile", str(ROOT / "profiles" / "default")]
+    return run_snakemake(*where, *profile, *arguments, env=env, timeout=timeout)
+
+
+def run_snakemake(
+    *arguments: str, cwd: Path = ROOT, env: dict | None = None, timeout: int = 3600
+) -> subprocess.CompletedProcess:
+    """Run Snakemake with these arguments alone."""
+    command = [sys.executable, "-m", "snakemake", *arguments]
     return subprocess.run(
-        command, capture_output=True, text=True, timeout=timeout, check=False, cwd=ROOT, env=os.environ | (env or {})
+        command, capture_output=True, text=True, timeout=timeout, check=False, cwd=cwd, env=os.environ | (env or {})
     )
 
 

@@ -108,7 +108,7 @@ rule summarise_sweep:
     benchmark:
         "<results>/benchmarks/summarise_sweep.tsv"
     conda:
-        "../envs/stratiome.yaml"
+        "../envs/report.yaml"
     threads: 1
     resources:
         mem_mb=2000,

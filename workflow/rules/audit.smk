@@ -35,7 +35,7 @@ rule audit_fairness:
     benchmark:
         "<results>/benchmarks/audit_fairness.tsv"
     conda:
-        "../../envs/stratiome.yaml"
+        "../../envs/models.yaml"
     threads: 1
     resources:
         mem_mb=memory("audit_fairness"),
@@ -69,7 +69,7 @@ rule stress_models:
     benchmark:
         "<results>/benchmarks/{resample}/stress_models.tsv"
     conda:
-        "../../envs/stratiome.yaml"
+        "../../envs/models.yaml"
     threads: 1
     resources:
         mem_mb=memory("stress_models"),
@@ -99,7 +99,7 @@ rule evaluate_robustness:
     benchmark:
         "<results>/benchmarks/evaluate_robustness.tsv"
     conda:
-        "../../envs/stratiome.yaml"
+        "../../envs/models.yaml"
     threads: 1
     resources:
         mem_mb=memory("evaluate_robustness"),

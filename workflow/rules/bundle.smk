@@ -39,7 +39,7 @@ rule save_bundle:
     benchmark:
         "<results>/benchmarks/save_bundle.tsv"
     conda:
-        "../../envs/stratiome.yaml"
+        "../../envs/models.yaml"
     threads: 1
     resources:
         mem_mb=memory("save_bundle"),
@@ -104,7 +104,7 @@ rule render_model_card:
     benchmark:
         "<results>/benchmarks/render_model_card.tsv"
     conda:
-        "../../envs/stratiome.yaml"
+        "../../envs/report.yaml"
     threads: 1
     resources:
         mem_mb=memory("render_model_card"),
@@ -149,7 +149,7 @@ rule apply_bundle:
     benchmark:
         "<results>/benchmarks/apply_bundle.tsv"
     conda:
-        "../../envs/stratiome.yaml"
+        "../../envs/models.yaml"
     threads: 1
     resources:
         mem_mb=memory("apply_bundle"),
@@ -185,7 +185,7 @@ rule evaluate_external:
     benchmark:
         "<results>/benchmarks/evaluate_external.tsv"
     conda:
-        "../../envs/stratiome.yaml"
+        "../../envs/models.yaml"
     threads: 1
     resources:
         mem_mb=memory("evaluate_external"),
@@ -218,7 +218,7 @@ rule render_validation:
     benchmark:
         "<results>/benchmarks/render_validation.tsv"
     conda:
-        "../../envs/stratiome.yaml"
+        "../../envs/report.yaml"
     threads: 1
     resources:
         mem_mb=memory("render_validation"),
@@ -259,7 +259,7 @@ rule detect_drift:
     benchmark:
         "<results>/benchmarks/detect_drift.tsv"
     conda:
-        "../../envs/stratiome.yaml"
+        "../../envs/models.yaml"
     threads: 1
     resources:
         mem_mb=memory("detect_drift"),
@@ -285,7 +285,7 @@ rule render_drift:
     benchmark:
         "<results>/benchmarks/render_drift.tsv"
     conda:
-        "../../envs/stratiome.yaml"
+        "../../envs/report.yaml"
     threads: 1
     resources:
         mem_mb=memory("render_drift"),

@@ -12,7 +12,7 @@ rule simulate_cohort:
     benchmark:
         "<results>/benchmarks/simulate_cohort.tsv"
     conda:
-        "../../envs/stratiome.yaml"
+        "../../envs/cohort.yaml"
     threads: 1
     resources:
         mem_mb=memory("simulate_cohort"),
@@ -35,7 +35,7 @@ rule export_example:
     benchmark:
         "<results>/benchmarks/export_example.tsv"
     conda:
-        "../../envs/stratiome.yaml"
+        "../../envs/cohort.yaml"
     threads: 1
     resources:
         mem_mb=memory("export_example"),
@@ -78,7 +78,7 @@ rule ingest_cohort:
     benchmark:
         "<results>/benchmarks/ingest_cohort.tsv"
     conda:
-        "../../envs/stratiome.yaml"
+        "../../envs/cohort.yaml"
     threads: 1
     resources:
         mem_mb=memory("ingest_cohort"),
@@ -105,13 +105,14 @@ rule write_manifest:
     benchmark:
         "<results>/benchmarks/write_manifest.tsv"
     conda:
-        "../../envs/stratiome.yaml"
+        "../../envs/cohort.yaml"
     threads: 1
     resources:
         mem_mb=memory("write_manifest"),
         runtime=minutes("write_manifest"),
     params:
         settings=settings() | {"analysis": CONFIG.model_dump(mode="json")},
+        software=pinned_software(),
         library=library("cohort", "subgroups"),
     message:
         "Writing down inputs, software and config"
@@ -128,7 +129,7 @@ rule describe_workflow:
         "<results>/benchmarks/describe_workflow.tsv"
     localrule: True
     conda:
-        "../../envs/stratiome.yaml"
+        "../../envs/report.yaml"
     threads: 1
     resources:
         mem_mb=memory("describe_workflow"),
@@ -154,7 +155,7 @@ rule describe_cohort:
     benchmark:
         "<results>/benchmarks/describe_cohort.tsv"
     conda:
-        "../../envs/stratiome.yaml"
+        "../../envs/cohort.yaml"
     threads: 1
     resources:
         mem_mb=memory("describe_cohort"),
@@ -182,7 +183,7 @@ rule check_quality:
     benchmark:
         "<results>/benchmarks/check_quality.tsv"
     conda:
-        "../../envs/stratiome.yaml"
+        "../../envs/cohort.yaml"
     threads: 1
     resources:
         mem_mb=memory("check_quality"),
@@ -214,7 +215,7 @@ rule check_identity:
     benchmark:
         "<results>/benchmarks/check_identity.tsv"
     conda:
-        "../../envs/stratiome.yaml"
+        "../../envs/cohort.yaml"
     threads: 1
     resources:
         mem_mb=memory("check_identity"),
@@ -241,7 +242,7 @@ rule design_resamples:
     benchmark:
         "<results>/benchmarks/design_resamples.tsv"
     conda:
-        "../../envs/stratiome.yaml"
+        "../../envs/cohort.yaml"
     threads: 1
     resources:
         mem_mb=memory("design_resamples"),

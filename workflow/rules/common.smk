@@ -6,7 +6,9 @@ from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 
+from snakemake import __version__ as snakemake_version
 from snakemake.exceptions import WorkflowError
+from snakemake.settings.types import DeploymentMethod
 
 WORKFLOW = Path(workflow.current_basedir.get_path_or_uri(secret_free=True)).parent
 sys.path.insert(0, str(WORKFLOW / "scripts"))
@@ -39,6 +41,9 @@ from stratiome.report.jobs import log_of
 from stratiome.resample.names import first_design, resample_names
 from stratiome.tables import DESIGNS
 
+# Whether this is the workflow that was called, and not a module of another one.
+CALLED = workflow.modifier.is_main_snakefile()
+
 # A config file given on the command line replaces the demo; it is never merged into it.
 if not workflow.config_settings.configfiles:
 
@@ -46,10 +51,9 @@ if not workflow.config_settings.configfiles:
 
 
 try:
-    HERE, SPLITS = plan(
-        copied(dict(config)),
-        other_cohort(config) or ", ".join(map(str, workflow.configfiles)) or "config",
-    )
+    whose = "" if CALLED else other_cohort(config) or f"module `{__name__}`"
+    files = ", ".join(map(str, workflow.configfiles)) or "config"
+    HERE, SPLITS = plan(copied(dict(config)), whose or files)
     CONFIG, _ = check_config(dict(config))
     EXTERNAL = external_configs(CONFIG)
 except ConfigError as error:
@@ -86,8 +90,34 @@ SIZE = cohort_size(HERE)
 PREFIX = workflow.modifier.modify_rulename("all").removesuffix("all")
 
 
+# An image that jobs run in with `--sdm apptainer`, as made from envs/stratiome.def; none is published.
+IMAGE = os.environ.get("STRATIOME_IMAGE")
+if IMAGE:
+
+    envvars:
+        "STRATIOME_IMAGE",
+
+    container: IMAGE
+
+
 pathvars:
     results=CONFIG.results_folder,
+
+
+def refuse_another_folder():
+    """Refuse a module whose files another workflow puts elsewhere than in the folder of the config."""
+    found = workflow.modifier.path_modifier.replace_prefix(
+        workflow.pathvars.get("results"), "output"
+    )
+    if found != CONFIG.results_folder:
+        raise WorkflowError(
+            f"`results`: the workflow that uses module `{__name__}` puts its files into {found}, its config says "
+            f"{CONFIG.results_folder}. Suggestion: give the module no `prefix`, and `results` in `pathvars:` as in its config"
+        )
+
+
+if not CALLED:
+    refuse_another_folder()
 
 
 wildcard_constraints:
@@ -122,6 +152,16 @@ def minutes(rule):
 def beside_outputs(wildcards, output):
     """File of a job that was stopped and is to go on; it is none of the outputs, which are removed when a job fails."""
     return str(Path(output[0]).with_suffix(".checkpoint"))
+
+
+def pinned_software():
+    """Versions by package where rules run in conda environments, which hold the pins of the lock; else nothing."""
+    deployed = workflow.deployment_settings
+    if not deployed or DeploymentMethod.CONDA not in deployed.deployment_method:
+        return {}
+    lock = (WORKFLOW.parent / "envs" / "requirements.txt").read_text().splitlines()
+    pins = dict(line.partition(" ;")[0].split("==") for line in lock)
+    return pins | {"snakemake": snakemake_version}
 
 
 def truth(wildcards):
@@ -175,7 +215,7 @@ def enough(files):
 ASKED = (
     set(workflow.dag_settings.targets) or {"all"} if workflow.dag_settings else set()
 )
-if ASKED & {"all", "validate"} and not other_cohort(config):
+if ASKED & {"all", "validate"} and CALLED:
     refuse_too_few()
 
 
@@ -205,15 +245,20 @@ def made_from(name, wildcards):
 
 
 def own_rules():
-    """Rules of this workflow, with those of other cohorts, where it may be one of several modules."""
-    return [one for one in workflow.rules if one.name.startswith(PREFIX)]
+    """Rules of this workflow that make files, those for other cohorts among them, in their order."""
+    folder = WORKFLOW / "rules"
+    return [
+        one
+        for one in workflow.rules
+        if one.name.startswith(PREFIX) and Path(str(one.snakefile)).parent == folder
+    ]
 
 
-def maker(path, rules):
-    """Which of the rules makes a file, and its wildcards; none for a file that a user gives."""
+def maker(path, own):
+    """Rule that makes a file, and its wildcards; none for a file that a user gives, or another workflow makes."""
     found = [
         one
-        for one in rules
+        for one in own
         if (one.is_producer(path) if one.has_wildcards() else path in one.output)
     ]
     if not found:
@@ -228,12 +273,12 @@ def all_jobs(asked=((f"{PREFIX}all", ()),)):
     The rules are asked, not the DAG of this call: that depends on what the call asks for, and in a job of a cluster
     it holds that job alone.
     """
-    makers, jobs, asked, rules = {}, {}, list(asked), own_rules()
+    makers, jobs, asked, own = {}, {}, list(asked), own_rules()
     while asked:
         job = asked.pop()
         if job not in jobs:
             paths = made_from(*job)
-            makers |= {path: maker(path, rules) for path in paths if path not in makers}
+            makers |= {path: maker(path, own) for path in paths if path not in makers}
             jobs[job] = {makers[path] for path in paths} - {None}
             asked += jobs[job]
     return jobs
@@ -252,8 +297,8 @@ def within_results(path):
 @cache
 def jobs_summed_up():
     """Jobs of a whole run before those that sum it up."""
-    rules = own_rules()
-    last = [maker(path, rules) for path in made_from(f"{PREFIX}all", ())]
+    own = own_rules()
+    last = [maker(path, own) for path in made_from(f"{PREFIX}all", ())]
     summing = (f"{PREFIX}describe_run", f"{PREFIX}write_crate")
     return all_jobs([job for job in last if job[0] not in summing])
 
@@ -284,11 +329,10 @@ def measured(wildcards):
     return found
 
 
-def rule_facts(name, jobs, needs):
+def rule_facts(made_by, jobs, needs):
     """What the library is told of a rule; a stage is the file of its rules, other cohorts are a stage of their own."""
-    made_by = workflow.get_rule(name)
     own = Path(str(made_by.script)).stem
-    abroad = name != f"{PREFIX}{own}"
+    abroad = made_by.name != f"{PREFIX}{own}"
     benchmarks = [made_by.expand_benchmark(dict(given)) for given in sorted(jobs)]
     return {
         "rule": own,
@@ -301,15 +345,15 @@ def rule_facts(name, jobs, needs):
 
 def whole_run(wildcards):
     """Rules of `all` in the order of the workflow, with their jobs and the places of the rules they need."""
+    own = own_rules()
     jobs = all_jobs()
-    names = [one.name for one in own_rules() if one.name != f"{PREFIX}all"]
-    names = [name for name in names if any(name == job[0] for job in jobs)]
-    places = {name: i for i, name in enumerate(names)}
+    run = [one for one in own if any(one.name == name for name, _ in jobs)]
+    places = {one.name: i for i, one in enumerate(run)}
     found = []
-    for name in names:
-        own = [job for job in jobs if job[0] == name]
-        needs = {places[other] for job in own for other, _ in jobs[job]}
-        found.append(rule_facts(name, [given for _, given in own], needs))
+    for one in run:
+        mine = [job for job in jobs if job[0] == one.name]
+        needs = {places[other] for job in mine for other, _ in jobs[job]}
+        found.append(rule_facts(one, [given for _, given in mine], needs))
     return found
 
 

@@ -34,7 +34,7 @@ if EXTERNAL:
         benchmark:
             "<results>/benchmarks/collect_external.tsv"
         conda:
-            "../../envs/stratiome.yaml"
+            "../../envs/report.yaml"
         threads: 1
         resources:
             mem_mb=memory("collect_external"),

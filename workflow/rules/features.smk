@@ -15,7 +15,7 @@ rule build_features:
     benchmark:
         "<results>/benchmarks/{resample}/build_features.tsv"
     conda:
-        "../../envs/stratiome.yaml"
+        "../../envs/cohort.yaml"
     threads: 1
     resources:
         mem_mb=memory("build_features"),

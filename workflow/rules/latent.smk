@@ -14,7 +14,7 @@ rule train_latent:
     benchmark:
         "<results>/benchmarks/{resample}/train_latent.tsv"
     conda:
-        "../../envs/stratiome.yaml"
+        "../../envs/models.yaml"
     threads: 1
     resources:
         mem_mb=memory("train_latent"),

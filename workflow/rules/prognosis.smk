@@ -25,7 +25,7 @@ rule fit_prognosis:
     benchmark:
         "<results>/benchmarks/{resample}/fit_prognosis.tsv"
     conda:
-        "../../envs/stratiome.yaml"
+        "../../envs/models.yaml"
     threads: 1
     resources:
         mem_mb=memory("fit_prognosis"),
@@ -79,7 +79,7 @@ rule evaluate_prognosis:
     benchmark:
         "<results>/benchmarks/evaluate_prognosis.tsv"
     conda:
-        "../../envs/stratiome.yaml"
+        "../../envs/models.yaml"
     threads: 1
     resources:
         mem_mb=memory("evaluate_prognosis"),
@@ -114,7 +114,7 @@ rule attribute_risk:
     benchmark:
         "<results>/benchmarks/{resample}/attribute_risk.tsv"
     conda:
-        "../../envs/stratiome.yaml"
+        "../../envs/models.yaml"
     threads: 1
     resources:
         mem_mb=memory("attribute_risk"),
@@ -163,7 +163,7 @@ rule explain_prognosis:
     benchmark:
         "<results>/benchmarks/explain_prognosis.tsv"
     conda:
-        "../../envs/stratiome.yaml"
+        "../../envs/models.yaml"
     threads: 1
     resources:
         mem_mb=memory("explain_prognosis"),
@@ -203,7 +203,7 @@ rule describe_prognosis:
     benchmark:
         "<results>/benchmarks/describe_prognosis.tsv"
     conda:
-        "../../envs/stratiome.yaml"
+        "../../envs/models.yaml"
     threads: 1
     resources:
         mem_mb=memory("describe_prognosis"),

@@ -135,7 +135,7 @@ rule render_report:
     benchmark:
         "<results>/benchmarks/render_report.tsv"
     conda:
-        "../../envs/stratiome.yaml"
+        "../../envs/report.yaml"
     threads: 1
     resources:
         mem_mb=memory("render_report"),

@@ -22,7 +22,7 @@ rule describe_run:
         "<results>/benchmarks/describe_run.tsv"
     localrule: True
     conda:
-        "../../envs/stratiome.yaml"
+        "../../envs/report.yaml"
     threads: 1
     resources:
         mem_mb=memory("describe_run"),
@@ -58,7 +58,7 @@ rule write_crate:
         "<results>/benchmarks/write_crate.tsv"
     localrule: True
     conda:
-        "../../envs/stratiome.yaml"
+        "../../envs/report.yaml"
     threads: 1
     resources:
         mem_mb=memory("write_crate"),

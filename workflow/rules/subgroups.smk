@@ -19,7 +19,7 @@ rule find_subgroups:
     benchmark:
         "<results>/benchmarks/{resample}/find_subgroups.tsv"
     conda:
-        "../../envs/stratiome.yaml"
+        "../../envs/models.yaml"
     threads: 1
     resources:
         mem_mb=memory("find_subgroups"),
@@ -72,7 +72,7 @@ rule evaluate_subgroups:
     benchmark:
         "<results>/benchmarks/evaluate_subgroups.tsv"
     conda:
-        "../../envs/stratiome.yaml"
+        "../../envs/models.yaml"
     threads: 1
     resources:
         mem_mb=memory("evaluate_subgroups"),
@@ -119,7 +119,7 @@ rule describe_subgroups:
     benchmark:
         "<results>/benchmarks/describe_subgroups.tsv"
     conda:
-        "../../envs/stratiome.yaml"
+        "../../envs/models.yaml"
     threads: 1
     resources:
         mem_mb=memory("describe_subgroups"),

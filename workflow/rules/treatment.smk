@@ -20,7 +20,7 @@ rule fit_treatment:
     benchmark:
         "<results>/benchmarks/{resample}/fit_treatment.tsv"
     conda:
-        "../../envs/stratiome.yaml"
+        "../../envs/treatment.yaml"
     threads: 1
     resources:
         mem_mb=memory("fit_treatment"),
@@ -82,7 +82,7 @@ rule evaluate_treatment:
     benchmark:
         "<results>/benchmarks/evaluate_treatment.tsv"
     conda:
-        "../../envs/stratiome.yaml"
+        "../../envs/treatment.yaml"
     threads: 1
     resources:
         mem_mb=memory("evaluate_treatment"),

@@ -17,6 +17,7 @@ def main(
     analysis: Config,
     splits: list[str] | None = None,
     gene_sets: list[str] | None = None,
+    software: dict[str, str] | None = None,
 ) -> None:
     """Join inputs and config; a rule of its own, so that a new title reads nothing anew."""
     inputs = json.loads(Path(inputs_file).read_text(encoding="utf-8"))
@@ -25,7 +26,7 @@ def main(
         sets = read_gmt(Path(path))
         genes = {gene for own in sets for gene in own.genes}
         inputs.append(describe_input("gene sets", Path(path), len(sets), len(genes)))
-    write_json(manifest(analysis, by_address(inputs, analysis.data.folder)), manifest_file)
+    write_json(manifest(analysis, by_address(inputs, analysis.data.folder), software), manifest_file)
 
 
 if "snakemake" in globals():

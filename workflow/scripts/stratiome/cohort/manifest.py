@@ -7,6 +7,7 @@ import importlib.metadata
 import json
 import os
 import platform
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -40,13 +41,26 @@ def describe_input(name: str, path: Path, rows: int, columns: int) -> dict[str, 
     }
 
 
-def manifest(config: Config, inputs: list[dict[str, Any]]) -> dict[str, Any]:
-    """Manifest of an analysis; no time stamps, so that the same analysis has the same manifest."""
+def manifest(config: Config, inputs: list[dict[str, Any]], software: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """Manifest of an analysis; no time stamps, so that the same analysis has the same manifest.
+
+    Parameters
+    ----------
+    config
+        The config of the analysis.
+    inputs
+        A line on each input file, as of `describe_input`.
+    software
+        Versions by package, where stages run in environments of their own; of others, what is installed here.
+    """
+    versions = {package: _version(package) for package in PACKAGES} | {
+        package: version for package, version in (software or {}).items() if package in PACKAGES
+    }
     return {
         "cohort": config.cohort,
         "config_hash": config.hash(),
         "seed": config.seed,
-        "created_with": {"stratiome": stratiome.__version__} | {p: _version(p) for p in PACKAGES},
+        "created_with": {"stratiome": stratiome.__version__} | versions,
         "python": platform.python_version(),
         "platform": f"{platform.system()} {platform.machine()}",
         "device": config.latent.device,

@@ -1,0 +1,116 @@
+"""The workflow as a module of another one: its rules, its config and its folder are its own."""
+
+import json
+import re
+
+import pytest
+
+from conftest import snakemake, write_config, write_tiny
+from foreign import MODULE, call, write_foreign
+
+TWO = """
+configfile: "config.yaml"
+
+
+module first:
+    snakefile:
+        "{snakefile}"
+    config:
+        config["stratiome"]
+
+
+use rule * from first as first_*
+
+
+module second:
+    snakefile:
+        "{snakefile}"
+    config:
+        config["second"]
+
+
+use rule * from second as second_*
+
+
+rule both:
+    default_target: True
+    input:
+        rules.first_all.input,
+        rules.second_all.input,
+"""
+
+
+def _counts(said: str) -> dict[str, int]:
+    return {name: int(n) for name, n in re.findall(r"^(\w+) +(\d+)$", said, flags=re.M)}
+
+
+@pytest.mark.parametrize("case", ["plain", "abroad"])
+def test_a_module_runs_the_same_jobs(case, tmp_path):
+    config = write_tiny(tmp_path / "data") | {"results": "results/tiny"}
+    if case == "abroad":
+        config |= {"external": {"other": str(write_config(write_tiny(tmp_path / "other"), tmp_path / "other.yaml"))}}
+    path = write_config(config, tmp_path / "c.yaml")
+    alone, around = tmp_path / "alone", tmp_path / "around"
+    alone.mkdir()
+    write_foreign(around, config)
+    done = snakemake("--cores", "1", "describe_workflow", "--configfile", str(path), cwd=alone)
+    assert done.returncode == 0, done.stderr
+    done = call(around, "--cores", "1", "stratiome_describe_workflow")
+    assert done.returncode == 0, done.stderr
+    told = (around / "results/tiny/workflow.json").read_bytes()
+    assert told == (alone / "results/tiny/workflow.json").read_bytes()
+    planned = call(around, "--dry-run", "--forceall", "--quiet", "host")
+    counts = _counts(planned.stdout)
+    jobs = sum(len(rule["jobs"]) for rule in json.loads(told)["rules"])
+    assert counts["total"] == jobs + counts["count_claims"]
+    assert not [name for name in counts if not name.startswith("stratiome_") and name not in ("count_claims", "total")]
+
+
+def test_mistakes_of_the_config_are_told_before_any_job(tmp_path):
+    write_foreign(tmp_path, write_tiny(tmp_path / "data") | {"seed": -1, "folds": 3})
+    done = call(tmp_path, "--cores", "1")
+    assert done.returncode == 1
+    assert "module `stratiome`: 2 problems" in done.stderr
+    assert "1. `seed`: " in done.stderr
+    assert "2. `folds`: unknown key" in done.stderr
+    assert not (tmp_path / "data/results").exists()
+
+
+@pytest.mark.parametrize("case", ["prefix", "pathvars", "config"])
+def test_files_elsewhere_than_the_config_says_are_refused(case, tmp_path):
+    config = write_tiny(tmp_path / "data") | {"results": "results/tiny"}
+    more = {"prefix": '    prefix: "sub"\n', "pathvars": '    pathvars:\n        results="sub",\n', "config": ""}[case]
+    beside = {"pathvars": {"results": "sub"}} if case == "config" else {}
+    write_foreign(tmp_path, config, more, **beside)
+    done = call(tmp_path, "--dry-run")
+    assert done.returncode == 1
+    assert "`results`: the workflow that uses module `stratiome` puts its files into sub" in done.stdout
+    if case == "config":  # as is suggested
+        write_foreign(tmp_path, config, '    pathvars:\n        results="results/tiny",\n', **beside)
+        assert call(tmp_path, "--dry-run").returncode == 0
+
+
+def test_two_cohorts_are_two_modules(tmp_path):
+    first = write_tiny(tmp_path / "data") | {"results": "results/first"}
+    second = write_tiny(tmp_path / "other", seed=1) | {"results": "results/second", "treatments": {}}
+    write_foreign(tmp_path, first, text=TWO, second=second)
+    done = call(tmp_path, "--dry-run", "--quiet", "host")
+    assert done.returncode == 0, done.stdout
+    counts = _counts(done.stdout)
+    assert counts["first_train_latent"] == counts["second_train_latent"] == 3
+    assert "first_fit_treatment" in counts
+    assert "second_fit_treatment" not in counts
+
+
+def test_a_cohort_that_is_too_small_is_refused_only_where_it_is_analysed(tmp_path):
+    (tmp_path / "bundle").mkdir()
+    (tmp_path / "bundle/bundle.json").write_text("{}")
+    config = write_tiny(tmp_path / "data", n=12) | {"bundle": {"apply": "bundle"}}
+    text = MODULE[: MODULE.index("rule count_claims")] + "rule scores:\n    default_target: True\n    input:\n        "
+    write_foreign(tmp_path, config, text=text + "rules.stratiome_apply.input,\n")
+    done = call(tmp_path, "--dry-run", "--quiet", "host")
+    assert done.returncode == 0, done.stdout
+    assert "stratiome_apply_bundle" in _counts(done.stdout)
+    refused = call(tmp_path, "--dry-run", "stratiome_all")
+    assert refused.returncode == 1
+    assert "can be scored by a bundle, but neither analysed" in refused.stdout
