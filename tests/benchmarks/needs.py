@@ -76,7 +76,7 @@ def run(folder: Path, cores: int) -> None:
         main = own / "main.yaml"
         main.write_text(yaml.safe_dump(config(patients, features, own / "main") | {"external": {"other": str(other)}}))
         _run(own, main, cores)
-        _run(own, other, cores, "monitor", "--config", f"bundle={{apply: {own / 'main' / 'bundle'}}}")
+        X
 
 
 def _run(folder: Path, given: Path, cores: int, *arguments: str) -> None:
