@@ -76,7 +76,8 @@ def run(folder: Path, cores: int) -> None:
         main = own / "main.yaml"
         main.write_text(yaml.safe_dump(config(patients, features, own / "main") | {"external": {"other": str(other)}}))
         _run(own, main, cores)
-        X
+        bundle = f"bundle={{apply: {own / 'main' / 'bundle'}}}"
+        _run(own, other, cores, "--config", bundle, "--", "monitor")
 
 
 def _run(folder: Path, given: Path, cores: int, *arguments: str) -> None:
