@@ -36,7 +36,17 @@ def _snakemake(tmp_path, **changes):
 def test_arguments_arrive_by_name_and_type(tmp_path):
     seen = {}
 
-    def main(*, one: str, many: list[str], made: str, resample: str, latent: LatentConfig, treatments: dict, seed: int):
+    def main(
+        *,
+        one: str,
+        many: list[str],
+        made: str,
+        resample: str,
+        latent: LatentConfig,
+        treatments: dict,
+        seed: int,
+        library: str,
+    ):
         seen.update(locals())
 
     job.run(main, _snakemake(tmp_path))
@@ -46,6 +56,7 @@ def test_arguments_arrive_by_name_and_type(tmp_path):
     assert seen["latent"] == CONFIG.latent
     assert isinstance(seen["treatments"]["a"], TreatmentConfig)
     assert seen["seed"] == 1
+    assert seen["library"] == "abc"
     assert "done" in (tmp_path / "logs/rule.log").read_text()
 
 
