@@ -17,7 +17,7 @@ def _config(**data):
         "protein": {
             "path": "sub/p.parquet",
             "kind": "protein",
-            "samples": {"path": "samples.tsv", "columns": ["plate"]},
+            "samples": {"path": "plates.tsv", "columns": ["plate"]},
         },
     }
     return {
