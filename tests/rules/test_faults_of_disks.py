@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from faulty import again, contents, copy, difference, fresh, remount, small_disk, start, wait_for, write_analysis
+from faulty import again, contents, difference, fresh, remount, small_disk, start, wait_for, write_analysis
 
 
 @pytest.fixture(scope="module")
@@ -56,8 +56,7 @@ def test_the_state_of_the_run_on_a_full_disk_as_well(clean, reference, tmp_path)
         _no_halves(folder)
 
 
-def test_read_only_results_are_refused_before_any_job(clean, reference, tmp_path):
-    copy(clean, tmp_path / "given")
+def test_read_only_results_are_refused_before_any_job(clean, tmp_path):
     folder = fresh(clean, tmp_path / "run")
     with small_disk(folder / "results", "64m") as disk:
         remount(disk, "ro")

@@ -3,6 +3,7 @@
 import fcntl
 import threading
 import time
+import uuid
 
 import pytest
 
@@ -15,6 +16,8 @@ def no_run(monkeypatch):
 
 
 def _hold(folder, say=lambda text: None):
+    """Hold the folder as a process of its own would."""
+    lock._NAME = uuid.uuid4().hex
     return lock.hold(folder, lock.look(folder), say)
 
 
@@ -77,6 +80,15 @@ def test_a_job_of_a_run_that_another_one_followed_stops(tmp_path, monkeypatch):
     with pytest.raises(lock.HeldError, match="The run of this job is over"):
         lock.join(tmp_path)
     lock.release(new)
+
+
+def test_one_run_may_hold_several_folders(tmp_path):
+    folders = [tmp_path / "a", tmp_path / "b"]
+    held = [lock.hold(folder, "", print) for folder in folders]
+    for folder in folders:
+        lock.join(folder).close()
+    for handle in held:
+        lock.release(handle)
 
 
 def test_jobs_of_one_run_work_side_by_side_and_beside_it(tmp_path):

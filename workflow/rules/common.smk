@@ -374,7 +374,9 @@ def hold_folder():
 
 def set_clock():
     """Let no result be newer than the start of this run, and refuse files of the user that are."""
-    now = (Path(CONFIG.results_folder) / lock.LOCK).stat().st_mtime_ns
+    held = Path(CONFIG.results_folder) / lock.LOCK
+    held.touch()  # as Snakemake does with the outputs of a job
+    now = held.stat().st_mtime_ns
     made = {
         f"{f}/.snakemake_timestamp" if f.is_directory else str(f)
         for job in workflow.dag.jobs

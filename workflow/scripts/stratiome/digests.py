@@ -77,7 +77,8 @@ def check(results: Path, paths: Sequence[str]) -> list[str]:
     if changed:
         them, are = ("it", "it is") if len(changed) == 1 else ("them", "they are")
         raise DigestError(
-            "\n".join(changed) + f"\nSuggestion: delete {them}, and run the same command again; {are} made anew"
+            "\n".join(changed)
+            + f"\nSuggestion: delete {them}, and run the same command again; {are} made anew where needed"
         )
     return unknown
 

@@ -21,6 +21,8 @@ LOCK, JOBS = ".lock", ".jobs.lock"
 RUN = "STRATIOME_RUN"
 """Variable of the environment that tells a job which run it belongs to."""
 ENDED = "\nended\n"
+_NAME = uuid.uuid4().hex
+"""Name of the run of this process, the same in all folders that it holds."""
 _TAKEN = (errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES)
 
 
@@ -76,16 +78,16 @@ def hold(folder: Path, seen: str, say: Callable[[str], None]) -> IO[str]:
             f"Another run is writing to {folder}. "
             "Suggestion: wait for it, or give `results:` another folder in the config"
         )
-    if look(folder) != seen:
+    handle.seek(0)
+    if handle.read() != seen:
         raise HeldError(
             f"Another run wrote to {folder} while this one was planned. Suggestion: run the same command again"
         )
-    token = uuid.uuid4().hex
     handle.truncate(0)
-    handle.write(token)
+    handle.write(_NAME)
     handle.flush()
     os.fsync(handle.fileno())
-    os.environ[RUN] = token
+    os.environ[RUN] = _NAME
     _wait_for_jobs(folder, say)
     return handle
 
@@ -113,7 +115,7 @@ def join(folder: Path) -> IO[str] | None:
         If this job belongs to a run that another one has followed.
     """
     try:
-        handle = open(folder / JOBS, "a", encoding="utf-8")  # noqa: SIM115 - open as long as the job works
+        handle = open(folder / JOBS, "a+", encoding="utf-8")  # noqa: SIM115 - open as long as the job works
         fcntl.flock(handle, fcntl.LOCK_SH)
     except OSError:
         handle = None
@@ -127,7 +129,7 @@ def _wait_for_jobs(folder: Path, say: Callable[[str], None]) -> None:
     said = False
     while True:
         # Opened anew each time, so that a lock that nobody lets go can be got rid of with its file.
-        with open(folder / JOBS, "a", encoding="utf-8") as handle:
+        with open(folder / JOBS, "a+", encoding="utf-8") as handle:
             if _lock(handle, fcntl.LOCK_EX):
                 return
         if not said:
