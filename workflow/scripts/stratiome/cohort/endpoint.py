@@ -231,7 +231,7 @@ def _tells_outcome(frame: pl.DataFrame, column: str, endpoint: EndpointConfig) -
 
 
 def _area_under_roc(score: pl.Series, event: pl.Series) -> float:
-    """Area under the ROC curve from ranks (Mann and Whitney); every job plans, and scikit-learn takes long to import."""
+    """Area under the ROC curve from ranks (Mann, Whitney); scikit-learn takes long to import, and each job plans."""
     n = int(event.sum())
     above = float(score.rank("average").filter(event).sum()) - n * (n + 1) / 2
     return above / (n * (len(event) - n))
