@@ -211,14 +211,6 @@ def enough(files):
     return given
 
 
-# What surely needs an analysis, or outcomes, is refused at once; files that are asked for by name, by `enough`.
-ASKED = (
-    set(workflow.dag_settings.targets) or {"all"} if workflow.dag_settings else set()
-)
-if ASKED & {"all", "validate"} and CALLED:
-    refuse_too_few()
-
-
 def applied_bundle(wildcards):
     """Card of the bundle to apply to this cohort."""
     if HERE.bundle.apply is None:
