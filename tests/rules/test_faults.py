@@ -110,7 +110,7 @@ def test_results_of_clocks_that_were_wrong_end_the_same(folder, reference):
 
 def test_a_result_from_a_time_to_come_does_not_outlive_what_it_is_made_from(folder, clean, tmp_path):
     config = yaml.safe_load((folder / "config.yaml").read_text())
-    config["latent"]["epochs"] = 4
+    config["latent"]["dims"] = 3
     write_config(config, folder / "config.yaml")
     for path in (folder / "results").rglob("*.parquet"):
         os.utime(path, ns=(path.stat().st_atime_ns, path.stat().st_mtime_ns + 3 * HOUR))
