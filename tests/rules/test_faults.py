@@ -119,7 +119,7 @@ def test_a_result_from_a_time_to_come_does_not_outlive_what_it_is_made_from(fold
     assert done.returncode == 0, done.stderr[-3000:]
     done = again(folder)
     assert done.returncode == 0, done.stderr[-3000:]
-    assert "rule find_subgroups" in done.stderr
+    assert "(Rule: find_subgroups)" in done.stderr
     whole = copy(clean, tmp_path / "whole")
     write_config(config, whole / "config.yaml")
     assert again(whole).returncode == 0
