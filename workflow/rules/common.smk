@@ -65,7 +65,7 @@ SEEN = lock.look(Path(CONFIG.results_folder))  # before the jobs are planned
 
 if not workflow.is_main_process:  # a job on its own, as on a node of a cluster
     try:
-        HELD = (run := lock.folder_of(Path(CONFIG.results_folder))) and lock.join(run)
+        HELD = lock.join_run_of(Path(CONFIG.results_folder))
     except lock.HeldError as error:
         raise WorkflowError(str(error))
 
@@ -366,27 +366,22 @@ def hold_folder():
 
 def set_clock():
     """Let no result be newer than the start of this run, and refuse files of the user that are."""
-    held = Path(CONFIG.results_folder) / lock.LOCK
-    held.touch()  # as Snakemake does with the outputs of a job
-    now = held.stat().st_mtime_ns
-    made = {
-        f"{f}/.snakemake_timestamp" if f.is_directory else str(f)
-        for job in workflow.dag.jobs
-        for f in job.output
-        if not f.is_storage
-    }
+    folder = Path(CONFIG.results_folder)
+    (folder / lock.LOCK).touch()  # as Snakemake does with the outputs of a job
+    now = (folder / lock.LOCK).stat().st_mtime_ns
     read = {
         str(f)
         for job in workflow.dag.needrun_jobs()
         for f in job.input
-        if not f.is_storage
+        if not f.is_storage and folder.absolute() not in Path(f).absolute().parents
     }
-    if given := sorted(clock.ahead(read - made, now)):
+    if given := sorted(clock.ahead(read, now)):
         raise WorkflowError(
             f"These files were last changed in a time to come, by the clock of the results:\n{clock.told(given)}\n"
             "What is made from them would look older than they are. Suggestion: set the clock right, or `touch` them"
         )
-    if results := sorted(clock.ahead(made, now)):
+    # All results, as what this call does not ask for is judged by its time at the next.
+    if results := clock.ahead(clock.files(folder), now):
         print(
             f"{len(results)} results have a time to come, as after a change of the clock: they get the time of now",
             file=sys.stderr,
