@@ -106,13 +106,13 @@ def bucket(server, cohort):
 
 
 def _on_s3(*arguments: str, server: str, cwd: Path):
-    address = ("--storage-s3-endpoint-url", server)
-    return snakemake("--cores", "2", *address, *arguments, cwd=cwd, env=KEYS)
+    address = ("--storage-s3-endpoint-url", server)  # takes all that follows, so it comes last
+    return snakemake("--cores", "2", *arguments, *address, cwd=cwd, env=KEYS)
 
 
 def _stored(*arguments: str, server: str, cohort: Path, cwd: Path):
     profile = ("--workflow-profile", str(ROOT / "profiles/s3"), "--default-storage-prefix", "s3://bucket/project")
-    return _on_s3(*profile, "--configfile", str(cohort / "config.yaml"), *arguments, server=server, cwd=cwd)
+    return _on_s3(*arguments, *profile, "--configfile", str(cohort / "config.yaml"), server=server, cwd=cwd)
 
 
 @pytest.fixture(scope="module")
