@@ -182,6 +182,7 @@ def made_from(name, wildcards):
     return [str(path) for path in found if str(path) not in measured]
 
 
+@cache
 def maker(path):
     """Rule that makes a file, and its wildcards; none for a file that a user gives."""
     found = [asked for asked in workflow.rules if asked.is_producer(path)]
