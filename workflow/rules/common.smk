@@ -236,6 +236,7 @@ def made_from(name, wildcards):
     return [str(path) for path in found if str(path) not in measured]
 
 
+@cache
 def own_rules():
     """Rules of this workflow that make files, those for other cohorts among them, in their order."""
     folder = WORKFLOW / "rules"
@@ -246,11 +247,12 @@ def own_rules():
     ]
 
 
-def maker(path, own):
+@cache
+def maker(path):
     """Rule that makes a file, and its wildcards; none for a file that a user gives, or another workflow makes."""
     found = [
         one
-        for one in own
+        for one in own_rules()
         if (one.is_producer(path) if one.has_wildcards() else path in one.output)
     ]
     if not found:
@@ -265,12 +267,12 @@ def all_jobs(asked=((f"{PREFIX}all", ()),)):
     The rules are asked, not the DAG of this call: that depends on what the call asks for, and in a job of a cluster
     it holds that job alone.
     """
-    makers, jobs, asked, own = {}, {}, list(asked), own_rules()
+    makers, jobs, asked = {}, {}, list(asked)
     while asked:
         job = asked.pop()
         if job not in jobs:
             paths = made_from(*job)
-            makers |= {path: maker(path, own) for path in paths if path not in makers}
+            makers |= {path: maker(path) for path in paths if path not in makers}
             jobs[job] = {makers[path] for path in paths} - {None}
             asked += jobs[job]
     return jobs
@@ -289,8 +291,7 @@ def within_results(path):
 @cache
 def jobs_summed_up():
     """Jobs of a whole run before those that sum it up."""
-    own = own_rules()
-    last = [maker(path, own) for path in made_from(f"{PREFIX}all", ())]
+    last = [maker(path) for path in made_from(f"{PREFIX}all", ())]
     summing = (f"{PREFIX}describe_run", f"{PREFIX}write_crate")
     return all_jobs([job for job in last if job[0] not in summing])
 
