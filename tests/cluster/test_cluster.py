@@ -168,7 +168,7 @@ def test_training_stopped_before_its_time(cluster, folder, data, tmp_path):
     assert "was stopped by SIGTERM" in "".join(
         p.read_text() for p in folder.path.rglob(".snakemake/slurm_logs/**/*.log")
     )
-    assert "goes on at" in log.read_text()
+    assert "resumed at epoch" in log.read_text()
     ended = tables(folder.results)
     assert _same(ended, whole)
     assert "resamples/full/training.parquet" in ended
