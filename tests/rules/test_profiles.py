@@ -8,7 +8,7 @@ import yaml
 
 from conftest import ROOT
 from stratiome.config import load_config
-from stratiome.needs import LEAST_MB, LEAST_MINUTES, CohortSize, cohort_size, read_needs
+from stratiome.needs import BESIDE_MB, LEAST_MINUTES, CohortSize, cohort_size, read_needs
 
 NEEDS = read_needs(ROOT / "workflow/needs.tsv")
 RULES = "\n".join(file.read_text() for file in sorted((ROOT / "workflow/rules").glob("*.smk")))
@@ -35,7 +35,7 @@ def test_gpus_are_for_the_latent_model_alone():
 def test_more_patients_and_each_attempt_ask_for_more():
     small, large = CohortSize(100, 10_000), CohortSize(100_000, 2_000_000_000)
     for need in NEEDS.values():
-        assert need.memory_mb(small) >= LEAST_MB
+        assert need.memory_mb(small) >= BESIDE_MB
         assert need.minutes(small) >= LEAST_MINUTES
         assert need.memory_mb(small, 2) == pytest.approx(2 * need.memory_mb(small), abs=100)
         assert need.memory_mb(large) >= need.memory_mb(small)

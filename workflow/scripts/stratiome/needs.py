@@ -24,8 +24,8 @@ SAMPLE = 2**16
 SPARE = 1.5
 """Memory asked for, in multiples of what was measured."""
 
-LEAST_MB = 500
-"""Least memory that a job asks for: the interpreter, Snakemake and the libraries."""
+BESIDE_MB = 600
+"""More of it for the two Snakemakes that stand around a job on a cluster, and are counted with it."""
 
 SLOWER = 6
 """Run time asked for, in multiples of what was measured: processors, file systems and settings differ."""
@@ -65,7 +65,7 @@ class Need:
         """Memory to ask for (MB, in hundreds); each further attempt asks for twice as much."""
         measured = self.memory_mib + self.bytes_per_value * size.values / 2**20
         measured += self.kib_per_patient * size.patients / 2**10
-        return math.ceil(max(LEAST_MB, SPARE * measured) * 2 ** (attempt - 1) / 100) * 100
+        return math.ceil((BESIDE_MB + SPARE * measured) * 2 ** (attempt - 1) / 100) * 100
 
     def minutes(self, size: CohortSize, attempt: int = 1) -> int:
         """Run time to ask for (minutes); each further attempt asks for twice as much."""
