@@ -39,6 +39,16 @@ def test_dry_run(config, tmp_path):
         assert stage in done.stdout + done.stderr
 
 
+def test_dry_run_with_light_settings_beside_a_config(tiny, tmp_path):
+    del tiny["resamples"]
+    config = write_config(tiny, tmp_path / "tiny.yaml")
+    light = str(ROOT / "config/light.yaml")
+    done = snakemake("--dry-run", "--quiet", "host", "--configfile", str(config), light, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"^train_latent +4$", done.stdout, flags=re.M)  # `full` and three folds
+    assert not re.search(r"^stress_models", done.stdout, flags=re.M)
+
+
 def test_dry_run_of_a_sweep(tmp_path):
     (tmp_path / "config").symlink_to(ROOT / "config")
     done = snakemake("--dry-run", "--quiet", "host", "--configfile", str(ROOT / "config/sweep.yaml"), cwd=tmp_path)
