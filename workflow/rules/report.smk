@@ -11,7 +11,7 @@ rule render_report:
         outcome_counts="<results>/cohort/outcome_counts.parquet",
         resample_summary="<results>/cohort/resample_summary.parquet",
         quality=expand("<results>/quality/{omic}.parquet", omic=OMICS),
-        quality_figures=expand("<results>/quality/{omic}.svg", omic=OMICS),
+        quality_bars="<results>/quality/bars.parquet",
         quality_summary="<results>/quality/summary.parquet",
         notes="<results>/cohort/notes.parquet",
         identity_summary="<results>/quality/checks/identity_summary.parquet",
