@@ -49,6 +49,18 @@ def test_dry_run_with_light_settings_beside_a_config(tiny, tmp_path):
     assert not re.search(r"^stress_models", done.stdout, flags=re.M)
 
 
+def test_a_whole_run_asks_for_each_table_so_that_a_removed_one_is_made_anew(tiny, tmp_path):
+    config = write_config(tiny, tmp_path / "tiny.yaml")
+    done = snakemake("--dry-run", "--configfile", str(config), cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    said = done.stdout + done.stderr
+    asked = set(re.search(r"rule all:\s+input: (.*)", said)[1].split(", "))
+    made = {path for line in re.findall(r"^\s+output: (.*)", said, flags=re.M) for path in line.split(", ")}
+    read = set(re.search(r"rule render_report:\s+input: (.*)", said)[1].split(", "))
+    assert {path for path in made if "/evaluation/" in path} | (read & made) <= asked
+    assert len(read & made) > 50
+
+
 def test_dry_run_of_a_sweep(tmp_path):
     (tmp_path / "config").symlink_to(ROOT / "config")
     done = snakemake("--dry-run", "--quiet", "host", "--configfile", str(ROOT / "config/sweep.yaml"), cwd=tmp_path)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import report_fixtures as fixtures
-from stratiome.report import charts, figure_files, paper, svg
+from stratiome.report import charts, charts_quality, figure_files, paper, svg
 from stratiome.report import figures as drawn
 from stratiome.report.blocks import Explorer, Figure, Fold, Panels
 from stratiome.report.page import draw, sections
@@ -205,3 +205,9 @@ def test_dashes_of_a_key_can_be_told_apart(demo: list[paper.Print]) -> None:
     assert len(keys) == 2
     for start, _, end, dashes in keys:
         assert abs(float(end) - float(start)) >= 1.5 * sum(map(float, dashes.split(",")))
+
+
+def test_patients_have_no_scale_in_figures_of_quality() -> None:
+    bars = [r for r in fixtures.inputs("demo").rows("quality_bars") if r["omic"] == "rna"]
+    figure = charts_quality.at_a_glance(bars, "a", "").figure
+    assert [len(ax.get_yticks()) > 0 for ax in figure.axes] == [True, False, True]

@@ -38,6 +38,7 @@ from stratiome.plan import (
 from stratiome.config import ConfigError, check_config
 from stratiome.report.crate import FOLDERS, NAMED
 from stratiome.report.jobs import log_of
+from stratiome.report.titles import category
 from stratiome.resample.names import first_design, resample_names
 from stratiome.tables import DESIGNS
 

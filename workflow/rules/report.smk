@@ -126,7 +126,7 @@ rule render_report:
             directory("<results>/figures"),
             patterns=["{section,[a-z]+}-{figure}.{file,svg|csv}"],
             caption="../report/captions/figure.rst",
-            category=lambda wildcards: wildcards.section.capitalize(),
+            category=lambda wildcards: category(wildcards.section),
             labels={"figure": "{figure}", "file": "{file}"},
         ),
         figures_public=directory("<results>/figures_public"),
