@@ -221,6 +221,7 @@ def test_the_rules_written_down_are_those_of_snakemake(case, tmp_path):
     assert {(name, rule.name) for rule in rules for _, name in rule.needs} == {(names[a], names[b]) for a, b in edges}
     assert {rule.name for rule in rules} == set(names.values())
     planned = snakemake("--dry-run", "--forceall", "--quiet", "host", "--configfile", str(config), cwd=tmp_path)
+    assert planned.returncode == 0, planned.stderr
     counts = {name: int(n) for name, n in re.findall(r"^(\w+) +(\d+)$", planned.stdout, flags=re.M)}
     assert sum(len(rule.jobs) for rule in rules) == counts["total"] - counts["all"]
     assert {rule.stage for rule in rules} >= {"cohort", "features", "latent", "subgroups", "prognosis", "report", "run"}
