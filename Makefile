@@ -29,13 +29,17 @@ env-s3: $(VENV)/.installed ## the same with the plugin for object storage
 	@envs/install.sh $(VENV) envs/requirements.txt envs/requirements-s3.txt
 
 demo: $(VENV)/.installed ## run the workflow on the simulated cohort and say where the report is
+	@$(BIN)/python -m stratiome.check_config $(CONFIG)
 	@$(BIN)/snakemake --cores $(CORES) --quiet rules host reason --configfile $(CONFIG)
 
-report: $(VENV)/.installed ## the same for another config, as CONFIG=config/cohorts/transbig.yaml, with Snakemake's own report.zip
+report: $(VENV)/.installed ## the same for another config, as CONFIG=config/cohorts/transbig.yaml, with Snakemake's own report.zip beside it
+	@$(BIN)/python -m stratiome.check_config $(CONFIG)
 	@$(BIN)/snakemake --cores $(CORES) --quiet rules host reason --configfile $(CONFIG)
-	@$(BIN)/snakemake --report report.zip --configfile $(CONFIG)
+	@to="$$($(BIN)/python -m stratiome.check_config --results $(CONFIG))/report.zip" && mkdir -p "$${to%/*}" && \
+	  $(BIN)/snakemake --report "$$to" --configfile $(CONFIG) && echo "Snakemake's report: $$to" >&2
 
 monitor: $(VENV)/.installed ## compare the batch of CONFIG with the bundle of its `bundle.apply` (exit codes: config/README.md)
+	@$(BIN)/python -m stratiome.check_config $(CONFIG)
 	@$(BIN)/snakemake --cores $(CORES) --quiet rules host reason --configfile $(CONFIG) -- monitor
 	@$(BIN)/python -m stratiome.monitor $(CONFIG)
 
@@ -78,5 +82,5 @@ lock: $(VENV)/.installed ## resolve envs/*.in to exact versions
 	@UV=../$(BIN)/uv envs/lock.sh
 
 clean: ## remove results and caches (not the environment)
-	@rm -rf results .snakemake .pytest_cache .mypy_cache .ruff_cache .hypothesis report.zip
+	@rm -rf results .snakemake .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	@find workflow tests -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -27,6 +27,7 @@ TARGETS = {
     "notes": "cohort/notes.parquet",
     "resample_summary": "cohort/resample_summary.parquet",
     "quality_summary": "quality/summary.parquet",
+    "quality_bars": "quality/bars.parquet",
     "identity_summary": "quality/checks/identity_summary.parquet",
     "batches": "quality/checks/batches.parquet",
     "treatment_records": "quality/checks/treatments.parquet",
@@ -115,8 +116,8 @@ def page(shared_data, tmp_path_factory):
         fields = {f.name for f in dataclasses.fields(Settings)} - {"sites"}
         settings = Settings(**{f: getattr(config, f) for f in fields}, sites=splits.sites)
         tables = {key: str(results / path) for key, path in TARGETS.items()}
-        quality = [[str(results / f"quality/{omic}.{kind}") for omic in config.omics] for kind in ("parquet", "svg")]
-        html = as_read(render(read_inputs(settings, str(results / "manifest.json"), tables, *quality)))
+        quality = [str(results / f"quality/{omic}.parquet") for omic in config.omics]
+        html = as_read(render(read_inputs(settings, str(results / "manifest.json"), tables, quality)))
         return results, html, _Page(html)
 
     return made

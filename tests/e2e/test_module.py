@@ -30,3 +30,6 @@ def test_another_workflow_runs_this_one_and_reads_its_results(tmp_path):
     assert not list(results.rglob("*stratiome_*"))  # logs and figures have the names they always have
     again = call(tmp_path, "--dry-run")
     assert "Nothing to be done" in again.stdout + again.stderr
+    (results / "evaluation/subgroup_selection.parquet").unlink()
+    again = call(tmp_path, "--dry-run")
+    assert "evaluate_subgroups" in again.stdout + again.stderr

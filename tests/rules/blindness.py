@@ -83,7 +83,7 @@ class Run:
             check_quality,
             cohort_file=self.path("cohort/cohort.h5mu"),
             tables=[self.path(f"quality/{name}.parquet") for name in self.config.omics],
-            figures=[self.path(f"quality/{name}.svg") for name in self.config.omics],
+            bars=self.path("quality/bars.parquet"),
             summary=self.path("quality/summary.parquet"),
         )
 

@@ -39,6 +39,29 @@ def test_dry_run(config, tmp_path):
         assert stage in done.stdout + done.stderr
 
 
+def test_dry_run_with_light_settings_beside_a_config(tiny, tmp_path):
+    del tiny["resamples"]
+    config = write_config(tiny, tmp_path / "tiny.yaml")
+    light = str(ROOT / "config/light.yaml")
+    done = snakemake("--dry-run", "--quiet", "host", "--configfile", str(config), light, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"^train_latent +4$", done.stdout, flags=re.M)  # `full` and three folds
+    assert not re.search(r"^stress_models", done.stdout, flags=re.M)
+
+
+def test_a_whole_run_asks_for_each_table_so_that_a_removed_one_is_made_anew(tiny, tmp_path):
+    config = write_config(tiny, tmp_path / "tiny.yaml")
+    done = snakemake("--dry-run", "--configfile", str(config), cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    asked = set(re.search(r"rule all:\s+input: (.*)", done.stdout + done.stderr)[1].split(", "))
+    listed = snakemake("--summary", "--configfile", str(config), cwd=tmp_path)
+    files = list(csv.DictReader(listed.stdout.splitlines(), delimiter="\t"))
+    tables = {row["output_file"] for row in files if "/evaluation/" in row["output_file"]}
+    assert len(tables) > 30
+    beside = ("quality/bars", "quality/mrna", "cohort/baseline", "resamples/full/stability")
+    assert tables | {f"{tiny['results']}/{name}.parquet" for name in beside} <= asked
+
+
 def test_dry_run_of_a_sweep(tmp_path):
     (tmp_path / "config").symlink_to(ROOT / "config")
     done = snakemake("--dry-run", "--quiet", "host", "--configfile", str(ROOT / "config/sweep.yaml"), cwd=tmp_path)
@@ -198,6 +221,7 @@ def test_the_rules_written_down_are_those_of_snakemake(case, tmp_path):
     assert {(name, rule.name) for rule in rules for _, name in rule.needs} == {(names[a], names[b]) for a, b in edges}
     assert {rule.name for rule in rules} == set(names.values())
     planned = snakemake("--dry-run", "--forceall", "--quiet", "host", "--configfile", str(config), cwd=tmp_path)
+    assert planned.returncode == 0, planned.stderr
     counts = {name: int(n) for name, n in re.findall(r"^(\w+) +(\d+)$", planned.stdout, flags=re.M)}
     assert sum(len(rule.jobs) for rule in rules) == counts["total"] - counts["all"]
     assert {rule.stage for rule in rules} >= {"cohort", "features", "latent", "subgroups", "prognosis", "report", "run"}

@@ -123,8 +123,7 @@ def inputs(case: str = "demo") -> ReportInputs:
         | (_treatment(case) if case != "survival_only" else {})
     )
     frames = {name: tables.from_rows(rows.get(name, []), model) for name, model in CONTRACTS.items()}
-    figures = dict.fromkeys(OMICS[case], FIGURE)
-    return ReportInputs(settings(case), manifest(case), frames, _quality(case), figures, _files(case))
+    return ReportInputs(settings(case), manifest(case), frames, _quality(case), _files(case))
 
 
 def _files(case: str) -> dict[str, list[str]]:
@@ -133,14 +132,21 @@ def _files(case: str) -> dict[str, list[str]]:
     return {name: [] if name in absent else [f"{case}/{name}.parquet"] for name in CONTRACTS}
 
 
-FIGURE = """<?xml version="1.0" encoding="utf-8"?>
-<svg xmlns:xlink="http://www.w3.org/1999/xlink" width="648pt" height="172pt" viewBox="0 0 648 172" xmlns="http://www.w3.org/2000/svg">
- <metadata>made by a machine</metadata><script>alert(1)</script>
- <defs><clipPath id="p1"><rect x="40" y="10" width="180" height="120"/></clipPath></defs>
- <g id="axes_1" clip-path="url(#p1)"><path d="M 50 130 L 50 60 L 90 60 L 90 130 z" style="fill: #4477aa" onclick="x()"/>
- <path d="M 100 130 L 100 30 L 140 30 L 140 130 z" style="fill: #4477AA"/></g>
- <text style="font: 9px 'DejaVu Sans'; text-anchor: middle" x="130" y="150">log counts</text>
-</svg>"""
+def _bars(omic: str) -> list[dict[str, Any]]:
+    """Bars of an omic."""
+    first = ("genes", "genes, most frequent first", "share mutated", "")
+    if omic != "mutation":
+        first = ("values", "log2 of counts per million, and 1", "values", "1,234 beyond, from -12.3 to 36,900")
+    others = [
+        ("patients", "median per patient, log2 of counts per million, and 1", "patients", "others beyond"),
+        ("missing", "share of patients missing", "features", ""),
+    ]
+    return [
+        {"omic": omic, "panel": panel, "lower": i / 10, "upper": (i + 1) / 10, "x": x, "y": y, "note": note}
+        | {"height": (30 - i) / 30 if panel in ("patients", "genes") else 1000.0 * (30 - i)}
+        for panel, x, y, note in (first, *others)
+        for i in range(30)
+    ]
 
 
 def manifest(case: str) -> dict[str, Any]:
@@ -247,6 +253,7 @@ def _cohort(case: str) -> dict[str, list[dict[str, Any]]]:
             | {"n_clipped": 3}
             for o in names
         ],
+        "quality_bars": [bar for omic in OMICS[case] for bar in _bars(omic)],
         "quality_summary": [
             r
             for o in names
@@ -1464,12 +1471,10 @@ def write(case: str, folder: Path) -> dict[str, Any]:
         treated = name.startswith("treatment_")
         several = treated or name in ("models", "robustness")
         arguments[name] = [path] * (case != "survival_only" or not treated) if several else path
-    arguments["quality"], arguments["quality_figures"] = [], []
+    arguments["quality"] = []
     for name, frame in found.quality.items():
         tables.write_table(frame, folder / f"{name}.parquet", tables.QualityFeatures)
-        (folder / f"{name}.svg").write_text(FIGURE)
         arguments["quality"].append(str(folder / f"{name}.parquet"))
-        arguments["quality_figures"].append(str(folder / f"{name}.svg"))
     s = found.settings
     return arguments | {
         name: getattr(s, name)

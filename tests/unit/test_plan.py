@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from stratiome.config import ConfigError
-from stratiome.plan import plan
+from stratiome.plan import _check_results, plan
 from stratiome.resample.names import resample_names
 
 
@@ -172,3 +172,10 @@ def test_too_few_patients_to_align_are_told_before_any_job(tiny, tmp_path):
     path = Path(tiny["data"]["folder"]) / "clinical.tsv"
     pl.read_csv(path, separator="\t").head(40).write_csv(path, separator="\t")
     assert f"`bundle.align.{omic}`: it takes 50 patients" in _problems(raw)
+
+
+def test_a_finished_folder_that_cannot_be_written_is_refused_by_the_job_alone(tmp_path, monkeypatch):
+    monkeypatch.setattr("os.access", lambda path, mode: False)
+    assert "is not yours to write to" in _check_results(tmp_path)[0]
+    (tmp_path / "report.html").touch()
+    assert _check_results(tmp_path) == []

@@ -1,5 +1,7 @@
 """Quality of omics: planted faults are found, real traps are found, and the order of anything changes nothing."""
 
+import re
+
 import numpy as np
 import polars as pl
 import pytest
@@ -13,9 +15,10 @@ from stratiome.cohort.store import read_stored
 from stratiome.config import load_config
 from stratiome.numbers import rounded
 from stratiome.omics.screen import UnitScreen
-from stratiome.quality.figure import write_figure
+from stratiome.quality.bars import quality_bars
 from stratiome.quality.metrics import feature_quality, omic_quality
 from stratiome.quality.outliers import OutlierScan
+from stratiome.tables import QualityBars, from_rows
 
 
 def _held(values, features=None, step=4):
@@ -178,17 +181,35 @@ def test_order_and_size_of_the_pieces_change_nothing(kind):
             np.testing.assert_allclose(row["value"], again[1][metric]["value"], rtol=1e-10)
 
 
-def test_figure_says_how_many_values_lie_beyond_and_has_fixed_bytes(tmp_path):
+def _panels(omic, kind):
+    rows = from_rows(quality_bars(omic, feature_quality(omic, kind), kind), QualityBars)
+    return {name: rows.filter(pl.col("panel") == name) for name in rows["panel"].unique(maintain_order=True)}
+
+
+def test_bars_say_how_many_values_lie_beyond():
     values = np.random.default_rng(9).normal(size=(100, 50))
     values[3, 4] = 36893
-    omic, kind = _held(values), omics.get("expression")
-    table = feature_quality(omic, kind)
-    for name in ("a", "b"):
-        write_figure(omic, table, kind, str(tmp_path / f"{name}.svg"))
-    text = (tmp_path / "a.svg").read_text()
-    assert "beyond," in text
-    assert "to 36,900" in text
-    assert (tmp_path / "a.svg").read_bytes() == (tmp_path / "b.svg").read_bytes()
+    values[:10, 0] = np.nan
+    panels = _panels(_held(values), omics.get("expression"))
+    assert list(panels) == ["values", "patients", "missing"]
+    drawn = panels["values"]
+    beyond = int(re.match(r"(\d+) beyond, from -\d.* to 36,900$", drawn["note"][0])[1])
+    assert drawn["height"].sum() + beyond == np.isfinite(values).sum()
+    np.testing.assert_allclose(drawn["upper"][:-1], drawn["lower"][1:])
+    assert panels["missing"]["height"].to_list()[0] == 49
+    assert panels["missing"]["height"].to_list()[-1] == 1
+
+
+def test_bars_of_patients_have_no_counts():
+    drawn = _panels(_held(np.random.default_rng(9).normal(size=(100, 50))), omics.get("expression"))["patients"]
+    assert drawn["height"].max() == 1.0
+    assert "patients" in drawn["y"].to_list()
+
+
+def test_bars_of_mutations_are_genes():
+    values = (np.random.default_rng(9).random((100, 50)) < np.linspace(0.6, 0.1, 50)).astype(float)
+    genes = _panels(_held(values), omics.get("mutation"))["genes"]
+    np.testing.assert_allclose(genes["height"], np.sort(values.mean(axis=0))[::-1][:30])
 
 
 def test_extremes_are_told_to_three_digits():
@@ -333,19 +354,3 @@ def test_a_matrix_in_two_units_is_refused_with_ids(tmp_path):
     with pytest.raises(CohortError, match=r"mrna.parquet: 6 of 60 patients .*P000, P001.*Suggestion: bring all"):
         write_cohort(cohort, config, str(tmp_path / "a.h5mu"))
     assert not (tmp_path / "a.h5mu").exists()
-
-
-def test_figures_give_no_scale_of_patient_counts():
-    from matplotlib.figure import Figure
-
-    from stratiome.quality import figure
-
-    patients, features = Figure().subplots(1, 2)
-    values = np.concatenate([np.linspace(0, 1, 5000), [90.0]])
-    figure._bulk(patients, values, "median per patient", "patients")
-    figure._bulk(features, values, "values", "values")
-    assert len(patients.get_yticks()) == 0
-    assert patients.get_title(loc="right") == "others beyond"
-    assert len(features.get_yticks()) > 0
-    assert features.get_title(loc="right").endswith("to 90")
-    assert not features.texts  # nothing is written over the bars

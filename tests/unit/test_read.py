@@ -206,7 +206,7 @@ REFUSED = {
     "damaged compression": (gzip.compress(UPRIGHT.encode() * 9)[:-9], "m.tsv.gz", "ends too early"),
     "not compressed": (UPRIGHT, "m.tsv.gz", "damaged"),
     "decimal commas": (UPRIGHT.replace("\t4", "\t4,5"), "m.tsv", "decimal comma in 1 columns .BRCA1"),
-    "text": (UPRIGHT.replace("\t4", "\thigh"), "m.tsv", "not numeric: BRCA1"),
+    "text": (UPRIGHT.replace("\t4", "\thigh"), "m.tsv", "not numeric: BRCA1. 1 of their 3 values is text, as 'high'"),
     "dates for genes": (UPRIGHT.replace("TP53", "1-Mar"), "m.tsv", "dates or powers of ten.*1-Mar.*as text"),
     "dates for genes in rows": (TURNED.replace("TP53", "2-Sep"), "m.tsv", "dates or powers of ten.*2-Sep"),
     "gene twice": (UPRIGHT.replace("TP53", "BRCA1"), "m.tsv", "listed more than once: BRCA1"),
@@ -234,6 +234,16 @@ def test_messages_are_all_different():
     assert len({message for _, _, message in REFUSED.values()}) >= 26
 
 
+def test_texts_that_may_name_people_are_only_counted(tmp_path):
+    for text in (
+        UPRIGHT.replace("\t2", "\tJane Doe").replace("\t1", "\tJohn Doe"),
+        UPRIGHT.replace("\t4", "\tx" + "y" * 30),
+    ):
+        with pytest.raises(CohortError, match=r"not numeric: \w+. \d of their \d values (is|are) text. Sugg") as caught:
+            _open(tmp_path, text)
+        assert "Doe" not in str(caught.value)
+
+
 @pytest.mark.parametrize(
     "text", [TURNED.replace("P2", "P1"), TURNED.replace("\t4", "\tx4"), TURNED.replace("\t4", "\t4,5")]
 )
@@ -241,6 +251,12 @@ def test_patients_in_columns_are_hidden_when_asked(tmp_path, text):
     with pytest.raises(CohortError) as caught:
         _open(tmp_path, text, show_ids=False)
     assert "P1" not in str(caught.value)
+
+
+def test_a_value_is_not_told_beside_its_patient(tmp_path):
+    text = TURNED.replace("\t4", "\thigh")
+    with pytest.raises(CohortError, match=r"not numeric: P1. 1 of their 2 values is text. Sugg"):
+        _open(tmp_path, text, show_ids=True)
 
 
 def test_names_that_differ_by_case_are_kept_apart_and_said(tmp_path):

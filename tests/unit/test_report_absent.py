@@ -121,12 +121,12 @@ def test_files_beside_the_tables_can_be_absent(tmp_path: Path) -> None:
     arguments = fixtures.write("demo", tmp_path)
     whole = render(fixtures.inputs("demo"))
     omic = Path(arguments["quality"][0])
-    for path in (omic, omic.with_suffix(".svg"), tmp_path / "manifest.json"):
+    for path in (omic, tmp_path / "quality_bars.parquet", tmp_path / "manifest.json"):
         path.unlink()
     render_report.main(**arguments)
     page = as_read((tmp_path / "report.html").read_text(encoding="utf-8"))
     assert "<code>quality</code>" in page
-    assert "<code>quality_figures</code>" in page
+    assert "<code>quality_bars</code>" in page
     assert "<code>manifest</code>" in page
     said = re.search(r"Omics were [^.]*\.", page)
     assert said

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import report_fixtures as fixtures
-from stratiome.report import charts, figure_files, paper, svg
+from stratiome.report import charts, charts_quality, figure_files, paper, svg
 from stratiome.report import figures as drawn
 from stratiome.report.blocks import Explorer, Figure, Fold, Panels
 from stratiome.report.page import draw, sections
@@ -48,20 +48,19 @@ def test_every_figure_has_rows_a_name_and_a_caption(figures: list[paper.Print]) 
         assert figure.title
         assert figure.caption
         assert figure.rows, figure.name
-        assert figure.printable or figure.section == "Data quality"
-        if figure.name != "subgroups-map" and figure.printable:
+        if figure.name != "subgroups-map":
             assert all(figure_files.source(row)[0] for row in figure.rows), figure.name
 
 
 def test_every_figure_has_all_its_files(demo: list[paper.Print], tmp_path: Path) -> None:
     figure_files.write(tmp_path, demo, FILES)
-    kinds = {True: ("svg", "pdf", "csv", "txt"), False: ("svg", "csv", "txt")}
-    written = {f"{figure.name}.{kind}" for figure in demo for kind in kinds[figure.printable]}
+    kinds = ("svg", "pdf", "csv", "txt")
+    written = {f"{figure.name}.{kind}" for figure in demo for kind in kinds}
     assert {path.name for path in tmp_path.iterdir()} == written | {figure_files.CAPTIONS}
     captions = (tmp_path / figure_files.CAPTIONS).read_text(encoding="utf-8")
     for figure in demo:
         assert figure.caption in captions
-        assert not figure.printable or (tmp_path / f"{figure.name}.pdf").read_bytes().startswith(b"%PDF")
+        assert (tmp_path / f"{figure.name}.pdf").read_bytes().startswith(b"%PDF")
         with (tmp_path / f"{figure.name}.csv").open(encoding="utf-8", newline="") as text:
             assert len(list(csv.DictReader(text))) == len(figure.rows)
 
@@ -206,3 +205,9 @@ def test_dashes_of_a_key_can_be_told_apart(demo: list[paper.Print]) -> None:
     assert len(keys) == 2
     for start, _, end, dashes in keys:
         assert abs(float(end) - float(start)) >= 1.5 * sum(map(float, dashes.split(",")))
+
+
+def test_patients_have_no_scale_in_figures_of_quality() -> None:
+    bars = [r for r in fixtures.inputs("demo").rows("quality_bars") if r["omic"] == "rna"]
+    figure = charts_quality.at_a_glance(bars, "a", "").figure
+    assert [len(ax.get_yticks()) > 0 for ax in figure.axes] == [True, False, True]

@@ -254,7 +254,7 @@ def test_durations_in_words(seconds, text):
 
 
 def test_memory_in_words():
-    assert [memory(n).replace(FIXED, " ") for n in (512.4, 999.4, 2048)] == ["512 MB", "999 MB", "2.0 GB"]
+    assert [memory(n).replace(FIXED, " ") for n in (512.4, 999.4, 2048)] == ["512 MiB", "999 MiB", "2.0 GiB"]
     assert memory(None) == "not measured"
 
 

@@ -184,7 +184,7 @@ rule check_quality:
         cohort_file="<results>/cohort/cohort.h5mu",
     output:
         tables=expand("<results>/quality/{omic}.parquet", omic=OMICS),
-        figures=expand("<results>/quality/{omic}.svg", omic=OMICS),
+        bars="<results>/quality/bars.parquet",
         summary="<results>/quality/summary.parquet",
     log:
         "<results>/logs/check_quality.log",

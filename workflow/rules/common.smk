@@ -38,6 +38,7 @@ from stratiome.plan import (
 from stratiome.config import ConfigError, check_config
 from stratiome.report.crate import FOLDERS, NAMED
 from stratiome.report.jobs import log_of
+from stratiome.report.titles import category
 from stratiome.resample.names import first_design, resample_names
 from stratiome.tables import DESIGNS
 
@@ -280,7 +281,8 @@ def all_jobs(asked=((f"{PREFIX}all", ()),)):
 
 def results_root():
     """Folder of the results as rules see it, which may hold copies of what is stored elsewhere."""
-    return os.path.dirname(made_from(f"{PREFIX}all", ())[0])
+    made = workflow.get_rule(f"{PREFIX}render_report").expand_output({})[0]
+    return os.path.dirname(str(made.report))
 
 
 def within_results(path):
@@ -291,9 +293,8 @@ def within_results(path):
 @cache
 def jobs_summed_up():
     """Jobs of a whole run before those that sum it up."""
-    last = [maker(path) for path in made_from(f"{PREFIX}all", ())]
-    summing = (f"{PREFIX}describe_run", f"{PREFIX}write_crate")
-    return all_jobs([job for job in last if job[0] not in summing])
+    last = ("render_report", "save_bundle", "render_model_card")
+    return all_jobs([(f"{PREFIX}{name}", ()) for name in last])
 
 
 def described(wildcards):
@@ -308,6 +309,17 @@ def described(wildcards):
         for name in sorted(made)
         if name in NAMED or name.partition("/")[0] in FOLDERS
     ]
+
+
+def kept(wildcards):
+    """Results that are there to be read, and what the report is made of: such a file that was removed is made anew.
+
+    Snakemake does not miss a file while everything that is made from it is there. In a store none is looked for.
+    """
+    if RESULTS_STORED:
+        return []
+    read = set(map(within_results, made_from(f"{PREFIX}render_report", ())))
+    return sorted({*described(wildcards), *(f"<results>/{name}" for name in read)})
 
 
 def measured(wildcards):

@@ -13,7 +13,7 @@ rule describe_run:
         page=report(
             "<results>/run.html",
             caption="../report/captions/run.rst",
-            category="Run",
+            category="What the run cost",
         ),
         table="<results>/run.tsv",
     log:

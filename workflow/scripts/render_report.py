@@ -47,7 +47,7 @@ def main(
     missingness: str,
     treatment_records: str,
     feature_summary: str,
-    quality_figures: list[str],
+    quality_bars: str,
     resample_summary: str,
     subgroup_summary: str,
     subgroup_agreement: str,
@@ -170,6 +170,7 @@ def main(
         "overlap_omics": overlap_omics,
         "outcome_counts": outcome_counts,
         "quality_summary": quality_summary,
+        "quality_bars": quality_bars,
         "notes": notes,
         "identity_summary": identity_summary,
         "batches": batches,
@@ -253,7 +254,7 @@ def main(
     }
     target = Path(report)
     target.parent.mkdir(parents=True, exist_ok=True)
-    inputs = read_inputs(settings, manifest, paths, quality, quality_figures, workflow_file)
+    inputs = read_inputs(settings, manifest, paths, quality, workflow_file)
     beside = {name: [os.path.relpath(p, target.parent) for p in given] for name, given in inputs.files.items()}
     pages = {}
     for path, folder, public in ((report, figures, False), (report_public, figures_public, True)):

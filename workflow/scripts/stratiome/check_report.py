@@ -30,7 +30,7 @@ def main(arguments: list[str] | None = None) -> int:
         try:
             traced, prose, faults = check(page, folder / kept)
         except (OSError, ValueError, KeyError) as error:
-            told = f"{page}: cannot be checked ({error}). Suggestion: run the workflow to its end first"
+            told = f"{page}: cannot be checked ({error}). Suggestion: run the workflow again; it makes what lacks"
             print(told, file=sys.stderr)
             return 1
         print(f"{page}: {traced:,} numbers from tables, {prose:,} of prose; {len(faults):,} do not agree")

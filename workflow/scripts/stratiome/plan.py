@@ -332,6 +332,9 @@ def _check_gene_sets(config: Config) -> list[str]:
 
 
 def _check_results(folder: Path) -> list[str]:
+    """Refuse a folder that cannot be written; one with a finished report only when a job is to write there."""
+    if (folder / "report.html").is_file():
+        return []
     present = next(p for p in (folder, *folder.absolute().parents) if p.exists())
     if present.is_dir() and os.access(present, os.W_OK):
         return []

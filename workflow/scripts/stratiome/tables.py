@@ -130,6 +130,19 @@ class QualityFeatures(Table):
     flag: str  # "" or what is wrong with it: constant, mostly missing, duplicate, heavy tail
 
 
+class QualityBars(Table):
+    """Bars of the figure of each omic."""
+
+    omic: str
+    panel: str = pa.Field(isin=["values", "genes", "patients", "missing"])
+    lower: float  # from where to where the bar stands on the axis
+    upper: float
+    height: float = pa.Field(ge=0)  # values or features, share mutated; of patients, share of the highest bar
+    x: str  # what the axis beneath tells, with its unit
+    y: str  # what the height tells
+    note: str  # what has no bar, or ""
+
+
 class QualitySummary(Table):
     """Quality of each omic in one line a metric."""
 

@@ -25,6 +25,9 @@ ANNOTATIONS = frozenset(
 """Names (in lower case) of leading columns that describe features, even where they hold numbers."""
 DECIMAL_COMMA = r"^\s*[-+]?\d+,\d+(?:[eE][-+]?\d+)?\s*$"
 
+MOST_LETTERS, MOST_TEXTS = 20, 3
+"""Letters of a text that an error may tell where numbers are asked for, and the number of such texts."""
+
 
 @dataclass(frozen=True)
 class Choice:
@@ -204,6 +207,7 @@ def check_numeric(
     path, schema = source.path, source.schema(texts)
     doubtful = [c for c in columns if not (schema[c].is_numeric() or schema[c] in (pl.Boolean, pl.Null))]
     bad, commas, repaired = [], [], []
+    told, n_wrong, n_values = Counter[str](), 0, 0
     for start in range(0, len(doubtful), 500):
         read = source.read(doubtful[start : start + 500], texts)
         part = read.select(pl.all().cast(pl.String).str.strip_chars())
@@ -217,6 +221,10 @@ def check_numeric(
                 commas.append(column.name)
             else:
                 bad.append(column.name)
+                n_wrong, n_values = n_wrong + len(wrong), n_values + len(values)
+                # A column of text alone may hold names of people, and no value is told beside its patient.
+                if not show_ids and len(wrong) < len(values) / 2:
+                    told.update(wrong.filter(wrong.str.len_chars() <= MOST_LETTERS).to_list())
 
     def named(found: list[str]) -> str:
         return some_names(found) if show_ids is None else some_ids(found, show_ids)
@@ -228,10 +236,16 @@ def check_numeric(
         )
     if bad:
         raise CohortError(
-            f"{path}: columns that are not numeric: {named(bad)}. "
+            f"{path}: columns that are not numeric: {named(bad)}. {_texts(n_wrong, n_values, told)}. "
             "Suggestion: remove annotation columns; write decimals with a point; leave missing cells empty"
         )
     return repaired
+
+
+def _texts(n_wrong: int, n_values: int, told: Counter[str]) -> str:
+    """How many values are text, and the most frequent of those that may be told."""
+    said = f"{n_wrong:,} of their {n_values:,} values {'is' if n_wrong == 1 else 'are'} text"
+    return said + (f", as {', '.join(repr(text) for text, _ in told.most_common(MOST_TEXTS))}" if told else "")
 
 
 def stored_as_text(source: TableSource) -> str:

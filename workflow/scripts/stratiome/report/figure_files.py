@@ -31,8 +31,6 @@ def write(
 ) -> None:
     """Write every figure of a page as SVG, PDF, CSV and text, and all captions as one file.
 
-    Figures that another stage drew have no PDF.
-
     What else lies in the folder is removed.
 
     Parameters
@@ -53,8 +51,7 @@ def write(
     for figure in figures:
         at = folder / figure.name
         at.with_suffix(".svg").write_text(paper.drawing(figure), encoding="utf-8")
-        if figure.printable:
-            at.with_suffix(".pdf").write_bytes(paper.document(figure))
+        at.with_suffix(".pdf").write_bytes(paper.document(figure))
         at.with_suffix(".csv").write_text(data(figure.rows, min_cell), encoding="utf-8")
         at.with_suffix(".txt").write_text(caption(figure, files), encoding="utf-8")
     (folder / CAPTIONS).write_text(captions(figures, files), encoding="utf-8")
@@ -152,6 +149,7 @@ def captions(figures: Iterable[Print], files: Mapping[str, Sequence[str]]) -> st
         title = f"{figure.title}.".replace("?.", "?")
         known = made_of(figure, files)
         drawn = f" Data: `{figure.name}.csv`" + (f", rows of {known}." if known else ".")
-        kinds = ("svg", "pdf") if figure.printable else ("svg",)
-        lines.append(f"**{title}** {figure.caption}{drawn} Files: {', '.join(f'`{figure.name}.{k}`' for k in kinds)}.")
+        lines.append(
+            f"**{title}** {figure.caption}{drawn} Files: {', '.join(f'`{figure.name}.{k}`' for k in ('svg', 'pdf'))}."
+        )
     return "\n\n".join(lines) + "\n"

@@ -53,6 +53,7 @@ CONTRACTS: dict[str, type[tables.Table]] = {
     "overlap_omics": tables.OmicOverlap,
     "outcome_counts": tables.OutcomeCounts,
     "quality_summary": tables.QualitySummary,
+    "quality_bars": tables.QualityBars,
     "notes": tables.ReadNotes,
     "identity_summary": tables.QualityIdentitySummary,
     "batches": tables.QualityBatch,
@@ -215,8 +216,6 @@ class ReportInputs:
         By the names of `CONTRACTS`; a table that is absent counts as empty.
     quality
         Omic -> table of its features.
-    quality_figures
-        Omic -> SVG drawn by the quality stage.
     files
         Table -> its files, read one beneath the other.
     ledger
@@ -224,7 +223,7 @@ class ReportInputs:
     public
         Whether the page is to be shared: steps of survival curves are merged, and nothing is drawn of single patients.
     absent
-        Table (or `quality`, `quality_figures`, `manifest`) -> its files that were not there; such a table is empty.
+        Table (or `quality`, `manifest`) -> its files that were not there; such a table is empty.
     asked
         Where given, names of tables are added to it as they are read.
     """
@@ -233,7 +232,6 @@ class ReportInputs:
     manifest: dict[str, Any]
     tables: Mapping[str, pl.DataFrame]
     quality: Mapping[str, pl.DataFrame] = field(default_factory=dict)
-    quality_figures: Mapping[str, str] = field(default_factory=dict)
     files: Mapping[str, Sequence[str]] = field(default_factory=dict)
     ledger: Ledger | None = None
     public: bool = False
@@ -382,7 +380,6 @@ def read_inputs(
     manifest: str,
     paths: Mapping[str, str | Sequence[str]],
     quality: Sequence[str] = (),
-    quality_figures: Sequence[str] = (),
     workflow: str | None = None,
 ) -> ReportInputs:
     """Read and check every table.
@@ -397,8 +394,8 @@ def read_inputs(
         Path of `manifest.json`.
     paths
         Input name (of `CONTRACTS`) -> path, or list of none or more paths, read one beneath the other.
-    quality, quality_figures
-        One parquet table and one SVG per omic; the stem of the file is the omic.
+    quality
+        One parquet table per omic; the stem of the file is the omic.
     workflow
         Path of `workflow.json`.
 
@@ -408,7 +405,7 @@ def read_inputs(
         If a table breaks its contract.
     """
     files = {name: [given] if isinstance(given, str) else list(given) for name, given in paths.items()}
-    beside = {"manifest": [manifest], "quality": quality, "quality_figures": quality_figures}
+    beside = {"manifest": [manifest], "quality": quality}
     beside |= {"workflow": [workflow]} if workflow else {}
     absent = {n: gone for n, given in (files | beside).items() if (gone := [p for p in given if not Path(p).is_file()])}
     files |= {name: [] for name in absent if name in files}
@@ -424,11 +421,6 @@ def read_inputs(
         manifest={} if "manifest" in absent else json.loads(Path(manifest).read_text(encoding="utf-8")),
         tables=read,
         quality={Path(p).stem: _features(p) for p in quality},
-        quality_figures={
-            Path(p).stem: Path(p).read_text(encoding="utf-8")
-            for p in quality_figures
-            if p not in absent.get("quality_figures", ())
-        },
         files=files,
         absent=absent,
         rules=read_rules(workflow) if workflow else (),

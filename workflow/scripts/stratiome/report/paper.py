@@ -69,11 +69,6 @@ class Print:
     markup: Callable[[str], str] = bare
 
     @property
-    def printable(self) -> bool:
-        """Whether the report itself drew it, so that it can be drawn once more as PDF."""
-        return all(drawn.figure is not None for _, drawn in self.panels)
-
-    @property
     def rows(self) -> list[Row]:
         """The rows that are drawn, each once."""
         every = [row for _, drawn in self.panels for row in drawn.rows]
@@ -173,9 +168,7 @@ def _sheet(figure: Print) -> _Sheet:
     narrow = len(sizes) == 1 and own <= SMALL
     points = (NARROW_MM if narrow else WIDE_MM) / POINT_MM
     needed = columns * own + (columns - 1) * GAP + 2 * EDGE
-    scale = points / needed
-    if figure.printable:  # the letters of other stages are smaller
-        scale = min(WIDE_MM / POINT_MM / WIDE, scale)
+    scale = min(points / needed, WIDE_MM / POINT_MM / WIDE)
     width = points / scale
     step = (width - 2 * EDGE) / columns
     left = EDGE + (step - own) / 2

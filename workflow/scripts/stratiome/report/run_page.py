@@ -67,10 +67,10 @@ def duration(seconds: float | None) -> str:
 
 
 def memory(mib: float | None) -> str:
-    """Memory in words, as `512 MB` or `1.2 GB` of 1024 MB."""
+    """Memory in words, as `512 MiB` or `1.2 GiB`."""
     if mib is None:
         return UNKNOWN
-    return (f"{mib:.0f} MB" if mib < 1000 else f"{mib / 1024:.1f} GB").replace(" ", FIXED)
+    return (f"{mib:.0f} MiB" if mib < 1000 else f"{mib / 1024:.1f} GiB").replace(" ", FIXED)
 
 
 def moment(seconds: float | None) -> str:
@@ -160,7 +160,7 @@ def _how(page: RunPage) -> str:
     text = (
         "Time is from start to end of the process. CPU time and memory are sampled, every half second at first, later"
         " every 30 s: CPU time is a lower bound, a short peak of memory can be missed, and of a job of about half a"
-        " second neither may be known. Memory is the resident set; 1 MB is 1,048,576 bytes."
+        " second neither may be known. Memory is the resident set; 1 MiB is 1,048,576 bytes."
     )
     if page.unended:
         end = "ends" if len(page.unended) == 1 else "end"

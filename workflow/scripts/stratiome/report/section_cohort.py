@@ -11,8 +11,9 @@ import polars as pl
 
 from stratiome import tables
 from stratiome.numbers import rounded
-from stratiome.report import figures, svg
+from stratiome.report import figures
 from stratiome.report.blocks import Cards, Cell, Figure, Fold, Heading, Note, Section, Table, Text
+from stratiome.report.charts_quality import at_a_glance
 from stratiome.report.disclosure import MISSING, about, beside, count, counts, is_small, part, share
 from stratiome.report.flow import diagram, merge_small
 from stratiome.report.inputs import CROSS, GIVEN, LOCKED, SITES, TEMPORAL, ReportInputs
@@ -621,7 +622,7 @@ def _some(names: Sequence[str]) -> str:
 
 def quality(inputs: ReportInputs) -> Section:
     """Metrics, figure and flagged features of each omic."""
-    inputs.note("quality", "quality_figures")
+    inputs.note("quality", "quality_bars")
     names = list(dict.fromkeys([*inputs.quality, *(r["omic"] for r in inputs.rows("quality_summary"))]))
     blocks: list[object] = [] if names else [Note("No quality tables were given.")]
     for name in names:
@@ -645,26 +646,17 @@ def _omic(inputs: ReportInputs, name: str) -> list[object]:
     if metrics:
         rows = [[sentence(r["metric"]), _metric(r, least), r["note"] or MEANINGS.get(r["metric"], "")] for r in metrics]
         blocks.append(Table(f"Quality of {label(name)}.", ["Metric", "Value", "Meaning"], rows, frozenset({1})))
-    drawing = inputs.quality_figures.get(name)
-    if drawing and inputs.public:
+    bars = inputs.rows("quality_bars", omic=name)
+    if bars and inputs.public:
         blocks.append(Note("How its values are spread over patients is drawn in the internal report."))
-    elif drawing:
-        text = svg.embed(
-            drawing,
-            f"q-{name}",
-            f"Distribution of the values, of the patients' summaries and of missingness of {label(name)}.",
+    elif bars:
+        told = f"Distribution of the values, of the patients' summaries and of missingness of {label(name)}."
+        caption = (
+            "Values as given, spread over patients, and missing values per feature. All patients who have this omic;"
+            " not held out. The bars of patients have no scale, which would tell of few."
         )
-        features = inputs.quality[name].select("omic", "feature", "n", "missing") if name in inputs.quality else None
-        blocks.append(
-            Figure(
-                svg.Drawn(text, rows=features.to_dicts() if features is not None else ()),
-                f"{sentence(label(name))} at a glance",
-                "Values as given, spread over patients, and missing values per feature. All patients who have this"
-                " omic; not held out.",
-                820,
-                name,
-            )
-        )
+        drawing = at_a_glance(bars, f"q-{name}", told)
+        blocks.append(Figure(drawing, f"{sentence(label(name))} at a glance", caption, 820, name))
     table = inputs.quality.get(name)
     flagged = table.filter(pl.col("flag") != "").to_dicts() if table is not None else []
     if flagged:

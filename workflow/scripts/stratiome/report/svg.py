@@ -145,7 +145,7 @@ class Drawn(str):
     Attributes
     ----------
     figure
-        The figure, to be drawn once more as PDF; none where another stage drew it.
+        The figure, to be drawn once more as PDF; none where there is only the text.
     rows
         The rows of tables that are drawn.
     paper
@@ -270,7 +270,6 @@ def _unique_ids(text: str, slug: str) -> str:
 def _page_colours(text: str) -> str:
     for colour, name in _VARIABLES.items():
         text = text.replace(colour, f"var(--{name})")
-    # Figures from other stages are drawn in black on white, with one blue.
-    text = re.sub(r"#4477aa", "var(--series-1)", text, flags=re.I)
+    # What has no colour of its own is drawn in black on white.
     text = re.sub(r"(fill|stroke): (?:#000000|#000|black)\b", r"\1: var(--ink)", text)
     return re.sub(r"(fill|stroke): (?:#ffffff|#fff|white)\b", r"\1: var(--paper)", text)

@@ -8,6 +8,20 @@ from itertools import count
 
 from stratiome.report.blocks import Explorer, Figure, Fold, Heading, Panels, Section, Table
 
+CATEGORIES = {
+    "cohort": "Cohort and patient flow",
+    "quality": "Data quality",
+    "groups": "Groups of patients",
+    "travel": "Does it travel?",
+    "truth": "Planted truth",
+}
+"""Names of sections with figures, where the anchor alone does not say what they are about."""
+
+
+def category(section: str) -> str:
+    """Where Snakemake's own report shows the figures of a section, by its anchor."""
+    return CATEGORIES.get(section, section.capitalize())
+
 
 def with_numbers(sections: Iterable[Section]) -> list[Section]:
     """Sections whose tables and figures are numbered from 1 in reading order, those within folds too."""

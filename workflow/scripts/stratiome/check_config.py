@@ -1,0 +1,80 @@
+"""Say what is wrong with the text of config files, and where: `python -m stratiome.check_config my_cohort.yaml`.
+
+Snakemake reads them before the workflow does, and tells neither the line of a mistake nor, of several files, which.
+What the config asks for is checked when the workflow starts.
+
+Exit codes: 0 = all can be read, 1 = some cannot, 2 = a wrong command.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from stratiome.config import ConfigError
+from stratiome.sweep import merged
+
+
+def read(path: Path) -> dict[str, Any]:
+    """A config file as it is written.
+
+    Raises
+    ------
+    ConfigError
+        If it is not there, is no YAML, or holds no keys.
+    """
+    try:
+        found = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError([f"cannot be read ({error.strerror}). Suggestion: check the path"], str(path)) from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(["is not UTF-8. Suggestion: save it as UTF-8"], str(path)) from error
+    except yaml.YAMLError as error:
+        raise ConfigError([_told(error)], str(path)) from error
+    if not isinstance(found, dict):
+        raise ConfigError(["holds no keys. Suggestion: write it as `key: value`, one a line"], str(path))
+    return found
+
+
+def _told(error: yaml.YAMLError) -> str:
+    """Line and column of a mistake, and what the parser says of it."""
+    mark = getattr(error, "problem_mark", None)
+    what = getattr(error, "problem", None) or "cannot be parsed"
+    where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
+    fix = "look at this line and the one above: a bracket, a quotation mark or a colon may lack, or indents differ"
+    if "'\\t'" in what:
+        fix = "indent with blanks, not with tabs"
+    return f"{where}{what}. Suggestion: {fix}"
+
+
+def results(files: Sequence[Path]) -> str:
+    """Folder of the results of a config, or of a sweep; of several files, what a later one says counts."""
+    whole: dict[str, Any] = {}
+    for path in files:
+        whole = merged(whole, read(path))
+    return str(whole.get("results") or f"results/{whole.get('sweep', whole.get('cohort', ''))}")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Read the files, print what is wrong, and return the exit code."""
+    parser = argparse.ArgumentParser(prog="check_config", description=__doc__.split("\n")[0] if __doc__ else None)
+    parser.add_argument("files", type=Path, nargs="+", help="config files, as they are given to the workflow")
+    parser.add_argument("--results", action="store_true", help="print where the results go")
+    asked = parser.parse_args(arguments)
+    try:
+        folder = results(asked.files)
+    except ConfigError as error:
+        print(error, file=sys.stderr)
+        return 1
+    if asked.results:
+        print(folder)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
