@@ -20,6 +20,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from stratiome.report.disclosure import Rounded
 from stratiome.report.template import TEMPLATES
 from stratiome.report.traced import bare, origin
 
@@ -31,7 +32,7 @@ CHART = '<script type="application/json" class="chart">'
 LIBRARY = '<script type="text/plain" id="library">'
 POLICY = "img-src data:"
 """End of the policy of a page without charts."""
-_CELL = re.compile(r"(\w+)\[(\d+)\]\.(\w+)")
+_CELL = re.compile(r"(?:near\()?(\w+)\[(\d+)\]\.(\w+)(?:, (\d+)\))?")
 
 
 @dataclass(frozen=True)
@@ -137,7 +138,10 @@ def _table(series: Series) -> str:
 def _column(series: Series, name: str) -> str:
     """Values of a column and the rows of the table they stand in."""
     rows = ", ".join(str(_place(series, row, name)) for row in series.rows)
-    return f'{{"rows": [{rows}], "values": [{", ".join(_written(row[name], series.decimals) for row in series.rows)}]}}'
+    steps = {m[4] for row in series.rows if (m := _CELL.fullmatch(origin(row[name]))) and m[4]}
+    step = f', "near": {max(steps)}' if steps else ""
+    values = ", ".join(_written(row[name], series.decimals) for row in series.rows)
+    return f'{{"rows": [{rows}], "values": [{values}]{step}}}'
 
 
 def _place(series: Series, row: Row, name: str) -> int:
@@ -148,7 +152,7 @@ def _place(series: Series, row: Row, name: str) -> int:
 
 
 def _written(value: float | None, decimals: int) -> str:
-    if value is None:
+    if value is None or (isinstance(value, Rounded) and value.text):
         return "null"
     return str(int(value)) if isinstance(value, int) else f"{float(value):.{decimals}f}"
 
@@ -217,7 +221,9 @@ def points(text: str) -> tuple[list[tuple[str, str]], str]:
         for series in chart["series"]:
             for name, column in series.pop("columns").items():
                 for row, value in zip(column["rows"], column["values"], strict=True):
-                    found += [] if value is None else [(value, f"{series['table']}[{row}].{name}")]
+                    cell = f"{series['table']}[{row}].{name}"
+                    cell = f"near({cell}, {int(column['near'])})" if "near" in column else cell
+                    found += [] if value is None else [(value, cell)]
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"no chart: {error!r}") from error
     return found, json.dumps(chart, ensure_ascii=False)
