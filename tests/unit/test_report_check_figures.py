@@ -23,7 +23,7 @@ ROOT = Path(__file__).parents[2]
 @pytest.fixture(scope="module")
 def tables() -> Artefacts:
     read = dict(fixtures.inputs("demo").tables)
-    found = Artefacts(Path(), dict.fromkeys(read, []))
+    found = Artefacts(Path(), {name: [] for name in read})
     found._read = read
     return found
 

@@ -237,6 +237,8 @@ def test_steps_are_merged_until_they_stand_for_enough_events() -> None:
     assert [r["survival"] for r in told] == [1.0, 1.0, 1.0, 0.7, 0.7, 0.35, 0.35, 0.35]
     assert [r["at_risk"] for r in told] == list(range(8))
     assert merged([]) == []
+    fine = [{**rows[0], "survival": 1 - 6 / 88, "lower": 0.8791, "upper": 0.9999}]
+    assert [merged(fine)[0][name] for name in ("survival", "lower", "upper")] == [0.93, 0.88, 1.0]
 
 
 def test_steps_of_a_drawn_curve_are_counted() -> None:

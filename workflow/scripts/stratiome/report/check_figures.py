@@ -2,7 +2,8 @@
 
 A row names its table and its place there. In `figures/` numbers are those of the table, to the last digit. In
 `figures_public/` they have three digits, counts are rounded or bounds, and points of a survival curve stand at the
-height of the last step of several events: such a point must be that of one row of its curve, at its time or before.
+height of the last step of several events, in hundredths: such a point must be that of one row of its curve, at its time
+or before.
 """
 
 from __future__ import annotations
@@ -14,12 +15,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from stratiome.report.check import Artefacts, Fault
-from stratiome.report.disclosure import EFFECTIVE, nearest
+from stratiome.report.check import NUMBER, SLACK, Artefacts, Fault
+from stratiome.report.disclosure import EFFECTIVE, HEIGHT, HEIGHTS, nearest
 from stratiome.report.figure_files import PLACE, TABLE, counts
 from stratiome.report.inputs import CURVES
 
-HELD = ("survival", "lower", "upper", "events")
+HELD = (*HEIGHTS, "events")
 """Columns of a curve that stay what they were until its next step."""
 DIGITS = 3
 """Digits of a number in a file to share."""
@@ -97,10 +98,17 @@ def _cell(
         found.withheld += 1
         return
     found.values += value != ""
-    if not same(value, true, column, min_cell):
+    if not _agrees(row[TABLE], value, true, column, min_cell):
         origin = f"{row[TABLE]}[{row[PLACE]}].{column}"
         said = "nothing" if true is None else f"{true:.6g}" if isinstance(true, float) else str(true)
         found.faults.append(Fault(value or "(nothing)", origin, f"{at}, column {column}", f"the table says {said}"))
+
+
+def _agrees(table: str, value: str, true: Any, column: str, min_cell: int | None) -> bool:
+    """`same`, and for a curve to share that its height is rounded to `HEIGHT` decimals."""
+    if min_cell is not None and table in CURVES and column in HEIGHTS and isinstance(true, float):
+        return bool(NUMBER.fullmatch(value)) and abs(float(value) - true) <= 0.5 * 10**-HEIGHT + SLACK
+    return same(value, true, column, min_cell)
 
 
 def same(value: str, true: Any, column: str, min_cell: int | None) -> bool:
@@ -141,10 +149,10 @@ def _same_count(value: str, true: int, min_cell: int) -> bool:
 def _held(tables: Artefacts, row: Mapping[str, str], true: Mapping[str, Any], min_cell: int) -> Sequence[str]:
     """Columns of a point that are those of an earlier row of its curve, all of them of the same row; [] if of none."""
     columns = [c for c in HELD if c in row and c in true]
-    if all(same(row[c], true[c], c, min_cell) for c in columns):
+    if all(_agrees(row[TABLE], row[c], true[c], c, min_cell) for c in columns):
         return []
     for earlier in _before(tables, row, true):
-        if all(same(row[c], earlier[c], c, min_cell) for c in columns):
+        if all(_agrees(row[TABLE], row[c], earlier[c], c, min_cell) for c in columns):
             return columns
     return []
 

@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, Self
 
-from stratiome.report.traced import Ledger, TracedInt, origin, shown
+from stratiome.report.traced import Ledger, TracedFloat, TracedInt, origin, shown
 
 PEOPLE = frozenset(
     {
@@ -36,6 +36,9 @@ SAID = re.compile(r"(?<![\d.,])(\d[\d,]*)( (?:other )?(?:patients?|events?|death
 MISSING = "–"
 STEP_EVENTS = 6
 """Events of a step of a survival curve in a page to share."""
+HEIGHTS = ("survival", "lower", "upper")
+HEIGHT = 2
+"""Decimals of the heights of a survival curve in a page to share."""
 
 
 _WHOLES: ContextVar[frozenset[int]] = ContextVar("wholes", default=frozenset())
@@ -294,6 +297,7 @@ def merged(rows: Sequence[Mapping[str, Any]], least: int = STEP_EVENTS) -> list[
     """Rows of a survival curve whose steps are of at least `least` events each.
 
     Between steps the curve, its band and the count of events stay what they were; the last few events make no step.
+    Heights are rounded to `HEIGHT` decimals: a first step to 1 - 6 / n would tell n.
 
     Parameters
     ----------
@@ -305,8 +309,16 @@ def merged(rows: Sequence[Mapping[str, Any]], least: int = STEP_EVENTS) -> list[
     for row in rows:
         if last is None or row["events"] - last["events"] >= least:
             last = row
-        told.append({**row, **{name: last[name] for name in ("survival", "lower", "upper", "events")}})
+        told.append({**row, **{name: _height(last[name]) for name in HEIGHTS}, "events": last["events"]})
     return told
+
+
+def _height(value: Any) -> Any:
+    """A height of a curve, rounded; it is still that of its cell, as far as it is told."""
+    if value is None:
+        return None
+    coarse, ledger = round(float(value), HEIGHT), getattr(value, "ledger", None)
+    return TracedFloat(coarse, origin(value), ledger) if isinstance(ledger, Ledger) else coarse
 
 
 def about(n: int, min_cell: int) -> str:

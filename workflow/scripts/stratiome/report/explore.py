@@ -20,7 +20,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from stratiome.report.disclosure import Rounded
+from stratiome.report.disclosure import HEIGHT, Rounded
 from stratiome.report.template import TEMPLATES
 from stratiome.report.traced import bare, origin
 
@@ -182,8 +182,9 @@ def steps(
         kept += seen[-1:] if seen and kept[-1] is not seen[-1] else []
         if public:
             kept = [_untold(r) for r in kept]
-        beside = {} if public else {"at_risk": "at risk"}
-        series.append(Series(name, group, kept, "time_months", "survival", "lower", "upper", beside, "steps"))
+        beside, decimals = ({}, HEIGHT) if public else ({"at_risk": "at risk"}, DECIMALS)
+        columns = ("time_months", "survival", "lower", "upper")
+        series.append(Series(name, group, kept, *columns, beside, "steps", decimals))
     shown = [s for s in series if s.rows]
     last = max((s.rows[-1]["time_months"] for s in shown), default=1.0)
     span, height = (0.0, float(last)), (0.0, 1.02)
