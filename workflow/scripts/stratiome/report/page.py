@@ -157,7 +157,7 @@ def draw(inputs: ReportInputs, templates: Path = TEMPLATES) -> Report:
     if inputs.public and (why := unprotected(inputs)):
         first = _First(warning=f"This version was not made. {why} Make the run again to have it.")
     else:
-        with rounded(inputs.public), beside(inputs.wholes):
+        with rounded(inputs.public and settings.min_cell > 1), beside(inputs.wholes):
             first = _first(inputs)
             parts, found = _sections(inputs, first)
     page = fill(

@@ -134,7 +134,7 @@ def _few_of_either(inputs: ReportInputs) -> list[str]:
 
 def _rounding(inputs: ReportInputs) -> str:
     """Which counts are rounded."""
-    if inputs.public:
+    if inputs.public and inputs.settings.min_cell > 1:
         return f"Counts are rounded to multiples of {inputs.settings.min_cell}, and shares are of rounded counts."
     return "≈ marks counts rounded to protect a small one."
 
