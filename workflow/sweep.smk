@@ -130,6 +130,8 @@ def hold_folders():
         analysis = globals()[one.name]
         analysis.hold_folder()
         analysis.note_start()
+    if LOADED:
+        analysis.set_clock()  # of the files of all jobs
 
 
 onstart:

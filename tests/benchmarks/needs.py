@@ -2,15 +2,17 @@
 
 `run` simulates cohorts of several sizes, runs the whole workflow on each with the default settings (two folds), with a
 second cohort that the bundle of the first is applied to, and watched for drift; what is there already is not run again.
-`write` reads Snakemake's own benchmark files and fits, for each rule, base + values + patients with coefficients that
-are not negative, to the largest memory and the longest time of its jobs; it writes `workflow/needs.tsv`, from which the
-rules ask for memory and time, and the table of RESULTS.md. Seconds are those of the machine it ran on.
+`write FOLDER...` reads Snakemake's own benchmark files of all runs in these folders, whatever made them. For each rule
+it fits base + values + patients, with coefficients that are not negative, to the largest memory and the longest time of
+its jobs. It writes `workflow/needs.tsv`, from which the rules ask for memory and time, and the table of RESULTS.md.
+Seconds are those of the machine it ran on.
 """
 
 from __future__ import annotations
 
 import argparse
 import csv
+import json
 import statistics
 import sys
 from pathlib import Path
@@ -28,7 +30,7 @@ sys.path[:0] = [str(ROOT / "workflow" / "scripts"), str(ROOT / "tests")]
 from conftest import snakemake  # noqa: E402
 from stratiome.needs import CohortSize  # noqa: E402
 
-SIZES = ((200, 200), (200, 6000), (1000, 1000), (2000, 300), (2000, 4000))
+SIZES = ((200, 200), (200, 6000), (2000, 300))
 """Patients and features of the cohorts."""
 
 KINDS = {"rna": ("counts", 0.7), "methylation": ("methylation", 0.2), "mutation": ("mutation", 0.1)}
@@ -87,12 +89,19 @@ def _run(folder: Path, given: Path, cores: int, *arguments: str) -> None:
     print(given, flush=True)
 
 
-def jobs(folder: Path) -> pl.DataFrame:
+def size_of(results: Path) -> CohortSize:
+    """Size of the cohort of a run, from its manifest."""
+    inputs = {i["name"]: i for i in json.loads((results / "manifest.json").read_text())["inputs"] if i.get("rows")}
+    patients = inputs.pop("clinical")["rows"]
+    return CohortSize(patients, sum(i["rows"] * i["columns"] for i in inputs.values()))
+
+
+def jobs(folders: list[Path]) -> pl.DataFrame:
     """Jobs that were measured: rule, patients, values, memory (MiB), seconds."""
     found = []
-    for patients, features in SIZES:
-        size = CohortSize(patients, patients * features)
-        for path in sorted((folder / f"{patients}-{features}").rglob("benchmarks/**/*.tsv")):
+    for manifest in sorted(path for folder in folders for path in folder.rglob("manifest.json")):
+        size = size_of(manifest.parent)
+        for path in sorted((manifest.parent / "benchmarks").rglob("*.tsv")):
             row = next(iter(csv.DictReader(path.open(), delimiter="\t")))
             memory = float(row["max_rss"]) if row["max_rss"] not in ("-", "NA") else 0.0
             found.append((path.stem, size.patients, size.values, memory, float(row["s"])))
@@ -108,9 +117,9 @@ def fit(measured: pl.DataFrame, column: str) -> tuple[np.ndarray, float]:
     return found, float((seen / (given @ found)).max())
 
 
-def write(folder: Path) -> None:
+def write(folders: list[Path]) -> None:
     """Write `workflow/needs.tsv` and the table of RESULTS.md."""
-    measured = jobs(folder)
+    measured = jobs(folders)
     rows, lines = [], []
     for rule in sorted(measured["rule"].unique()):
         own = measured.filter(pl.col("rule") == rule)
@@ -127,9 +136,10 @@ def write(folder: Path) -> None:
         out = csv.writer(file, delimiter="\t", lineterminator="\n")
         out.writerow(HEAD)
         out.writerows(sorted(rows))
-    sizes = ", ".join(f"{n:,} x {p:,}" for n, p in SIZES)
+    sizes = measured.select("patients", "values").unique().sort("patients", "values").rows()
+    told = "; ".join(f"{patients:,} and {values:,}" for patients, values in sizes)
     head = (
-        f"Commands: `needs.py run FOLDER`, `needs.py write FOLDER`. Simulated cohorts (patients x features): {sizes}.\n"
+        f"Commands: `needs.py run FOLDER`, `needs.py write FOLDER...`. Cohorts (patients and values): {told}.\n"
         "Off: the largest ratio of what was measured to what the fit says; rules ask for 1.5 times the memory and six\n"
         "times the run time, and twice that at each new attempt.\n\n"
         "| rule | jobs | peak MiB | off | median s | longest s | off |\n|---|---|---|---|---|---|---|\n"
@@ -146,7 +156,7 @@ def _rounded(found: np.ndarray, *units: float) -> list[float]:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=["run", "write"])
-    parser.add_argument("folder", type=Path)
+    parser.add_argument("folders", type=Path, nargs="+")
     parser.add_argument("--cores", type=int, default=1)
     given = parser.parse_args()
-    run(given.folder.resolve(), given.cores) if given.what == "run" else write(given.folder.resolve())
+    run(given.folders[0].resolve(), given.cores) if given.what == "run" else write(given.folders)

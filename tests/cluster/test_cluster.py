@@ -6,19 +6,55 @@ of memory that is enforced.
 """
 
 import os
-import re
 import subprocess
 import time
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+from through_slurm import Cluster, Folder
 
-from conftest import ROOT
-from small import tables
+from small import run, tables, write_small
 
 pytestmark = [pytest.mark.e2e]
 
 SUBGROUPS = "results/resamples/full/subgroups.parquet"
 """The end of a short run: reads, features, the latent model, subgroups."""
+
+
+@pytest.fixture(scope="session")
+def cluster(tmp_path_factory) -> Iterator[Cluster]:
+    """Two nodes of a real SLURM."""
+    if not os.environ.get("STRATIOME_CLUSTER"):
+        pytest.skip("a SLURM is brought up by `make test-cluster` only")
+    if os.geteuid():
+        pytest.skip("bringing up a SLURM needs root")
+    found = Cluster(tmp_path_factory.mktemp("slurm"))
+    found.call("up")
+    yield found
+    subprocess.run(["scancel", "--user", "root"], check=False)
+    found.call("down")
+
+
+@pytest.fixture(scope="session")
+def data(tmp_path_factory) -> Path:
+    """Files of the small cohort."""
+    folder = tmp_path_factory.mktemp("data")
+    write_small(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def reference(data, tmp_path_factory) -> dict[str, bytes]:
+    """Tables of a local run."""
+    return tables(run(tmp_path_factory.mktemp("local"), data, cores=2))
+
+
+@pytest.fixture
+def folder(cluster, data, tmp_path) -> Iterator[Folder]:
+    """A fresh folder; jobs that a test left in the queue are cancelled, and nodes are brought back."""
+    yield Folder(tmp_path / "run", data)
+    subprocess.run(["scancel", "--user", "root"], check=False)
 
 
 def _difference(a: dict[str, bytes], b: dict[str, bytes]) -> list[str]:
@@ -115,13 +151,25 @@ def test_any_scheduler_by_its_commands(cluster, folder, reference):
     assert len(cluster.jobs()) > before
 
 
-def test_the_profiles_name_rules_that_there_are():
-    import yaml
-
-    rules = set()
-    for file in (ROOT / "workflow/rules").glob("*.smk"):
-        rules |= set(re.findall(r"^ *rule (\w+):", file.read_text(), flags=re.M))
-    for name in ("slurm", "cluster-generic"):
-        profile = yaml.safe_load((ROOT / f"profiles/{name}/config.yaml").read_text())
-        assert set(profile["groups"]) <= rules
-        assert set(profile.get("group-components", {})) <= set(profile["groups"].values())
+def test_training_stopped_before_its_time(cluster, folder, data, tmp_path):
+    """SIGTERM to the steps of the job, as before a limit or by pre-emption; the next attempt goes on."""
+    folder.changes = {"latent": {"dims": 3, "members": 2, "hidden": 16, "epochs": 3000, "patience": 3000}}
+    latent = "results/resamples/full/latent.h5ad"
+    whole = tables(run(tmp_path / "whole", data, latent, **folder.changes))
+    started = folder.start("--retries", "1", "--", latent)
+    number, _ = cluster.wait_for("train_latent")
+    log = folder.results / "logs/full/train_latent.log"
+    until = time.monotonic() + 120
+    while not (log.exists() and "latent model: search" in log.read_text()) and time.monotonic() < until:
+        time.sleep(0.1)
+    time.sleep(1)
+    subprocess.run(["scancel", "--signal=TERM", number], check=True)
+    assert started.end() == 0, started.text()[-4000:]
+    assert "was stopped by SIGTERM" in "".join(
+        p.read_text() for p in folder.path.rglob(".snakemake/slurm_logs/**/*.log")
+    )
+    assert "resumed at epoch" in log.read_text()
+    ended = tables(folder.results)
+    assert _same(ended, whole)
+    assert "resamples/full/training.parquet" in ended
+    assert not (folder.results / "resamples/full/latent.checkpoint").exists()

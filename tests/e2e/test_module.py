@@ -4,7 +4,6 @@ import json
 import sys
 from pathlib import Path
 
-import polars as pl
 import pytest
 
 from conftest import write_tiny
@@ -20,8 +19,8 @@ def test_another_workflow_runs_this_one_and_reads_its_results(tmp_path):
     done = call(tmp_path, "--cores", "2")
     assert done.returncode == 0, done.stderr[-4000:]
     results = tmp_path / "results/tiny"
-    claims = pl.read_parquet(results / "evaluation/prognosis_metrics.parquet").height
-    assert int((tmp_path / "claims.txt").read_text()) == claims > 0
+    weight = (results / "evaluation/prognosis_metrics.parquet").stat().st_size
+    assert int((tmp_path / "weight.txt").read_text()) == weight > 0
     assert json.loads((results / "manifest.json").read_text())["cohort"] == "tiny"
     # Its handler was called: it held the folder, and wrote down when the run began.
     assert json.loads((results / "benchmarks/started.json").read_text())["cores"] == 2

@@ -93,18 +93,31 @@ def flip(path: Path, *, keep_time: bool) -> None:
 
 
 @contextmanager
-def small_disk(where: Path, size: str) -> Iterator[Path]:
-    """A disk of its own in memory; the test is skipped where mounting is not permitted."""
+def _mounted(where: Path, *how: str) -> Iterator[Path]:
     where.mkdir(parents=True, exist_ok=True)
-    made = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", f"size={size}", "none", str(where)], capture_output=True, text=True, check=False
-    )
+    made = subprocess.run(["mount", *how, str(where)], capture_output=True, text=True, check=False)
     if made.returncode:
         pytest.skip(f"a disk cannot be mounted here: {made.stderr.strip()}")
     try:
         yield where
     finally:
         subprocess.run(["umount", "-l", str(where)], check=True)
+
+
+@contextmanager
+def small_disk(where: Path, size: str) -> Iterator[Path]:
+    """A disk of its own in memory; the test is skipped where mounting is not permitted."""
+    with _mounted(where, "-t", "tmpfs", "-o", f"size={size}", "none"):
+        yield where
+
+
+@contextmanager
+def read_only(where: Path) -> Iterator[Path]:
+    """A folder that nobody can write to, even while a run is at work in it."""
+    where.mkdir(parents=True, exist_ok=True)
+    with _mounted(where, "--bind", str(where)):
+        remount(where, "ro,bind")
+        yield where
 
 
 def remount(where: Path, options: str) -> None:

@@ -62,8 +62,8 @@ def test_a_module_runs_the_same_jobs(case, tmp_path):
     planned = call(around, "--dry-run", "--forceall", "--quiet", "host")
     counts = _counts(planned.stdout)
     jobs = sum(len(rule["jobs"]) for rule in json.loads(told)["rules"])
-    assert counts["total"] == jobs + counts["count_claims"]
-    assert not [name for name in counts if not name.startswith("stratiome_") and name not in ("count_claims", "total")]
+    assert counts["total"] == jobs + counts["weigh_metrics"]
+    assert not [name for name in counts if not name.startswith("stratiome_") and name not in ("weigh_metrics", "total")]
 
 
 def test_mistakes_of_the_config_are_told_before_any_job(tmp_path):
@@ -106,7 +106,7 @@ def test_a_cohort_that_is_too_small_is_refused_only_where_it_is_analysed(tmp_pat
     (tmp_path / "bundle").mkdir()
     (tmp_path / "bundle/bundle.json").write_text("{}")
     config = write_tiny(tmp_path / "data", n=12) | {"bundle": {"apply": "bundle"}}
-    text = MODULE[: MODULE.index("rule count_claims")] + "rule scores:\n    default_target: True\n    input:\n        "
+    text = MODULE[: MODULE.index("rule weigh_metrics")] + "rule scores:\n    default_target: True\n    input:\n        "
     write_foreign(tmp_path, config, text=text + "rules.stratiome_apply.input,\n")
     done = call(tmp_path, "--dry-run", "--quiet", "host")
     assert done.returncode == 0, done.stdout

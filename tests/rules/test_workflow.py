@@ -142,38 +142,14 @@ def test_a_second_run_in_the_same_folder_is_refused(tmp_path):
     assert "Another run is writing" in done.stderr
 
 
-def test_a_change_of_the_config_runs_only_what_depends_on_it(tmp_path):
+def test_what_a_run_leaves(tmp_path):
     from conftest import write_tiny
 
     config = write_tiny(tmp_path / "data")
     path = write_config(config, tmp_path / "c.yaml")
     done = snakemake("--cores", "2", "--configfile", str(path), cwd=tmp_path)
     assert done.returncode == 0, done.stderr[-3000:]
-
-    def again(**changes) -> set[str]:
-        new = {k: (v | changes.pop(k) if isinstance(v, dict) and k in changes else v) for k, v in config.items()}
-        write_config(new | changes, path)
-        planned = snakemake("--dry-run", "--quiet", "host", "--configfile", str(path), cwd=tmp_path)
-        assert planned.returncode == 0, planned.stdout + planned.stderr
-        return set(re.findall(r"^(\w+) +\d+$", planned.stdout, flags=re.M)) - {"all", "total"}
-
-    assert again() == set()
     _check_what_the_run_left(Path(config["results"]))
-    report = {"write_manifest", "render_report", "render_model_card", "describe_run", "write_crate"}
-    assert again(title="Another title") == report | {"save_bundle"}
-    assert again(audit={"min_cell": 5}) == report | {"save_bundle"}
-    assert again(audit={"groups": ["grade"]}) == report | {"save_bundle", "audit_fairness"}
-    drug = config["treatments"]["drug"] | {"label": "Another name"}
-    assert again(treatments={"drug": drug}).isdisjoint({"ingest_cohort", "design_resamples", "train_latent"})
-    told = {"describe_prognosis", "explain_prognosis", "evaluate_robustness"}
-    prognosis = {"fit_prognosis", "evaluate_prognosis", "attribute_risk", "stress_models", "audit_fairness"} | told
-    assert again(prognosis={"l1_ratio": 0.7}) == report | prognosis | {"save_bundle"}
-    judged = {"evaluate_subgroups", "evaluate_prognosis", "evaluate_treatment", "audit_fairness"} | told
-    assert again(evaluation={"bootstraps": 60}) == report | judged | {"save_bundle"}  # it holds what was claimed
-    dates = again(endpoint={"horizons": [12, 24]})
-    assert dates.isdisjoint({"ingest_cohort", "check_quality", "build_features", "train_latent", "find_subgroups"})
-    assert "train_latent" in again(latent={"epochs": 4})
-    assert "ingest_cohort" not in again(latent={"epochs": 4})
 
 
 def _check_what_the_run_left(results: Path) -> None:

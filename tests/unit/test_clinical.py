@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from stratiome.cohort.clinical import read_clinical
 from stratiome.cohort.columns import dates
-from stratiome.cohort.endpoint import check_horizons, codes, count_outcomes
+from stratiome.cohort.endpoint import _area_under_roc, check_horizons, codes, count_outcomes
 from stratiome.cohort.errors import CohortError, some_cells
 from stratiome.cohort.ingest import read_cohort
 from stratiome.cohort.spelling import _misspelt, entry
@@ -660,3 +660,25 @@ def test_a_list_that_is_not_there_is_said_before_any_job(tiny):
     for key, file in ((f"data.omics.{name}.only", "kept.txt"), (f"bundle.features.{name}", "names.tsv")):
         assert f"`{key}`" in str(caught.value)
         assert file in str(caught.value)
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(st.integers(-3, 3), st.booleans()), min_size=2, max_size=60))
+def test_area_under_the_curve_is_that_of_scikit_learn(pairs):
+    from sklearn.metrics import roc_auc_score
+
+    score, event = pl.Series([float(s) for s, _ in pairs]), pl.Series([e for _, e in pairs])
+    if event.n_unique() == 2:
+        assert _area_under_roc(score, event) == pytest.approx(roc_auc_score(event.to_numpy(), score.to_numpy()))
+
+
+def test_a_plan_imports_no_library_of_models(tiny):
+    """Every job of a cluster plans anew, twice; scikit-learn, SciPy and PyTorch take longer than all it does."""
+    import json
+    import subprocess
+    import sys
+
+    code = "import json, sys; from stratiome.plan import plan; plan(json.loads(sys.argv[1]), 'x'); print(*sys.modules)"
+
+    done = subprocess.run([sys.executable, "-c", code, json.dumps(tiny)], capture_output=True, text=True, check=True)
+    assert not {"sklearn", "scipy", "torch", "lifelines", "scanpy", "anndata"} & set(done.stdout.split())

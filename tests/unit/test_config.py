@@ -58,7 +58,22 @@ def test_all_mistakes_are_reported_together():
         ({"data": MINIMAL["data"] | {"example": "transbig"}}, "exactly one of"),
         ({"endpoint": {"time": "t", "event": "e", "horizons": [60, 12]}}, "increasing"),
         ({"endpoint": {"time": "t", "event": "e", "horizons": []}}, "horizons"),
-        ({"latent": {"baselines": []}}, r"`latent.baselines`: is empty, at least 1 must stand there"),
+        (
+            {"endpoint": {"time": "t", "event": "e", "horizons": []}},
+            "stand there. Suggestion: name at least one \\(Time",
+        ),
+        (
+            {"latent": {"baselines": []}},
+            "`latent.baselines`: is empty, at least 1 must stand there. Suggestion: name at least one of pca, mofa, "
+            "snf, or leave the key out",
+        ),
+        ({"subgroups": {"k": []}}, "Suggestion: name at least one, or leave the key out"),
+        (
+            {"evaluation": {"bootstraps": 20}},
+            r"\(given: 20\). Suggestion: give a number ≥ 50 and ≤ 100000, or leave the",
+        ),
+        ({"latent": {"dims": "many"}}, r"\(given: 'many'\). Suggestion: give a whole number, or leave the key out"),
+        ({"features": {"adjust_site": "perhaps"}}, "Suggestion: give true or false, or leave the key out"),
         ({"prognosis": {"models": ["Deep"]}}, "Did you mean `deep`"),
         ({"prognosis": {"models": ["xgboost"]}}, "Suggestion: one of clinical_omics, clinical_latent"),
         ({"treatments": {"a": {"column": "a", "design": "observational"}}}, "needs `confounders`"),

@@ -42,6 +42,7 @@ def test_times_to_come_are_found_and_set_back(tmp_path):
     os.utime(late, ns=(now, now + 7_200_000_000_000))
     paths = [str(late), str(early), str(tmp_path / "absent")]
     assert clock.ahead(paths, now) == [str(late)]
+    assert sorted(clock.files(tmp_path)) == [str(early), str(late)]
     assert "late: 2" in clock.told([str(late)])
     clock.set_back([str(late)], now)
     assert clock.ahead(paths, now) == []

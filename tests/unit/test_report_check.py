@@ -195,10 +195,9 @@ def _run(folder: Path, text: str = "0.70") -> Path:
     for name, values in (("a", [0.1]), ("b", [0.2, 0.704])):
         pl.DataFrame({"x": values}).write_parquet(folder / f"evaluation/{name}.parquet")
     page = f'<body><p>In 2020: <span class="n" title="t[2].x">{text}</span></p></body>'
-    pages = PAGES["report_numbers.json"]
-    for name in pages:
+    for name in PAGES:
         (folder / name).write_text(page)
-    kept = written(dict.fromkeys(pages, page), {"t": ["evaluation/a.parquet", "evaluation/b.parquet"]})
+    kept = written(dict.fromkeys(PAGES, page), {"t": ["evaluation/a.parquet", "evaluation/b.parquet"]})
     (folder / "report_numbers.json").write_text(json.dumps(kept))
     return folder
 

@@ -10,11 +10,13 @@ from pathlib import Path
 import pytest
 
 import report_fixtures as fixtures
-from stratiome.report import figure_files, paper, svg
+from stratiome.report import charts, figure_files, paper, svg
+from stratiome.report import figures as drawn
 from stratiome.report.blocks import Explorer, Figure, Fold, Panels
 from stratiome.report.page import draw, sections
 from stratiome.report.template import TEMPLATES
 from stratiome.report.traced import bare
+from text_boxes import outside, overlapping
 
 FILES = {"subgroup_curves": ["evaluation/subgroup_curves.parquet"]}
 
@@ -128,3 +130,79 @@ def test_colours_are_those_of_the_style_sheet() -> None:
 
 def test_letters_of_panels() -> None:
     assert [paper._letter(i) for i in (0, 25, 26, 52)] == ["a", "z", "aa", "ba"]
+
+
+LONG = "Clinical + latent forest less clinical forest, at a site that was never seen by any of them"
+
+
+def _alone(drawing: str) -> str:
+    """A drawing of the page that stands alone."""
+    return bare(drawing).replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ', 1)
+
+
+def test_no_text_stands_on_another_or_is_cut_off(figures: list[paper.Print]) -> None:
+    for figure in figures:
+        text = paper.drawing(figure)
+        assert overlapping(text) == [], figure.name
+        assert outside(text) == [], figure.name
+
+
+def test_texts_on_each_other_are_found() -> None:
+    with svg.canvas(200, 100) as figure:
+        figure.text(0.1, 0.5, "the name of a line")
+        figure.text(0.4, 0.5, "0.5")
+        figure.text(0.8, 0.8, "beyond the edge")
+        text = _alone(svg.finish(figure, "a", ""))
+    assert overlapping(text) == [("the name of a line", "0.5")]
+    assert outside(text) == ["beyond the edge"]
+
+
+@pytest.mark.parametrize("n", [2, 14, 30])
+def test_long_names_and_numbers_of_a_forest_have_room(n: int) -> None:
+    said = "−1,234.5678 (−12,345.6789 to 12,345.6789)"
+    lines = [charts.Line(LONG, heading=True)]
+    lines += [charts.Line(f"{LONG[: 90 - 3 * i]} {i}", 0.1 * i, 0.0, 0.2 * i, said) for i in range(n)]
+    text = _alone(charts.forest(lines, "a", "", "Difference", ("much worse with omics", "much better with omics")))
+    assert overlapping(text) == outside(text) == []
+
+
+def test_short_names_of_a_forest_stand_where_they_stood() -> None:
+    found = charts._columns([charts.Line("Clinical", 0.1, 0.0, 0.2, "0.1 (0.0 to 0.2)")])
+    assert (found.names, found.numbers, found.line) == (charts.NAMES, charts.NUMBERS, 28)
+
+
+def test_long_names_beside_axes_have_room() -> None:
+    name = LONG[:58]
+    rows = [{"covariate": f"{name} {i}", "crude": 0.1 * i, "weighted": 0.0} for i in range(4)]
+    assert outside(_alone(charts.love(rows, "a", ""))) == []
+    steps = [
+        {"time_months": t, "survival": s, "lower": s, "upper": s, "at_risk": 1000 * t + 40}
+        for t, s in ((0, 1.0), (9, 0.5))
+    ]
+    groups = [(name, 1, steps), ("short", 3, steps)]
+    for text in (drawn.curves(groups, "a", "", 10), drawn.proportions(groups, "a", "", 10)):
+        assert overlapping(_alone(text)) == outside(_alone(text)) == []
+
+
+@pytest.mark.parametrize("n", [1, 4, 7])
+def test_long_names_of_models_stay_within_the_sheet(n: int) -> None:
+    models = [f"{LONG[:45]} {i}" for i in range(n)]
+    rows = [{"model": m, "threshold": t, "estimate": 0.1 - t / 5} for m in models for t in (0.1, 0.4)]
+    text = _alone(charts.decision(rows, {m: i + 1 for i, m in enumerate(models)}, "everybody", "a", ""))
+    assert overlapping(text) == outside(text) == []
+    folds = [{"model": m, "resample": f"cv-1-{i}", "uno_c": 0.6 + i / 100} for m in models for i in range(3)]
+    names = {f"cv-1-{i}": f"{LONG[:50]} {i}" for i in range(3)}
+    text = _alone(charts.by_resample(folds, {m: i + 1 for i, m in enumerate(models)}, "a", "", names, {}))
+    assert overlapping(text) == outside(text) == []
+
+
+def test_dashes_of_a_key_can_be_told_apart(demo: list[paper.Print]) -> None:
+    for pattern in (d for d in svg.DASHES if not isinstance(d, str)):
+        assert 1.5 * svg.LINE * sum(pattern[1]) <= svg.SWATCH
+    text = paper.drawing(next(f for f in demo if f.name == "subgroups-survival"))
+    keys = re.findall(
+        r'd="M ([\d.]+) ([\d.]+) \s*(?:L|Q [\d.]+ [\d.]+) ([\d.]+) \2 *\s*"[^>]*stroke-dasharray: ([\d.,]+)', text
+    )
+    assert len(keys) == 2
+    for start, _, end, dashes in keys:
+        assert abs(float(end) - float(start)) >= 1.5 * sum(map(float, dashes.split(",")))

@@ -34,6 +34,8 @@ rule audit_fairness:
         "<results>/logs/audit_fairness.log",
     benchmark:
         "<results>/benchmarks/audit_fairness.tsv"
+    group:
+        f"{PREFIX}summary"
     conda:
         "../../envs/models.yaml"
     threads: 1
@@ -68,6 +70,8 @@ rule stress_models:
         "<results>/logs/{resample}/stress_models.log",
     benchmark:
         "<results>/benchmarks/{resample}/stress_models.tsv"
+    group:
+        f"{PREFIX}explain"
     conda:
         "../../envs/models.yaml"
     threads: 1
@@ -98,6 +102,8 @@ rule evaluate_robustness:
         "<results>/logs/evaluate_robustness.log",
     benchmark:
         "<results>/benchmarks/evaluate_robustness.tsv"
+    group:
+        f"{PREFIX}summary"
     conda:
         "../../envs/models.yaml"
     threads: 1

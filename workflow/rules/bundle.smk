@@ -38,6 +38,8 @@ rule save_bundle:
         "<results>/logs/save_bundle.log",
     benchmark:
         "<results>/benchmarks/save_bundle.tsv"
+    group:
+        f"{PREFIX}summary"
     conda:
         "../../envs/models.yaml"
     threads: 1
@@ -103,6 +105,8 @@ rule render_model_card:
         "<results>/logs/render_model_card.log",
     benchmark:
         "<results>/benchmarks/render_model_card.tsv"
+    group:
+        f"{PREFIX}summary"
     conda:
         "../../envs/report.yaml"
     threads: 1

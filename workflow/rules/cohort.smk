@@ -11,6 +11,8 @@ rule simulate_cohort:
         "<results>/logs/simulate_cohort.log",
     benchmark:
         "<results>/benchmarks/simulate_cohort.tsv"
+    group:
+        f"{PREFIX}read"
     conda:
         "../../envs/cohort.yaml"
     threads: 1
@@ -77,6 +79,8 @@ rule ingest_cohort:
         "<results>/logs/ingest_cohort.log",
     benchmark:
         "<results>/benchmarks/ingest_cohort.tsv"
+    group:
+        f"{PREFIX}read"
     conda:
         "../../envs/cohort.yaml"
     threads: 1
@@ -104,6 +108,8 @@ rule write_manifest:
         "<results>/logs/write_manifest.log",
     benchmark:
         "<results>/benchmarks/write_manifest.tsv"
+    group:
+        f"{PREFIX}checks"
     conda:
         "../../envs/cohort.yaml"
     threads: 1
@@ -154,6 +160,8 @@ rule describe_cohort:
         "<results>/logs/describe_cohort.log",
     benchmark:
         "<results>/benchmarks/describe_cohort.tsv"
+    group:
+        f"{PREFIX}checks"
     conda:
         "../../envs/cohort.yaml"
     threads: 1
@@ -182,6 +190,8 @@ rule check_quality:
         "<results>/logs/check_quality.log",
     benchmark:
         "<results>/benchmarks/check_quality.tsv"
+    group:
+        f"{PREFIX}checks"
     conda:
         "../../envs/cohort.yaml"
     threads: 1
@@ -214,6 +224,8 @@ rule check_identity:
         "<results>/logs/check_identity.log",
     benchmark:
         "<results>/benchmarks/check_identity.tsv"
+    group:
+        f"{PREFIX}checks"
     conda:
         "../../envs/cohort.yaml"
     threads: 1
@@ -241,6 +253,8 @@ rule design_resamples:
         "<results>/logs/design_resamples.log",
     benchmark:
         "<results>/benchmarks/design_resamples.tsv"
+    group:
+        f"{PREFIX}read"
     conda:
         "../../envs/cohort.yaml"
     threads: 1

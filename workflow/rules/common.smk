@@ -65,7 +65,7 @@ SEEN = lock.look(Path(CONFIG.results_folder))  # before the jobs are planned
 
 if not workflow.is_main_process:  # a job on its own, as on a node of a cluster
     try:
-        HELD = (run := lock.folder_of(Path(CONFIG.results_folder))) and lock.join(run)
+        HELD = lock.join_run_of(Path(CONFIG.results_folder))
     except lock.HeldError as error:
         raise WorkflowError(str(error))
 
@@ -211,14 +211,6 @@ def enough(files):
     return given
 
 
-# What surely needs an analysis, or outcomes, is refused at once; files that are asked for by name, by `enough`.
-ASKED = (
-    set(workflow.dag_settings.targets) or {"all"} if workflow.dag_settings else set()
-)
-if ASKED & {"all", "validate"} and CALLED:
-    refuse_too_few()
-
-
 def applied_bundle(wildcards):
     """Card of the bundle to apply to this cohort."""
     if HERE.bundle.apply is None:
@@ -244,6 +236,7 @@ def made_from(name, wildcards):
     return [str(path) for path in found if str(path) not in measured]
 
 
+@cache
 def own_rules():
     """Rules of this workflow that make files, those for other cohorts among them, in their order."""
     folder = WORKFLOW / "rules"
@@ -254,11 +247,12 @@ def own_rules():
     ]
 
 
-def maker(path, own):
+@cache
+def maker(path):
     """Rule that makes a file, and its wildcards; none for a file that a user gives, or another workflow makes."""
     found = [
         one
-        for one in own
+        for one in own_rules()
         if (one.is_producer(path) if one.has_wildcards() else path in one.output)
     ]
     if not found:
@@ -273,12 +267,12 @@ def all_jobs(asked=((f"{PREFIX}all", ()),)):
     The rules are asked, not the DAG of this call: that depends on what the call asks for, and in a job of a cluster
     it holds that job alone.
     """
-    makers, jobs, asked, own = {}, {}, list(asked), own_rules()
+    makers, jobs, asked = {}, {}, list(asked)
     while asked:
         job = asked.pop()
         if job not in jobs:
             paths = made_from(*job)
-            makers |= {path: maker(path, own) for path in paths if path not in makers}
+            makers |= {path: maker(path) for path in paths if path not in makers}
             jobs[job] = {makers[path] for path in paths} - {None}
             asked += jobs[job]
     return jobs
@@ -297,8 +291,7 @@ def within_results(path):
 @cache
 def jobs_summed_up():
     """Jobs of a whole run before those that sum it up."""
-    own = own_rules()
-    last = [maker(path, own) for path in made_from(f"{PREFIX}all", ())]
+    last = [maker(path) for path in made_from(f"{PREFIX}all", ())]
     summing = (f"{PREFIX}describe_run", f"{PREFIX}write_crate")
     return all_jobs([job for job in last if job[0] not in summing])
 
@@ -374,27 +367,22 @@ def hold_folder():
 
 def set_clock():
     """Let no result be newer than the start of this run, and refuse files of the user that are."""
-    held = Path(CONFIG.results_folder) / lock.LOCK
-    held.touch()  # as Snakemake does with the outputs of a job
-    now = held.stat().st_mtime_ns
-    made = {
-        f"{f}/.snakemake_timestamp" if f.is_directory else str(f)
-        for job in workflow.dag.jobs
-        for f in job.output
-        if not f.is_storage
-    }
+    folder = Path(CONFIG.results_folder)
+    (folder / lock.LOCK).touch()  # as Snakemake does with the outputs of a job
+    now = (folder / lock.LOCK).stat().st_mtime_ns
     read = {
         str(f)
         for job in workflow.dag.needrun_jobs()
         for f in job.input
-        if not f.is_storage
+        if not f.is_storage and folder.absolute() not in Path(f).absolute().parents
     }
-    if given := sorted(clock.ahead(read - made, now)):
+    if given := sorted(clock.ahead(read, now)):
         raise WorkflowError(
             f"These files were last changed in a time to come, by the clock of the results:\n{clock.told(given)}\n"
             "What is made from them would look older than they are. Suggestion: set the clock right, or `touch` them"
         )
-    if results := sorted(clock.ahead(made, now)):
+    # All results, as what this call does not ask for is judged by its time at the next.
+    if results := clock.ahead(clock.files(folder), now):
         print(
             f"{len(results)} results have a time to come, as after a change of the clock: they get the time of now",
             file=sys.stderr,

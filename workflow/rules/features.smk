@@ -14,6 +14,8 @@ rule build_features:
         "<results>/logs/{resample}/build_features.log",
     benchmark:
         "<results>/benchmarks/{resample}/build_features.tsv"
+    group:
+        f"{PREFIX}features"
     conda:
         "../../envs/cohort.yaml"
     threads: 1

@@ -78,6 +78,8 @@ rule evaluate_prognosis:
         "<results>/logs/evaluate_prognosis.log",
     benchmark:
         "<results>/benchmarks/evaluate_prognosis.tsv"
+    group:
+        f"{PREFIX}summary"
     conda:
         "../../envs/models.yaml"
     threads: 1
@@ -113,6 +115,8 @@ rule attribute_risk:
         "<results>/logs/{resample}/attribute_risk.log",
     benchmark:
         "<results>/benchmarks/{resample}/attribute_risk.tsv"
+    group:
+        f"{PREFIX}explain"
     conda:
         "../../envs/models.yaml"
     threads: 1
@@ -162,6 +166,8 @@ rule explain_prognosis:
         "<results>/logs/explain_prognosis.log",
     benchmark:
         "<results>/benchmarks/explain_prognosis.tsv"
+    group:
+        f"{PREFIX}summary"
     conda:
         "../../envs/models.yaml"
     threads: 1
@@ -202,6 +208,8 @@ rule describe_prognosis:
         "<results>/logs/describe_prognosis.log",
     benchmark:
         "<results>/benchmarks/describe_prognosis.tsv"
+    group:
+        f"{PREFIX}summary"
     conda:
         "../../envs/models.yaml"
     threads: 1

@@ -134,6 +134,8 @@ rule render_report:
         "<results>/logs/render_report.log",
     benchmark:
         "<results>/benchmarks/render_report.tsv"
+    group:
+        f"{PREFIX}summary"
     conda:
         "../../envs/report.yaml"
     threads: 1

@@ -71,6 +71,8 @@ rule evaluate_subgroups:
         "<results>/logs/evaluate_subgroups.log",
     benchmark:
         "<results>/benchmarks/evaluate_subgroups.tsv"
+    group:
+        f"{PREFIX}summary"
     conda:
         "../../envs/models.yaml"
     threads: 1
@@ -118,6 +120,8 @@ rule describe_subgroups:
         "<results>/logs/describe_subgroups.log",
     benchmark:
         "<results>/benchmarks/describe_subgroups.tsv"
+    group:
+        f"{PREFIX}summary"
     conda:
         "../../envs/models.yaml"
     threads: 1

@@ -81,6 +81,8 @@ rule evaluate_treatment:
         "<results>/logs/evaluate_treatment.log",
     benchmark:
         "<results>/benchmarks/evaluate_treatment.tsv"
+    group:
+        f"{PREFIX}summary"
     conda:
         "../../envs/treatment.yaml"
     threads: 1

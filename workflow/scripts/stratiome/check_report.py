@@ -14,11 +14,10 @@ from pathlib import Path
 from stratiome.report.check import Artefacts, Fault, check
 from stratiome.report.check_figures import compare_rows
 
-PAGES = {
-    "report_numbers.json": ("report.html", "report_public.html"),
-    "summary_numbers.json": ("summary.html",),
-}
-"""Pages by the file that tells where their numbers come from; a folder of a sweep has the second."""
+PAGES = ("report.html", "report_public.html")
+KEPT = "report_numbers.json"
+OF_SWEEP = ("summary.html",), "summary_numbers.json"
+"""Pages of a sweep, and the file that tells where their numbers come from."""
 FIGURES, SHARED = "figures", "figures_public"
 SHOWN = 20
 """Faults that are printed."""
@@ -30,8 +29,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("results", type=Path, help="folder of the results, with report.html, or of a sweep")
     folder = parser.parse_args(arguments).results
     wrong = 0
-    kept = next((name for name in reversed(PAGES) if (folder / name).is_file()), "report_numbers.json")
-    for page in (folder / name for name in PAGES[kept]):
+    pages, kept = OF_SWEEP if (folder / OF_SWEEP[1]).is_file() else (PAGES, KEPT)
+    for page in (folder / name for name in pages):
         try:
             traced, prose, faults = check(page, folder / kept)
         except (OSError, ValueError, KeyError) as error:

@@ -7,7 +7,7 @@ it is made from long after that has changed, and a job that reads it could not e
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -15,6 +15,11 @@ from pathlib import Path
 def ahead(paths: Iterable[str], now: int) -> list[str]:
     """Files that are there and newer than now, in nanoseconds since 1970 by the clock of the file system."""
     return [path for path in paths if (seen := _time(Path(path))) is not None and seen > now]
+
+
+def files(folder: Path) -> Iterator[str]:
+    """All files in a folder and beneath it."""
+    return (str(Path(at) / name) for at, _, names in os.walk(folder) for name in names)
 
 
 def set_back(paths: Iterable[str], now: int) -> None:

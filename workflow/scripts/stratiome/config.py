@@ -15,7 +15,7 @@ import re
 from datetime import date
 from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
@@ -1495,7 +1495,6 @@ def describe_error(error: Any, root: type[BaseModel] = Config) -> str:
     text = _field_text(keys, root)
     given = error["input"]
     shown = f" (given: {given!r})" if isinstance(given, str | int | float | bool | type(None)) else ""
-    expected = f" Suggestion: {text}" if text else ""
     if error["type"] in ("tuple_type", "list_type"):
         one = given if isinstance(given, str | int | float) else "..."
         return f"`{path}`: must be a list{shown}. Suggestion: write it as [{one}]{f' ({text})' if text else ''}"
@@ -1509,11 +1508,36 @@ def describe_error(error: Any, root: type[BaseModel] = Config) -> str:
         return f"`{path}`: must be {error['ctx']['expected']}{shown}. {fix}"
     if error["type"] == "string_type" and isinstance(given, bool):
         return f"`{path}`: must be text, but YAML reads {given} as true or false. Suggestion: put it in quotes"
+    fix = _fix(error, _field(keys, root))
+    meaning = f" ({text.rstrip('.')})" if text else ""
     if error["type"] == "too_short":
-        return f"`{path}`: is empty, at least {error['ctx']['min_length']} must stand there.{expected}"
-    if error["type"] == "string_pattern_mismatch":
-        expected = " Suggestion: start with a letter and use letters, digits and underscores only."
-    return f"`{path}`: {error['msg']}{shown}.{expected}"
+        return f"`{path}`: is empty, at least {error['ctx']['min_length']} must stand there. Suggestion: {fix}{meaning}"
+    return f"`{path}`: {error['msg']}{shown}. Suggestion: {fix}{meaning}"
+
+
+_ASKED = {
+    "int": "give a whole number",
+    "float": "give a number",
+    "bool": "give true or false",
+    "string": "give a text in quotes",
+    "string_pattern_mismatch": "start with a letter and use letters, digits and underscores only",
+}
+"""What to do about a value of the wrong sort, by the beginning of pydantic's name of the mistake."""
+
+
+def _fix(error: Any, field: Any) -> str:
+    """What to do about a value: what is allowed, or to leave the key out where that is possible."""
+    kind, rest = error["type"], "" if field and field.is_required() else ", or leave the key out"
+    choices = [a for a in _flatten(field.annotation) if isinstance(a, str)] if field else []
+    if kind == "too_short":
+        least = error["ctx"]["min_length"]
+        named = f" of {', '.join(choices)}" if choices else ""
+        return f"name at least {'one' if least == 1 else least}{named}{rest}"
+    if kind.startswith(("greater_than", "less_than")):
+        limits = " and ".join(_limits(field)) if field else ""
+        return f"give a number {limits}{rest}".replace("  ", " ").replace(" ,", ",")
+    asked = _ASKED.get(kind) or next((_ASKED[name] for name in _ASKED if kind.startswith(f"{name}_")), "")
+    return f"{asked or 'see config/README.md'}{rest}"
 
 
 def _section_at(keys: list[str], root: type[BaseModel]) -> type[BaseModel] | None:
@@ -1539,13 +1563,16 @@ def _valid_keys(keys: list[str], root: type[BaseModel]) -> list[str]:
 
 
 def _field_text(keys: list[str], root: type[BaseModel]) -> str:
+    field = _field(keys, root)
+    return field.description or "" if field else ""
+
+
+def _field(keys: list[str], root: type[BaseModel]) -> Any:
+    """The field of a key, or None for the free key of a dictionary."""
     while keys and re.fullmatch(r"\d+", keys[-1]):
         keys = keys[:-1]
-    if not keys:
-        return ""
-    model = _section_at(keys[:-1], root)
-    field = model.model_fields.get(keys[-1]) if model else None
-    return field.description or "" if field else ""
+    model = _section_at(keys[:-1], root) if keys else None
+    return model.model_fields.get(keys[-1]) if model else None
 
 
 def json_schema() -> str:
@@ -1601,13 +1628,25 @@ def _default_text(value: Any) -> str:
     return f"`{json.dumps(value)}`"
 
 
-def _bounds(field: Any) -> str:
+def _limits(field: Any) -> list[str]:
+    """Bounds of a number."""
     signs = {"Ge": ("≥", "ge"), "Gt": (">", "gt"), "Le": ("≤", "le"), "Lt": ("<", "lt")}
-    found = [
+    return [
         f"{signs[type(m).__name__][0]} {getattr(m, signs[type(m).__name__][1])}"
         for m in field.metadata
         if type(m).__name__ in signs
     ]
+
+
+def _least(field: Any) -> list[str]:
+    """The least length of a list or of a text."""
+    listed = any(get_origin(a) in (tuple, dict) for a in (field.annotation, *get_args(field.annotation)))
+    least = [m.min_length for m in field.metadata if type(m).__name__ == "MinLen"]
+    return [f"at least {n} {('entry' if n == 1 else 'entries') if listed else 'characters'}" for n in least]
+
+
+def _bounds(field: Any) -> str:
+    found = _limits(field) + _least(field)
     choices = [a for a in _flatten(field.annotation) if isinstance(a, str)]
     if choices:
         found.append("one of " + ", ".join(f"`{c}`" for c in choices))

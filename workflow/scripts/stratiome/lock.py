@@ -125,6 +125,12 @@ def join(folder: Path) -> IO[str] | None:
     return handle
 
 
+def join_run_of(results: Path) -> IO[str] | None:
+    """As `join`, in the folder that the run of these results holds; None where no run ever did."""
+    folder = folder_of(results)
+    return join(folder) if folder else None
+
+
 def _wait_for_jobs(folder: Path, say: Callable[[str], None]) -> None:
     said = False
     while True:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from stratiome.report import svg
@@ -11,11 +11,14 @@ from stratiome.report.words import label, term
 
 LEGEND = 4
 """Entries of a legend in one line."""
-LETTER = 6.6
-"""Width of a letter at the size of notes, pixels."""
-
-NAMES, NUMBERS = 208, 200
-"""Width of the names and of the numbers of a forest, in pixels."""
+NAMES, NUMBERS = 208.0, 200.0
+"""Least width of the names and of the numbers of a forest, in pixels."""
+MOST_NAMES = 300.0
+"""Width of the names of a forest from which they are wrapped."""
+HEADING, INDENT, APART = 4.0, 16.0, 14.0
+"""Pixels before a heading and before a name of a forest, and between its columns."""
+LINE = 15.5
+"""Height of a line of letters, pixels."""
 WORTH = 0.01
 """Net benefit below which no threshold is drawn beyond: one true positive among 100 patients."""
 
@@ -69,11 +72,12 @@ def forest(
     log
         Whether the axis is logarithmic.
     """
-    height = line_height(len(lines)) * len(lines) + 82
+    columns = _columns(lines)
+    height = columns.line * len(lines) + 82
     with svg.canvas(width, height) as figure:
-        ax = svg.axes(figure, NAMES + NUMBERS, 68, 12, 14)
+        ax = svg.axes(figure, columns.names + columns.numbers, 68, 12, 14)
         for y, line in enumerate(lines):
-            _forest_line(ax, y, line)
+            _forest_line(ax, y, line, columns)
         ax.axvline(null, color=svg.MUTED, linewidth=1)
         if log:
             ax.set_xscale("log")
@@ -85,12 +89,14 @@ def forest(
             "textcoords": "offset points",
             "annotation_clip": False,
             "color": svg.MUTED,
-            "fontsize": 11.5,
+            "fontsize": svg.NOTE,
         }
         if any(sides):
             left, right = f"← {sides[0]}", f"{sides[1]} →"
             here = ax.transData.transform((null, 0))[0]
-            over = max(0.0, here + 8 + LETTER * len(right) - width)  # what would be cut off at the right edge
+            over = max(
+                0.0, here + 8 + svg.text_width(right, svg.NOTE) - width
+            )  # what would be cut off at the right edge
             ax.annotate(left, (null, 0), (-8 - over, -58), ha="right", **at)
             ax.annotate(right, (null, 0), (8 - over, -58), **at)
         return svg.finish(figure, slug, description, [line.row for line in lines if line.row is not None])
@@ -101,7 +107,30 @@ def line_height(n: int) -> float:
     return 28 if n <= 12 else 22 if n <= 24 else 20
 
 
-def _forest_line(ax: Any, y: int, line: Line) -> None:
+@dataclass(frozen=True)
+class _Columns:
+    """Widths of the names and of the numbers of a forest, and the height of each of its lines, in pixels."""
+
+    names: float
+    numbers: float
+    line: float
+
+    def written(self, line: Line) -> str:
+        """The name of a line as it fits; a heading has the room of the numbers too."""
+        room = self.names + self.numbers - HEADING if line.heading else self.names - INDENT
+        return svg.wrapped(line.name, room - APART)
+
+
+def _columns(lines: Sequence[Line]) -> _Columns:
+    """As wide as their texts need."""
+    names = max((INDENT + svg.text_width(line.name) + APART for line in lines if not line.heading), default=0.0)
+    numbers = max((svg.text_width(line.text) + APART for line in lines if not line.heading), default=0.0)
+    found = _Columns(min(max(NAMES, names), MOST_NAMES), max(NUMBERS, numbers), line_height(len(lines)))
+    most = max((found.written(line).count("\n") + 1 for line in lines), default=1)
+    return replace(found, line=max(found.line, LINE * most + 5)) if most > 1 else found
+
+
+def _forest_line(ax: Any, y: int, line: Line, columns: _Columns) -> None:
     side: dict[str, Any] = {
         "xycoords": ("axes fraction", "data"),
         "textcoords": "offset points",
@@ -109,16 +138,16 @@ def _forest_line(ax: Any, y: int, line: Line) -> None:
         "annotation_clip": False,
     }
     ax.annotate(
-        line.name,
+        columns.written(line),
         (0, y),
-        (-NAMES - NUMBERS + (4 if line.heading else 16), 0),
+        (-columns.names - columns.numbers + (HEADING if line.heading else INDENT), 0),
         color=svg.MUTED if line.heading else svg.INK,
         **side,
     )
     if line.heading:
         return
     colour = svg.series(line.group)
-    ax.annotate(line.text, (0, y), (-NUMBERS, 0), color=svg.INK, **side)
+    ax.annotate(line.text, (0, y), (-columns.numbers, 0), color=svg.INK, **side)
     if line.ahead:
         ax.plot([line.lower, line.upper], [y, y], color=colour, linewidth=2, linestyle=svg.DASHES[1])
     elif line.summary:
@@ -189,9 +218,11 @@ def by_resample(
         Name of the measure.
     """
     resamples = list(dict.fromkeys(r["resample"] for r in rows))
-    more = 22 * ((len(models) - 1) // LEGEND)
+    left = max(130.0, *(svg.text_width(names[s], 11.5) + APART for s in resamples), 0.0)
+    columns = svg.key_columns([label(model) for model in models], width - left, LEGEND, 2 * svg.NOTE)
+    more = 22 * ((len(models) - 1) // columns)
     with svg.canvas(width, 28 * len(resamples) + 96 + more) as figure:
-        ax = svg.axes(figure, 130, 52, 20, 40 + more)
+        ax = svg.axes(figure, left, 52, 20, 40 + more)
         for y in range(len(resamples)):
             ax.axhline(y, color=svg.RULE, linewidth=0.8)
         for model, i in models.items():
@@ -218,7 +249,7 @@ def by_resample(
         ax.legend(
             loc="lower left",
             bbox_to_anchor=(-0.01, 1.0),
-            ncols=min(len(models), LEGEND),
+            ncols=columns,
             frameon=False,
             fontsize=11.5,
             handletextpad=0.2,
@@ -300,8 +331,9 @@ def love(rows: Sequence[Row], slug: str, description: str, width: float = 820) -
         Rows of `TreatmentBalance` of all patients (subgroup 0).
     """
     rows = sorted(rows, key=lambda r: (-abs(r["crude"]), r["covariate"]))
+    names = [term(r["covariate"]) for r in rows]
     with svg.canvas(width, line_height(len(rows)) * max(len(rows), 1) + 58) as figure:
-        ax = svg.axes(figure, 208, 50, 16, 8)
+        ax = svg.axes(figure, max(NAMES, *(svg.text_width(name, 11.5) + INDENT for name in names), 0.0), 50, 16, 8)
         for y, r in enumerate(rows):
             ax.plot([abs(r["weighted"]), abs(r["crude"])], [y, y], color=svg.RULE, linewidth=1.4)
         ax.plot(
@@ -325,7 +357,7 @@ def love(rows: Sequence[Row], slug: str, description: str, width: float = 820) -
         ax.axvline(0.1, color=svg.MUTED, linewidth=1, linestyle=svg.DASHES[1])
         ax.set(ylim=(len(rows) - 0.5, -0.5), yticks=range(len(rows)), xlabel="Absolute standardised mean difference")
         ax.set_xlim(left=0)
-        ax.set_yticklabels([term(r["covariate"]) for r in rows])
+        ax.set_yticklabels(names)
         ax.tick_params(axis="y", length=0, labelcolor=svg.INK, pad=10)
         ax.spines["left"].set_visible(False)
         return svg.finish(figure, slug, description, rows)
@@ -345,15 +377,16 @@ def decision(
     everybody
         Name of the rows of acting on all.
     """
-    more = 22 * ((len({r["model"] for r in rows}) - 1) // LEGEND)
+    names = {m: m.capitalize() if m == everybody else label(m) for m in dict.fromkeys(r["model"] for r in rows)}
+    columns = svg.key_columns(list(names.values()), width - 60, LEGEND)
+    more = 22 * ((len(names) - 1) // columns)
     with svg.canvas(width, 260 + more) as figure:
         ax = svg.axes(figure, 66, 48, 20, 34 + more)
         ax.axhline(0, color=svg.MUTED, linewidth=1)
-        for model in dict.fromkeys(r["model"] for r in rows):
+        for model, name in names.items():
             line = sorted((r["threshold"], r["estimate"]) for r in rows if r["model"] == model)
             group = colours.get(model, 0)
             colour, thickness = (svg.series(group), 2.0) if group else (svg.MUTED, 1.4)
-            name = f"{everybody.capitalize()}" if model == everybody else label(model)
             ax.plot(*zip(*line, strict=True), linestyle=svg.dash(group), label=name, color=colour, linewidth=thickness)
         span, height = decision_ends(rows, everybody)
         ax.set(
@@ -363,7 +396,7 @@ def decision(
             ylabel="Net benefit",
         )
         ax.xaxis.set_major_formatter(lambda v, _: f"{100 * v:.0f} %")
-        ax.legend(loc="lower left", bbox_to_anchor=(-0.01, 1.0), ncols=LEGEND, frameon=False, fontsize=11.5)
+        ax.legend(loc="lower left", bbox_to_anchor=(-0.01, 1.0), ncols=columns, **svg.KEY)
         return svg.finish(figure, slug, description, rows)
 
 

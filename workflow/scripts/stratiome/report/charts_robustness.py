@@ -9,6 +9,8 @@ from stratiome.report import svg
 from stratiome.report.words import label
 
 Row = Mapping[str, Any]
+LEFT, ROW = 68.0, 18.0
+"""Pixels left of the axes, and of a further row of the legend."""
 
 
 def dose_response(
@@ -34,8 +36,10 @@ def dose_response(
     share
         Whether doses are shares, not standard deviations.
     """
-    with svg.canvas(width, 210) as figure:
-        ax = svg.axes(figure, 68, 44, 10, 40)
+    columns = svg.key_columns([label(model) for model in models], width, 2)
+    more = ROW * (-(-len(models) // columns) - 1)
+    with svg.canvas(width, 210 + more) as figure:
+        ax = svg.axes(figure, LEFT, 44, 10, 40 + more)
         ax.axhline(0, color=svg.MUTED, linewidth=1)
         for model, i in models.items():
             own = sorted((r for r in rows if r["model"] == model), key=lambda r: float(r["dose"]))
@@ -64,5 +68,6 @@ def dose_response(
         ax.locator_params(axis="both", nbins=5)
         if share:
             ax.xaxis.set_major_formatter(lambda v, _: f"{100 * v:.0f} %")
-        ax.legend(loc="lower left", bbox_to_anchor=(-0.02, 1.0), ncols=2, frameon=False, fontsize=11.5)
+        start = -LEFT / (width - LEFT - 10)
+        ax.legend(loc="lower left", bbox_to_anchor=(start, 1.0), ncols=columns, **svg.KEY)
         return svg.finish(figure, slug, description, rows)

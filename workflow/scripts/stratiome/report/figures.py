@@ -21,6 +21,11 @@ MOST_POINTS = 2000
 Rows of the map are in random order, so the first are a random sample."""
 
 
+SWATCH = (4.0, 4.0 + svg.SWATCH)
+NAME = SWATCH[1] + 6
+"""Where the line of a group begins and ends, and its name begins, left of its numbers at risk."""
+
+
 def month_ticks(last: float) -> list[float]:
     """Ticks of a time axis at whole years or halves of one, at most seven of them."""
     step = next((s for s in (3, 6, 12, 24, 36, 60, 120, 240) if last / s <= 6.01), 480)
@@ -52,7 +57,7 @@ def curves(
     initial
         What is printed for the number at risk at time zero of each group, where a table blurs its size.
     """
-    left, row_height = 132.0, 19.0
+    left, row_height = _margin(groups), 19.0
     bottom = 70 + row_height * len(groups)
     last = max((r["time_months"] for _, _, rows in groups for r in rows), default=1.0)
     ticks = month_ticks(last)
@@ -70,6 +75,12 @@ def curves(
         shown = [[r for r in rows if r["at_risk"] >= min_cell] for _, _, rows in groups]
         origins = [o for rows in shown if rows and (o := origin(rows[0]["survival"]))]
         return svg.finish(figure, slug, description, [r for rows in shown for r in rows], " ".join(origins))
+
+
+def _margin(groups: Sequence[tuple[str, int, Sequence[Row]]]) -> float:
+    """Pixels left of survival curves: line, name and half a number at risk."""
+    names = max((svg.text_width(name, svg.NOTE) for name, _, _ in groups), default=0.0)
+    return max(132.0, NAME + names + svg.text_width("10,000", svg.NOTE) / 2 + 6)
 
 
 def proportions(
@@ -93,10 +104,12 @@ def proportions(
         Natural size in pixels.
     """
     with svg.canvas(width, 44 * len(groups) + 68) as figure:
-        ax = svg.axes(figure, 96, 52, 132, 12)
+        shares = [share_of(rows, min_cell)[1] for _, _, rows in groups]
+        left = max(96.0, *(svg.text_width(name) + 14 for name, _, _ in groups), 0.0)
+        ax = svg.axes(figure, left, 52, max(132.0, *(svg.text_width(share) + 18 for share in shares), 0.0), 12)
         for y, (name, group, rows) in enumerate(groups):
             at: dict[str, Any] = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points", "va": "center"}
-            ax.annotate(name, (0, y), (-92, 0), color=svg.INK, annotation_clip=False, **at)
+            ax.annotate(name, (0, y), (4 - left, 0), color=svg.INK, annotation_clip=False, **at)
             few, share = share_of(rows, min_cell)
             ax.annotate(share, (1, y), (14, 0), color=svg.INK, annotation_clip=False, **at)
             if few:
@@ -148,7 +161,7 @@ def _curve(ax: Axes, group: int, rows: Sequence[Row]) -> None:
         drawstyle="steps-post",
         color=svg.series(group),
         linestyle=svg.dash(group),
-        linewidth=2,
+        linewidth=svg.LINE,
     )
 
 
@@ -166,30 +179,31 @@ def _at_risk(
         "textcoords": "offset points",
         "annotation_clip": False,
     }
-    ax.annotate("At risk", (0, 0), (-left + 4, -50), color=svg.MUTED, fontsize=11.5, **place)
+    ax.annotate("At risk", (0, 0), (-left + SWATCH[0], -50), color=svg.MUTED, fontsize=svg.NOTE, **place)
     for i, (name, group, rows) in enumerate(groups):
         y = -50 - step * (i + 1)
         line = ax.annotate(
             "",
-            xy=(-left + 4, y + 4),
-            xytext=(-left + 24, y + 4),
+            xy=(-left + SWATCH[0], y + 4),
+            xytext=(-left + SWATCH[1], y + 4),
             xycoords=("axes points", "axes points"),
             textcoords=("axes points", "axes points"),
             annotation_clip=False,
             arrowprops={
                 "arrowstyle": "-",
                 "color": svg.series(group),
-                "linewidth": 2.4,
+                "linewidth": svg.LINE,
                 "linestyle": svg.dash(group),
+                "capstyle": "butt",
                 "shrinkA": 0,
                 "shrinkB": 0,
             },
         )
         line.set_in_layout(False)
-        ax.annotate(name, (0, 0), (-left + 30, y), color=svg.INK, fontsize=11.5, **place)
+        ax.annotate(name, (0, 0), (-left + NAME, y), color=svg.INK, fontsize=svg.NOTE, **place)
         for tick in ticks:
             text = initial[i] if initial and tick == 0 else count(risk_at(rows, tick), min_cell)
-            ax.annotate(text, (tick, 0), (0, y), ha="center", color=svg.INK, fontsize=11.5, **place)
+            ax.annotate(text, (tick, 0), (0, y), ha="center", color=svg.INK, fontsize=svg.NOTE, **place)
 
 
 def risk_at(rows: Sequence[Row], tick: float) -> int | None:

@@ -9,10 +9,13 @@ from __future__ import annotations
 import io
 import re
 from contextlib import contextmanager
+from functools import cache
 from html import escape
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Self
 
 from stratiome.report.template import TEMPLATES
+from stratiome.report.traced import bare
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -43,16 +46,24 @@ DASHES = (
     (0, (1, 3)),
     (0, (5, 1, 1, 1)),
 )
+LINE, SWATCH = 2.0, 44.0
+"""Width of the line of a group, which its dashes grow with, and the length that a key shows of it, in pixels."""
+NOTE = 11.5
+"""Size of the letters of notes and keys, pixels."""
+KEY = {"handlelength": SWATCH / NOTE, "handletextpad": 0.5, "columnspacing": 1.6, "frameon": False, "fontsize": NOTE}
+"""Legend of lines."""
 
 _VARIABLES = {INK: "ink", MUTED: "muted", RULE: "rule", PAPER: "paper", ACCENT: "accent", GREY: "grey"} | {
     colour: f"series-{i}" for i, colour in enumerate(SERIES, 1)
 }
+FONT, LETTERS = "DejaVu Sans", 12.5
+"""Font that figures are laid out in, which is wider than those of the page and of paper, and its size in pixels."""
 _STYLE = {
     "pdf.fonttype": 42,
     "svg.fonttype": "none",
     "svg.hashsalt": "stratiome",
-    "font.family": "DejaVu Sans",
-    "font.size": 12.5,
+    "font.family": FONT,
+    "font.size": LETTERS,
     "axes.edgecolor": RULE,
     "axes.labelcolor": MUTED,
     "axes.labelsize": 12,
@@ -73,6 +84,44 @@ _STYLE = {
     "axes.unicode_minus": True,
     "lines.solid_capstyle": "butt",
 }
+
+
+def text_width(text: str, size: float = LETTERS) -> float:
+    """Width in pixels of the longest line of a text, without its marks, in the widest font that may show it."""
+    return max(_line_width(line, size) for line in bare(text).split("\n"))
+
+
+@cache
+def _line_width(line: str, size: float) -> float:
+    from matplotlib.font_manager import FontProperties
+    from matplotlib.textpath import text_to_path
+
+    font = FontProperties(family=FONT, size=size)
+    return float(text_to_path.get_text_width_height_descent(line, font, ismath=False)[0]) if line else 0.0
+
+
+def wrapped(text: str, room: float, size: float = LETTERS) -> str:
+    """A text in lines of at most `room` pixels, as far as its words allow."""
+    lines: list[str] = []
+    for word in text.split(" "):
+        longer = f"{lines[-1]} {word}" if lines else word
+        if lines and text_width(longer, size) <= room:
+            lines[-1] = longer
+        else:
+            lines.append(word)
+    return "\n".join(lines)
+
+
+def key_columns(names: Sequence[str], room: float, most: int, swatch: float = SWATCH) -> int:
+    """Columns, `most` at most, in which a legend of these names is no wider than `room` pixels."""
+    widths = [swatch + text_width(name, NOTE) + 0.5 * NOTE for name in names]
+    for columns in range(min(most, len(names)), 1, -1):
+        size, longer = divmod(len(names), columns)  # the first `longer` columns have one name more
+        starts = [i * size + min(i, longer) for i in range(columns + 1)]
+        needed = sum(max(widths[a:b]) for a, b in pairwise(starts)) + 1.6 * NOTE * (columns - 1)
+        if needed <= room - NOTE:
+            return columns
+    return 1
 
 
 def series(group: int) -> str:

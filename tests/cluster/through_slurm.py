@@ -1,4 +1,4 @@
-"""A real SLURM for the tests of this folder, and a way to run the workflow through it: `make test-cluster`."""
+"""A real SLURM for the tests of this folder, and a way to run the workflow through it."""
 
 from __future__ import annotations
 
@@ -8,14 +8,11 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import pytest
-
 from conftest import ROOT, write_config
-from small import run, small_config, tables, write_small
+from small import small_config, tables
 
 SCRIPT = Path(__file__).with_name("slurm.sh")
 OPTIONS = ("--slurm-status-command", "squeue", "--slurm-init-seconds-before-status-checks", "5", "--cores", "2")
@@ -116,46 +113,6 @@ class Folder:
         started = self.start(*arguments, profile=profile)
         assert started.end() == 0, started.text()[-4000:]
         return tables(self.results)
-
-
-@pytest.fixture(scope="session")
-def cluster(tmp_path_factory) -> Iterator[Cluster]:
-    """Two nodes of a real SLURM."""
-    if not os.environ.get("STRATIOME_CLUSTER"):
-        pytest.skip("a SLURM is brought up by `make test-cluster` only")
-    if os.geteuid():
-        pytest.skip("bringing up a SLURM needs root")
-    found = Cluster(tmp_path_factory.mktemp("slurm"))
-    found.call("up")
-    yield found
-    subprocess.run(["scancel", "--user", "root"], check=False)
-    found.call("down")
-
-
-@pytest.fixture(scope="session")
-def data(tmp_path_factory) -> Path:
-    """Files of the small cohort."""
-    folder = tmp_path_factory.mktemp("data")
-    write_small(folder)
-    return folder
-
-
-@pytest.fixture(scope="session")
-def reference(data, tmp_path_factory) -> dict[str, bytes]:
-    """Tables of a local run."""
-    return tables(run(tmp_path_factory.mktemp("local"), data, cores=2))
-
-
-@pytest.fixture
-def folder(cluster, data, tmp_path) -> Iterator[Folder]:
-    """A fresh folder; jobs that a test left in the queue are cancelled, and nodes are brought back."""
-    yield Folder(tmp_path / "run", data)
-    subprocess.run(["scancel", "--user", "root"], check=False)
-
-
-def difference(a: dict[str, bytes], b: dict[str, bytes]) -> list[str]:
-    """Names of files that are in one only, or differ."""
-    return sorted(set(a) ^ set(b)) + [name for name in sorted(set(a) & set(b)) if a[name] != b[name]]
 
 
 def kill(started: Run) -> None:
