@@ -44,27 +44,26 @@ def main(arguments: list[str] | None = None) -> int:
             try:
                 wrong += _figures(folder, name, folder / kept)
             except (OSError, ValueError, KeyError) as error:
-                print(f"{folder / name}: cannot be checked ({error!r})", file=sys.stderr)
+                print(
+                    f"{folder / name}: cannot be checked ({error!r}). Suggestion: make the report again",
+                    file=sys.stderr,
+                )
                 return 1
     return 1 if wrong else 0
 
 
 def _figures(folder: Path, name: str, kept: Path) -> int:
     """Compare the rows of the figures of a folder, and return how many numbers do not agree."""
-    least = None
-    if name == SHARED:
-        manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
-        least = int(manifest["config"]["audit"]["min_cell"])
-    found = compare_rows(
-        folder / name, Artefacts(folder, json.loads(kept.read_text(encoding="utf-8"))["tables"]), least
-    )
+    said = json.loads(kept.read_text(encoding="utf-8"))
+    least = int(said["min_cell"]) if name == SHARED else None
+    found = compare_rows(folder / name, Artefacts(folder, said["tables"]), least)
     aside = [
         f"{found.merged:,} merged into steps of several events, each found at an earlier step" * bool(found.merged),
         f"{found.withheld:,} withheld" * bool(found.withheld),
         f"{found.elsewhere:,} rows of no table" * bool(found.elsewhere),
     ]
-    said = "; ".join([f"{found.values:,} numbers of rows compared", *(a for a in aside if a)])
-    print(f"{folder / name}: {said}; {len(found.faults):,} do not agree")
+    told = "; ".join([f"{found.values:,} numbers of rows compared", *(a for a in aside if a)])
+    print(f"{folder / name}: {told}; {len(found.faults):,} do not agree")
     return _say(found.faults)
 
 

@@ -296,7 +296,9 @@ class Artefacts:
         return self._read[name]
 
 
-def written(pages: Mapping[str, str], files: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+def written(
+    pages: Mapping[str, str], files: Mapping[str, Sequence[str]], min_cell: int | None = None
+) -> dict[str, Any]:
     """What is kept beside pages to check them later: files of their tables, and their numbers of prose.
 
     Parameters
@@ -305,9 +307,12 @@ def written(pages: Mapping[str, str], files: Mapping[str, Sequence[str]]) -> dic
         HTML by the name of its file.
     files
         Table -> its files.
+    min_cell
+        What counts of a page to share are rounded to multiples of, where there is such a page.
     """
     prose = {name: [p.text for p in numbers(page) if not p.origin] for name, page in pages.items()}
-    return {"tables": {n: list(f) for n, f in files.items()}, "prose": prose}
+    said: dict[str, Any] = {"tables": {n: list(f) for n, f in files.items()}, "prose": prose}
+    return said if min_cell is None else said | {"min_cell": min_cell}
 
 
 def check(page: Path, kept: Path) -> tuple[int, int, list[Fault]]:
