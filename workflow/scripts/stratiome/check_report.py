@@ -44,10 +44,8 @@ def main(arguments: list[str] | None = None) -> int:
             try:
                 wrong += _figures(folder, name, folder / kept)
             except (OSError, ValueError, KeyError) as error:
-                print(
-                    f"{folder / name}: cannot be checked ({error!r}). Suggestion: make the report again",
-                    file=sys.stderr,
-                )
+                told = f"{folder / name}: cannot be checked ({error!r}). Suggestion: make the report again"
+                print(told, file=sys.stderr)
                 return 1
     return 1 if wrong else 0
 

@@ -91,8 +91,9 @@ class _Content(Reader):
             self._script.append("")
         if tag == "svg" and given.get("data-curves"):
             self.curves.append((given["data-curves"].split(), []))
-        if tag == "path" and self.curves and CURVE.search(given.get("style", "")):
-            self.curves[-1][1].append(given.get("d", ""))
+        drawn = given.get("d", "")
+        if tag == "path" and self.curves and CURVE.search(given.get("style", "")) and "Q" not in drawn:
+            self.curves[-1][1].append(drawn)  # lines of the legend are bent ones
         if tag == "table":
             self.tables.append(_Grid())
         if tag == "tr" and self.tables:
