@@ -44,8 +44,9 @@ monitor: $(VENV)/.installed ## compare the batch of CONFIG with the bundle of it
 	@$(BIN)/python -m stratiome.monitor $(CONFIG)
 
 check: $(VENV)/.installed ## compare the numbers of the reports in RESULTS with their tables, and see what they give away
-	@$(BIN)/python -m stratiome.check_report $(RESULTS)
-	@$(BIN)/python -m stratiome.check_disclosure $(RESULTS)
+	@failed=0; \
+	for reads in check_report check_disclosure; do $(BIN)/python -m stratiome.$$reads $(RESULTS) || failed=1; done; \
+	exit $$failed
 
 fetch-study: $(VENV)/.installed ## download the study that `data.fetch` of CONFIG names, once, before its first run
 	@$(BIN)/python -m stratiome.cohort.fetch $(CONFIG)

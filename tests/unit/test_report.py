@@ -971,8 +971,8 @@ def test_footer_promises_what_is_kept(html: dict[str, str]) -> None:
     text = Page(html["demo"]).text
     assert "Internal: single counts under 10 are not printed" in text
     public = Page(render(dataclasses.replace(fixtures.inputs("demo"), public=True))).text
-    assert "To be shared: counts under 10 are not printed" in public
-    assert "protected within a table, not across tables" in public
+    assert "To be shared: counts of patients and events are rounded to multiples of 10" in public
+    assert "what estimates and several runs tell together is not protected" in public
 
 
 def test_checks_of_the_data_say_what_could_mislead(html: dict[str, str]) -> None:

@@ -51,7 +51,7 @@ def test_nothing_is_given_away(case: str) -> None:
 
 def test_the_internal_page_has_steps_that_are_not_shared(demo: ReportInputs) -> None:
     found = _found(demo, render(replace(demo, public=False)))
-    assert {leak.kind for leak in found} == {"curve"}
+    assert {leak.kind for leak in found} == {"curve", "exact count", "group"}
 
 
 def test_the_page_to_share_draws_nothing_of_single_patients(page: str, demo: ReportInputs) -> None:
@@ -85,6 +85,13 @@ def _chart(series: str) -> str:
 def _exact(n: int) -> str:
     return f'<span class="n" title="subgroup_summary[0].n">{n}</span>'
 
+
+def _lower_bounds(cell: str) -> str:
+    head = "<tr><th>Model</th><th>Patients</th><th>n / events</th></tr>"
+    return f"<table>{head}<tr><td>Clinical</td><td>Histology: mixed</td><td>{cell}</td></tr></table>"
+
+
+IV = ("Stage: IVß", "&lt;10 (&lt;7 %)")
 
 PLANTED: dict[str, tuple[str, Callable[[str], str]]] = {
     "identifier in the text": ("identifier", lambda p: _before_end(p, "<p>see HOSP-0001.</p>")),
@@ -139,6 +146,29 @@ PLANTED: dict[str, tuple[str, Callable[[str], str]]] = {
         ),
     ),
     "in less out": ("subtraction", lambda p: _before_end(p, _table([("step", _exact(600), "<10", _exact(597))]))),
+    "exact arms beside a rounded total": (
+        "exact count",
+        lambda p: _before_end(p, "<table><tr><th></th><th>Untreated, n = 64</th><th>Treated, n = 88</th></tr></table>"),
+    ),
+    "exact number at risk": (
+        "exact count",
+        lambda p: _before_end(p, '<svg><text><tspan data-from="treatment_curves[0].at_risk">64</tspan></text></svg>'),
+    ),
+    "percentage of exact counts": (
+        "exact count",
+        lambda p: _before_end(p, _number("31", "((100 * subgroup_summary[0].n) / subgroup_summary[1].n)")),
+    ),
+    "percentages that only one number of patients fits": (
+        "division",
+        lambda p: _before_end(
+            p, _table([("Stage: I", "45 (31 %)"), ("Stage: II", "58 (39 %)"), ("Stage: III", "42 (29 %)"), IV])
+        ),
+    ),
+    "nobody of an arm": ("group", lambda p: _before_end(p, _table([("Stage: IVß", "0 %", "&lt;12 %")]))),
+    "everybody of an arm": ("group", lambda p: _before_end(p, _table([("Stage: IVß", "100 %", "50 %")]))),
+    "events of all": ("group", lambda p: _before_end(p, _lower_bounds("13 / 13"))),
+    "events of nearly all": ("group", lambda p: _before_end(p, _lower_bounds("40 / 38"))),
+    "events of none": ("group", lambda p: _before_end(p, _lower_bounds("40 / 0"))),
 }
 
 
@@ -154,9 +184,9 @@ def test_what_is_planted_is_found(demo: ReportInputs, page: str, case: str) -> N
 def test_what_is_no_leak_is_none(demo: ReportInputs, page: str) -> None:
     for text in (
         "<p>Fewer than 5 patients, at least 6 events, below 3 patients, 1 to 9 patients, 12 patients.</p>",
-        _number("245", "(subgroup_summary[0].n + subgroup_summary[3].n)"),
-        _number("30", "(10 * round((subgroup_summary[0].n / 10)))"),
-        _table([("All", _exact(100)), ("a", "≈60"), ("b", _exact(36)), ("c", "<10")]),
+        _number("250", "near((subgroup_summary[0].n + subgroup_summary[3].n), 10)"),
+        _number("240", "near(subgroup_summary[0].n, 10)"),
+        _table([("All", _exact(100)), ("a", "≈60"), ("b", _exact(40)), ("c", "<10")]),
         _table([("All", _exact(100)), ("a", _exact(90)), ("b", "<10"), ("c", "<10")]),
         "<p>Subgroup 4711, a1</p>",
     ):
@@ -169,14 +199,16 @@ def test_a_curve_with_its_own_steps_is_found(demo: ReportInputs, page: str) -> N
     assert _found(demo, drawn.sub(lambda m: m[0], page)) == []
     first = drawn.search(inner)
     assert first is not None
-    assert [leak.kind for leak in _found(demo, drawn.sub(lambda m: first[0], page, count=1))] == ["curve"] * 3
+    kinds = [leak.kind for leak in _found(demo, drawn.sub(lambda m: first[0], page, count=1))]
+    assert kinds.count("curve") == 3
+    assert set(kinds) == {"curve", "exact count"}  # numbers at risk
 
 
 def test_a_chart_with_points_of_single_patients_is_found(demo: ReportInputs, page: str) -> None:
     charts = re.compile(r'<script type="application/json" class="chart">{"slug": "km-subgroups".*?</script>', re.S)
     inner = charts.search(render(replace(demo, public=False)))
     assert inner is not None
-    assert {leak.kind for leak in _found(demo, charts.sub(lambda m: inner[0], page))} == {"curve"}
+    assert {leak.kind for leak in _found(demo, charts.sub(lambda m: inner[0], page))} == {"curve", "exact count"}
     untold = re.sub(r', "at_risk": {"rows": \[[^]]*\], "values": \[[^]]*\]}', "", inner[0])
     assert untold != inner[0]
     found = _found(demo, charts.sub(lambda m: untold, page))
@@ -205,6 +237,8 @@ def test_steps_are_merged_until_they_stand_for_enough_events() -> None:
     assert [r["survival"] for r in told] == [1.0, 1.0, 1.0, 0.7, 0.7, 0.35, 0.35, 0.35]
     assert [r["at_risk"] for r in told] == list(range(8))
     assert merged([]) == []
+    fine = [{**rows[0], "survival": 1 - 6 / 88, "lower": 0.8791, "upper": 0.9999}]
+    assert [merged(fine)[0][name] for name in ("survival", "lower", "upper")] == [0.93, 0.88, 1.0]
 
 
 def test_steps_of_a_drawn_curve_are_counted() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import re
 import shutil
 import zlib
@@ -93,6 +94,15 @@ def _in_pdf(folder: Path) -> None:
             return
 
 
+def _effective(folder: Path) -> None:
+    """The effective sample size, which is the size where all weights are one."""
+    path = folder / "treatment-changed-treatment.csv"
+    rows = list(csv.reader(path.read_text(encoding="utf-8").splitlines()))
+    rows[1][rows[0].index("effective_n")] = "151"
+    with path.open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file, lineterminator="\n").writerows(rows)
+
+
 PLANTED: dict[str, tuple[str, Callable[[Path], None]]] = {
     "identifier in a comment": ("identifier", _changed("cohort-flow.svg", "</svg>", "<!-- HOSP-0001 --></svg>")),
     "identifier in a caption": ("identifier", _changed("cohort-flow.txt", r"\n\n", "\n\nHOSP-0002 ")),
@@ -106,7 +116,8 @@ PLANTED: dict[str, tuple[str, Callable[[Path], None]]] = {
     "few patients in a caption": ("count", _changed("cohort-flow.txt", "Nobody", "4 patients")),
     "small count": ("count", _changed("cohort-omics.csv", r",<10\n", ",4\n")),
     "count that is not rounded": ("count", _changed("cohort-omics.csv", r",350\n", ",347\n")),
-    "full precision": ("precision", _changed("subgroups-survival.csv", r",0\.969,", ",0.96912,")),
+    "effective sample size": ("count", _effective),
+    "full precision": ("precision", _changed("subgroups-survival.csv", r",0\.97,", ",0.96912,")),
     "single patients": ("row", _changed("cohort-flow.csv", "scope", "patient_id")),
     "row of no table": ("row", _changed("cohort-flow.csv", "flow,0,", "people,0,")),
     "column of no table": ("row", _changed("cohort-flow.csv", "scope", "sex")),

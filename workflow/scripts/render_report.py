@@ -264,7 +264,7 @@ def main(
         write(Path(folder), made.figures, beside, settings.min_cell if public else None)
         if not public:
             Path(guidelines).write_text(made.guidelines, encoding="utf-8")
-    write_json(written(pages, beside), numbers)
+    write_json(written(pages, beside, settings.min_cell), numbers)
     write_table(answers(inputs), answers_table, Answers)
 
 

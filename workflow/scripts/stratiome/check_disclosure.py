@@ -17,8 +17,8 @@ from stratiome.report.check import Artefacts
 from stratiome.report.disclosure_check import findable, leaks
 
 PAGE, FIGURES = "report_public.html", "figures_public"
-SHOWN = 20
-"""Findings that are printed."""
+SHOWN = 8
+"""Findings of each kind that are printed."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -42,8 +42,12 @@ def main(arguments: list[str] | None = None) -> int:
     unknown = len(ids) - len(findable(map(str, ids)))
     aside = f"; {unknown:,} identifiers look like counts or short words and were not looked for" if unknown else ""
     print(f"{folder / PAGE} and {drawn:,} files of {FIGURES}: {len(found):,} findings{aside}")
-    for leak in found[:SHOWN]:
-        print(f"  - {leak}", file=sys.stderr)
+    for kind in dict.fromkeys(leak.kind for leak in found):
+        same = [leak for leak in found if leak.kind == kind]
+        for leak in same[:SHOWN]:
+            print(f"  - {leak}", file=sys.stderr)
+        if len(same) > SHOWN:
+            print(f"  - {kind}: {len(same) - SHOWN:,} more", file=sys.stderr)
     return 1 if found else 0
 
 

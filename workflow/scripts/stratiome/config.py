@@ -948,7 +948,11 @@ class AuditConfig(Section):
     """Disclosure and groups."""
 
     min_cell: int = Field(
-        10, ge=1, le=MOST_MIN_CELL, description="Counts from 1 to this number less one are suppressed in reports."
+        10,
+        ge=1,
+        le=MOST_MIN_CELL,
+        description="Counts from 1 to this number less one are suppressed in reports; in `report_public.html` and"
+        " `figures_public/` every count of patients or events is rounded to a multiple of it.",
     )
     ids_in_messages: bool = Field(
         True, description="Whether error messages may name patient identifiers (never any of their values)."

@@ -11,6 +11,7 @@ import polars as pl
 from stratiome import tables
 from stratiome.report import section_audit_external, section_prognosis, section_subgroups, section_treatment
 from stratiome.report.claims import claim
+from stratiome.report.disclosure import exact
 from stratiome.report.inputs import SITES, ReportInputs
 from stratiome.report.verdicts import Verdict
 from stratiome.report.words import label
@@ -22,7 +23,7 @@ MEAN = "rmst_difference"
 
 
 def answers(inputs: ReportInputs) -> pl.DataFrame:
-    """Table `Answers`, in the words of the page to share."""
+    """Table `Answers`, in the words of the page to share; its numbers are those of the tables."""
     inputs = replace(inputs, public=True)
     rows = [*_patients(inputs), *_subgroups(inputs), *_omics(inputs)]
     for key in inputs.settings.treatments:
@@ -131,7 +132,7 @@ def _nothing(why: str) -> Made:
 def _row(inputs: ReportInputs, question: str, found: Verdict, row: Row, **said: Any) -> Made:
     """One row; what the report does not answer has no estimate here either."""
     usual = {"about": "", "name": "", "measure": "", "unit": "", "null": None, "horizon_months": None, "p_value": None}
-    claimed = {name: row.get(name) for name in CLAIM}
+    claimed = {name: exact(row.get(name)) for name in CLAIM}
     if found.tone == "unknown":
         claimed |= dict.fromkeys(("estimate", "lower", "upper"))
         said |= {"p_value": None}

@@ -25,6 +25,9 @@ from stratiome.report.reader import Reader
 
 HIDDEN = frozenset({"style", "script"})
 NUMBER = re.compile(r"\d[\d,]*(?:\.\d+)?|\.\d+")
+CELL = re.compile(r"(\w+)\[(\d+)\]\.(\w+)")
+AROUND = 30
+"""Letters before and after a number that are told with it."""
 SMALL_P = 0.001
 """P-values below are told as below."""
 SLACK = 1e-9
@@ -52,7 +55,19 @@ class Printed:
 
 @dataclass(frozen=True)
 class Fault:
-    """A number that does not agree."""
+    """A number that does not agree.
+
+    Attributes
+    ----------
+    printed
+        As it stands in the page.
+    origin
+        Expression of the cells that it should come from; "" in prose.
+    context
+        The text around it, or the file and line.
+    why
+        What should stand there.
+    """
 
     printed: str
     origin: str
@@ -60,8 +75,8 @@ class Fault:
     why: str
 
     def __str__(self) -> str:
-        where = f" ({self.origin})" if self.origin else ""
-        return f"`{self.printed}`{where} in `{self.context.strip()}`: {self.why}"
+        cells = "; ".join(f"table {t}, row {r}, column {c}" for t, r, c in CELL.findall(self.origin))
+        return f"`{self.printed}` stands in `{self.context.strip()}`, but {self.why}" + (f" ({cells})" if cells else "")
 
 
 class _Numbers(Reader):
@@ -72,6 +87,7 @@ class _Numbers(Reader):
         self.found: list[Printed] = []
         self._held: list[str] = []
         self._chart = False
+        self._before = ""
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self._flush()
@@ -104,11 +120,13 @@ class _Numbers(Reader):
             self.found += [Printed(value, at, value) for value, at in told]
         elif not text.strip() or HIDDEN.intersection(self.within):
             return
+        before = self._before
+        self._before = f"{before}{text}".replace("\n", " ")[-AROUND:]
         if self.origin:
-            self.found.append(Printed(text, self.origin, text))
+            self.found.append(Printed(text, self.origin, f"{before}{text}".strip()))
             return
         for m in NUMBER.finditer(text):
-            around = text[max(0, m.start() - 30) : m.end() + 30].replace("\n", " ")
+            around = text[max(0, m.start() - AROUND) : m.end() + AROUND].replace("\n", " ")
             self.found.append(Printed(m[0], "", around))
 
 
@@ -131,7 +149,7 @@ _BINARY: Mapping[type[ast.operator], Callable[[Any, Any], Any]] = {
 
 
 def value_of(expression: str, cell: Callable[[str, int, str], Any]) -> float:
-    """Value of an expression of cells: numbers, `table[row].column`, `+ - * /`, `abs`, `exp` and `round`.
+    """Value of an expression of cells: numbers, `table[row].column`, `+ - * /`, `abs`, `exp`, `round` and `near`.
 
     Parameters
     ----------
@@ -162,11 +180,20 @@ def _value(node: ast.expr, cell: Callable[[str, int, str], Any]) -> Any:
             return math.exp(_value(operand, cell))
         case ast.Call(func=ast.Name(id="round"), args=[operand, *rest], keywords=[]):
             return round(_value(operand, cell), *(_value(r, cell) for r in rest))
+        case ast.Call(func=ast.Name(id="near"), args=[operand, ast.Constant(value=int() as step)], keywords=[]):
+            return _near(_value(operand, cell), step)
         case ast.Attribute(
             value=ast.Subscript(value=ast.Name(id=table), slice=ast.Constant(value=int() as row)), attr=column
         ):
             return cell(table, row, column)
     raise ValueError(f"`{ast.unparse(node)}` is no expression of cells")
+
+
+def _near(n: float, step: int) -> int:
+    """A count of a page to share: a multiple of the step; half of it below it."""
+    if 0 < n < step:
+        return step // 2
+    return max(step, step * round(n / step)) if n > 0 else 0
 
 
 def agrees(text: str, value: float) -> bool:
@@ -198,19 +225,37 @@ def compare(page: str, prose: Sequence[str], cell: Callable[[str, int, str], Any
     traced = [p for p in found if p.origin]
     plain = [p for p in found if not p.origin]
     faults = [f for p in traced if (f := _fault(p, cell)) is not None]
-    for here, written in zip_longest(plain, prose):
-        if here is None or here.text != written:
-            text = here.text if here else "(nothing)"
-            faults.append(Fault(text, "", here.context if here else "", f"was written as `{written or '(nothing)'}`"))
-            break  # all that follows is shifted
+    place = next((i for i, (p, w) in enumerate(zip_longest(plain, prose)) if p is None or p.text != w), None)
+    if place is not None:  # all that follows is shifted
+        faults.append(_of_prose(plain, prose, place))
     return len(traced), len(plain), faults
+
+
+def _of_prose(plain: Sequence[Printed], prose: Sequence[str], place: int) -> Fault:
+    """The first number of no table that is not what was written."""
+    texts = [p.text for p in plain]
+    if texts[place + 1 :] == list(prose[place:]):
+        why = "the report was written without it"
+    elif texts[place:] == list(prose[place + 1 :]):
+        why = f"the report was written with `{prose[place]}` before it, which is gone"
+    elif place < len(prose):
+        why = f"the report was written with `{prose[place]}` there"
+    else:
+        why = "the report was written with fewer numbers"
+    here = plain[place] if place < len(plain) else Printed("(nothing)", "", "the end of the page")
+    return Fault(here.text, "", here.context, f"{why}; it is no number of a table")
 
 
 def _fault(printed: Printed, cell: Callable[[str, int, str], Any]) -> Fault | None:
     try:
         value = value_of(printed.origin, cell)
     except (ValueError, TypeError, SyntaxError, ZeroDivisionError, KeyError, IndexError) as error:
-        return Fault(printed.text, printed.origin, printed.context, f"cannot be computed ({type(error).__name__})")
+        return Fault(
+            printed.text,
+            printed.origin,
+            printed.context,
+            f"what it should be cannot be computed ({type(error).__name__})",
+        )
     if agrees(printed.text, value):
         return None
     return Fault(printed.text, printed.origin, printed.context, f"the table says {value:.6g}")
@@ -251,7 +296,9 @@ class Artefacts:
         return self._read[name]
 
 
-def written(pages: Mapping[str, str], files: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+def written(
+    pages: Mapping[str, str], files: Mapping[str, Sequence[str]], min_cell: int | None = None
+) -> dict[str, Any]:
     """What is kept beside pages to check them later: files of their tables, and their numbers of prose.
 
     Parameters
@@ -260,9 +307,12 @@ def written(pages: Mapping[str, str], files: Mapping[str, Sequence[str]]) -> dic
         HTML by the name of its file.
     files
         Table -> its files.
+    min_cell
+        What counts of a page to share are rounded to multiples of, where there is such a page.
     """
     prose = {name: [p.text for p in numbers(page) if not p.origin] for name, page in pages.items()}
-    return {"tables": {n: list(f) for n, f in files.items()}, "prose": prose}
+    said: dict[str, Any] = {"tables": {n: list(f) for n, f in files.items()}, "prose": prose}
+    return said if min_cell is None else said | {"min_cell": min_cell}
 
 
 def check(page: Path, kept: Path) -> tuple[int, int, list[Fault]]:

@@ -1,8 +1,9 @@
 """Read a page that is to be shared as an attacker would, and say what it gives away.
 
 Looked for: identifiers of patients, in text, attributes, comments and what is embedded; counts of few patients, printed
-or behind a percentage or an estimate; counts that come out by subtraction within a table; steps of survival curves that
-stand for few events; scripts. What several tables or several pages tell together is not looked for.
+or behind a percentage or an estimate; counts that come out by subtraction within a table; whatever is not rounded, and
+so tells a hidden count by subtraction or division (`disclosure_recovery`); steps of survival curves that stand for few
+events; scripts. What estimates tell, as the height of a curve, and what several runs tell together is not looked for.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ import polars as pl
 
 from stratiome.report.check import HIDDEN
 from stratiome.report.disclosure import PEOPLE, STEP_EVENTS, is_small
+from stratiome.report.disclosure_recovery import Piece, exact_counts, of_table
 from stratiome.report.explore import loader, packed, points
 from stratiome.report.inputs import CURVES
 from stratiome.report.reader import VOID, Reader
@@ -60,19 +62,11 @@ class Leak:
 
 
 @dataclass
-class _Piece:
-    """Text of the page with the expression of the number it is, if it is one."""
-
-    text: str
-    origin: str
-
-
-@dataclass
 class _Grid:
     """A table of the page."""
 
     caption: str = ""
-    rows: list[list[list[_Piece]]] = field(default_factory=list)
+    rows: list[list[list[Piece]]] = field(default_factory=list)
 
 
 class _Content(Reader):
@@ -80,7 +74,7 @@ class _Content(Reader):
 
     def __init__(self) -> None:
         super().__init__()
-        self.pieces: list[_Piece] = []
+        self.pieces: list[Piece] = []
         self.tables: list[_Grid] = []
         self.scripts: list[str] = []
         self.handlers = 0
@@ -97,8 +91,9 @@ class _Content(Reader):
             self._script.append("")
         if tag == "svg" and given.get("data-curves"):
             self.curves.append((given["data-curves"].split(), []))
-        if tag == "path" and self.curves and CURVE.search(given.get("style", "")):
-            self.curves[-1][1].append(given.get("d", ""))
+        drawn = given.get("d", "")
+        if tag == "path" and self.curves and CURVE.search(given.get("style", "")) and "Q" not in drawn:
+            self.curves[-1][1].append(drawn)  # lines of the legend are bent ones
         if tag == "table":
             self.tables.append(_Grid())
         if tag == "tr" and self.tables:
@@ -122,7 +117,7 @@ class _Content(Reader):
             self._script[-1] += data
         if within & HIDDEN:
             return
-        piece = _Piece(data, self.origin)
+        piece = Piece(data, self.origin)
         self.pieces.append(piece)
         if "table" not in within or not self.tables:
             return
@@ -166,9 +161,11 @@ def leaks(
         pieces = [*pieces, *told]
         found += given
     found += _counts(pieces, min_cell, cell)
+    found += [Leak(kind, where) for kind, where in exact_counts(pieces, min_cell)]
     found += prose("".join(p.text if not p.origin else "#" for p in pieces), min_cell)
     for grid in reader.tables:
         found += _subtraction(grid, min_cell, cell)
+        found += [Leak(kind, where) for kind, where in of_table(grid.caption, grid.rows, min_cell)]
     found += _steps(reader.curves, min_cell, table)
     return list(dict.fromkeys(found))
 
@@ -177,7 +174,7 @@ def _column(at: tuple[str, int, str]) -> tuple[str, str]:
     return at[0], at[2]
 
 
-def _chart(text: str, table: Callable[[str], pl.DataFrame]) -> tuple[list[_Piece], list[Leak]]:
+def _chart(text: str, table: Callable[[str], pl.DataFrame]) -> tuple[list[Piece], list[Leak]]:
     """Numbers and words of a chart, and what the points of its curves give away."""
     try:
         told, said = points(text)
@@ -195,7 +192,7 @@ def _chart(text: str, table: Callable[[str], pl.DataFrame]) -> tuple[list[_Piece
             gaps = [b - a for a, b in pairwise(told_events)]
             if any(gap < STEP_EVENTS for gap in (gaps[:-1] if column == "time_months" else gaps)):
                 found.append(Leak("curve", f"a chart of {name}: more than one point for {STEP_EVENTS} events"))
-    return [*(_Piece(value, at) for value, at in told), _Piece(said, "")], list(dict.fromkeys(found))
+    return [*(Piece(value, at) for value, at in told), Piece(said, "")], list(dict.fromkeys(found))
 
 
 # --- identifiers -----------------------------------------------------------------------------------------------------
@@ -271,7 +268,7 @@ def _value(cell: Cell, at: tuple[str, int, str]) -> Any:
         return None
 
 
-def _counts(pieces: Sequence[_Piece], min_cell: int, cell: Cell) -> Iterator[Leak]:
+def _counts(pieces: Sequence[Piece], min_cell: int, cell: Cell) -> Iterator[Leak]:
     for piece in pieces:
         for name, row, column in _cells(_without_sums(piece.origin)):
             counted = [column] if column in PEOPLE else ["n"]
@@ -300,7 +297,7 @@ class _Count:
     value: int = 0
 
 
-def _count(pieces: Sequence[_Piece], min_cell: int, cell: Cell) -> _Count:
+def _count(pieces: Sequence[Piece], min_cell: int, cell: Cell) -> _Count:
     text = "".join(p.text for p in pieces).strip()
     if text.startswith(f"<{min_cell}"):
         return _Count("suppressed")
@@ -342,7 +339,7 @@ def _down(caption: str, column: Sequence[tuple[str, _Count]], min_cell: int) -> 
             yield Leak("subtraction", f"`{caption.strip()[:SHOWN]}` {group[:SHOWN]}".strip())
 
 
-def _text(pieces: Sequence[_Piece]) -> str:
+def _text(pieces: Sequence[Piece]) -> str:
     return "".join(p.text for p in pieces).strip()
 
 

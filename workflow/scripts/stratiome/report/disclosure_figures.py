@@ -160,8 +160,9 @@ def _rows(text: str, shared: Shared) -> Iterator[tuple[str, str]]:
                 continue
             if column not in true:
                 yield "row", f"line {number}: {row[TABLE]} has no {column}"
-            elif counts(column) and isinstance(true[column], int):
-                if value != f"<{shared.min_cell}" and (not value.isdigit() or int(value) % shared.min_cell):
+            elif counts(column) and isinstance(true[column], int | float):
+                bare = value.removeprefix(">")
+                if value != f"<{shared.min_cell}" and (not bare.isdigit() or int(bare) % shared.min_cell):
                     yield "count", f"line {number}, {column}: neither suppressed nor rounded"
             elif isinstance(true[column], float):
                 yield from (

@@ -20,6 +20,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from stratiome.report.disclosure import HEIGHT, Rounded
 from stratiome.report.template import TEMPLATES
 from stratiome.report.traced import bare, origin
 
@@ -31,7 +32,7 @@ CHART = '<script type="application/json" class="chart">'
 LIBRARY = '<script type="text/plain" id="library">'
 POLICY = "img-src data:"
 """End of the policy of a page without charts."""
-_CELL = re.compile(r"(\w+)\[(\d+)\]\.(\w+)")
+_CELL = re.compile(r"(?:near\()?(\w+)\[(\d+)\]\.(\w+)(?:, (\d+)\))?")
 
 
 @dataclass(frozen=True)
@@ -137,7 +138,10 @@ def _table(series: Series) -> str:
 def _column(series: Series, name: str) -> str:
     """Values of a column and the rows of the table they stand in."""
     rows = ", ".join(str(_place(series, row, name)) for row in series.rows)
-    return f'{{"rows": [{rows}], "values": [{", ".join(_written(row[name], series.decimals) for row in series.rows)}]}}'
+    steps = {m[4] for row in series.rows if (m := _CELL.fullmatch(origin(row[name]))) and m[4]}
+    step = f', "near": {max(steps)}' if steps else ""
+    values = ", ".join(_written(row[name], series.decimals) for row in series.rows)
+    return f'{{"rows": [{rows}], "values": [{values}]{step}}}'
 
 
 def _place(series: Series, row: Row, name: str) -> int:
@@ -148,7 +152,7 @@ def _place(series: Series, row: Row, name: str) -> int:
 
 
 def _written(value: float | None, decimals: int) -> str:
-    if value is None:
+    if value is None or (isinstance(value, Rounded) and value.text):
         return "null"
     return str(int(value)) if isinstance(value, int) else f"{float(value):.{decimals}f}"
 
@@ -178,8 +182,9 @@ def steps(
         kept += seen[-1:] if seen and kept[-1] is not seen[-1] else []
         if public:
             kept = [_untold(r) for r in kept]
-        beside = {} if public else {"at_risk": "at risk"}
-        series.append(Series(name, group, kept, "time_months", "survival", "lower", "upper", beside, "steps"))
+        beside, decimals = ({}, HEIGHT) if public else ({"at_risk": "at risk"}, DECIMALS)
+        columns = ("time_months", "survival", "lower", "upper")
+        series.append(Series(name, group, kept, *columns, beside, "steps", decimals))
     shown = [s for s in series if s.rows]
     last = max((s.rows[-1]["time_months"] for s in shown), default=1.0)
     span, height = (0.0, float(last)), (0.0, 1.02)
@@ -217,7 +222,9 @@ def points(text: str) -> tuple[list[tuple[str, str]], str]:
         for series in chart["series"]:
             for name, column in series.pop("columns").items():
                 for row, value in zip(column["rows"], column["values"], strict=True):
-                    found += [] if value is None else [(value, f"{series['table']}[{row}].{name}")]
+                    cell = f"{series['table']}[{row}].{name}"
+                    cell = f"near({cell}, {int(column['near'])})" if "near" in column else cell
+                    found += [] if value is None else [(value, cell)]
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"no chart: {error!r}") from error
     return found, json.dumps(chart, ensure_ascii=False)

@@ -11,7 +11,7 @@ from textwrap import fill
 from typing import Any
 
 from stratiome.report import paper
-from stratiome.report.disclosure import PEOPLE, count, is_small
+from stratiome.report.disclosure import EFFECTIVE, MISSING, PEOPLE, count, is_small
 from stratiome.report.paper import Print, Row
 from stratiome.report.traced import bare, origin
 
@@ -21,7 +21,7 @@ TABLE, PLACE = "table", "table_row"
 """Columns that say where a row stands: the table, and its place in it from 0."""
 SIZES = ("n", "n_row", "n_column")
 """Columns that tell how many patients the other numbers of a row rest on."""
-UNSHARED = frozenset({"of_all", "of_overlap"})
+UNSHARED = frozenset({"of_all", "of_overlap", "share_treated"})
 """Columns that are not drawn and may tell of few patients."""
 FEW = re.compile(r"\b(\d+) (patients?|events?|deaths?)\b")
 
@@ -59,7 +59,7 @@ def write(
 
 def source(row: Row) -> tuple[str, int | None]:
     """Table of a row and its place in it, as its numbers know them; ("", None) where none is traced."""
-    found = [m for value in row.values() if (m := CELL.match(origin(value)))]
+    found = [m for value in row.values() if (m := CELL.search(origin(value)))]
     # Steps of merged curves carry numbers of earlier rows of the same curve.
     return (found[0][1], max(int(m[2]) for m in found)) if found else ("", None)
 
@@ -82,7 +82,7 @@ def data(rows: Sequence[Row], min_cell: int | None = None) -> str:
 
 def counts(column: str) -> bool:
     """Whether a column counts patients or events."""
-    return column in PEOPLE or column.startswith("n_")
+    return column in PEOPLE or column == EFFECTIVE or column.startswith("n_")
 
 
 def shared(row: Row, min_cell: int) -> dict[str, str]:
@@ -95,6 +95,9 @@ def shared(row: Row, min_cell: int) -> dict[str, str]:
     told = {}
     for column, value in row.items():
         if column in UNSHARED:
+            continue
+        if text := getattr(value, "text", ""):
+            told[column] = text if text != MISSING else ""
             continue
         if isinstance(value, int) and not isinstance(value, bool) and counts(column):
             told[column] = (

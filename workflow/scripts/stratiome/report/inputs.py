@@ -24,7 +24,7 @@ from stratiome.config import (
     SubgroupConfig,
     TreatmentConfig,
 )
-from stratiome.report.disclosure import STEP_EVENTS, count, is_small, merged, part
+from stratiome.report.disclosure import STEP_EVENTS, count, is_small, merged, part, shareable
 from stratiome.report.jobs import Rule, read_rules
 from stratiome.report.outcome_words import OutcomeWords
 from stratiome.report.traced import Ledger, cells
@@ -264,16 +264,20 @@ class ReportInputs:
         if table not in self._read:
             self._read[table] = self._every(table, frame)
         rows = [dict(row) for row in self._read[table] if all(row[c] == v for c, v in where.items())]
-        return _merged(rows, CURVES[table]) if self.public and table in CURVES else rows
+        if self.public and table in CURVES:  # steps are merged by the exact numbers of events
+            return [shareable(row, self.settings.min_cell) for row in _merged(rows, CURVES[table])]
+        return rows
 
     def _every(self, table: str, frame: pl.DataFrame) -> list[dict[str, Any]]:
         """All rows of a table; thousands of questions to it are answered faster from these than by its frame."""
         frame = frame if ROW in frame.columns else frame.with_row_index(ROW)
         rows = frame.to_dicts()
         places = [row.pop(ROW) for row in rows]
-        if self.ledger is None:
-            return rows
-        return [cells(row, table, place, self.ledger) for row, place in zip(rows, places, strict=True)]
+        if self.ledger is not None:
+            rows = [cells(row, table, place, self.ledger) for row, place in zip(rows, places, strict=True)]
+        if self.public and table not in CURVES:
+            return [shareable(row, self.settings.min_cell) for row in rows]
+        return rows
 
     def row(self, table: str, **where: Any) -> dict[str, Any] | None:
         """First such row, or none."""

@@ -18,7 +18,7 @@ from stratiome.report import (
 )
 from stratiome.report.absent import left_out, noted, told, unprotected, without
 from stratiome.report.blocks import Section
-from stratiome.report.disclosure import STEP_EVENTS, beside
+from stratiome.report.disclosure import STEP_EVENTS, beside, rounded
 from stratiome.report.explore import attach
 from stratiome.report.guidelines import Answer, Guideline, places, table
 from stratiome.report.inputs import ReportInputs, Settings, read_inputs
@@ -157,7 +157,7 @@ def draw(inputs: ReportInputs, templates: Path = TEMPLATES) -> Report:
     if inputs.public and (why := unprotected(inputs)):
         first = _First(warning=f"This version was not made. {why} Make the run again to have it.")
     else:
-        with beside(inputs.wholes):
+        with rounded(inputs.public and settings.min_cell > 1), beside(inputs.wholes):
             first = _first(inputs)
             parts, found = _sections(inputs, first)
     page = fill(

@@ -8,7 +8,7 @@ from typing import Any
 
 from stratiome.report import charts
 from stratiome.report.blocks import Cell, Figure, Finding, Fold, Heading, Items, Note, Table, Text
-from stratiome.report.disclosure import MISSING, about, counts, is_small, share
+from stratiome.report.disclosure import MISSING, about, counts, exact, is_small, share
 from stratiome.report.groups import BESIDE, differing, failing, named, not_judged
 from stratiome.report.inputs import ReportInputs
 from stratiome.report.section_prognosis_calibration import two_lines
@@ -334,9 +334,11 @@ def _lost(inputs: ReportInputs, grouping: str, group: str) -> str:
     row = _measure(inputs, None, grouping, group, "censored")
     if row is None or row["estimate"] is None:
         return MISSING
-    few = round(row["estimate"] * row["n"])
-    if is_small(few, inputs.settings.min_cell) or is_small(row["n"] - few, inputs.settings.min_cell):
-        return share(few, row["n"], inputs.settings.min_cell)
+    n, least = exact(row["n"]), inputs.settings.min_cell
+    few = round(row["estimate"] * n)
+    alike = inputs.public and few in (0, n)
+    if alike or is_small(few, least) or is_small(n - few, least):
+        return share(few, n, least)
     return f"≈{5 * round(20 * row['estimate'])} %"  # exact ones of a column and its crossings tell small cells
 
 

@@ -14,7 +14,7 @@ from stratiome.numbers import rounded
 from stratiome.report import figures
 from stratiome.report.blocks import Cards, Cell, Figure, Fold, Heading, Note, Section, Table, Text
 from stratiome.report.charts_quality import at_a_glance
-from stratiome.report.disclosure import MISSING, about, beside, count, counts, is_small, part, share
+from stratiome.report.disclosure import MISSING, about, beside, count, counts, exact, is_small, part, share
 from stratiome.report.flow import diagram, merge_small
 from stratiome.report.inputs import CROSS, GIVEN, LOCKED, SITES, TEMPORAL, ReportInputs
 from stratiome.report.section_cohort_arms import GIVEN_OR_NOT, by_arm
@@ -81,8 +81,8 @@ def cohort(inputs: ReportInputs) -> Section:
                 f"n = {count(total, inputs.settings.min_cell)} patients. Filled dots are the omics of a set. A missing"
                 f" omic is never filled in: the models see that it is missing.{_without(overlap, least)}"
                 + (
-                    f" Sets of fewer than {inputs.settings.min_cell} patients are drawn at one fixed length; ≈ marks"
-                    " counts rounded to protect them."
+                    f" Sets of fewer than {inputs.settings.min_cell} patients are drawn at one fixed length."
+                    + " ≈ marks counts rounded to protect them." * (not inputs.public)
                     if small
                     else ""
                 ),
@@ -103,7 +103,7 @@ def _size(inputs: ReportInputs) -> list[object]:
     """Warnings of few events and of follow-up that is short for the horizons."""
     event = inputs.row("outcome_counts", status="event")
     said = _few_of_either(inputs)
-    if inputs.settings.words.timed and event is not None and event["n"] < FEW_EVENTS:
+    if inputs.settings.words.timed and event is not None and exact(event["n"]) < FEW_EVENTS:
         said.append(
             f"Only {count(event['n'], inputs.settings.min_cell)} events: with fewer than {FEW_EVENTS}, how well a model"
             " predicts cannot be judged reliably (Vergouwe et al. 2005; Collins et al. 2016). Expect wide intervals;"
@@ -123,7 +123,7 @@ def _few_of_either(inputs: ReportInputs) -> list[str]:
     """That a response, or its lack, is rare: the rarer of the two says how much a cohort can tell."""
     rows = [inputs.row("outcome_counts", status=s) for s in ("event", "censored")]
     known = [(r["n"], s) for r, s in zip(rows, (inputs.settings.words.failure, "a response"), strict=True) if r]
-    if inputs.settings.words.timed or not known or min(known)[0] >= FEW_EVENTS:
+    if inputs.settings.words.timed or not known or exact(min(known)[0]) >= FEW_EVENTS:
         return []
     (n, what), least = min(known), inputs.settings.min_cell
     shown = count(n, least) if is_small(n, least) else about(n, least)
@@ -131,6 +131,13 @@ def _few_of_either(inputs: ReportInputs) -> list[str]:
         f"Only {shown} patients with {what}: with fewer than {FEW_EVENTS} of either outcome, how well a model predicts"
         " cannot be judged reliably (Vergouwe et al. 2005; Collins et al. 2016). Expect wide intervals."
     ]
+
+
+def _rounding(inputs: ReportInputs) -> str:
+    """Which counts are rounded."""
+    if inputs.public and inputs.settings.min_cell > 1:
+        return f"Counts are rounded to multiples of {inputs.settings.min_cell}, and shares are of rounded counts."
+    return "≈ marks counts rounded to protect a small one."
 
 
 def _baseline(inputs: ReportInputs) -> list[object]:
@@ -176,7 +183,7 @@ def _baseline(inputs: ReportInputs) -> list[object]:
         "Numbers: mean (standard deviation), or median (first to third quartile) where they are skewed, of patients"
         " with a value. Classes, whole numbers of few values and sites: patients (share of those with a value)."
         " Missing: patients (share of the cohort). Patients with an outcome and without alike; nothing is tested."
-        " ≈ marks counts rounded to protect a small one. Models take a missing number at the training"
+        f" {_rounding(inputs)} Models take a missing number at the training"
         " median, a missing class as the reference, with an indicator of missingness beside either."
     )
     table = Table("Patients at time zero.", ["", "Patients", "Missing"], body, frozenset({1, 2}), note)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from stratiome.report.blocks import Cell, Fold, Heading, Table
-from stratiome.report.disclosure import MISSING, count, is_small, share
+from stratiome.report.disclosure import MISSING, count, exact, is_small, share
 from stratiome.report.inputs import ReportInputs
 from stratiome.report.words import label, level, number, sentence
 
@@ -103,10 +103,10 @@ def _shares(cells: Sequence[tuple[int, int]], least: int) -> list[str]:
     """Shares beside each other: none tells a suppressed one by way of the count in all patients."""
     small = any(is_small(n, least) or is_small(whole - n, least) for n, whole in cells)
     printed = []
-    for n, whole in cells:
+    for n, whole in ((exact(n), exact(whole)) for n, whole in cells):
         hidden = is_small(n, least) or is_small(whole - n, least)
         if whole and not hidden and n and n != whole and (small or whole < FEW):
-            printed.append(f"≈{5 * round(20 * n / whole)} %")
+            printed.append(f"≈{min(95, max(5, 5 * round(20 * n / whole)))} %")
         else:
             printed.append(share(n, whole, least))
     return printed

@@ -9,7 +9,7 @@ from typing import Any
 from stratiome.report import charts, verdicts, words
 from stratiome.report.blocks import Cell, Figure, Finding, Fold, Heading, Note, Section, Table, Text, numbered
 from stratiome.report.claims import accuracy, claim
-from stratiome.report.disclosure import count, part
+from stratiome.report.disclosure import count, exact, part
 from stratiome.report.fitted import not_fitted, partly, same_for_all, thin, unfitted
 from stratiome.report.inputs import CROSS, GIVEN, LOCKED, SITES, TEMPORAL, ReportInputs
 from stratiome.report.section_cohort import small_sites
@@ -512,7 +512,7 @@ def _empty(inputs: ReportInputs, resample: str) -> str:
 
 def _few(inputs: ReportInputs, rows: Sequence[Row]) -> bool:
     settings = inputs.settings.prognosis
-    return settings is not None and all(r["events"] < settings.min_events for r in rows)
+    return settings is not None and all(exact(r["events"]) < settings.min_events for r in rows)
 
 
 def _ratios(inputs: ReportInputs) -> list[object]:

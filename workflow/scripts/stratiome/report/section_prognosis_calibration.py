@@ -10,7 +10,7 @@ from stratiome.report import charts_calibration as charts
 from stratiome.report import explore, words
 from stratiome.report.blocks import Cell, Fold, Heading, Items, Panels, Table, Text, numbered
 from stratiome.report.claims import best_without_omics
-from stratiome.report.disclosure import count
+from stratiome.report.disclosure import count, exact
 from stratiome.report.groups import failing
 from stratiome.report.inputs import CROSS, ReportInputs
 from stratiome.report.traced import bare
@@ -318,7 +318,7 @@ def _unsure(inputs: ReportInputs, design: str, models: Sequence[str], horizon: f
     ]
     events = max((sum(r["n"] for r in rows if r["model"] == m) for m in models), default=0)
     by_then = inputs.settings.words.say(" by then", "")
-    return f" Fewer than {SURE} events{by_then}: the curves are unstable." if rows and events < SURE else ""
+    return f" Fewer than {SURE} events{by_then}: the curves are unstable." if rows and exact(events) < SURE else ""
 
 
 def _sample(inputs: ReportInputs, design: str, models: Sequence[str]) -> str:

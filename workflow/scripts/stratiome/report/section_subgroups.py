@@ -10,7 +10,7 @@ from typing import Any
 from stratiome.report import comparison, explore, figures, verdicts
 from stratiome.report.blocks import Figure, Finding, Fold, Heading, Note, Panels, Section, Table, Text
 from stratiome.report.comparison import MODELS, share_of_folds, survival_test
-from stratiome.report.disclosure import MISSING, about, count, counts, is_small, shares
+from stratiome.report.disclosure import MISSING, about, count, counts, exact, is_small, shares
 from stratiome.report.inputs import CROSS, ReportInputs
 from stratiome.report.section_subgroup_cards import alterations, cards, consensus, gene_sets, group_name, latent_map
 from stratiome.report.section_subgroup_survival import batch, beyond_clinical, restricted_means
@@ -299,7 +299,7 @@ def _profile(inputs: ReportInputs) -> list[object]:
     rows = inputs.rows("subgroup_profile", model="vae")
     if not rows:
         return []
-    few = {r["subgroup"] for r in inputs.rows("subgroup_summary", model="vae") if r["n"] < FEW_UNASSIGNED}
+    few = {r["subgroup"] for r in inputs.rows("subgroup_summary", model="vae") if exact(r["n"]) < FEW_UNASSIGNED}
     groups = sorted({r["subgroup"] for r in rows} - ({0} & few), key=lambda g: (g == 0, g))
     variables = list(dict.fromkeys(r["variable"] for r in rows))
     by_key = {(r["variable"], r["subgroup"]): r for r in rows}

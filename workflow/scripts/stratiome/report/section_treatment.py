@@ -282,7 +282,7 @@ def _population(inputs: ReportInputs, key: str, balance: Sequence[Row]) -> list[
             continue
         if r["kind"] == "share":
             few = min(r["of_all"], 1.0 - r["of_all"]) * n < least  # a rounded share would tell the few
-            cells = ["few", "–"] if few else [f"{100 * r[k]:.0f} %" for k in ("of_all", "of_overlap")]
+            cells = ["few", "–"] if few else [_share(r[k], inputs.public) for k in ("of_all", "of_overlap")]
         else:
             cells = [number(r[k], 1) for k in ("of_all", "of_overlap")]
         body.append([words.sentence(term(r["covariate"])), *cells])
@@ -296,6 +296,11 @@ def _population(inputs: ReportInputs, key: str, balance: Sequence[Row]) -> list[
             )
         )
     return blocks
+
+
+def _share(value: float, public: bool) -> str:
+    """A share in whole per cent; to the nearest 5 % in a page to share, where it would tell the number of patients."""
+    return f"≈{min(95, max(5, 5 * round(20 * value)))} %" if public else f"{100 * value:.0f} %"
 
 
 def _tiny(value: float) -> str:

@@ -12,7 +12,7 @@ import polars as pl
 
 from stratiome.report import charts
 from stratiome.report.blocks import Cell, Figure, Note, Section, Table, Text
-from stratiome.report.disclosure import MISSING, STEP_EVENTS, beside, count, is_small
+from stratiome.report.disclosure import MISSING, STEP_EVENTS, count, is_small, rounded, shareable
 from stratiome.report.template import TEMPLATES, fill
 from stratiome.report.titles import with_numbers
 from stratiome.report.traced import Ledger, annotate, bare, cells
@@ -104,7 +104,8 @@ class _Rows:
     def __init__(self, page: SweepPage, ledger: Ledger) -> None:
         self.page = page
         self.of: dict[tuple[str, str], Analysis] = {(a.cohort, a.endpoint): a for a in page.analyses}
-        self.rows = [cells(row, TABLE, i, ledger) for i, row in enumerate(page.answers.iter_rows(named=True))]
+        read = [cells(row, TABLE, i, ledger) for i, row in enumerate(page.answers.iter_rows(named=True))]
+        self.rows = [shareable(row, self.analysis(row).min_cell) for row in read]
 
     def __call__(self, question: str, analysis: Analysis | None = None) -> list[Row]:
         return [r for r in self.rows if r["question"] == question and analysis in (None, self.analysis(r))]
@@ -114,9 +115,8 @@ class _Rows:
         return self.of[row["cohort"], row["endpoint"]]
 
     def count(self, row: Row, column: str) -> str:
-        """A count that neither is small nor tells by subtraction from another analysis of the cohort."""
-        wholes = [r[c] for r in self("patients") if r["cohort"] == row["cohort"] for c in ("n", "events")]
-        with beside(wholes):
+        """A count that is rounded, so that it tells nothing by subtraction from another analysis of the cohort."""
+        with rounded():
             return count(row[column], self.analysis(row).min_cell)
 
     def told(self, row: Row) -> Row:
@@ -315,7 +315,7 @@ def render(page: SweepPage, templates: Path = TEMPLATES) -> str:
 def as_tables(page: SweepPage) -> tuple[str, str]:
     """Tab-separated text: one row an analysis with its answers in words, and one row an answer with its numbers.
 
-    Counts are suppressed as in the page, and numbers have three digits.
+    Counts are rounded as in the page, and numbers have three digits.
     """
     rows = _Rows(page, Ledger())
     wide = ["\t".join(["cohort", "endpoint", "state", "patients", "events", *_wide_head(), "report"])]
