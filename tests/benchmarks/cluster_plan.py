@@ -15,6 +15,7 @@ import argparse
 import csv
 import heapq
 import json
+import re
 import sys
 from collections import Counter
 from dataclasses import dataclass
@@ -77,13 +78,19 @@ def job_graph(results: Path) -> nx.DiGraph:
     return graph
 
 
+def rule_groups() -> dict[str, str]:
+    """Rule -> group that it shares a job with."""
+    text = "\n".join(path.read_text() for path in sorted((ROOT / "workflow/rules").glob("*.smk")))
+    return dict(re.findall(r'rule (\w+):(?:(?!rule \w+:).)*?group:\s+f"\{PREFIX\}(\w+)"', text, flags=re.S))
+
+
 def grouped(graph: nx.DiGraph, cores: int) -> nx.DiGraph:
-    """The same with jobs that share one put together, as the profile says; local rules cost their own time only."""
-    profile = yaml.safe_load((ROOT / "profiles/slurm/config.yaml").read_text())
-    components = profile["group-components"]
+    """The same with jobs that share one put together, as the rules and the profile say; local rules cost their own time only."""
+    components = yaml.safe_load((ROOT / "profiles/slurm/config.yaml").read_text())["group-components"]
+    groups = rule_groups()
     place: dict[str, str] = {}
-    for group in dict.fromkeys(profile["groups"].values()):
-        members = [n for n, d in graph.nodes(data=True) if profile["groups"].get(d["rule"]) == group]
+    for group in dict.fromkeys(groups.values()):
+        members = [n for n, d in graph.nodes(data=True) if groups.get(d["rule"]) == group]
         parts = list(nx.weakly_connected_components(graph.subgraph(members)))
         parts = sorted((sorted(part) for part in parts), key=lambda part: part[0])
         for i, part in enumerate(parts):

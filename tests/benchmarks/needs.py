@@ -39,8 +39,16 @@ NEEDS = ROOT / "workflow" / "needs.tsv"
 
 HEAD = ("rule", "memory_mib", "bytes_per_value", "kib_per_patient", "seconds", "us_per_value", "ms_per_patient")
 
-ALIKE = {"export_example": "simulate_cohort"}
-"""Rules that the runs do not have -> a rule that does at least as much."""
+ALIKE = {
+    "export_example": "simulate_cohort",
+    "apply_bundle": "stress_models",
+    "evaluate_external": "evaluate_robustness",
+    "render_validation": "render_report",
+    "detect_drift": "stress_models",
+    "render_drift": "render_report",
+    "collect_external": "describe_cohort",
+}
+"""Rules that runs may lack -> a rule that does at least as much, and stands for them then."""
 
 
 def config(patients: int, features: int, results: Path) -> dict:
@@ -101,7 +109,7 @@ def jobs(folders: list[Path]) -> pl.DataFrame:
     found = []
     for manifest in sorted(path for folder in folders for path in folder.rglob("manifest.json")):
         size = size_of(manifest.parent)
-        for path in sorted((manifest.parent / "benchmarks").rglob("*.tsv")):
+        for path in sorted(manifest.parent.rglob("benchmarks/**/*.tsv")):  # those of other cohorts as well
             row = next(iter(csv.DictReader(path.open(), delimiter="\t")))
             memory = float(row["max_rss"]) if row["max_rss"] not in ("-", "NA") else 0.0
             found.append((path.stem, size.patients, size.values, memory, float(row["s"])))
@@ -131,7 +139,7 @@ def write(folders: list[Path]) -> None:
         told = (len(own), f"{peak:.0f}", f"{memory_off:.2f}", f"{middle:.1f}", f"{longest:.0f}", f"{seconds_off:.2f}")
         lines.append("| " + " | ".join(map(str, (rule, *told))) + " |")
     known = {row[0]: row for row in rows}
-    rows += [(rule, *known[like][1:]) for rule, like in ALIKE.items()]
+    rows += [(rule, *known[like][1:]) for rule, like in ALIKE.items() if rule not in known]
     with NEEDS.open("w", encoding="utf-8", newline="") as file:
         out = csv.writer(file, delimiter="\t", lineterminator="\n")
         out.writerow(HEAD)

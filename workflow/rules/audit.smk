@@ -35,7 +35,7 @@ rule audit_fairness:
     benchmark:
         "<results>/benchmarks/audit_fairness.tsv"
     group:
-        f"{PREFIX}summary"
+        f"{PREFIX}evaluation"
     conda:
         "../../envs/models.yaml"
     threads: 1
@@ -103,7 +103,7 @@ rule evaluate_robustness:
     benchmark:
         "<results>/benchmarks/evaluate_robustness.tsv"
     group:
-        f"{PREFIX}summary"
+        f"{PREFIX}evaluation"
     conda:
         "../../envs/models.yaml"
     threads: 1

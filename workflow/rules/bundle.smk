@@ -39,7 +39,7 @@ rule save_bundle:
     benchmark:
         "<results>/benchmarks/save_bundle.tsv"
     group:
-        f"{PREFIX}summary"
+        f"{PREFIX}evaluation"
     conda:
         "../../envs/models.yaml"
     threads: 1
@@ -106,7 +106,7 @@ rule render_model_card:
     benchmark:
         "<results>/benchmarks/render_model_card.tsv"
     group:
-        f"{PREFIX}summary"
+        f"{PREFIX}report"
     conda:
         "../../envs/report.yaml"
     threads: 1

@@ -79,7 +79,7 @@ rule evaluate_prognosis:
     benchmark:
         "<results>/benchmarks/evaluate_prognosis.tsv"
     group:
-        f"{PREFIX}summary"
+        f"{PREFIX}evaluation"
     conda:
         "../../envs/models.yaml"
     threads: 1
@@ -167,7 +167,7 @@ rule explain_prognosis:
     benchmark:
         "<results>/benchmarks/explain_prognosis.tsv"
     group:
-        f"{PREFIX}summary"
+        f"{PREFIX}evaluation"
     conda:
         "../../envs/models.yaml"
     threads: 1
@@ -209,7 +209,7 @@ rule describe_prognosis:
     benchmark:
         "<results>/benchmarks/describe_prognosis.tsv"
     group:
-        f"{PREFIX}summary"
+        f"{PREFIX}evaluation"
     conda:
         "../../envs/models.yaml"
     threads: 1

@@ -135,7 +135,7 @@ rule render_report:
     benchmark:
         "<results>/benchmarks/render_report.tsv"
     group:
-        f"{PREFIX}summary"
+        f"{PREFIX}report"
     conda:
         "../../envs/report.yaml"
     threads: 1

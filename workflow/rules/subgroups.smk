@@ -72,7 +72,7 @@ rule evaluate_subgroups:
     benchmark:
         "<results>/benchmarks/evaluate_subgroups.tsv"
     group:
-        f"{PREFIX}summary"
+        f"{PREFIX}evaluation"
     conda:
         "../../envs/models.yaml"
     threads: 1
@@ -121,7 +121,7 @@ rule describe_subgroups:
     benchmark:
         "<results>/benchmarks/describe_subgroups.tsv"
     group:
-        f"{PREFIX}summary"
+        f"{PREFIX}evaluation"
     conda:
         "../../envs/models.yaml"
     threads: 1

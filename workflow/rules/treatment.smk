@@ -82,7 +82,7 @@ rule evaluate_treatment:
     benchmark:
         "<results>/benchmarks/evaluate_treatment.tsv"
     group:
-        f"{PREFIX}summary"
+        f"{PREFIX}evaluation"
     conda:
         "../../envs/treatment.yaml"
     threads: 1
