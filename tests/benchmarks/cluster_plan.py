@@ -85,7 +85,7 @@ def rule_groups() -> dict[str, str]:
 
 
 def grouped(graph: nx.DiGraph, cores: int) -> nx.DiGraph:
-    """The same with jobs that share one put together, as rules and profile say; local rules cost only their own time."""
+    """The same with jobs that share one put together, as rules and profile say; local rules cost their time only."""
     components = yaml.safe_load((ROOT / "profiles/slurm/config.yaml").read_text())["group-components"]
     groups = rule_groups()
     place: dict[str, str] = {}
