@@ -8,7 +8,7 @@ RESULTS ?= results/demo
 export PYTHONPATH := workflow/scripts
 
 .DEFAULT_GOAL := help
-.PHONY: help env env-dev env-s3 demo report monitor check fetch-study test test-cluster test-registry lint format lock schema bench clean
+.PHONY: help env env-dev env-s3 demo report monitor check fetch-study test test-long test-cluster test-registry lint format lock schema bench clean
 
 help: ## list these commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -53,6 +53,9 @@ fetch-study: $(VENV)/.installed ## download the study that `data.fetch` of CONFI
 
 test: $(VENV)/.installed-dev ## install what tests need and run them
 	@$(BIN)/python -m pytest -n 2 --dist loadfile
+
+test-long: $(VENV)/.installed-dev ## run what takes longest: faults, sweeps, object storage, the workflow as a module
+	@$(BIN)/python -m pytest -n 2 --dist loadfile -m long
 
 test-cluster: $(VENV)/.installed-dev ## bring up a SLURM of two nodes on this machine (root, Debian) and test on it
 	@STRATIOME_CLUSTER=1 $(BIN)/python -m pytest tests/cluster

@@ -16,7 +16,7 @@ import yaml
 from conftest import ROOT, snakemake, write_config, write_tiny
 from small import TIMED
 
-pytestmark = [pytest.mark.e2e]
+pytestmark = [pytest.mark.e2e, pytest.mark.long]
 
 KEYS = {"AWS_ACCESS_KEY_ID": "AKIDOFTHETESTONLY", "AWS_SECRET_ACCESS_KEY": "SecretOfTheTestOnly0123"}
 CHEAP = {"resamples": {"folds": 2, "leave_site_out": False}, "treatments": {}}

@@ -12,6 +12,8 @@ import yaml
 from conftest import write_config
 from faulty import TARGET, again, contents, copy, difference, flip, fresh, start, wait_for, write_analysis
 
+pytestmark = [pytest.mark.long]
+
 HOUR = 3_600_000_000_000
 READ = {
     "resamples/cv-1-1/latent.h5ad": "train_latent",

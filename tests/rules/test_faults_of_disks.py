@@ -6,6 +6,8 @@ import pytest
 
 from faulty import again, contents, difference, fresh, read_only, remount, small_disk, start, wait_for, write_analysis
 
+pytestmark = [pytest.mark.long]
+
 
 @pytest.fixture(scope="module")
 def clean(tmp_path_factory) -> Path:

@@ -11,7 +11,7 @@ from conftest import write_tiny
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "rules"))
 from foreign import call, write_foreign
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.long]
 
 
 def test_another_workflow_runs_this_one_and_reads_its_results(tmp_path):

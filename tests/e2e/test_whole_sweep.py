@@ -14,7 +14,7 @@ from conftest import ROOT, as_read, snakemake, write_config, write_tiny
 from small import tables
 from stratiome.check_report import main as check_report
 
-pytestmark = [pytest.mark.e2e]
+pytestmark = [pytest.mark.e2e, pytest.mark.long]
 
 CHEAP = {
     "latent": {"members": 1, "epochs": 2, "baselines": ["pca"]},
