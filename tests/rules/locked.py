@@ -74,8 +74,10 @@ def needed(asked: list[str]) -> dict[str, str]:
 def rules() -> dict[str, str]:
     """Conda file of each rule, relative to `envs`."""
     found = {}
-    for file in sorted((ROOT / "workflow" / "rules").glob("*.smk")):
+    for file in [*sorted((ROOT / "workflow" / "rules").glob("*.smk")), ROOT / "workflow" / "sweep.smk"]:
         for block in re.split(r"\n *rule ", file.read_text())[1:]:
+            if file.name == "sweep.smk" and "script:" not in block:
+                continue  # a target
             (path,) = re.findall(r'conda:\n\s+"([^"]+)"', block)
             assert (file.parent / path).resolve().parent == ENVS, f"{file}: {path}"
             found[block.partition(":")[0]] = Path(path).name

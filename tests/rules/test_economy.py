@@ -45,7 +45,7 @@ TABLE = {
     "event_name": ({"event_name": "relapse"}, PAGES),
     "audit.min_cell": ({"audit": {"min_cell": 5}}, BUNDLE),
     "audit.groups": ({"audit": {"groups": ["grade"]}}, BUNDLE | {"audit_fairness"}),
-    "bundle.intended_use": ({"bundle": {"intended_use": ["research"]}}, BUNDLE),
+    "bundle.intended_use": ({"bundle": {"intended_use": "Research."}}, BUNDLE),
     "evaluation.bootstraps": ({"evaluation": {"bootstraps": 60}}, BUNDLE | JUDGED),
     "prognosis.l1_ratio": ({"prognosis": {"l1_ratio": 0.7}}, BUNDLE | PROGNOSIS),
     "endpoint.horizons": (

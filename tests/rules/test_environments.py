@@ -65,7 +65,7 @@ def test_every_environment_is_used_and_each_rule_names_one():
     used = rules()
     assert set(used) == {path.stem for path in SCRIPTS.glob("*.py")}
     assert set(used.values()) == {path.name for path in ENVS.glob("*.yaml")} == {f"{stage}.yaml" for stage in STAGES}
-    asked = {path.stem for path in ENVS.glob("*.in")} - {"requirements", "requirements-dev"}
+    asked = {path.stem for path in ENVS.glob("*.in")} - {"requirements", "requirements-dev", "requirements-s3"}
     assert asked == set(STAGES)
 
 

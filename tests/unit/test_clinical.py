@@ -675,10 +675,15 @@ def test_area_under_the_curve_is_that_of_scikit_learn(pairs):
 def test_a_plan_imports_no_library_of_models(tiny):
     """Every job of a cluster plans anew, twice; scikit-learn, SciPy and PyTorch take longer than all it does."""
     import json
+    import os
     import subprocess
     import sys
 
+    from conftest import ROOT
+
     code = "import json, sys; from stratiome.plan import plan; plan(json.loads(sys.argv[1]), 'x'); print(*sys.modules)"
 
-    done = subprocess.run([sys.executable, "-c", code, json.dumps(tiny)], capture_output=True, text=True, check=True)
+    env = os.environ | {"PYTHONPATH": str(ROOT / "workflow/scripts")}
+    call = [sys.executable, "-c", code, json.dumps(tiny)]
+    done = subprocess.run(call, capture_output=True, text=True, check=True, env=env)
     assert not {"sklearn", "scipy", "torch", "lifelines", "scanpy", "anndata"} & set(done.stdout.split())

@@ -305,7 +305,7 @@ def described(wildcards):
         for path in workflow.get_rule(name).expand_output(dict(own))[0]
     }
     return [
-        f"<results>/{name}"
+        f"{CONFIG.results_folder}/{name}"
         for name in sorted(made)
         if name in NAMED or name.partition("/")[0] in FOLDERS
     ]
@@ -319,7 +319,10 @@ def kept(wildcards):
     if RESULTS_STORED:
         return []
     read = set(map(within_results, made_from(f"{PREFIX}render_report", ())))
-    return sorted({*described(wildcards), *(f"<results>/{name}" for name in read)})
+    folder = (
+        CONFIG.results_folder
+    )  # another workflow may ask for the same in a rule of its own
+    return sorted({*described(wildcards), *(f"{folder}/{name}" for name in read)})
 
 
 def measured(wildcards):
