@@ -73,7 +73,10 @@ TABLE = {
     "features.max_features": ({"features": {"max_features": 10}}, BUNDLE | FEATURES),
     "resamples.folds": ({"resamples": {"folds": 3}}, BUNDLE | FEATURES | {"design_resamples", "describe_workflow"}),
     "seed": ({"seed": 2}, BUNDLE | FEATURES | {"design_resamples", "check_identity"}),
-    "quality.duplicate": ({"quality": {"duplicate": 0.9}}, BUNDLE | {"check_identity"}),
+    "quality.limit": (
+        {"quality": {"limit": 0.2}},
+        BUNDLE | {"check_identity", "evaluate_subgroups", "evaluate_treatment"},  # also whether subgroups are a batch
+    ),
     "site": ({"site": None}, BUNDLE | READ),
     "known_labels": ({"known_labels": ["grade"]}, BUNDLE | READ),
     "threads": ({"threads": 2}, BUNDLE | READ | {"describe_workflow"}),
