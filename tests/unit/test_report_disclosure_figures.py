@@ -15,7 +15,7 @@ import pytest
 import report_fixtures as fixtures
 from stratiome.report import figure_files, paper
 from stratiome.report.check import Artefacts
-from stratiome.report.disclosure_figures import Shared, leaks, pdf_text
+from stratiome.report.disclosure_figures import Shared, _printed, leaks, pdf_text
 from stratiome.report.page import Report, draw
 
 IDS = ("HOSP-0001", "HOSP-0002", "4711", "a1")
@@ -167,3 +167,12 @@ def test_rows_to_share_have_rounded_counts_and_three_digits() -> None:
 def test_rows_of_few_patients_have_no_numbers() -> None:
     row = {"n": 7, "horizon_months": 60.0, "estimate": 0.5, "of_all": 0.1}
     assert figure_files.shared(row, 10) == {"n": "<10", "horizon_months": "60", "estimate": ""}
+
+
+def test_a_ligature_of_a_pdf_is_no_other_text(tmp_path):
+    picture = tmp_path / "a.svg"
+    picture.write_text("<svg><text>By the effect of a first finding</text></svg>", encoding="utf-8")
+    for same in ("By the effect of a first finding", "By the eect of a rst nding"):
+        assert not list(_printed(tmp_path / "a.pdf", same))
+    for other in ("By the effect of a second finding", "By the ect of a first finding"):
+        assert list(_printed(tmp_path / "a.pdf", other))
