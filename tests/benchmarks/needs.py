@@ -25,9 +25,10 @@ from scipy.optimize import nnls
 from results import write_table
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT / "workflow" / "scripts"), str(ROOT / "tests")]
+sys.path[:0] = [str(ROOT / "workflow" / "scripts"), str(ROOT / "tests"), str(ROOT / "tests" / "e2e")]
 
 from conftest import snakemake  # noqa: E402
+from small import small_config  # noqa: E402
 from stratiome.needs import CohortSize  # noqa: E402
 
 SIZES = ((200, 200), (200, 6000), (2000, 300))
@@ -56,21 +57,12 @@ def config(patients: int, features: int, results: Path) -> dict:
     omics = {
         name: {"kind": kind, "features": max(10, round(share * features))} for name, (kind, share) in KINDS.items()
     }
-    return {
+    plain = small_config(results)
+    return {key: plain[key] for key in ("covariates", "site", "known_labels", "treatments")} | {
         "cohort": results.name,
         "results": str(results),
         "data": {"simulate": {"patients": patients, "omics": omics}},
-        "endpoint": {"time": "os_months", "event": "os_event", "unit": "months", "horizons": [24, 60]},
-        "covariates": ["age", "stage", "marker", "sex"],
-        "site": "site",
-        "known_labels": ["subtype"],
-        "treatments": {
-            "treatment": {
-                "column": "treatment",
-                "design": "observational",
-                "confounders": ["age", "stage", "marker", "sex"],
-            }
-        },
+        "endpoint": plain["endpoint"] | {"horizons": [24, 60]},
         "resamples": {"folds": 2},
         "audit": {"groups": ["sex"]},
     }

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import signal
 import subprocess
 import sys
 import time
@@ -113,9 +112,3 @@ class Folder:
         started = self.start(*arguments, profile=profile)
         assert started.end() == 0, started.text()[-4000:]
         return tables(self.results)
-
-
-def kill(started: Run) -> None:
-    """End a call at once, as by `kill -9`."""
-    os.killpg(started.process.pid, signal.SIGKILL)
-    started.process.wait()

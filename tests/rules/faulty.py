@@ -26,6 +26,14 @@ def write_analysis(folder: Path) -> None:
     write_config(raw, folder / "config.yaml")
 
 
+def analysed(folder: Path) -> Path:
+    """A folder in which the tiny cohort has been written and analysed."""
+    write_analysis(folder)
+    done = again(folder)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return folder
+
+
 def fresh(reference: Path, folder: Path) -> Path:
     """A folder for a run of the same analysis from the start."""
     folder.mkdir(parents=True, exist_ok=True)

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from conftest import write_config
-from faulty import TARGET, again, contents, copy, difference, flip, fresh, start, wait_for, write_analysis
+from faulty import TARGET, again, analysed, contents, copy, difference, flip, fresh, start, wait_for, write_analysis
 
 pytestmark = [pytest.mark.long]
 
@@ -26,11 +26,7 @@ READ = {
 
 @pytest.fixture(scope="module")
 def clean(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("clean")
-    write_analysis(folder)
-    done = again(folder)
-    assert done.returncode == 0, done.stderr[-3000:]
-    return folder
+    return analysed(tmp_path_factory.mktemp("clean"))
 
 
 @pytest.fixture(scope="module")

@@ -4,18 +4,14 @@ from pathlib import Path
 
 import pytest
 
-from faulty import again, contents, difference, fresh, read_only, remount, small_disk, start, wait_for, write_analysis
+from faulty import again, analysed, contents, difference, fresh, read_only, remount, small_disk, start, wait_for
 
 pytestmark = [pytest.mark.long]
 
 
 @pytest.fixture(scope="module")
 def clean(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("clean")
-    write_analysis(folder)
-    done = again(folder)
-    assert done.returncode == 0, done.stderr[-3000:]
-    return folder
+    return analysed(tmp_path_factory.mktemp("clean"))
 
 
 @pytest.fixture(scope="module")
