@@ -459,7 +459,8 @@ def test_refused_as_a_user_sees_it(case, tmp_path):
     assert "Traceback" not in done.stderr
     results = _files(tmp_path / "data" / "results")
     assert _files(tmp_path / "data") - {f"results/{f}" for f in results} == before
-    besides = (".lock", "logs/", "benchmarks/", "workflow.json")  # what tells of the rules, and nothing of the data
+    told = ("workflow.json", ".digests/workflow.json.digest")  # what tells of the rules, and nothing of the data
+    besides = (".lock", ".jobs.lock", "logs/", "benchmarks/", *told)
     assert [f for f in results if not f.startswith(besides)] == []
     if case in BY_THE_FIRST_JOB:
         assert message in (tmp_path / "data/results/logs/ingest_cohort.log").read_text()
