@@ -1,9 +1,10 @@
-"""METABRIC through a real SLURM with more and more slots, beside a local run: `cluster.py run FOLDER`, then `write`.
+"""METABRIC or the demo through a real SLURM, beside a local run: `cluster.py run FOLDER`, then `write`.
 
 `run` brings up SLURM on this machine (tests/cluster/slurm.sh; root on Debian) with as many nodes of one core as there
-are slots, runs the workflow from its files to the report, and compares every table with that of a local run. Five folds
-and leave-site-out; principal components as the only baseline and few subsamples, as in the end-to-end test, for time.
-`write` tells where the time of the slots went:
+are slots, and runs the workflow from its files to the report. Five folds and leave-site-out; METABRIC has principal
+components as the only baseline and few subsamples, as in the end-to-end test, for time; the demo (`--cohort demo`) is
+that of `make demo`. `write` compares every table with that of the local run, and tells where the time of the slots
+went:
 
 - useful: between the first and the last line of a rule's own work (the log of each job);
 - imports: the rest of the script's own time (Snakemake's benchmark file);
@@ -35,20 +36,24 @@ from conftest import write_config  # noqa: E402
 from small import tables  # noqa: E402
 
 LIGHT = {"latent": {"baselines": ["pca"]}, "subgroups": {"subsamples": 10}}
+COHORTS = {"metabric": ("config/cohorts/metabric.yaml", LIGHT), "demo": ("config/config.yaml", {})}
+TITLES = {"metabric": "METABRIC through SLURM", "demo": "The demo through SLURM"}
 SCRIPT = ROOT / "tests" / "cluster" / "slurm.sh"
 SLURM = ("--slurm-status-command", "squeue", "--slurm-init-seconds-before-status-checks", "5", "--cores", "1")
 
 
-def run(folder: Path, data: Path, slots: list[int]) -> None:
-    """Run METABRIC with each number of slots; 0 is a local run with two cores."""
-    raw = yaml.safe_load((ROOT / "config/cohorts/metabric.yaml").read_text()) | LIGHT
-    raw["data"]["folder"] = str(data)
+def run(folder: Path, cohort: str, data: Path, slots: list[int]) -> None:
+    """Run a cohort with each number of slots; 0 is a local run with two cores."""
+    config, changes = COHORTS[cohort]
+    raw = yaml.safe_load((ROOT / config).read_text()) | changes
+    if "folder" in raw["data"]:
+        raw["data"]["folder"] = str(data)
     for n in slots:
         own = folder / str(n)
         own.mkdir(parents=True, exist_ok=True)
-        config = write_config(raw | {"results": "results"}, own / "config.yaml")
+        path = write_config(raw | {"results": "results"}, own / "config.yaml")
         command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), "--directory", str(own)]
-        command += ["--configfile", str(config), "--workflow-profile"]
+        command += ["--configfile", str(path), "--workflow-profile"]
         command += [str(ROOT / "profiles/slurm"), *SLURM] if n else [str(ROOT / "profiles/default"), "--cores", "2"]
         env = os.environ | {"SLURM_TEST_NODES": str(n), "SLURM_TEST_CPUS": "1", "SLURM_TEST_MB": "6000"}
         env |= {"SLURM_TEST_HOME": str(own / "slurm")}
@@ -84,7 +89,7 @@ def costs(own: Path, slots: int) -> dict[str, float]:
     return {"wall": wall, "jobs": jobs, "sent": len(ended), "script": script, "useful": useful}
 
 
-def write(folder: Path, slots: list[int]) -> None:
+def write(folder: Path, cohort: str, slots: list[int]) -> None:
     """Compare the tables, and write the table of RESULTS.md."""
     reference = tables(folder / "0" / "results")
     lines = []
@@ -99,22 +104,25 @@ def write(folder: Path, slots: list[int]) -> None:
         lines.append("| " + " | ".join(map(str, [*told, f"{len(differing)} of {len(reference)}"])) + " |")
         if differing:
             print(n, differing)
+    option = "" if cohort == "metabric" else f" --cohort {cohort}"
     head = (
-        "Commands: `cluster.py run FOLDER`, `cluster.py write FOLDER`, one run after another on one machine of two "
-        "cores, so that four slots share two cores.\n\n| where | jobs sent | wall s | useful | imports | scheduling, "
-        "waiting | files that differ |\n|---|---|---|---|---|---|---|\n"
+        f"Commands: `cluster.py run FOLDER{option}`, `cluster.py write FOLDER{option}`, one run after another on one "
+        "machine of two cores, so that four slots share two cores.\n\n| where | jobs sent | wall s | useful | imports "
+        "| scheduling, waiting | files that differ |\n|---|---|---|---|---|---|---|\n"
     )
-    write_table("cluster", "METABRIC through SLURM", head + "\n".join(lines))
+    name = "cluster" if cohort == "metabric" else f"cluster_{cohort}"
+    write_table(name, TITLES[cohort], head + "\n".join(lines))
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=["run", "write"])
     parser.add_argument("folder", type=Path)
+    parser.add_argument("--cohort", choices=sorted(COHORTS), default="metabric")
     parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data" / "metabric")
     parser.add_argument("--slots", type=int, nargs="+", default=[0, 1, 2, 4])
     given = parser.parse_args()
     if given.what == "run":
-        run(given.folder.resolve(), given.data.resolve(), given.slots)
+        run(given.folder.resolve(), given.cohort, given.data.resolve(), given.slots)
     else:
-        write(given.folder.resolve(), given.slots)
+        write(given.folder.resolve(), given.cohort, given.slots)
