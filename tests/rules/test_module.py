@@ -102,6 +102,20 @@ def test_two_cohorts_are_two_modules(tmp_path):
     assert "second_fit_treatment" not in counts
 
 
+def test_what_a_profile_sets_for_a_rule_holds_in_a_module(tmp_path):
+    other = write_config(write_tiny(tmp_path / "other"), tmp_path / "other.yaml")
+    config = write_tiny(tmp_path / "data") | {"results": "results/tiny", "external": {"other": str(other)}}
+    asks = "for one in workflow.rules:\n    print('asks', one.name, *one.resources.args)\n"
+    write_foreign(tmp_path, config, text=MODULE + asks)
+    given = ("train_latent:slurm_partition=gpu", "train_latent:weight=12", "stratiome_train_latent:weight=45")
+    given += ("ingest_cohort:weight=78",)
+    done = call(tmp_path, "--dry-run", "--cores", "4", "--set-resources", *given, "--set-threads", "train_latent=3")
+    assert done.returncode == 0, done.stdout
+    told = {words[1]: set(words[2:]) for words in map(str.split, done.stdout.splitlines()) if words[:1] == ["asks"]}
+    assert {"weight=45", "slurm_partition=gpu", "_cores=3"} <= told["stratiome_train_latent"]
+    assert "weight=78" in told["stratiome_ingest_cohort"] & told["stratiome_external_other_ingest_cohort"]
+
+
 def test_a_cohort_that_is_too_small_is_refused_only_where_it_is_analysed(tmp_path):
     (tmp_path / "bundle").mkdir()
     (tmp_path / "bundle/bundle.json").write_text("{}")

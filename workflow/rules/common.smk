@@ -8,6 +8,7 @@ from pathlib import Path
 
 from snakemake import __version__ as snakemake_version
 from snakemake.exceptions import WorkflowError
+from snakemake.resources import Resources
 from snakemake.settings.types import DeploymentMethod
 
 WORKFLOW = Path(workflow.current_basedir.get_path_or_uri(secret_free=True)).parent
@@ -237,8 +238,7 @@ def made_from(name, wildcards):
     return [str(path) for path in found if str(path) not in measured]
 
 
-@cache
-def own_rules():
+def rules_so_far():
     """Rules of this workflow that make files, those for other cohorts among them, in their order."""
     folder = WORKFLOW / "rules"
     return [
@@ -246,6 +246,27 @@ def own_rules():
         for one in workflow.rules
         if one.name.startswith(PREFIX) and Path(str(one.snakefile)).parent == folder
     ]
+
+
+@cache
+def own_rules():
+    """The same when all are there, as another workflow may have changed them."""
+    return rules_so_far()
+
+
+def ask_as_told():
+    """Let what a profile or the command line sets for a rule hold for it in modules, sweeps and other cohorts as well.
+
+    Snakemake knows those rules by longer names; what is set for a longer name goes before.
+    """
+    resources = workflow.resource_settings.overwrite_resources
+    threads = workflow.resource_settings.overwrite_threads
+    for one in rules_so_far():
+        name = one.name.removeprefix(PREFIX)
+        if name in threads and one.name not in threads:
+            one.resources["_cores"] = threads[name]
+        for whose in (name, one.name):
+            one.resources.update(Resources.from_mapping(resources.get(whose, {})))
 
 
 @cache
