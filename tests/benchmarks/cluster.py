@@ -8,8 +8,9 @@ went:
 
 - useful: between the first and the last line of a rule's own work (the log of each job);
 - imports: the rest of the script's own time (Snakemake's benchmark file);
-- scheduling: the rest of the time in which slots were there: SLURM, two starts of Snakemake per job, and slots that
-  waited for work.
+- starts: the rest of the time of the cluster's jobs (its own log): two starts of Snakemake each, and the launch;
+- waiting: the time in which a slot had no job: nothing to do yet, or an end that was not noticed yet (here Snakemake
+  looks every 5 s).
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ import subprocess
 import sys
 import time
 from datetime import datetime
+from itertools import pairwise
 from pathlib import Path
 
 import yaml
@@ -84,9 +86,13 @@ def costs(own: Path, slots: int) -> dict[str, float]:
         began, ended = map(datetime.fromisoformat, times.groups())
         useful += (ended - began).total_seconds()
         jobs += 1
-    ended = (own / "slurm/log/jobs.txt").read_text().splitlines() if slots else []
     wall = json.loads((own / "wall.json").read_text())["wall"]
-    return {"wall": wall, "jobs": jobs, "sent": len(ended), "script": script, "useful": useful}
+    ended = (own / "slurm/log/jobs.txt").read_text().splitlines() if slots else []
+    taken = script
+    if slots:
+        times = [re.findall(r"(?:StartTime|EndTime)=(\S+)", line) for line in ended]
+        taken = sum((datetime.fromisoformat(b) - datetime.fromisoformat(a)).total_seconds() for a, b in times)
+    return {"wall": wall, "jobs": jobs, "sent": len(ended), "script": script, "useful": useful, "taken": taken}
 
 
 def write(folder: Path, cohort: str, slots: list[int]) -> None:
@@ -98,9 +104,11 @@ def write(folder: Path, cohort: str, slots: list[int]) -> None:
         other = tables(folder / str(n) / "results")
         differing = sorted(k for k in set(reference) | set(other) if reference.get(k) != other.get(k))
         there = found["wall"] * (n or 2)
-        shares = [found["useful"] / there, (found["script"] - found["useful"]) / there, 1 - found["script"] / there]
+        parts = [0.0, *(found[k] for k in ("useful", "script", "taken")), there]
+        shares = [(b - a) / there for a, b in pairwise(parts)]
         name = f"{n} slots" if n else "local, 2 cores"
         told = [name, found["sent"] or found["jobs"], f"{found['wall']:.0f}", *(f"{s:.0%}" for s in shares)]
+        told.append(f"{(found['taken'] - found['script']) / found['sent']:.1f}" if n else "–")
         lines.append("| " + " | ".join(map(str, [*told, f"{len(differing)} of {len(reference)}"])) + " |")
         if differing:
             print(n, differing)
@@ -108,7 +116,7 @@ def write(folder: Path, cohort: str, slots: list[int]) -> None:
     head = (
         f"Commands: `cluster.py run FOLDER{option}`, `cluster.py write FOLDER{option}`, one run after another on one "
         "machine of two cores, so that four slots share two cores.\n\n| where | jobs sent | wall s | useful | imports "
-        "| scheduling, waiting | files that differ |\n|---|---|---|---|---|---|---|\n"
+        "| starts | waiting | starts, s per job | files that differ |\n|---|---|---|---|---|---|---|---|---|\n"
     )
     name = "cluster" if cohort == "metabric" else f"cluster_{cohort}"
     write_table(name, TITLES[cohort], head + "\n".join(lines))
