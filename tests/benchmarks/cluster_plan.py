@@ -3,7 +3,8 @@
 RESULTS is the folder of a finished run (tests/benchmarks/cluster.py leaves several). Its `workflow.json` tells the jobs
 and what each needs, its benchmark files how long each took. The jobs are grouped as `profiles/slurm` groups them, and
 copies of the whole are scheduled: whatever is ready is sent, oldest first, as fast as Snakemake sends; a node takes one
-job. What a job costs beside its work (SLURM, two starts of Snakemake) is a constant that `cluster.py` measures.
+job. What a job costs beside its work (SLURM, two starts of Snakemake) is a constant that `cluster.py` measures. An end is
+noticed when Snakemake looks next; the plugin for SLURM looks every 40 s unless told otherwise.
 
 Nothing is run. Left out: nodes of different speed, waiting behind other users, and a file system that slows down where
 many read at once.
@@ -15,6 +16,7 @@ import argparse
 import csv
 import heapq
 import json
+import math
 import re
 import sys
 from collections import Counter
@@ -47,6 +49,8 @@ class Settings:
         Seconds that Snakemake takes to send a job.
     cores
         Cores of one job, for those that share it.
+    looks
+        Seconds between two looks of Snakemake at the jobs of the cluster; 0 where it sees an end at once.
     """
 
     analyses: int
@@ -54,6 +58,7 @@ class Settings:
     overhead: float
     sent: float
     cores: int
+    looks: float = 0.0
 
 
 def job_graph(results: Path) -> nx.DiGraph:
@@ -129,7 +134,10 @@ def schedule(graphs: dict[str, nx.DiGraph], settings: Settings) -> tuple[float, 
             local = given.get("local", False)
             sender = max(sender, now) + (0.0 if local else settings.sent)
             took = given["seconds"] + (0.0 if local else settings.overhead)
-            heapq.heappush(running, (sender + took, g, n))
+            end = sender + took
+            if settings.looks and not local:
+                end = settings.looks * math.ceil(end / settings.looks)
+            heapq.heappush(running, (end, g, n))
             busy += took
             free -= 1
         now, g, n = heapq.heappop(running)
@@ -164,11 +172,11 @@ def tell(results: Path, settings: Settings) -> str:
         wall, at_work = schedule(copies, settings)
         useful = settings.analyses * sum(s for _, s in jobs.nodes(data="seconds")) / 3600
         paid = settings.nodes * wall / 3600
-        path, _ = critical_path(graph, settings.overhead)
+        path, _ = critical_path(graph, settings.overhead + settings.looks / 2)
         told = (name, f"{sent * settings.analyses:,}", f"{wall / 60:.0f}", f"{path / 60:.1f}", f"{at_work:.0%}")
         lines.append("| " + " | ".join((*told, f"{useful:.1f}", f"{paid:.1f}")) + " |")
     graph = grouped(jobs, settings.cores)
-    path, steps = critical_path(graph, settings.overhead)
+    path, steps = critical_path(graph, settings.overhead + settings.looks / 2)
     chain = ", ".join(f"{kind} {took:.0f} s" for kind, took in steps)
     costs = Counter()
     for _, given in jobs.nodes(data=True):
@@ -176,7 +184,8 @@ def tell(results: Path, settings: Settings) -> str:
     dear = ", ".join(f"{rule} {cost / sum(costs.values()):.0%}" for rule, cost in costs.most_common(4))
     return (
         f"{settings.analyses} analyses on {settings.nodes} nodes of one job each; {settings.overhead:g} s per job "
-        f"beside its work, {settings.sent:g} s to send one.\n\n"
+        f"beside its work, {settings.sent:g} s to send one, a look at the jobs every {settings.looks:g} s (half of that is "
+        "in the critical path for each job).\n\n"
         "| | jobs sent | wall min | critical path of one analysis, min | nodes at work | useful h | node hours |\n"
         "|---|---|---|---|---|---|---|\n" + "\n".join(lines) + f"\n\nCritical path of one analysis ({path:.0f} s): "
         f"{chain}.\nMost of the work: {dear}."
@@ -198,9 +207,10 @@ if __name__ == "__main__":
     parser.add_argument("--overhead", type=float, default=8.0)
     parser.add_argument("--sent", type=float, default=0.3)
     parser.add_argument("--cores", type=int, default=4)
+    parser.add_argument("--looks", type=float, default=40.0)
     parser.add_argument("--write", action="store_true")
     given = parser.parse_args()
-    text = tell(given.results, Settings(given.analyses, given.nodes, given.overhead, given.sent, given.cores))
+    text = tell(given.results, Settings(given.analyses, given.nodes, given.overhead, given.sent, given.cores, given.looks))
     if given.write:
         command = "Command: `cluster_plan.py " + " ".join(sys.argv[2:]) + "` on a run that `cluster.py` left.\n\n"
         write_table("cluster_plan", "Fifty cohorts with three endpoints on a hundred nodes, on paper", command + text)

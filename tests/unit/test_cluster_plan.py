@@ -33,6 +33,13 @@ def test_what_a_job_costs_beside_its_work():
     assert schedule({"": local}, Settings(1, 2, 10, 0, 1))[0] == 1 + 10 + 2
 
 
+def test_ends_are_noticed_at_the_next_look():
+    wall, at_work = schedule({"": DIAMOND}, Settings(1, 2, 0, 0, 1, looks=4))  # a by 4, b and c by 12, d by 16
+    assert (wall, at_work) == (16, pytest.approx(9 / 32))
+    local = _graph({"a": 1, "b": 2}, ("a", "b"), local=("b",))
+    assert schedule({"": local}, Settings(1, 2, 0, 0, 1, looks=4))[0] == 4 + 2
+
+
 def test_sending_is_one_after_another():
     free = {str(i): _graph({"a": 1}) for i in range(10)}
     assert schedule(free, Settings(10, 10, 0, 2, 1))[0] == 10 * 2 + 1
