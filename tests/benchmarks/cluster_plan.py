@@ -2,9 +2,10 @@
 
 RESULTS is the folder of a finished run (tests/benchmarks/cluster.py leaves several). Its `workflow.json` tells the jobs
 and what each needs, its benchmark files how long each took. The jobs are grouped as `profiles/slurm` groups them, and
-copies of the whole are scheduled: whatever is ready is sent, oldest first, as fast as Snakemake sends; a node takes one
-job. What a job costs beside its work (SLURM, two starts of Snakemake) is a constant that `cluster.py` measures. An end is
-noticed when Snakemake looks next; the plugin for SLURM looks every 40 s unless told otherwise.
+copies of the whole are scheduled: whatever is ready is sent, oldest first, as fast as Snakemake sends, into a queue
+that holds as many jobs as there are nodes, or twice as many; a node takes one job. What a job costs beside its work
+(SLURM, two starts of Snakemake) is a constant that `cluster.py` measures. An end is noticed when Snakemake looks next;
+the plugin for SLURM looks every 40 s unless told otherwise.
 
 Nothing is run. Left out: nodes of different speed, waiting behind other users, and a file system that slows down where
 many read at once.
@@ -19,8 +20,8 @@ import json
 import math
 import re
 import sys
-from collections import Counter
-from dataclasses import dataclass
+from collections import Counter, deque
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import networkx as nx
@@ -42,7 +43,7 @@ class Settings:
     analyses
         Copies of the whole run.
     nodes
-        Jobs that are at work at most.
+        Jobs that are at work at most; rules that run where Snakemake does, one after another, come on top.
     overhead
         Seconds that a job of the cluster costs beside its work.
     sent
@@ -51,6 +52,8 @@ class Settings:
         Cores of one job, for those that share it.
     looks
         Seconds between two looks of Snakemake at the jobs of the cluster; 0 where it sees an end at once.
+    queue
+        Jobs that are in the queue at most, at work or not (`jobs:` of the profile); as many as nodes if 0.
     """
 
     analyses: int
@@ -59,6 +62,7 @@ class Settings:
     sent: float
     cores: int
     looks: float = 0.0
+    queue: int = 0
 
 
 def job_graph(results: Path) -> nx.DiGraph:
@@ -122,31 +126,47 @@ def _time(graph: nx.DiGraph, cores: int) -> float:
 def schedule(graphs: dict[str, nx.DiGraph], settings: Settings) -> tuple[float, float]:
     """Time until all is done, and the part of it in which the nodes were at work."""
     waiting = {(g, n): graph.in_degree(n) for g, graph in graphs.items() for n in graph}
-    ready = sorted(key for key, count in waiting.items() if not count)
-    heapq.heapify(ready)
-    running: list[tuple[float, str, str]] = []
+    ready: dict[bool, list[tuple[str, str]]] = {True: [], False: []}  # by whether it runs where Snakemake does
+    queued: deque[tuple[str, str]] = deque()
+    events: list[tuple[float, str, str, str]] = []
     now = sender = busy = 0.0
-    free = settings.nodes
-    while ready or running:
-        while ready and free:
-            g, n = heapq.heappop(ready)
-            given = graphs[g].nodes[n]
-            local = given.get("local", False)
-            sender = max(sender, now) + (0.0 if local else settings.sent)
-            took = given["seconds"] + (0.0 if local else settings.overhead)
-            end = sender + took
-            if settings.looks and not local:
-                end = settings.looks * math.ceil(end / settings.looks)
-            heapq.heappush(running, (end, g, n))
+    nodes, places, snakemake = settings.nodes, settings.queue or settings.nodes, True
+
+    def is_ready(g: str, n: str) -> None:
+        heapq.heappush(ready[graphs[g].nodes[n].get("local", False)], (g, n))
+
+    for key in (key for key, count in waiting.items() if not count):
+        is_ready(*key)
+    while True:
+        while ready[False] and places:
+            places -= 1
+            sender = max(sender, now) + settings.sent
+            heapq.heappush(events, (sender, "queued", *heapq.heappop(ready[False])))
+        while queued and nodes:
+            nodes -= 1
+            g, n = queued.popleft()
+            took = graphs[g].nodes[n]["seconds"] + settings.overhead
             busy += took
-            free -= 1
-        now, g, n = heapq.heappop(running)
-        free += 1
-        for other in graphs[g].successors(n):
-            waiting[g, other] -= 1
-            if not waiting[g, other]:
-                heapq.heappush(ready, (g, other))
-    return now, busy / (settings.nodes * now) if now else 0.0
+            heapq.heappush(events, (now + took, "ended", g, n))
+        if ready[True] and snakemake:
+            snakemake = False
+            g, n = heapq.heappop(ready[True])
+            heapq.heappush(events, (now + graphs[g].nodes[n]["seconds"], "local", g, n))
+        if not events:
+            return now, busy / (settings.nodes * now) if now else 0.0
+        now, what, g, n = heapq.heappop(events)
+        if what == "queued":
+            queued.append((g, n))
+        elif what == "ended":
+            nodes += 1
+            noticed = settings.looks * math.ceil(now / settings.looks) if settings.looks else now
+            heapq.heappush(events, (noticed, "noticed", g, n))
+        else:
+            places, snakemake = (places + 1, snakemake) if what == "noticed" else (places, True)
+            for other in graphs[g].successors(n):
+                waiting[g, other] -= 1
+                if not waiting[g, other]:
+                    is_ready(g, other)
 
 
 def critical_path(graph: nx.DiGraph, overhead: float) -> tuple[float, list[tuple[str, float]]]:
@@ -165,18 +185,22 @@ def critical_path(graph: nx.DiGraph, overhead: float) -> tuple[float, list[tuple
 def tell(results: Path, settings: Settings) -> str:
     """The table and the critical path as text."""
     jobs = job_graph(results)
+    whole, twice = grouped(jobs, settings.cores), 2 * settings.nodes
     lines = []
-    for name, graph in (("as the profile groups", grouped(jobs, settings.cores)), ("every rule a job", _single(jobs))):
+    for name, graph, queue in (
+        ("as the profile groups", whole, settings.nodes),
+        (f"the same, {twice} in the queue", whole, twice),
+        ("every rule a job", _single(jobs), settings.nodes),
+    ):
         sent = sum(not local for _, local in graph.nodes(data="local"))
         copies = {f"{i:05d}": graph for i in range(settings.analyses)}
-        wall, at_work = schedule(copies, settings)
+        wall, at_work = schedule(copies, replace(settings, queue=queue))
         useful = settings.analyses * sum(s for _, s in jobs.nodes(data="seconds")) / 3600
         paid = settings.nodes * wall / 3600
         path, _ = critical_path(graph, settings.overhead + settings.looks / 2)
         told = (name, f"{sent * settings.analyses:,}", f"{wall / 60:.0f}", f"{path / 60:.1f}", f"{at_work:.0%}")
         lines.append("| " + " | ".join((*told, f"{useful:.1f}", f"{paid:.1f}")) + " |")
-    graph = grouped(jobs, settings.cores)
-    path, steps = critical_path(graph, settings.overhead + settings.looks / 2)
+    path, steps = critical_path(whole, settings.overhead + settings.looks / 2)
     chain = ", ".join(f"{kind} {took:.0f} s" for kind, took in steps)
     costs = Counter()
     for _, given in jobs.nodes(data=True):
@@ -184,9 +208,9 @@ def tell(results: Path, settings: Settings) -> str:
     dear = ", ".join(f"{rule} {cost / sum(costs.values()):.0%}" for rule, cost in costs.most_common(4))
     return (
         f"{settings.analyses} analyses on {settings.nodes} nodes of one job each; {settings.overhead:g} s per job "
-        f"beside its work, {settings.sent:g} s to send one, a look at the jobs every {settings.looks:g} s (half of that is "
-        "in the critical path for each job).\n\n"
-        "| | jobs sent | wall min | critical path of one analysis, min | nodes at work | useful h | node hours |\n"
+        f"beside its work, {settings.sent:g} s to send one, a look at the jobs every {settings.looks:g} s (half of "
+        "that is in the critical path for each job).\n\n"
+        "| | jobs sent | wall min | critical path of one analysis, min | nodes at work | useful h | nodes × wall, h |\n"
         "|---|---|---|---|---|---|---|\n" + "\n".join(lines) + f"\n\nCritical path of one analysis ({path:.0f} s): "
         f"{chain}.\nMost of the work: {dear}."
     )
@@ -210,7 +234,9 @@ if __name__ == "__main__":
     parser.add_argument("--looks", type=float, default=40.0)
     parser.add_argument("--write", action="store_true")
     given = parser.parse_args()
-    text = tell(given.results, Settings(given.analyses, given.nodes, given.overhead, given.sent, given.cores, given.looks))
+    text = tell(
+        given.results, Settings(given.analyses, given.nodes, given.overhead, given.sent, given.cores, given.looks)
+    )
     if given.write:
         command = "Command: `cluster_plan.py " + " ".join(sys.argv[2:]) + "` on a run that `cluster.py` left.\n\n"
         write_table("cluster_plan", "Fifty cohorts with three endpoints on a hundred nodes, on paper", command + text)

@@ -31,6 +31,8 @@ def test_what_a_job_costs_beside_its_work():
     assert schedule({"": DIAMOND}, Settings(1, 2, 10, 0, 1))[0] == 7 + 3 * 10
     local = _graph({"a": 1, "b": 2}, ("a", "b"), local=("b",))
     assert schedule({"": local}, Settings(1, 2, 10, 0, 1))[0] == 1 + 10 + 2
+    alone = _graph({"a": 1, "b": 2, "c": 3}, local=("a", "b", "c"))
+    assert schedule({"": alone}, Settings(1, 2, 10, 5, 1)) == (1 + 2 + 3, 0)  # one after another where Snakemake is
 
 
 def test_ends_are_noticed_at_the_next_look():
@@ -38,6 +40,13 @@ def test_ends_are_noticed_at_the_next_look():
     assert (wall, at_work) == (16, pytest.approx(9 / 32))
     local = _graph({"a": 1, "b": 2}, ("a", "b"), local=("b",))
     assert schedule({"": local}, Settings(1, 2, 0, 0, 1, looks=4))[0] == 4 + 2
+
+
+def test_a_longer_queue_keeps_nodes_at_work_until_the_next_look():
+    free = {str(i): _graph({"a": 3}) for i in range(8)}
+    assert schedule(free, Settings(8, 2, 0, 0, 1, looks=10))[0] == 40
+    assert schedule(free, Settings(8, 2, 0, 0, 1, looks=10, queue=4))[0] == 20
+    assert schedule(free, Settings(8, 2, 0, 0, 1, looks=10, queue=8)) == (20, pytest.approx(24 / 40))
 
 
 def test_sending_is_one_after_another():
