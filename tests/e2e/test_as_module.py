@@ -30,6 +30,7 @@ def test_another_workflow_runs_this_one_and_reads_its_results(tmp_path):
     assert not list(results.rglob("*stratiome_*"))  # logs and figures have the names they always have
     again = call(tmp_path, "--dry-run")
     assert "Nothing to be done" in again.stdout + again.stderr
+    # A rule with an output of its own is no reason for Snakemake to make a removed input anew; `all` is.
     (results / "evaluation/subgroup_selection.parquet").unlink()
-    again = call(tmp_path, "--dry-run")
+    again = call(tmp_path, "--dry-run", "--", "stratiome_all")
     assert "evaluate_subgroups" in again.stdout + again.stderr
