@@ -1,8 +1,8 @@
 """Memory and run time of every rule by size of the cohort: `python tests/benchmarks/needs.py run FOLDER`, then `write`.
 
 `run` simulates cohorts of several sizes, runs the whole workflow on each with the default settings (two folds), with a
-second cohort that the bundle of the first is applied to, and watched for drift; what is there already is not run again.
-`write FOLDER...` reads Snakemake's own benchmark files of all runs in these folders, whatever made them. For each rule
+second cohort that the bundle of the first is applied to, validated in, and watched for drift; what is there already is
+not run again. `write FOLDER...` reads Snakemake's own benchmark files of all runs in these folders, whatever made them. For each rule
 it fits base + values + patients, with coefficients that are not negative, to the largest memory and the longest time of
 its jobs. It writes `workflow/needs.tsv`, from which the rules ask for memory and time, and the table of RESULTS.md.
 Seconds are those of the machine it ran on.
@@ -79,7 +79,7 @@ def run(folder: Path, cores: int) -> None:
         main.write_text(yaml.safe_dump(config(patients, features, own / "main") | {"external": {"other": str(other)}}))
         _run(own, main, cores)
         bundle = f"bundle={{apply: {own / 'main' / 'bundle'}}}"
-        _run(own, other, cores, "--config", bundle, "--", "monitor")
+        _run(own, other, cores, "--config", bundle, "--", "monitor", "validate", "write_manifest")
 
 
 def _run(folder: Path, given: Path, cores: int, *arguments: str) -> None:
