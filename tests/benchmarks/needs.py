@@ -2,10 +2,10 @@
 
 `run` simulates cohorts of several sizes, runs the whole workflow on each with the default settings (two folds), with a
 second cohort that the bundle of the first is applied to, validated in, and watched for drift; what is there already is
-not run again. `write FOLDER...` reads Snakemake's own benchmark files of all runs in these folders, whatever made them. For each rule
-it fits base + values + patients, with coefficients that are not negative, to the largest memory and the longest time of
-its jobs. It writes `workflow/needs.tsv`, from which the rules ask for memory and time, and the table of RESULTS.md.
-Seconds are those of the machine it ran on.
+not run again. `write FOLDER...` reads Snakemake's own benchmark files of all runs in these folders, whatever made them.
+For each rule it fits base + values + patients, with coefficients that are not negative, to the largest memory and the
+longest time of its jobs. It writes `workflow/needs.tsv`, from which the rules ask for memory and time, and the table of
+RESULTS.md. Seconds are those of the machine it ran on.
 """
 
 from __future__ import annotations
