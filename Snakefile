@@ -1,5 +1,7 @@
 # Stratiome: multi-omics subgroups, prognosis and treatment response.
 # The entry; the workflow itself is in workflow/Snakefile, and many of it at once in workflow/sweep.smk.
+asked_before = workflow.default_target  # by a workflow that uses this one as a module
+
 if "sweep" in config:
 
     include: "workflow/sweep.smk"
@@ -9,4 +11,7 @@ else:
     include: "workflow/Snakefile"
 
 
-workflow.default_target = "all"
+if workflow.modifier.is_main_snakefile():
+    workflow.default_target = "all"
+else:
+    workflow.default_target = asked_before or workflow.modifier.modify_rulename("all")

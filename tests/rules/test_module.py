@@ -66,6 +66,26 @@ def test_a_module_runs_the_same_jobs(case, tmp_path):
     assert not [name for name in counts if not name.startswith("stratiome_") and name not in ("weigh_metrics", "total")]
 
 
+@pytest.mark.parametrize(
+    ("before", "after", "asked"),
+    [
+        ("", "", "stratiome_all"),
+        ("rule mine:\n    default_target: True\n    output:\n        'mine.txt',\n", "", "mine"),
+        ("rule mine:\n    output:\n        'mine.txt',\n", "", "mine"),
+        ("", "rule mine:\n    default_target: True\n    output:\n        'mine.txt',\n", "mine"),
+    ],
+)
+def test_what_is_asked_for_is_up_to_the_other_workflow(before, after, asked, tmp_path):
+    config = write_tiny(tmp_path / "data") | {"results": "results/tiny"}
+    text = MODULE[: MODULE.index("rule weigh_metrics")]
+    write_foreign(tmp_path, config, text=before + text + after)
+    done = call(tmp_path, "--dry-run", "--quiet", "host")
+    assert done.returncode == 0, done.stdout
+    counts = _counts(done.stdout)
+    assert asked in counts
+    assert ("stratiome_train_latent" in counts) == (asked == "stratiome_all")
+
+
 def test_mistakes_of_the_config_are_told_before_any_job(tmp_path):
     write_foreign(tmp_path, write_tiny(tmp_path / "data") | {"seed": -1, "folds": 3})
     done = call(tmp_path, "--cores", "1")

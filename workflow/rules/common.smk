@@ -18,7 +18,7 @@ sys.path.insert(0, str(WORKFLOW / "scripts"))
 include: "storage.smk"
 
 
-from stratiome import clock, disk, lock
+from stratiome import clock, disk, lock, records
 from stratiome.bundle.files import CARD, FILES as BUNDLE_FILES
 from stratiome.cohort.controls import controls_of
 from stratiome.code_digest import code_digest, page_files
@@ -69,6 +69,13 @@ if not workflow.is_main_process:  # a job on its own, as on a node of a cluster
     try:
         HELD = lock.join_run_of(Path(CONFIG.results_folder))
     except lock.HeldError as error:
+        raise WorkflowError(str(error))
+
+STARTED = f"{CONFIG.results_folder}/benchmarks/started.json"
+if workflow.is_main_process and workflow.dag_settings:  # which `--lint` has none of
+    try:
+        records.check(Path(STARTED), CONFIG, Path.cwd(), workflow.dag_settings.forceall)
+    except records.UnrecordedError as error:
         raise WorkflowError(str(error))
 
 RESAMPLES = resample_names(CONFIG.resamples, SPLITS.sites, SPLITS.given)
@@ -428,15 +435,18 @@ def set_clock():
 
 def started_file():
     """Where it is written when the last call began; no input of a rule, since a new call makes no result old."""
-    return f"{CONFIG.results_folder}/benchmarks/started.json"
+    return STARTED
 
 
 def note_start():
-    """Write down when this call began and how many cores it may use."""
+    """Write down when this call began, how many cores it may use, its config, and where Snakemake's records are."""
     target = Path(started_file())
     target.parent.mkdir(parents=True, exist_ok=True)
     began = datetime.now(UTC).isoformat(timespec="seconds")
-    write_json({"started": began, "cores": workflow.resource_settings.cores}, target)
+    facts = records.facts(target, CONFIG, Path.cwd(), workflow.dag_settings.forceall)
+    write_json(
+        {"started": began, "cores": workflow.resource_settings.cores} | facts, target
+    )
 
 
 onstart:
