@@ -144,6 +144,8 @@ onsuccess:
 
 
 onerror:
+    for one in LOADED:
+        globals()[one.name].say_what_stopped()
     print(
         "\nStopped. The message is above. Run the same command again to go on where it stopped; with `--keep-going` "
         "other analyses go on when one stops. With the target `summary` the same command sums up what is there.",

@@ -132,6 +132,24 @@ def test_the_controller_of_the_workflow_is_killed(cluster, folder, reference):
     assert _same(folder.run("--", SUBGROUPS), reference)
 
 
+def test_why_slurm_refuses_a_job_is_said(cluster, folder):
+    """The first job is a group, of which Snakemake drops the reason."""
+    started = folder.start("--retries", "0", "--default-resources", "slurm_partition=nosuch", "--", SUBGROUPS)
+    assert started.end() == 1
+    assert "invalid partition specified: nosuch" in started.text()
+
+
+def test_what_a_job_said_is_told_by_the_call(cluster, folder):
+    started = folder.start("--retries", "0", "--", SUBGROUPS)
+    assert started.end() == 0, started.text()[-4000:]
+    damaged = folder.results / "resamples/full/features.h5mu"
+    damaged.write_bytes(damaged.read_bytes() + b"more")
+    again = folder.start("--retries", "0", "--forcerun", "train_latent", "--", SUBGROUPS)
+    assert again.end() == 1
+    assert "Stratiome stopped in rule train_latent" in again.text()
+    assert "features.h5mu" in again.text().partition("Stratiome stopped in rule train_latent")[2]
+
+
 def test_two_runs_in_one_folder(cluster, folder, reference):
     started = folder.start("--", SUBGROUPS)
     cluster.wait_for("read")

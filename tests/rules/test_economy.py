@@ -124,6 +124,21 @@ def test_a_dry_run_says_why(done):
     assert "latent.h5ad" in fitted
 
 
+def test_elsewhere_a_changed_config_is_refused_as_nothing_would_run(done, tmp_path):
+    folder, config = done
+    same = write_config(config, tmp_path / "same.yaml")
+    changed = write_config(config | {"latent": {**config["latent"], "epochs": 4}}, tmp_path / "changed.yaml")
+    planned = snakemake("--dry-run", "--configfile", str(same), cwd=tmp_path)
+    assert "Nothing to be done" in planned.stdout + planned.stderr
+    planned = snakemake("--dry-run", "--configfile", str(changed), cwd=tmp_path)
+    assert planned.returncode == 1
+    assert "was made of another config, which differs in `latent.epochs`, and" in planned.stdout + planned.stderr
+    planned = snakemake("--dry-run", "--quiet", "host", "--forceall", "--configfile", str(changed), cwd=tmp_path)
+    assert planned.returncode == 0
+    assert "train_latent" in planned.stdout
+    assert snakemake("--dry-run", "--configfile", str(changed), cwd=folder).returncode == 0
+
+
 def test_every_section_of_the_config_is_in_the_table():
     from stratiome.config import Config
 

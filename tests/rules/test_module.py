@@ -136,6 +136,27 @@ def test_what_a_profile_sets_for_a_rule_holds_in_a_module(tmp_path):
     assert "weight=78" in told["stratiome_ingest_cohort"] & told["stratiome_external_other_ingest_cohort"]
 
 
+def test_groups_of_a_profile_hold_in_a_module(tmp_path):
+    other = write_config(write_tiny(tmp_path / "other"), tmp_path / "other.yaml")
+    config = write_tiny(tmp_path / "data") | {"results": "results/tiny", "external": {"other": str(other)}}
+    asks = "told = workflow.group_settings.group_components\nprint('groups', *(k + '=' + str(told[k]) for k in told))\n"
+    write_foreign(tmp_path, config, text=MODULE + asks)
+    given = ("checks=4", "stratiome_features=5", "features=8")
+    done = call(tmp_path, "--dry-run", "--cores", "4", "--group-components", *given)
+    assert done.returncode == 0, done.stdout
+    told = next(line.split()[1:] for line in done.stdout.splitlines() if line.startswith("groups "))
+    assert {"stratiome_checks=4", "stratiome_features=5", "features=8"} <= set(told)
+
+
+def test_names_that_no_rule_has_are_told(tmp_path):
+    path = write_config(write_tiny(tmp_path / "data"), tmp_path / "c.yaml")
+    given = ("train_latnt:gpu=1", "fit_treatment:weight=2")
+    done = snakemake("--dry-run", "--configfile", str(path), "--set-resources", *given, cwd=tmp_path)
+    assert done.returncode == 0
+    said = "`set-resources`: there is no rule `train_latnt`, so that what is set for it has no effect"
+    assert done.stderr.count(said) == done.stderr.count("there is no rule") == 1
+
+
 def test_a_cohort_that_is_too_small_is_refused_only_where_it_is_analysed(tmp_path):
     (tmp_path / "bundle").mkdir()
     (tmp_path / "bundle/bundle.json").write_text("{}")

@@ -18,7 +18,7 @@ sys.path.insert(0, str(WORKFLOW / "scripts"))
 include: "storage.smk"
 
 
-from stratiome import clock, disk, lock, records
+from stratiome import clock, cluster, disk, lock, records
 from stratiome.bundle.files import CARD, FILES as BUNDLE_FILES
 from stratiome.cohort.controls import controls_of
 from stratiome.code_digest import code_digest, page_files
@@ -268,6 +268,13 @@ def ask_as_told():
     """
     resources = workflow.resource_settings.overwrite_resources
     threads = workflow.resource_settings.overwrite_threads
+    components = workflow.group_settings.group_components
+    groups = {one.group for one in rules_so_far() if one.group}
+    workflow.group_settings.group_components = {
+        group: components[group.removeprefix(PREFIX)]
+        for group in groups
+        if group.removeprefix(PREFIX) in components
+    } | dict(components)
     for one in rules_so_far():
         name = one.name.removeprefix(PREFIX)
         if name in threads and one.name not in threads:
@@ -438,6 +445,17 @@ def started_file():
     return STARTED
 
 
+def say_what_stopped():
+    """Say of jobs that ran elsewhere why they failed; those that run here say so themselves."""
+    if workflow.non_local_exec and Path(STARTED).exists():
+        since = Path(STARTED).stat().st_mtime_ns
+        said = cluster.said_by_jobs(Path(f"{CONFIG.results_folder}/logs"), since)
+        for text in said[: cluster.SHOWN]:
+            print(f"\n{text}", file=sys.stderr)
+        if len(said) > cluster.SHOWN:
+            print(f"\n{len(said) - cluster.SHOWN} more jobs failed", file=sys.stderr)
+
+
 def note_start():
     """Write down when this call began, how many cores it may use, its config, and where Snakemake's records are."""
     target = Path(started_file())
@@ -471,6 +489,7 @@ onsuccess:
 
 
 onerror:
+    say_what_stopped()
     print(
         f"\nStopped. The message is above, details are in {stored_at()}/logs. "
         "Run the same command again to go on where it stopped.",

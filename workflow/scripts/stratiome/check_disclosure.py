@@ -17,6 +17,8 @@ from stratiome.report.check import Artefacts
 from stratiome.report.disclosure_check import findable, leaks
 
 PAGE, FIGURES = "report_public.html", "figures_public"
+OF_SWEEP = "summary_numbers.json"
+"""File that the results of a sweep have."""
 SHOWN = 8
 """Findings of each kind that are printed."""
 
@@ -26,6 +28,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="check_disclosure", description=__doc__.split("\n")[0] if __doc__ else None)
     parser.add_argument("results", type=Path, help=f"folder of the results, with {PAGE} and {FIGURES}")
     folder = parser.parse_args(arguments).results
+    if (folder / OF_SWEEP).is_file():
+        print(f"{folder} is of a sweep, whose summary holds answers of shared pages; look at each analysis for itself")
+        return 0
     try:
         page = (folder / PAGE).read_text(encoding="utf-8")
         said = json.loads((folder / "report_numbers.json").read_text(encoding="utf-8"))

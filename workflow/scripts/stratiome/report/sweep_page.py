@@ -269,9 +269,9 @@ def reading(page: SweepPage, rows: _Rows) -> Section:
     if shared:
         blocks.append(
             Note(
-                f"Analyses of one cohort ({join(shared)}) have the same patients. They are no replications of each"
-                " other; their subgroups are learned from omics alone, so that the test for subgroups is nearly the"
-                " same in each."
+                f"Analyses of one and the same cohort (here {join(shared)}) have the same patients. They are no"
+                " replications of each other; their subgroups are learned from omics alone, so that the test for"
+                " subgroups is nearly the same in each."
             )
         )
     blocks.append(
