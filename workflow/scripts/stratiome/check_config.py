@@ -14,49 +14,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from stratiome.config import ConfigError
 from stratiome.sweep import merged
-
-
-def read(path: Path) -> dict[str, Any]:
-    """A config file as it is written.
-
-    Raises
-    ------
-    ConfigError
-        If it is not there, is no YAML, or holds no keys.
-    """
-    try:
-        found = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError([f"cannot be read ({error.strerror}). Suggestion: check the path"], str(path)) from error
-    except UnicodeDecodeError as error:
-        raise ConfigError(["is not UTF-8. Suggestion: save it as UTF-8"], str(path)) from error
-    except yaml.YAMLError as error:
-        raise ConfigError([_told(error)], str(path)) from error
-    if not isinstance(found, dict):
-        raise ConfigError(["holds no keys. Suggestion: write it as `key: value`, one a line"], str(path))
-    return found
-
-
-def _told(error: yaml.YAMLError) -> str:
-    """Line and column of a mistake, and what the parser says of it."""
-    mark = getattr(error, "problem_mark", None)
-    what = getattr(error, "problem", None) or "cannot be parsed"
-    where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
-    fix = "look at this line and the one above: a bracket, a quotation mark or a colon may lack, or indents differ"
-    if "'\\t'" in what:
-        fix = "indent with blanks, not with tabs"
-    return f"{where}{what}. Suggestion: {fix}"
+from stratiome.yaml_file import read_config
 
 
 def results(files: Sequence[Path]) -> str:
     """Folder of the results of a config, or of a sweep; of several files, what a later one says counts."""
     whole: dict[str, Any] = {}
     for path in files:
-        whole = merged(whole, read(path))
+        whole = merged(whole, read_config(path))
     return str(whole.get("results") or f"results/{whole.get('sweep', whole.get('cohort', ''))}")
 
 

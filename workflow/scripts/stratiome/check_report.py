@@ -11,6 +11,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import polars as pl
+
 from stratiome.report.check import Artefacts, Fault, check
 from stratiome.report.check_figures import compare_rows
 
@@ -33,7 +35,7 @@ def main(arguments: list[str] | None = None) -> int:
     for page in (folder / name for name in pages):
         try:
             traced, prose, faults = check(page, folder / kept)
-        except (OSError, ValueError, KeyError) as error:
+        except (OSError, ValueError, KeyError, pl.exceptions.PolarsError) as error:
             told = f"{page}: cannot be checked ({error}). Suggestion: run the workflow again; it makes what lacks"
             print(told, file=sys.stderr)
             return 1
@@ -43,7 +45,7 @@ def main(arguments: list[str] | None = None) -> int:
         if (folder / name).is_dir():
             try:
                 wrong += _figures(folder, name, folder / kept)
-            except (OSError, ValueError, KeyError) as error:
+            except (OSError, ValueError, KeyError, pl.exceptions.PolarsError) as error:
                 told = f"{folder / name}: cannot be checked ({error!r}). Suggestion: make the report again"
                 print(told, file=sys.stderr)
                 return 1

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
-import yaml
 from pydantic import ValidationError
 
 from stratiome.cohort.clinical import Clinical, read_clinical, site_counts
@@ -26,6 +25,7 @@ from stratiome.resample.given import check_given, read_given
 from stratiome.resample.names import resample_names, site_groups
 from stratiome.resample.temporal import check_sides
 from stratiome.subgroups.gmt import read_gmt
+from stratiome.yaml_file import named, read_config
 
 
 @dataclass(frozen=True)
@@ -301,12 +301,9 @@ def external_configs(config: Config) -> dict[str, dict[str, Any]]:
     for name, path in config.external.items():
         key = f"`external.{name}`: {path}"
         try:
-            raw = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-            problems.append(f"{key} cannot be read ({type(error).__name__}). Suggestion: check the path")
-            continue
-        if not isinstance(raw, dict):
-            problems.append(f"{key} is no config. Suggestion: a YAML file as that of this cohort")
+            raw = read_config(Path(path))
+        except ConfigError as error:
+            problems += [f"`external.{name}`: {problem}" for problem in named(path, error)]
             continue
         own = {k: v for k, v in raw.items() if k != "external"}
         given = own.get("bundle") if isinstance(own.get("bundle"), dict) else {}

@@ -21,6 +21,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 
 from stratiome.config import ConfigError, EndpointConfig, Section, describe_error, reference_tables
 from stratiome.plan import plan
+from stratiome.yaml_file import named, read_config
 
 JOINED = "__"
 """What joins the names of cohort and endpoint in those of rules; no name may contain it."""
@@ -225,12 +226,11 @@ def combine(sweep: Sweep, raw: Mapping[str, Any]) -> tuple[list[Combination], li
     problems = []
     for name, cohort in sweep.cohorts.items():
         try:
-            read = yaml.safe_load(Path(cohort.config).read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-            why = f"{cohort.config} cannot be read ({type(error).__name__})"
-            problems.append(f"`cohorts.{name}`: {why}. Suggestion: check the path")
+            read = read_config(Path(cohort.config))
+        except ConfigError as error:
+            problems += [f"`cohorts.{name}`: {problem}" for problem in named(cohort.config, error)]
             continue
-        if not isinstance(read, dict) or "sweep" in read:
+        if "sweep" in read:
             problems.append(f"`cohorts.{name}`: {cohort.config} is no config of a cohort. Suggestion: name one")
             continue
         files[name] = read
