@@ -139,13 +139,13 @@ def test_what_a_profile_sets_for_a_rule_holds_in_a_module(tmp_path):
 def test_groups_of_a_profile_hold_in_a_module(tmp_path):
     other = write_config(write_tiny(tmp_path / "other"), tmp_path / "other.yaml")
     config = write_tiny(tmp_path / "data") | {"results": "results/tiny", "external": {"other": str(other)}}
-    asks = "told = workflow.group_settings.group_components\nprint('groups', *(k + '=' + str(told[k]) for k in told))\n"
+    asks = "told = workflow.parent_groupids\nprint('groups', *(k + '=' + str(told[k]) for k in told))\n"
     write_foreign(tmp_path, config, text=MODULE + asks)
-    given = ("checks=4", "stratiome_features=5", "features=8")
-    done = call(tmp_path, "--dry-run", "--cores", "4", "--group-components", *given)
+    done = call(tmp_path, "--dry-run", "--cores", "4")
     assert done.returncode == 0, done.stdout
     told = next(line.split()[1:] for line in done.stdout.splitlines() if line.startswith("groups "))
-    assert {"stratiome_checks=4", "stratiome_features=5", "features=8"} <= set(told)
+    assert {"stratiome_checks=checks", "stratiome_features=features"} <= set(told)
+    assert {name.partition("=")[2] for name in told if "external_other" in name} >= {"features"}
 
 
 def test_names_that_no_rule_has_are_told(tmp_path):

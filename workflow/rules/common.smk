@@ -72,9 +72,9 @@ if not workflow.is_main_process:  # a job on its own, as on a node of a cluster
         raise WorkflowError(str(error))
 
 STARTED = f"{CONFIG.results_folder}/benchmarks/started.json"
-if workflow.is_main_process and workflow.dag_settings:  # which `--lint` has none of
+if workflow.is_main_process:
     try:
-        records.check(Path(STARTED), CONFIG, Path.cwd(), workflow.dag_settings.forceall)
+        records.check(Path(STARTED), CONFIG, Path.cwd(), records.all_is_made_anew())
     except records.UnrecordedError as error:
         raise WorkflowError(str(error))
 
@@ -268,13 +268,10 @@ def ask_as_told():
     """
     resources = workflow.resource_settings.overwrite_resources
     threads = workflow.resource_settings.overwrite_threads
-    components = workflow.group_settings.group_components
-    groups = {one.group for one in rules_so_far() if one.group}
-    workflow.group_settings.group_components = {
-        group: components[group.removeprefix(PREFIX)]
-        for group in groups
-        if group.removeprefix(PREFIX) in components
-    } | dict(components)
+    for group in {one._group for one in rules_so_far() if one._group}:
+        # Where Snakemake looks up how many of a group share a job (`group-components`). While rules are read, `group`
+        # says None.
+        workflow.parent_groupids.setdefault(group, group.removeprefix(PREFIX))
     for one in rules_so_far():
         name = one.name.removeprefix(PREFIX)
         if name in threads and one.name not in threads:

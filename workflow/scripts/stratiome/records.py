@@ -10,8 +10,12 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 import uuid
+from functools import cache
 from pathlib import Path
+
+from snakemake.cli import get_argument_parser
 
 from stratiome.config import Config
 
@@ -34,6 +38,15 @@ def compared(config: Config) -> dict:
     given["bundle"]["apply"] = _whole(given["bundle"]["apply"])
     given["external"] = {name: _whole(path) for name, path in given["external"].items()}
     return json.loads(json.dumps(given))
+
+
+@cache
+def all_is_made_anew() -> bool:
+    """Whether the command line asks for that, or only lints; Snakemake itself tells neither while it reads rules."""
+    if Path(sys.argv[0]).name not in ("snakemake", "__main__.py"):
+        return False
+    given, _ = get_argument_parser().parse_known_args(sys.argv[1:])
+    return given.forceall or given.lint is not None
 
 
 def _whole(path: str | None) -> str | None:
