@@ -3,24 +3,8 @@
 import os
 
 import pytest
-from snakemake.jobs import GroupJob
-from snakemake.logging import logger
 
 from stratiome import cluster
-
-
-def test_why_a_group_failed_is_said_once(monkeypatch):
-    dropped, said = [], []
-    monkeypatch.setattr(GroupJob, "log_error", lambda self, msg=None, **kwargs: dropped.append((msg, kwargs)))
-    monkeypatch.setattr(logger, "error", lambda text, **_: said.append(text))
-    cluster.tell_why_groups_fail()
-    cluster.tell_why_groups_fail()
-    group = GroupJob.__new__(GroupJob)
-    GroupJob.log_error(group, msg=" invalid partition specified: nosuch\n", aux_logs=["a.log"])
-    GroupJob.log_error(group)
-    assert said == ["invalid partition specified: nosuch"]
-    assert [msg for msg, _ in dropped] == [" invalid partition specified: nosuch\n", None]
-    assert dropped[0][1] == {"aux_logs": ["a.log"]}
 
 
 def test_what_jobs_said_is_read_from_their_logs(tmp_path):

@@ -15,8 +15,8 @@ def call(tiny, tmp_path):
     started = tmp_path / "results/benchmarks/started.json"
 
     def made(folder: str, anew: bool = False, start: bool = True, **changes: object) -> None:
-        workdir = tmp_path / folder
-        workdir.mkdir(exist_ok=True)
+        workdir = tmp_path / folder / ".snakemake"
+        workdir.mkdir(exist_ok=True, parents=True)
         config = load_config(tiny | changes)
         records.check(started, config, workdir, anew)
         if start:
@@ -55,7 +55,7 @@ def test_a_call_that_starts_nothing_changes_nothing(call):
 
 
 def test_a_lost_record(call, tmp_path):
-    (tmp_path / "one" / records.NAME).unlink()
+    (tmp_path / "one/.snakemake" / records.NAME).unlink()
     with pytest.raises(records.UnrecordedError):
         call("one", covariates=["age"])
 
@@ -78,3 +78,11 @@ def test_results_of_before_are_taken_as_they_are(tiny, tmp_path):
     records.check(started, load_config(tiny), tmp_path)
     started.write_text('{"started": "2026-01-01T00:00:00+00:00", "cores": 2}')
     records.check(started, load_config(tiny), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "anew"),
+    [("--forceall", True), ("-nF", True), ("--lint=json", True), ("-n --configfile F.yaml -p", False), ("", False)],
+)
+def test_what_makes_all_anew(arguments, anew):
+    assert records.all_is_made_anew(arguments.split()) == anew

@@ -71,10 +71,13 @@ if not workflow.is_main_process:  # a job on its own, as on a node of a cluster
     except lock.HeldError as error:
         raise WorkflowError(str(error))
 
+RECORDS = Path(".snakemake").absolute()
 STARTED = f"{CONFIG.results_folder}/benchmarks/started.json"
 if workflow.is_main_process:
     try:
-        records.check(Path(STARTED), CONFIG, Path.cwd(), records.all_is_made_anew())
+        records.check(
+            Path(STARTED), CONFIG, RECORDS, records.all_is_made_anew(sys.argv)
+        )
     except records.UnrecordedError as error:
         raise WorkflowError(str(error))
 
@@ -458,7 +461,7 @@ def note_start():
     target = Path(started_file())
     target.parent.mkdir(parents=True, exist_ok=True)
     began = datetime.now(UTC).isoformat(timespec="seconds")
-    facts = records.facts(target, CONFIG, Path.cwd(), workflow.dag_settings.forceall)
+    facts = records.facts(target, CONFIG, RECORDS, workflow.dag_settings.forceall)
     write_json(
         {"started": began, "cores": workflow.resource_settings.cores} | facts, target
     )

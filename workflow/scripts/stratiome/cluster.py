@@ -5,33 +5,14 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Collection
-from functools import wraps
 from itertools import pairwise
 from pathlib import Path
-
-from snakemake.jobs import GroupJob
-from snakemake.logging import logger
 
 SHOWN = 3
 """Jobs whose errors are told at most."""
 
 _RECORD = re.compile(r"^(?:DEBUG|INFO|WARNING|ERROR|CRITICAL) \S+: ", flags=re.M)
 """Begin of a record in the log of a job."""
-
-
-def tell_why_groups_fail() -> None:
-    """Let Snakemake say why a group of jobs failed, as that SLURM refused it; it drops that (seen in 9.27)."""
-    drops = GroupJob.log_error
-    if hasattr(drops, "__wrapped__"):
-        return
-
-    @wraps(drops)
-    def log_error(self: GroupJob, msg: str | None = None, **kwargs: object) -> None:
-        if msg:
-            logger.error(str(msg).strip())
-        drops(self, msg=msg, **kwargs)
-
-    GroupJob.log_error = log_error
 
 
 def said_by_jobs(logs: Path, since_ns: int) -> list[str]:

@@ -1,6 +1,6 @@
 """Whether Snakemake can tell here what a change of the config makes old.
 
-Snakemake writes down what each file was made of (params, inputs, code) in `.snakemake` of the folder it is called in,
+Snakemake writes down what each file was made of (params, inputs, code) in a folder of its own where it is called,
 not beside the results, and takes a file that it has no record of as it is. Called in another folder, or without that
 record, it would leave all results of the old config as they are. So each start writes beside the results of what config
 it is and which records know of it, and a call with another config is refused where they do not.
@@ -10,17 +10,15 @@ from __future__ import annotations
 
 import json
 import os
-import sys
+import re
 import uuid
-from functools import cache
+from collections.abc import Sequence
 from pathlib import Path
-
-from snakemake.cli import get_argument_parser
 
 from stratiome.config import Config
 
-NAME = Path(".snakemake") / "stratiome_records"
-"""Holds a name of the records beside it, which moves with them."""
+NAME = "stratiome_records"
+"""File that holds a name of the records beside it, and moves with them."""
 
 LISTED = 8
 """Keys that a message lists at most."""
@@ -40,13 +38,12 @@ def compared(config: Config) -> dict:
     return json.loads(json.dumps(given))
 
 
-@cache
-def all_is_made_anew() -> bool:
-    """Whether the command line asks for that, or only lints; Snakemake itself tells neither while it reads rules."""
-    if Path(sys.argv[0]).name not in ("snakemake", "__main__.py"):
-        return False
-    given, _ = get_argument_parser().parse_known_args(sys.argv[1:])
-    return given.forceall or given.lint is not None
+def all_is_made_anew(arguments: Sequence[str]) -> bool:
+    """Whether a command line asks for that, or only lints; nothing else tells while rules are read."""
+    return any(
+        argument == "--forceall" or argument.startswith("--lint") or re.fullmatch("-[a-zA-Z]*F[a-zA-Z]*", argument)
+        for argument in arguments
+    )
 
 
 def _whole(path: str | None) -> str | None:
@@ -64,13 +61,13 @@ def differing(a: object, b: object, place: str = "") -> list[str]:
     return found
 
 
-def own_name(workdir: Path) -> str | None:
+def own_name(kept_in: Path) -> str | None:
     """Name of the records of a folder, if it has one."""
-    path = workdir / NAME
+    path = kept_in / NAME
     return path.read_text(encoding="utf-8").strip() if path.is_file() else None
 
 
-def check(started: Path, config: Config, workdir: Path, anew: bool = False) -> None:
+def check(started: Path, config: Config, kept_in: Path, anew: bool = False) -> None:
     """Refuse a changed config where a record is missing.
 
     Parameters
@@ -79,8 +76,8 @@ def check(started: Path, config: Config, workdir: Path, anew: bool = False) -> N
         File that the last start left beside the results; nothing is refused without it.
     config
         Config of this call.
-    workdir
-        Folder that Snakemake is called in.
+    kept_in
+        Folder of Snakemake's records.
     anew
         All is made anew, whatever there is.
 
@@ -90,7 +87,7 @@ def check(started: Path, config: Config, workdir: Path, anew: bool = False) -> N
         Names the keys that differ.
     """
     before = _read(started)
-    if anew or "config" not in before or before["records"] == [own_name(workdir)]:
+    if anew or "config" not in before or before["records"] == [own_name(kept_in)]:
         return
     keys = differing(before["config"], compared(config))
     if keys:
@@ -103,13 +100,13 @@ def check(started: Path, config: Config, workdir: Path, anew: bool = False) -> N
         )
 
 
-def facts(started: Path, config: Config, workdir: Path, anew: bool = False) -> dict:
+def facts(started: Path, config: Config, kept_in: Path, anew: bool = False) -> dict:
     """What a start writes down: its config, and the names of all records that know of a part of the results."""
-    own = own_name(workdir)
+    own = own_name(kept_in)
     if own is None:
         own = uuid.uuid4().hex
-        (workdir / NAME).parent.mkdir(exist_ok=True)
-        (workdir / NAME).write_text(f"{own}\n", encoding="utf-8")
+        kept_in.mkdir(exist_ok=True)
+        (kept_in / NAME).write_text(f"{own}\n", encoding="utf-8")
     before = [] if anew else _read(started).get("records", [])
     return {"config": compared(config), "records": [*(name for name in before if name != own), own]}
 
