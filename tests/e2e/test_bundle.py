@@ -236,8 +236,8 @@ def test_other_cohorts_of_the_config_are_scored_by_its_own_bundle(made):
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        (None, "cannot be read (FileNotFoundError)"),
-        ("just words", "is no config"),
+        (None, "cannot be read (No such file or directory)"),
+        ("just words", "holds no keys"),
         ("cohort: other\nnonsense: 1\n", "`nonsense`"),
     ],
 )
