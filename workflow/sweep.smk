@@ -139,6 +139,8 @@ onstart:
 
 
 onsuccess:
+    for one in LOADED:
+        globals()[one.name].note_end()
     if Path(f"{SWEEP.results_folder}/summary.html").exists():
         print(f"\nSummary: {SWEEP.results_folder}/summary.html", file=sys.stderr)
 

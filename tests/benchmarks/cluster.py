@@ -106,7 +106,7 @@ def write(folder: Path, cohort: str, slots: list[int]) -> None:
         there = found["wall"] * (n or 2)
         parts = [0.0, *(found[k] for k in ("useful", "script", "taken")), there]
         shares = [(b - a) / there for a, b in pairwise(parts)]
-        name = f"{n} slots" if n else "local, 2 cores"
+        name = f"{n} slot{'s' * (n > 1)}" if n else "local, 2 cores"
         told = [name, found["sent"] or found["jobs"], f"{found['wall']:.0f}", *(f"{s:.0%}" for s in shares)]
         told.append(f"{(found['taken'] - found['script']) / found['sent']:.1f}" if n else "–")
         lines.append("| " + " | ".join(map(str, [*told, f"{len(differing)} of {len(reference)}"])) + " |")
@@ -115,8 +115,8 @@ def write(folder: Path, cohort: str, slots: list[int]) -> None:
     option = "" if cohort == "metabric" else f" --cohort {cohort}"
     head = (
         f"Commands: `cluster.py run FOLDER{option}`, `cluster.py write FOLDER{option}`, one run after another on one "
-        "machine of two cores, so that four slots share two cores.\n\n| where | jobs sent | wall s | useful | imports "
-        "| starts | waiting | starts, s per job | files that differ |\n|---|---|---|---|---|---|---|---|---|\n"
+        f"machine of two cores{', so that four slots share two cores' * (4 in slots)}.\n\n"
+        "| where | jobs sent | wall s | useful | imports | starts | waiting | starts, s per job | files that differ |\n|---|---|---|---|---|---|---|---|---|\n"
     )
     name = "cluster" if cohort == "metabric" else f"cluster_{cohort}"
     write_table(name, TITLES[cohort], head + "\n".join(lines))

@@ -72,12 +72,11 @@ if not workflow.is_main_process:  # a job on its own, as on a node of a cluster
         raise WorkflowError(str(error))
 
 RECORDS = Path(".snakemake").absolute()
+# Where it is written when the last call began; no input of a rule, since a new call makes no result old.
 STARTED = f"{CONFIG.results_folder}/benchmarks/started.json"
 if workflow.is_main_process:
     try:
-        records.check(
-            Path(STARTED), CONFIG, RECORDS, records.all_is_made_anew(sys.argv)
-        )
+        records.check(Path(STARTED), CONFIG, RECORDS)
     except records.UnrecordedError as error:
         raise WorkflowError(str(error))
 
@@ -440,11 +439,6 @@ def set_clock():
         clock.set_back(results, now)
 
 
-def started_file():
-    """Where it is written when the last call began; no input of a rule, since a new call makes no result old."""
-    return STARTED
-
-
 def say_what_stopped():
     """Say of jobs that ran elsewhere why they failed; those that run here say so themselves."""
     if workflow.non_local_exec and Path(STARTED).exists():
@@ -458,10 +452,10 @@ def say_what_stopped():
 
 def note_start():
     """Write down when this call began, how many cores it may use, its config, and where Snakemake's records are."""
-    target = Path(started_file())
+    target = Path(STARTED)
     target.parent.mkdir(parents=True, exist_ok=True)
     began = datetime.now(UTC).isoformat(timespec="seconds")
-    facts = records.facts(target, CONFIG, RECORDS, workflow.dag_settings.forceall)
+    facts = records.facts(target, CONFIG, RECORDS)
     write_json(
         {"started": began, "cores": workflow.resource_settings.cores} | facts, target
     )
@@ -473,7 +467,15 @@ onstart:
     note_start()
 
 
+def note_end():
+    """Write down that a whole run has ended, if this was one."""
+    asked = workflow.dag_settings
+    if not (asked.targets or asked.until or asked.omit_from):
+        records.whole(Path(STARTED))
+
+
 onsuccess:
+    note_end()
     if RESULTS_STORED:
         print(f"\nResults: {stored_at()}", file=sys.stderr)
     elif (Path(CONFIG.results_folder) / "report.html").exists():

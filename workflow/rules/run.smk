@@ -30,7 +30,7 @@ rule describe_run:
     params:
         settings=settings("cohort", "title"),
         library=library("report"),
-        started=started_file(),
+        started=STARTED,
         besides="describe_run",
     message:
         "Summing up what the run cost"

@@ -3,18 +3,18 @@
 Snakemake writes down what each file was made of (params, inputs, code) in a folder of its own where it is called,
 not beside the results, and takes a file that it has no record of as it is. Called in another folder, or without that
 record, it would leave all results of the old config as they are. So each start writes beside the results of what config
-it is and which records know of it, and a call with another config is refused where they do not.
+it is and which records know of it. A call is refused where they do not know of all of it, if its config is another one,
+or if a run after a change of the config has not come to its end, so that files of the old config may still lie there.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import re
 import uuid
-from collections.abc import Sequence
 from pathlib import Path
 
+from stratiome.cohort.manifest import write_json
 from stratiome.config import Config
 
 NAME = "stratiome_records"
@@ -38,14 +38,6 @@ def compared(config: Config) -> dict:
     return json.loads(json.dumps(given))
 
 
-def all_is_made_anew(arguments: Sequence[str]) -> bool:
-    """Whether a command line asks for that, or only lints; nothing else tells while rules are read."""
-    return any(
-        argument == "--forceall" or argument.startswith("--lint") or re.fullmatch("-[a-zA-Z]*F[a-zA-Z]*", argument)
-        for argument in arguments
-    )
-
-
 def _whole(path: str | None) -> str | None:
     return path if path is None or "://" in path else os.path.realpath(path)
 
@@ -67,8 +59,8 @@ def own_name(kept_in: Path) -> str | None:
     return path.read_text(encoding="utf-8").strip() if path.is_file() else None
 
 
-def check(started: Path, config: Config, kept_in: Path, anew: bool = False) -> None:
-    """Refuse a changed config where a record is missing.
+def check(started: Path, config: Config, kept_in: Path) -> None:
+    """Refuse what would leave files of an old config as they are.
 
     Parameters
     ----------
@@ -78,8 +70,6 @@ def check(started: Path, config: Config, kept_in: Path, anew: bool = False) -> N
         Config of this call.
     kept_in
         Folder of Snakemake's records.
-    anew
-        All is made anew, whatever there is.
 
     Raises
     ------
@@ -87,28 +77,46 @@ def check(started: Path, config: Config, kept_in: Path, anew: bool = False) -> N
         Names the keys that differ.
     """
     before = _read(started)
-    if anew or "config" not in before or before["records"] == [own_name(kept_in)]:
+    if "config" not in before or before["records"] == [own_name(kept_in)]:
         return
     keys = differing(before["config"], compared(config))
+    more = f" and {len(keys) - LISTED} more" if len(keys) > LISTED else ""
     if keys:
-        more = f" and {len(keys) - LISTED} more" if len(keys) > LISTED else ""
-        raise UnrecordedError(
-            f"`results`: what lies in {started.parents[1]} was made of another config, which differs in "
-            f"{', '.join(f'`{key}`' for key in keys[:LISTED])}{more}, and Snakemake's record of it is not (or not all) "
-            "in the folder of this call. Without it nothing of the old config would be made anew. Suggestion: call it "
-            "in the folder where the results were begun, name other `results`, or add --forceall to make all anew"
-        )
+        why = f"was made of another config, which differs in {', '.join(f'`{key}`' for key in keys[:LISTED])}{more}"
+    elif before["mixed"]:
+        why = "may be of an older config in part, as no whole run has ended since the config was changed"
+    else:
+        return
+    raise UnrecordedError(
+        f"`results`: what lies in {started.parents[1]} {why}, and Snakemake's record of it is not (or not all) in the "
+        "folder of this call. Without it nothing of the old config would be made anew. Suggestion: call it in the "
+        "folder where the results were begun, name other `results`, or remove these"
+    )
 
 
-def facts(started: Path, config: Config, kept_in: Path, anew: bool = False) -> dict:
-    """What a start writes down: its config, and the names of all records that know of a part of the results."""
+def facts(started: Path, config: Config, kept_in: Path) -> dict:
+    """What a start writes down.
+
+    Returns
+    -------
+    dict
+        `config`; `records`, the names of all records that know of a part of the results; `mixed`, whether files of an
+        older config may lie there.
+    """
     own = own_name(kept_in)
     if own is None:
         own = uuid.uuid4().hex
         kept_in.mkdir(exist_ok=True)
         (kept_in / NAME).write_text(f"{own}\n", encoding="utf-8")
-    before = [] if anew else _read(started).get("records", [])
-    return {"config": compared(config), "records": [*(name for name in before if name != own), own]}
+    before, now = _read(started), compared(config)
+    mixed = before.get("mixed", False) or before.get("config", now) != now
+    return {"config": now, "records": [*(n for n in before.get("records", []) if n != own), own], "mixed": mixed}
+
+
+def whole(started: Path) -> None:
+    """Write down that a whole run has ended, so that all files are of its config."""
+    if (found := _read(started)).get("mixed"):
+        write_json(found | {"mixed": False}, started)
 
 
 def _read(started: Path) -> dict:
