@@ -116,7 +116,8 @@ def write(folder: Path, cohort: str, slots: list[int]) -> None:
     head = (
         f"Commands: `cluster.py run FOLDER{option}`, `cluster.py write FOLDER{option}`, one run after another on one "
         f"machine of two cores{', so that four slots share two cores' * (4 in slots)}.\n\n"
-        "| where | jobs sent | wall s | useful | imports | starts | waiting | starts, s per job | files that differ |\n|---|---|---|---|---|---|---|---|---|\n"
+        "| where | jobs sent | wall s | useful | imports "
+        "| starts | waiting | starts, s per job | files that differ |\n|---|---|---|---|---|---|---|---|---|\n"
     )
     name = "cluster" if cohort == "metabric" else f"cluster_{cohort}"
     write_table(name, TITLES[cohort], head + "\n".join(lines))

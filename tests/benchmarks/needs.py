@@ -114,7 +114,7 @@ def jobs(folders: list[Path]) -> pl.DataFrame:
 def fit(measured: pl.DataFrame, column: str, spare: float) -> tuple[np.ndarray, float]:
     """Coefficients of base, values and patients, and the largest ratio of a figure to its fit.
 
-    Where that ratio is more than what is asked for on top (`spare`), the largest figure is taken at every size.
+    Where that ratio is more than what is asked for on top (`spare`), the fit is raised until it is no more.
     """
     measured = measured.filter(pl.col(column) > 0)
     if measured.is_empty():
@@ -124,7 +124,7 @@ def fit(measured: pl.DataFrame, column: str, spare: float) -> tuple[np.ndarray, 
     seen = largest[column].to_numpy()
     found, _ = nnls(given / seen[:, None], np.ones(len(seen)))  # relative errors
     off = float((seen / (given @ found)).max())
-    return (np.array([seen.max(), 0.0, 0.0]), 1.0) if off > spare else (found, off)
+    return found * max(1.0, off / spare), min(off, spare)
 
 
 def write(folders: list[Path]) -> None:
@@ -151,7 +151,7 @@ def write(folders: list[Path]) -> None:
     head = (
         f"Commands: `needs.py run FOLDER`, `needs.py write FOLDER...`. Cohorts (patients and values): {told}.\n"
         "Off: the largest ratio of what was measured to what the fit says; rules ask for 1.5 times the memory and six\n"
-        "times the run time, and twice that at each new attempt; where the fit is off by more, for the largest measured.\n\n"
+        "times the run time, and twice that at each new attempt; a fit that was off by more was raised.\n\n"
         "| rule | jobs | peak MiB | off | median s | longest s | off |\n|---|---|---|---|---|---|---|\n"
     )
     write_table("needs", "What each rule needs", head + "\n".join(lines))
