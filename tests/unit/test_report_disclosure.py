@@ -274,3 +274,17 @@ def test_the_command_reads_the_run(tmp_path: Path, demo: ReportInputs, page: str
     assert main([str(tmp_path)]) == 1
     assert "1 identifiers of patients" in capsys.readouterr().err
     assert main([str(tmp_path / "nothing")]) == 1
+
+
+def test_of_a_sweep_each_analysis_is_looked_at(tmp_path: Path, capsys) -> None:
+    (tmp_path / "summary_numbers.json").write_text("{}")
+    assert main([str(tmp_path)]) == 1  # nothing was looked at
+    for name in ("a/os", "b/os", "b/late"):
+        (tmp_path / name).mkdir(parents=True)
+    for name in ("a/os", "b/os"):
+        (tmp_path / name / "report_public.html").write_text("<html></html>")
+    assert main([str(tmp_path)]) == 1
+    said = capsys.readouterr()
+    assert "a sweep; its 2 analyses that have a page are looked at, the summary is not" in said.out
+    told = [name for name in ("a/os", "b/os", "b/late") if f"{tmp_path / name}: cannot be checked" in said.err]
+    assert told == ["a/os", "b/os"]

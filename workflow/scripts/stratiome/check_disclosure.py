@@ -29,8 +29,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("results", type=Path, help=f"folder of the results, with {PAGE} and {FIGURES}")
     folder = parser.parse_args(arguments).results
     if (folder / OF_SWEEP).is_file():
-        print(f"{folder} is of a sweep, whose summary holds answers of shared pages; look at each analysis for itself")
-        return 0
+        analyses = sorted(page.parent for page in folder.glob(f"*/*/{PAGE}"))
+        print(f"{folder}: a sweep; its {len(analyses):,} analyses that have a page are looked at, the summary is not")
+        return max((main([str(one)]) for one in analyses), default=1)
     try:
         page = (folder / PAGE).read_text(encoding="utf-8")
         said = json.loads((folder / "report_numbers.json").read_text(encoding="utf-8"))

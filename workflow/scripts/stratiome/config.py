@@ -1520,8 +1520,7 @@ _ASKED = {
     "float": "give a number",
     "bool": "give true or false",
     "string": "give a text in quotes",
-    "string_pattern_mismatch": "start with a letter and use letters, digits and underscores only, in a sweep no two in "
-    "a row and none last",
+    "string_pattern_mismatch": "start with a letter and use letters, digits and underscores only",
 }
 """What to do about a value of the wrong sort, by the beginning of pydantic's name of the mistake."""
 
